@@ -1,0 +1,78 @@
+"""Reads MTS-Dialog: `Main-Dataset/*.csv`, doctor–patient dialogues with the note section written from each."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ..errors import DataError
+from .labels import specialty_of_text
+from .schema import Example
+from .text import count_words, cut_at_sentence, cut_at_turn, tidy
+
+LAYOUT = "Main-Dataset/*.csv with the columns ID, section_header, section_text, dialogue"
+DIALOGUE_WORDS = 200
+_COLUMNS = {"ID", "section_header", "section_text", "dialogue"}
+
+# The corpus' section codes in words.
+SECTIONS = {
+    "FAM/SOCHX": "family and social history", "GENHX": "history of present illness",
+    "PASTMEDICALHX": "past medical history", "CC": "chief complaint",
+    "PASTSURGICAL": "past surgical history", "ALLERGY": "allergies", "ROS": "review of systems",
+    "MEDICATIONS": "medications", "ASSESSMENT": "assessment", "EXAM": "physical examination",
+    "DIAGNOSIS": "diagnosis", "DISPOSITION": "disposition", "PLAN": "plan",
+    "EDCOURSE": "emergency department course", "IMMUNIZATIONS": "immunizations",
+    "IMAGING": "imaging", "GYNHX": "gynecologic history", "PROCEDURES": "procedures",
+    "OTHER_HISTORY": "other history", "LABS": "laboratory results",
+}
+
+
+def read(root: Path, answer_words: int) -> list[Example]:
+    """Every dialogue with a written section, in the order of file and row."""
+    files = sorted((root / "Main-Dataset").glob("*.csv"))
+    tables = [(file, rows) for file in files if (rows := _rows(file)) is not None]
+    if not tables:
+        raise DataError(f"No MTS-Dialog in {root}: expected {LAYOUT}, as in github.com/abachaa/MTS-Dialog.")
+    return [
+        example
+        for file, rows in tables
+        for row in rows
+        if (example := _example(file, row, answer_words)) is not None
+    ]
+
+
+def _rows(file: Path) -> list[dict[str, str]] | None:
+    """The file's rows; None where it is a table of something else."""
+    try:
+        # utf-8-sig drops the byte-order mark; newline="" leaves line ends inside fields to the reader.
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            if not _COLUMNS <= set(reader.fieldnames or ()):
+                return None
+            return list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"Cannot read the MTS-Dialog file {file}: {error}.") from error
+
+
+def _example(file: Path, row: dict[str, str], answer_words: int) -> Example | None:
+    answer, code = tidy(row["section_text"]), tidy(row["section_header"])
+    dialogue = cut_at_turn(row["dialogue"] or "", DIALOGUE_WORDS)
+    if not dialogue or count_words(answer) < 3:
+        return None
+    section = SECTIONS.get(code.upper(), code.replace("_", " ").replace("/", " and ").lower())
+    labels = {"task": "documentation", "audience": "professional"}
+    specialty = specialty_of_text(f"{row['dialogue']} {answer}")
+    if specialty:
+        labels["specialty"] = specialty
+    key = f"mts:{file.stem}:{tidy(row['ID'])}"
+    return Example(
+        id=key,
+        prompt=f"Write the {section} section of the note from this dialogue:\n\n{dialogue}",
+        answer=cut_at_sentence(answer, answer_words),
+        labels=labels,
+        disease=key,
+        source="MTS-Dialog",
+        kind=code,
+        focus=section,
+        material=dialogue,
+    )

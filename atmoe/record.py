@@ -1,0 +1,97 @@
+"""A record: what happened, frozen. Everything a figure, a sentence or a replay needs, to and from JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from atmoe.errors import AtMoeError
+from atmoe.plan import RoutingPlan
+from atmoe.steering import Steering
+
+if TYPE_CHECKING:
+    from atmoe.decode import Generation, Step
+    from atmoe.model import AtMoe
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One answer and all that made it.
+
+    model, base: {"name", "sha256"}.  answer_tokens: token ids, without the end-of-turn.
+    sampling: the settings of `atmoe.decode.Sampling` other than the seed.
+    router_plan: what the router gave; plan: what was in force.
+    finish: "stop" (ended its turn), "length" (token limit) or "cancelled".
+    timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
+    versions: of the libraries that computed it, and the precision.
+    """
+
+    prompt: str
+    answer: str
+    answer_tokens: tuple[int, ...]
+    model: Mapping[str, str]
+    base: Mapping[str, str]
+    seed: int
+    sampling: Mapping[str, float]
+    steering: Steering
+    router_plan: RoutingPlan
+    plan: RoutingPlan
+    finish: str
+    timings: Mapping[str, float]
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, model: AtMoe, prompt: str, steering: Steering, router_plan: RoutingPlan, generation: Generation,
+           step: Step, row: int = 0) -> Record:
+        """The record of one row of a generation, as of `step`."""
+        sampling = {f.name: getattr(generation.sampling, f.name) for f in fields(generation.sampling)}
+        return cls(
+            prompt=prompt, answer=step.texts[row], answer_tokens=step.tokens[row],
+            model={"name": model.info.name, "sha256": model.info.sha256},
+            base={"name": model.info.base_name, "sha256": model.info.base_sha256},
+            seed=sampling.pop("seed"), sampling=sampling, steering=steering, router_plan=router_plan,
+            plan=generation.plans[row], finish=step.finish[row] or "cancelled",
+            timings={"prefill_s": round(generation.prefill_seconds, 4),
+                     "decode_tokens_per_s": round(generation.tokens_per_second, 2)},
+            versions={"torch": torch.__version__, "transformers": transformers.__version__,
+                      "dtype": str(model.bank.dtype).removeprefix("torch.")})
+
+    def to_dict(self) -> dict[str, Any]:
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data |= {"answer_tokens": list(self.answer_tokens), "steering": self.steering.to_dict(),
+                 "router_plan": self.router_plan.to_dict(), "plan": self.plan.to_dict()}
+        return {"format": FORMAT, **data}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        """The inverse of `to_dict`.
+
+        Raises:
+            AtMoeError: not a record, or of a format this version does not read.
+        """
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            raise AtMoeError(f"This is no record of format {FORMAT}; use one downloaded from this version.")
+        missing = [f.name for f in fields(cls) if f.name not in data]
+        if missing:
+            raise AtMoeError(f"The record lacks {', '.join(missing)}; use one downloaded from this version, unedited.")
+        kept = {f.name: data[f.name] for f in fields(cls)}
+        kept |= {"answer_tokens": tuple(data["answer_tokens"]), "steering": Steering.from_dict(data["steering"]),
+                 "router_plan": RoutingPlan.from_dict(data["router_plan"]), "plan": RoutingPlan.from_dict(data["plan"])}
+        return cls(**kept)
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        try:
+            return cls.from_dict(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise AtMoeError(f"The record is not JSON (line {error.lineno}); use the file as downloaded.") from error

@@ -1,0 +1,153 @@
+"""Examples → batches: which rows a training sees, in which words, and how they are packed.
+
+Everything follows from the seed, so a run that was interrupted sees the same batches when it resumes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from atmoe.data import Example, paraphrase, two_needs
+from atmoe.errors import PromptError
+from atmoe.model import AtMoe
+from atmoe.plan import Layout
+from atmoe.prompt import Batch, Prompt, collate
+
+STEP_TOKENS = 1920
+LENGTHS = (60, 80, 96, 120, 160, 192, 240, 320, 384, 480)
+"""Tokens of a batch, and the lengths rows are padded to, each a divisor: every matrix product of every step then has
+one and the same shape. In bfloat16 on a CPU each new shape costs seconds the first time."""
+
+ANSWER_STEP = 256
+"""The number of answer tokens of a batch is padded to a multiple of this, for the same reason."""
+
+IGNORED = -100  # cross_entropy's own mark
+
+ROWS_PER_TASK = {"outlook": 0.7, "documentation": 1.2, "evidence": 0.6}
+"""How often a task is drawn, beside 1 for the others: small corpora are not repeated many times over."""
+
+
+@dataclass(frozen=True)
+class Row:
+    example: Example
+    prompt: Prompt
+    answer: tuple[int, ...]
+    """Answer tokens, the end of the turn included: learning to stop is part of the task."""
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt.ids) + len(self.answer)
+
+
+def encode_row(model: AtMoe, example: Example) -> Row | None:
+    """Tokens of an example, or None where it is longer than the longest batch."""
+    try:
+        prompt = model.encode(example.prompt)
+    except PromptError:
+        return None
+    row = Row(example, prompt, (*model.encode_answer(example.answer), model.tokenizer.eos_token_id))
+    return row if row.tokens <= LENGTHS[-1] else None
+
+
+class Sampler:
+    """An endless, seeded stream of examples: tasks in fixed proportions, cells of a task (specialty × audience)
+    evened out by the square root of their size, questions rephrased by templates, some with two needs."""
+
+    def __init__(self, examples: Sequence[Example], seed: int, paraphrased: float = 0.6, two: float = 0.08,
+                 template_split: str = "train"):
+        self._rng = random.Random(seed)
+        self._examples, self._paraphrased, self._two, self._split = examples, paraphrased, two, template_split
+        cell = lambda e: (e.labels.get("task"), e.labels.get("specialty"), e.labels.get("audience"))
+        sizes = Counter(map(cell, examples))
+        raw = [sizes[cell(e)] ** -0.5 for e in examples]
+        per_task: dict[str | None, float] = defaultdict(float)
+        for e, w in zip(examples, raw):
+            per_task[e.labels.get("task")] += w
+        self._weights = [w / per_task[e.labels.get("task")] * ROWS_PER_TASK.get(e.labels.get("task"), 1.0)
+                         for e, w in zip(examples, raw)]
+        self._by_disease: dict[str, list[Example]] = defaultdict(list)
+        for e in examples:
+            self._by_disease[e.disease].append(e)
+
+    def __iter__(self) -> Iterator[Example]:
+        rng = self._rng
+        while True:
+            for example in rng.choices(self._examples, self._weights, k=256):
+                if rng.random() < self._two:
+                    others = [o for o in self._by_disease[example.disease] if o.labels != example.labels
+                              and o.labels.get("audience") == example.labels.get("audience")]
+                    both = two_needs(example, rng.choice(others), rng, self._split) if others else None
+                    if both is not None:
+                        yield both
+                        continue
+                yield paraphrase(example, rng, self._split) if rng.random() < self._paraphrased else example
+
+
+def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[list[Row]]:
+    """Rows of similar length, STEP_TOKENS a batch with padding, until `budget` answer tokens were given out."""
+    waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
+    given = 0
+    for example in examples:
+        row = encode_row(model, example)
+        if row is None:
+            continue
+        length = next(n for n in LENGTHS if row.tokens <= n)
+        waiting[length].append(row)
+        if len(waiting[length]) == STEP_TOKENS // length:
+            given += sum(len(r.answer) for r in waiting[length])
+            yield waiting[length]
+            waiting[length] = []
+            if given >= budget:
+                return
+
+
+def label_targets(layout: Layout, rows: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """What each row's labels say of each group's experts.
+
+    → targets [rows, experts], summing to 1 inside a labelled group (two needs: ½ each), 0 in an unlabelled one;
+    and labelled [rows, groups], 1 where the group has a label
+    """
+    targets = torch.zeros(len(rows), len(layout.expert_names))
+    labelled = torch.zeros(len(rows), len(layout.groups))
+    for i, example in enumerate(rows):
+        for group, expert in example.labels.items():
+            experts = [expert] + [e for g, e in example.also.items() if g == group]
+            for name in experts:
+                targets[i, layout.expert_index(f"{group}/{name}")] += 1 / len(experts)
+            labelled[i, layout.group_index(group)] = 1
+    return targets, labelled
+
+
+def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tensor]:
+    """→ the batch, padded to one of LENGTHS; where each answer token is predicted, as indices into the flattened
+    [rows · tokens]; and the answer tokens, with IGNORED behind them"""
+    length = next(n for n in LENGTHS if max(r.tokens for r in rows) <= n)
+    batch = collate([r.prompt for r in rows], [r.answer for r in rows], pad=model.tokenizer.pad_token_id,
+                    side="right", multiple=length, device=model.device)
+    where = [i * length + len(r.prompt.ids) - 1 + k for i, r in enumerate(rows) for k in range(len(r.answer))]
+    targets = [t for r in rows for t in r.answer]
+    spare = -len(where) % ANSWER_STEP
+    return batch, torch.tensor(where + [0] * spare, device=model.device), torch.tensor(targets + [IGNORED] * spare,
+                                                                                      device=model.device)
+
+
+def answer_loss(model: AtMoe, hidden: Tensor, where: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy over answer tokens; the vocabulary projection is done for those alone."""
+    logits = model.logits(hidden.flatten(0, 1)[where])
+    return torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
+
+
+def counts(rows: Sequence[Row]) -> Mapping[str, int]:
+    """Answer tokens by expert, for the log."""
+    tokens: Counter = Counter()
+    for row in rows:
+        for labels in (row.example.labels, row.example.also):
+            for group, expert in labels.items():
+                tokens[f"{group}/{expert}"] += len(row.answer)
+    return tokens
