@@ -5,7 +5,6 @@ A cache belongs to the plans it was filled under and lives inside one `Generatio
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,8 +41,13 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self):
+        for name in ("max_new_tokens", "temperature", "top_p", "seed", "repetition_penalty"):
+            value, whole = getattr(self, name), name in ("max_new_tokens", "seed")
+            if not isinstance(value, int | float) or whole and value != value // 1:
+                raise SamplingError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}.")
+            object.__setattr__(self, name, int(value) if whole else float(value))
         checks = ((1 <= self.max_new_tokens <= MAX_NEW_TOKENS, f"max_new_tokens must be between 1 and {MAX_NEW_TOKENS}"),
-                  (math.isfinite(self.temperature) and 0 <= self.temperature <= 2, "temperature must be between 0 and 2"),
+                  (self.temperature == 0 or 0.01 <= self.temperature <= 2, "temperature must be 0, or between 0.01 and 2"),
                   (0 < self.top_p <= 1, "top_p must be above 0 and at most 1"),
                   (0 <= self.seed < 2**63, "seed must be a whole number from 0 up"),
                   (1 <= self.repetition_penalty <= 2, "repetition_penalty must be between 1 and 2"))

@@ -15,6 +15,7 @@ forward in that one thread, so two users at once cannot feel each other.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -67,14 +68,16 @@ class Adapter:
             raise AssetError(f"The adapter in {path} cannot be read ({type(error).__name__}); restore it from its "
                              f"source or train it again.") from error
         if not isinstance(config, LoraConfig) or config.use_dora or config.bias != "none" or config.alpha_pattern \
-                or config.modules_to_save:
-            raise AssetError(f"The adapter in {path} is not a plain LoRA (DoRA, biases, alpha patterns and saved "
-                             f"modules are not supported); train it with PEFT's default LoRA settings.")
+                or config.rank_pattern or config.modules_to_save \
+                or not all(isinstance(x, int | float) and x > 0 for x in (config.r, config.lora_alpha)):
+            raise AssetError(f"The adapter in {path} is not a plain LoRA (DoRA, biases, alpha and rank patterns and "
+                             f"saved modules are not supported); train it with PEFT's default LoRA settings.")
         factors: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():
             match = re.fullmatch(re.escape(PEFT_PREFIX) + r"(.+)\.lora_(A|B)\.weight", key)
             if not match:
-                raise AssetError(f"The adapter in {path} holds {key!r}, which is no LoRA of a linear layer.")
+                raise AssetError(f"The adapter in {path} holds {key!r}, which is no LoRA of a linear layer; "
+                                 f"train it with PEFT's default LoRA settings.")
             factors.setdefault(match[1], {})[match[2]] = value
         if not factors or any(set(f) != {"A", "B"} for f in factors.values()):
             raise AssetError(f"The adapter in {path} lacks some of its matrices; restore it or train it again.")
@@ -87,7 +90,7 @@ class Adapter:
         path.mkdir(parents=True, exist_ok=True)
         LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=sorted({n.rpartition(".")[2] for n in self.factors}),
                    task_type="CAUSAL_LM", base_model_name_or_path=base_name or None,
-                   inference_mode=True, use_rslora=abs(self.scaling - self.alpha / self.rank) > 1e-9).save_pretrained(str(path))
+                   inference_mode=True, use_rslora=not math.isclose(self.scaling, self.alpha / self.rank, rel_tol=1e-5)).save_pretrained(str(path))
         save_file({f"{PEFT_PREFIX}{name}.lora_{x}.weight": value.detach().to(dtype).contiguous()
                    for name, factors in self.factors.items() for x, value in zip("AB", factors)},
                   str(path / "adapter_model.safetensors"), metadata={"format": "pt"})
@@ -117,8 +120,10 @@ class Mixing:
             if weights.shape[1:] != (bank.layers, len(bank.scaling)):
                 raise PlanError(f"The weights have the shape {tuple(weights.shape)}; this model needs "
                                 f"(rows, {bank.layers}, {len(bank.scaling)}).")
+            # Where no row mixes anything the layer stays the base's own, bit for bit.
+            mixes = [True] * bank.layers if weights.requires_grad else (weights != 0).any(2).any(0).tolist()
             for layer, at in enumerate((weights * bank.scaling).to(self._dtype).unbind(1)):
-                self._at[layer] = at
+                self._at[layer] = at if mixes[layer] else None
 
     def set_layer(self, layer: int, weights: Tensor) -> None:
         """weights: [rows, experts] of one layer."""
@@ -197,7 +202,8 @@ class ExpertBank(nn.Module):
                                  f"model; use the base the adapters were trained on.")
             factors = [a.factors.get(name) for a in adapters]
             for pair in factors:
-                if pair and (pair[0].shape[1] != linear.in_features or pair[1].shape[0] != linear.out_features):
+                if pair and (pair[0].shape[1] != linear.in_features or pair[1].shape[0] != linear.out_features
+                             or pair[0].shape[0] != pair[1].shape[1]):
                     raise AssetError(f"An adapter's matrices do not fit {name!r}; use the base it was trained on.")
             expert_linear = ExpertLinear(linear, int(match[1]), factors)
             parent, _, child = name.rpartition(".")

@@ -84,6 +84,8 @@ class AtMoe:
         Raises:
             PromptError, PlanError: before anything runs.
         """
+        if isinstance(prompts, str):
+            raise PromptError("Prompts must be a list; put a single one in brackets.")
         return Generation(self, [self.encode(p) for p in prompts], plans, sampling)
 
     def answer(self, prompt: str, steering: Steering = Steering(), sampling: Sampling = Sampling()) -> Record:
@@ -136,6 +138,9 @@ class AtMoe:
 
         → one [answer tokens] tensor a row, and the plans in force
         """
+        if not prompts or len(prompts) != len(answers):
+            raise PromptError(f"{len(prompts)} prompts and {len(answers)} answers cannot be scored; give at least one "
+                              f"prompt, and an answer and a plan for each.")
         encoded, tails = [self.encode(p) for p in prompts], [self.encode_answer(a) for a in answers]
         batch = self.collate(encoded, tails, side)
         first = batch.attention.argmax(1)  # where each row's text begins
@@ -197,7 +202,7 @@ class AtMoe:
         if len(plans) != rows:
             raise PlanError(f"{rows} prompts need {rows} plans, not {len(plans)}.")
         for plan in plans:
-            if plan.layout != self.layout:
+            if not isinstance(plan, RoutingPlan) or plan.layout != self.layout:
                 raise PlanError("The plan was made for other groups, experts or layers; route the prompt again.")
         mixing = torch.stack([plan.mixing for plan in plans]).to(self.device)
         return mixing * self.router.gain.detach()[None, :, None]

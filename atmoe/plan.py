@@ -102,7 +102,10 @@ class RoutingPlan:
         strength = torch.ones(L) if self.strength is None else self.strength
         for name, value, shape in (("group_shares", self.group_shares, (L, G)),
                                    ("expert_shares", self.expert_shares, (L, E)), ("strength", strength, (L,))):
-            value = torch.as_tensor(value).detach().to("cpu", torch.float32)
+            try:
+                value = torch.as_tensor(value).detach().to("cpu", torch.float32, copy=True)
+            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+                raise PlanError(f"{name} is not an array of numbers; give one of shape {shape}.") from error
             if value.shape != shape:
                 raise PlanError(f"{name} has the shape {tuple(value.shape)}; this model needs {shape}.")
             if not torch.isfinite(value).all() or (value < 0).any():
@@ -160,6 +163,8 @@ class RoutingPlan:
         """The plan whose shares are the average of several plans' shares, layer by layer."""
         if not plans:
             raise PlanError("An average needs at least one plan.")
+        if any(p.layout != plans[0].layout for p in plans):
+            raise PlanError("An average needs plans of one model; route the prompts again with the same one.")
         stack = [torch.stack(parts).mean(0) for parts in
                  zip(*((p.group_shares, p.expert_shares, p.strength) for p in plans))]
         return cls(plans[0].layout, *stack)
@@ -188,9 +193,8 @@ class RoutingPlan:
         """
         try:
             layout = Layout.of(data["layers"], {g["name"]: g["experts"] for g in data["groups"]})
-            return cls(layout, torch.tensor(data["group_shares"]), torch.tensor(data["expert_shares"]),
-                       torch.tensor(data.get("strength", [1.0] * layout.layers)))
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(layout, data["group_shares"], data["expert_shares"], data.get("strength"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, PlanError):
                 raise
             raise PlanError(f"This is not a routing plan ({error!r}); use one saved by this program.") from error

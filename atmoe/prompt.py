@@ -7,6 +7,7 @@ keeps text such as "<|im_end|>" in a question from being read as the template's 
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from atmoe.errors import PromptError
 
 _PLACE = "␞instruction␞"
+_one_at_a_time = threading.Lock()  # split_special_tokens is a switch on the tokenizer itself, shared by all threads
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,11 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int
     if tokenizer.chat_template:
         frame = tokenizer.apply_chat_template([{"role": "user", "content": _PLACE}], tokenize=False,
                                               add_generation_prompt=True)
-        before, after = (encode_text(tokenizer, part, template=True) for part in frame.split(_PLACE))
+        parts = frame.split(_PLACE)
+        if len(parts) != 2:
+            raise PromptError(f"The base model's chat template repeats or changes what is typed ({len(parts) - 1} places "
+                              f"hold it, not 1); use a base model whose template holds it once, as it is.")
+        before, after = (encode_text(tokenizer, part, template=True) for part in parts)
     else:
         before = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
         after = encode_text(tokenizer, "\n")
@@ -81,7 +87,8 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str, template: bool = False) -> list[int]:
     """Token ids of a piece of text, nothing added. Only a `template`'s special tokens are read as such."""
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=not template)["input_ids"]
+    with _one_at_a_time:
+        return tokenizer(text, add_special_tokens=False, split_special_tokens=not template)["input_ids"]
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,5 @@ class Record:
             return cls.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
             raise AtMoeError(f"The record is not JSON (line {error.lineno}); use the file as downloaded.") from error
+        except (TypeError, UnicodeDecodeError, RecursionError) as error:
+            raise AtMoeError("The record is not JSON; use the file as downloaded.") from error

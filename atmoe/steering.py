@@ -47,7 +47,7 @@ def layer_range(scope: str, layers: int) -> range:
     if scope in BANDS:
         band = BANDS.index(scope)
         return range(layers * band // 3, layers * (band + 1) // 3)
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", scope)
+    match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", scope) if isinstance(scope, str) else None
     if not match:
         raise SteeringError(f"{scope!r} names no layers; write all, early, middle, late or a range such as 0-9.")
     first, last = int(match[1]), int(match[2] or match[1])
@@ -69,10 +69,14 @@ class Override:
     scope: str = "all"
 
     def __post_init__(self):
+        if not isinstance(self.target, str):
+            raise SteeringError(f"{self.target!r} is no target; write the name of a group, or group/expert.")
+        if self.state not in list(State):
+            raise SteeringError(f"{self.state!r} is no state; use {', '.join(State)}.")
         object.__setattr__(self, "state", State(self.state))
         if self.state is not State.FIXED:
             object.__setattr__(self, "share", None)
-        elif self.share is None or not math.isfinite(self.share) or self.share < 0:
+        elif not isinstance(self.share, int | float) or not math.isfinite(self.share) or self.share < 0:
             raise SteeringError(f"{self.target} needs a share between 0% and 100%.")
         elif self.share > 1 + ROUNDING:
             raise SteeringError(f"{self.target} is set to {self.share:.0%}; a share is at most 100% "
@@ -88,7 +92,9 @@ class Steering:
 
     def __post_init__(self):
         object.__setattr__(self, "overrides", tuple(self.overrides))
-        if not math.isfinite(self.strength) or not 0 <= self.strength <= MAX_STRENGTH:
+        if not all(isinstance(o, Override) for o in self.overrides):
+            raise SteeringError("Steering takes a tuple of overrides; write Steering((Override(...),)).")
+        if not isinstance(self.strength, int | float) or not 0 <= self.strength <= MAX_STRENGTH:
             raise SteeringError(f"Strength is {self.strength}; it goes from 0 (base model) to {MAX_STRENGTH:g}.")
 
     @property
@@ -122,14 +128,14 @@ class Steering:
         """For each layer, the override in force for each target: the narrowest."""
         chosen: list[dict[str, Override]] = [{} for _ in range(layout.layers)]
         width = lambda o: len(layer_range(o.scope, layout.layers))
-        for override in self.overrides:
+        for override in sorted(self.overrides, key=width):  # narrowest first, whatever the order given
             try:
                 (layout.expert_index if "/" in override.target else layout.group_index)(override.target)
             except PlanError as error:
                 raise SteeringError(str(error)) from None
             for layer in layer_range(override.scope, layout.layers):
                 rival = chosen[layer].get(override.target)
-                if rival is None or width(override) < width(rival):
+                if rival is None:
                     chosen[layer][override.target] = override
                 elif width(override) == width(rival) and (rival.state, rival.share) != (override.state, override.share):
                     raise SteeringError(f"{override.target} is set twice for layer {layer} ({_say(rival)} and "
@@ -195,7 +201,7 @@ def _settle(shares: Tensor, names: tuple[str, ...], overrides: Mapping[str, Over
             raise SteeringError(f"The fixed shares sum to {taken:.0%} ({where}) and all others are at 0, so nothing "
                                 f"can take the rest; raise them to 100%.")
         if held > 0:
-            shares[free] *= max(total - taken, 0.0) / held
+            shares[free] = shares[free] / held * max(total - taken, 0.0)
         for i in fixed:
             shares[i] = overrides[names[i]].share
     for i in off:

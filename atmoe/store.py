@@ -96,6 +96,12 @@ def read_config(path: str | Path) -> tuple[Info, Layout]:
     return info, layout
 
 
+def experts_digest(path: Path) -> str:
+    """One hash for all experts saved in `path`: what a router is trained on."""
+    files = json.loads((path / CONFIG).read_text())["files"]
+    return hashlib.sha256("".join(v for k, v in sorted(files.items()) if k.startswith("experts/")).encode()).hexdigest()
+
+
 def load(cls, path: str | Path, base: str | Path | None, dtype: torch.dtype, check_base: bool) -> AtMoe:
     path = Path(path)
     info, layout = read_config(path)

@@ -74,8 +74,9 @@ def run(*, parameters: Sequence[Mapping[str, Any]], batches: Iterator[list[Row]]
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * max(factor, 0.05)
             value, facts = loss(rows)
-            if not torch.isfinite(value):
-                raise TrainingError(f"The loss is {float(value)} at step {step}; lower --learning-rate and start again.")
+            number = float(value.detach())
+            if not math.isfinite(number):
+                raise TrainingError(f"The loss is {number} at step {step}; lower --learning-rate and start again.")
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             norm = torch.nn.utils.clip_grad_norm_(flat, clip)
@@ -83,8 +84,8 @@ def run(*, parameters: Sequence[Mapping[str, Any]], batches: Iterator[list[Row]]
             taken = sum(len(r.answer) for r in rows)
             state |= {"step": step + 1, "tokens": state["tokens"] + taken, "seconds": time.perf_counter() - began}
             bar.update(taken)
-            bar.set_postfix(loss=f"{float(value):.3f}", refresh=False)
-            write({"step": step, "tokens": state["tokens"], "loss": round(float(value), 4), "norm": round(float(norm), 3),
+            bar.set_postfix(loss=f"{number:.3f}", refresh=False)
+            write({"step": step, "tokens": state["tokens"], "loss": round(number, 4), "norm": round(float(norm), 3),
                    "seconds": round(state["seconds"], 1), **{k: round(v, 4) for k, v in facts.items()}})
             if validate and (step + 1) % every == 0:
                 state["validation"] = validate()

@@ -26,6 +26,7 @@ from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.router import GroupedRouter
 from atmoe.train import loop
+from atmoe.train.experts import SHARE
 from atmoe.train.rows import (Row, Sampler, answer_loss, batches, collate_rows, encode_row, label_targets,
                               of_one_length)
 
@@ -98,7 +99,7 @@ class TrainingRouter(GroupedRouter):
 
 def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings: RouterSettings,
                  report_to: Callable[[dict], None] = lambda facts: None) -> dict:
-    """Train the router of `model` on the training side of `examples`, and write it into the directory `out`.
+    """Train the router of `model` on the training side of `examples`, and write it into `out`, where `model` is saved.
 
     → seconds, steps, answer tokens, agreement after each stage, gains and group shares at the end
 
@@ -111,10 +112,11 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
     if not training:
         raise DataError("No training examples were found; name at least one corpus directory.")
     loop.seed_everything(settings.seed)
-    router = TrainingRouter(model.router)
+    # Always from uniform shares, never from a router trained before: the command and its seed say all.
+    router = TrainingRouter(GroupedRouter(model.layout, model.router.group_weight.shape[-1], SHARE * len(model.layout.groups)))
     held_out = _held_out(examples, settings.seed)
     saved = out / "warm_start.pt"
-    mark = {**asdict(settings), "experts": model.info.sha256}
+    mark = {**asdict(settings), "examples": len(training), "experts": store.experts_digest(out)}
     facts: dict = {}
     began = loop.time.perf_counter()
     if saved.is_file() and (state := torch.load(saved, weights_only=True))["mark"] == mark:
@@ -145,8 +147,8 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
         balance = (mean_share * (mean_share * mean_share.shape[-1]).log()).sum(-1).mean()
         share = mean_share.mean(0).tolist()
         return lm + settings.label_weight * label + settings.balance_weight * balance, {
-            "lm": float(lm), "label": float(label), "balance": float(balance), "gain": float(router.gain.mean()),
-            **{f"share_{g}": v for g, v in zip(model.layout.group_names, share)}, "share_max": float(mean_share.max())}
+            "lm": lm.item(), "label": label.item(), "balance": balance.item(), "gain": router.gain.mean().item(),
+            **{f"share_{g}": v for g, v in zip(model.layout.group_names, share, strict=True)}, "share_max": mean_share.max().item()}
 
     heads = [router.group_weight, router.group_bias, router.expert_weight, router.expert_bias]
     result = loop.run(

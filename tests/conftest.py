@@ -1,0 +1,220 @@
+"""Tiny models of five families, each with experts that PEFT itself trained and saved in its own format.
+
+Sizes differ from one another on purpose (4 rows, 5 layers, 3 groups, 6 experts, hidden 48), so that a weight that is
+broadcast along the wrong axis cannot pass. No B matrix is zero.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig,
+                          LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
+                          Qwen3ForCausalLM)
+
+from atmoe import AtMoe, Layout, RoutingPlan
+from atmoe import base as base_models
+from atmoe.experts import Adapter
+from atmoe.prompt import collate
+from atmoe.router import GroupedRouter
+from atmoe.store import Info, build
+
+ASSETS = Path(__file__).parents[1] / "assets" / "medical"
+
+LAYERS, HIDDEN = 5, 48
+GROUPS = {"task": ("define", "treat", "warn"), "field": ("heart",), "reader": ("lay", "expert")}
+LAYOUT = Layout.of(LAYERS, GROUPS)
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+MLP = ["gate_proj", "up_proj", "down_proj"]
+EXPERTS = {  # ranks, scalings, modules and layers all differ; the first is plain, which PEFT's "cat" needs
+    "task/define": dict(r=3, lora_alpha=16, target_modules=ATTENTION + MLP),
+    "task/treat": dict(r=7, lora_alpha=8, target_modules=ATTENTION),
+    "task/warn": dict(r=2, lora_alpha=5, target_modules=MLP),
+    "field/heart": dict(r=9, lora_alpha=11, target_modules=ATTENTION + MLP, use_rslora=True),
+    "reader/lay": dict(r=1, lora_alpha=2, target_modules=["q_proj", "down_proj"], layers_to_transform=[0, 3, 4]),
+    "reader/expert": dict(r=10, lora_alpha=10, target_modules=["v_proj", "up_proj"]),
+}
+PROMPTS = ["How is asthma treated?", "Explain the causes of Parkinson's disease in plain words, please.", "Gout?",
+           "What is the outlook for a child with cystic fibrosis, and what should the parents watch for?"]
+
+SHAPE = dict(hidden_size=HIDDEN, intermediate_size=40, num_hidden_layers=LAYERS, num_attention_heads=4,
+             num_key_value_heads=2, max_position_embeddings=512, initializer_range=0.1, bos_token_id=None,
+             eos_token_id=2, pad_token_id=0)
+WINDOW = dict(head_dim=16, sliding_window=13, query_pre_attn_scalar=16)  # shorter than the prompts: it must hold too
+FAMILIES = {
+    "llama": lambda v: LlamaForCausalLM(LlamaConfig(vocab_size=v, tie_word_embeddings=True, **SHAPE)),
+    "qwen2": lambda v: Qwen2ForCausalLM(Qwen2Config(vocab_size=v, **SHAPE)),
+    "qwen3": lambda v: Qwen3ForCausalLM(Qwen3Config(vocab_size=v, head_dim=14, **SHAPE)),
+    "gemma2": lambda v: Gemma2ForCausalLM(Gemma2Config(vocab_size=v, **SHAPE, **WINDOW)),
+    "gemma3": lambda v: Gemma3ForCausalLM(Gemma3TextConfig(vocab_size=v, **SHAPE, **WINDOW)),
+}
+CHAT = ("{% for m in messages %}{% if loop.first and m['role'] != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n"
+        "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+SPECIAL = ("<|pad|>", "<|im_start|>", "<|im_end|>", "<|begin|>")
+
+
+def tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
+    """Byte-level BPE over 256 bytes and a few merges; with ChatML, or bare with a beginning-of-sequence token."""
+    vocabulary = {t: i for i, t in enumerate((*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())))}
+    merges = [("Ġ", "a"), ("t", "h"), ("th", "e"), ("i", "s"), ("Ġ", "the"), ("e", "r")]
+    for a, b in merges:
+        vocabulary[a + b] = len(vocabulary)
+    core = Tokenizer(models.BPE(vocabulary, merges))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
+    made = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<|pad|>", eos_token="<|im_end|>",
+                                   bos_token=None if chat else "<|begin|>", clean_up_tokenization_spaces=False)
+    made.chat_template = CHAT if chat else None
+    return made
+
+
+class World:
+    """One family: a base directory, PEFT adapter directories, and what is built of them."""
+
+    def __init__(self, family: str, home: Path):
+        self.family, self.home = family, home
+        torch.manual_seed(sorted(FAMILIES).index(family))
+        words = tokenizer(chat=family != "gemma2")
+        model = FAMILIES[family](len(words)).eval()
+        for name, parameter in model.named_parameters():
+            if name.endswith("norm.weight"):  # Gemma's start at 0 and others' at 1: neither would show a slip
+                torch.nn.init.uniform_(parameter, 0.5, 1.5)
+        self.directory = home / "base"
+        model.save_pretrained(self.directory)
+        words.save_pretrained(self.directory)
+        self.found = base_models.fetch(self.directory, cache=home / "cache")
+        self.tokenizer = base_models.load(self.found)[1]
+        for name, settings in EXPERTS.items():
+            peft = get_peft_model(self.base(), LoraConfig(task_type="CAUSAL_LM", **settings))
+            for key, value in peft.named_parameters():
+                if "lora_" in key:
+                    torch.nn.init.normal_(value, std=0.3 / value.shape[1] ** 0.5)
+            peft.save_pretrained(self.adapter(name))
+
+    def adapter(self, name: str) -> Path:
+        return self.home / "experts" / name
+
+    def base(self):
+        """A base model of its own, untouched."""
+        return base_models.load(self.found)[0]
+
+    def peft(self) -> PeftModel:
+        """The base under PEFT, with every adapter loaded from its directory by PEFT."""
+        first, *others = EXPERTS
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            peft = PeftModel.from_pretrained(self.base(), str(self.adapter(first)), adapter_name=first.replace("/", "-"))
+            for name in others:
+                peft.load_adapter(str(self.adapter(name)), adapter_name=name.replace("/", "-"))
+        return peft.eval()
+
+    def router(self, gain: torch.Tensor | None = None) -> GroupedRouter:
+        """A router of random weights, so that layers and prompts get plans that differ."""
+        torch.manual_seed(17)
+        router = GroupedRouter(LAYOUT, HIDDEN)
+        for parameter in router.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        router.gain.data = torch.linspace(0.5, 1.4, LAYERS) if gain is None else gain
+        return router.requires_grad_(False)
+
+    def build(self, gain: torch.Tensor | None = None, **info) -> AtMoe:
+        adapters = [Adapter.load(self.adapter(name)) for name in LAYOUT.expert_names]
+        info = Info(**{"name": "tiny", "base_name": self.found.name, "base_sha256": self.found.sha256,
+                       "max_prompt_tokens": 300} | info)
+        return build(AtMoe, self.base(), self.tokenizer, adapters, self.router(gain), info)
+
+    @cached_property
+    def model(self) -> AtMoe:
+        """Shared by tests that change nothing on it."""
+        return self.build()
+
+    @cached_property
+    def unit(self) -> AtMoe:
+        """The same with a gain of 1 at every layer."""
+        return self.build(torch.ones(LAYERS))
+
+
+@pytest.fixture(scope="session")
+def worlds(tmp_path_factory):
+    """Families by name, each built once, where first asked for."""
+    built: dict[str, World] = {}
+
+    def get(family: str) -> World:
+        if family not in built:
+            built[family] = World(family, tmp_path_factory.mktemp(family))
+        return built[family]
+    return get
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def world(request, worlds) -> World:
+    """Each family in turn."""
+    return worlds(request.param)
+
+
+@pytest.fixture
+def llama(worlds) -> World:
+    return worlds("llama")
+
+
+@pytest.fixture
+def model(llama) -> AtMoe:
+    """A tiny AT-MoE that no test may change."""
+    return llama.model
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """Keeps notes about tiny bases out of the user's cache."""
+    monkeypatch.setenv("ATMOE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def medical() -> AtMoe:
+    """The model that is shipped."""
+    if not ASSETS.is_dir() and os.environ.get("CI", "").lower() != "true":
+        pytest.skip(f"{ASSETS} is not there yet")
+    return AtMoe.from_pretrained(ASSETS)
+
+
+def random_plan(seed: int, layout: Layout = LAYOUT) -> RoutingPlan:
+    """A plan whose shares differ at every layer and sum to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda n: (2 * torch.randn(layout.layers, n, generator=generator)).softmax(-1)
+    return RoutingPlan(layout, draw(len(layout.groups)), torch.cat([draw(len(e)) for _, e in layout.groups], 1))
+
+
+def one_hot(name: str, layout: Layout = LAYOUT) -> RoutingPlan:
+    """All weight on one expert."""
+    group, expert = name.split("/")
+    return RoutingPlan.choosing(layout, {group: expert}, {group: 1.0})
+
+
+def logits_of(model: AtMoe, prompt: str, plan: RoutingPlan | None) -> torch.Tensor:
+    """Logits at every token of one prompt. [tokens, vocabulary]"""
+    with torch.inference_mode():
+        return model.forward(model.collate([model.encode(prompt)]), None if plan is None else [plan])[0][0]
+
+
+def reference_logits(causal_model, model: AtMoe, prompt: str) -> torch.Tensor:
+    """The same of any other causal language model, called the plain way. [tokens, vocabulary]"""
+    batch = collate([model.encode(prompt)], pad=model.tokenizer.pad_token_id)
+    with torch.inference_mode():
+        return causal_model(input_ids=batch.ids, attention_mask=batch.attention).logits[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny matrices: a pool of threads costs more than it computes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
