@@ -168,9 +168,13 @@ def build_parser() -> argparse.ArgumentParser:
                         "the experts were trained on, from the cache, the hub or a wheel)")
     common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
 
-    model = argparse.ArgumentParser(add_help=False, parents=[common])
-    model.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR", help="a trained AT-MoE (default: the medical one)")
-    model.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="precision (default: float32)")
+    def in_precision(dtype: str) -> argparse.ArgumentParser:
+        made = argparse.ArgumentParser(add_help=False, parents=[common])
+        made.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR", help="a trained AT-MoE (default: the medical one)")
+        made.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype, help=f"precision (default: {dtype})")
+        return made
+
+    model = in_precision("float32")
 
     steering = argparse.ArgumentParser(add_help=False)
     steering.set_defaults(steps=[])
@@ -217,8 +221,8 @@ def build_parser() -> argparse.ArgumentParser:
                                ("--answer-tokens", int, "budget"), ("--learning-rate", float, "peak"), ("--seed", int, "of everything")):
         made.add_argument(option, type=kind, metavar="X", help=what)
     made.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the base model (default: bfloat16)")
-    made = command("router", train_router, "Stage 2: the router, experts frozen. Writes into --model.", [model, corpora], train)
-    made.set_defaults(dtype="bfloat16")
+    made = command("router", train_router, "Stage 2: the router, experts frozen. Writes into --model.",
+                   [in_precision("bfloat16"), corpora], train)
     for option, kind, what in (("--instructions", int, "of each warm-start round"), ("--answer-tokens", int, "budget of the refinement"),
                                ("--learning-rate", float, "peak"), ("--label-weight", float, "of the labelled auxiliary loss"),
                                ("--balance-weight", float, "of the balance term"), ("--seed", int, "of everything")):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,11 +42,11 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self):
-        for name in ("max_new_tokens", "temperature", "top_p", "seed", "repetition_penalty"):
-            value, whole = getattr(self, name), name in ("max_new_tokens", "seed")
-            if not isinstance(value, int | float) or whole and value != value // 1:
-                raise SamplingError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}.")
-            object.__setattr__(self, name, int(value) if whole else float(value))
+        kinds = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": int, "repetition_penalty": float}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, Real) or kind is int and value != value // 1:
+                raise SamplingError(f"{name} must be a {'whole ' if kind is int else ''}number, not {value!r}.")
         checks = ((1 <= self.max_new_tokens <= MAX_NEW_TOKENS, f"max_new_tokens must be between 1 and {MAX_NEW_TOKENS}"),
                   (self.temperature == 0 or 0.01 <= self.temperature <= 2, "temperature must be 0, or between 0.01 and 2"),
                   (0 < self.top_p <= 1, "top_p must be above 0 and at most 1"),
@@ -54,6 +55,8 @@ class Sampling:
         for holds, sentence in checks:
             if not holds:
                 raise SamplingError(sentence + ".")
+        for name, kind in kinds.items():  # a slider's 160.0 is 160, a person's temperature of 1 is 1.0
+            object.__setattr__(self, name, kind(getattr(self, name)))
 
     def processors(self) -> LogitsProcessorList:
         wanted = [(self.repetition_penalty != 1, lambda: RepetitionPenaltyLogitsProcessor(self.repetition_penalty)),

@@ -120,7 +120,7 @@ class AtMoe:
         return encode_prompt(self.tokenizer, prompt, self.info.max_prompt_tokens, self.info.scripts)
 
     def encode_answer(self, answer: str) -> list[int]:
-        tokens = encode_text(self.tokenizer, check_text(answer))
+        tokens = encode_text(self.tokenizer, check_text(answer, "answer"))
         if len(tokens) > self.info.max_prompt_tokens:
             raise PromptError(f"The answer has {len(tokens):,} tokens; shorten it to at most "
                               f"{self.info.max_prompt_tokens:,}.")

@@ -31,24 +31,36 @@ class Prompt:
     end: int
 
 
-def check_text(text: str, scripts: Sequence[str] = (), max_characters: int = 100_000) -> str:
+def check_text(text: str, what: str = "question", max_characters: int = 100_000) -> str:
     """The text, stripped and in Unicode NFC.
+
+    what: how a message calls it.
+
+    Raises:
+        PromptError: not text, empty, too long, or control characters.
+    """
+    if not isinstance(text, str):
+        raise PromptError(f"The {what} must be text, not {type(text).__name__}.")
+    if len(text) > max_characters:
+        raise PromptError(f"The {what} has {len(text):,} characters; shorten it to fewer than {max_characters:,}.")
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    if not text:
+        raise PromptError(f"The {what} is empty; write one" + (", for example: How is asthma treated?"
+                                                               if what == "question" else "."))
+    for ch in text:
+        if unicodedata.category(ch) in ("Cc", "Cs") and ch not in "\n\t":
+            raise PromptError(f"The {what} holds the control character U+{ord(ch):04X}; remove it and try again.")
+    return text
+
+
+def check_words(text: str, scripts: Sequence[str] = ()) -> None:
+    """Refuse a question that the experts cannot have learned to read.
 
     scripts: Unicode script names ("LATIN") that most letters must belong to; empty = any.
 
     Raises:
-        PromptError: not text, empty, too long, control characters, or mostly another script.
+        PromptError: no letter at all, or mostly letters of another script.
     """
-    if not isinstance(text, str):
-        raise PromptError(f"A prompt must be text, not {type(text).__name__}.")
-    if len(text) > max_characters:
-        raise PromptError(f"The text has {len(text):,} characters; shorten it to fewer than {max_characters:,}.")
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
-    if not text:
-        raise PromptError("The question is empty; write one, for example: How is asthma treated?")
-    for ch in text:
-        if unicodedata.category(ch) in ("Cc", "Cs") and ch not in "\n\t":
-            raise PromptError(f"The text holds the control character U+{ord(ch):04X}; remove it and try again.")
     letters = [ch for ch in text if ch.isalpha()]
     if not letters:
         raise PromptError("The question holds no words; write it in words, for example: How is asthma treated?")
@@ -57,16 +69,16 @@ def check_text(text: str, scripts: Sequence[str] = (), max_characters: int = 100
         if known < 0.5 * len(letters):
             wanted = " or ".join(s.capitalize() for s in scripts)
             raise PromptError(f"These experts were trained on English; write the question in English, in {wanted} letters.")
-    return text
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int, scripts: Sequence[str] = ()) -> Prompt:
     """Check `text` and put it into the tokenizer's chat template (or, where there is none, before a line break).
 
     Raises:
-        PromptError: see `check_text`; or more than `max_tokens` tokens in all.
+        PromptError: see `check_text` and `check_words`; or more than `max_tokens` tokens in all.
     """
-    text = check_text(text, scripts, max_characters=20 * max_tokens)
+    text = check_text(text, max_characters=20 * max_tokens)
+    check_words(text, scripts)
     if tokenizer.chat_template:
         frame = tokenizer.apply_chat_template([{"role": "user", "content": _PLACE}], tokenize=False,
                                               add_generation_prompt=True)

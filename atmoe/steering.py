@@ -12,7 +12,6 @@ things about one layer contradict each other and are refused, so the order of ov
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ class Override:
         object.__setattr__(self, "state", State(self.state))
         if self.state is not State.FIXED:
             object.__setattr__(self, "share", None)
-        elif not isinstance(self.share, int | float) or not math.isfinite(self.share) or self.share < 0:
+        elif not isinstance(self.share, int | float) or not self.share >= 0:
             raise SteeringError(f"{self.target} needs a share between 0% and 100%.")
         elif self.share > 1 + ROUNDING:
             raise SteeringError(f"{self.target} is set to {self.share:.0%}; a share is at most 100% "

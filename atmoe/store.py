@@ -79,7 +79,8 @@ def read_config(path: str | Path) -> tuple[Info, Layout]:
     try:
         config = json.loads(file.read_text())
         if config["format"] != FORMAT:
-            raise AssetError(f"{file} has format {config['format']}; this version reads format {FORMAT}.")
+            raise AssetError(f"{file} has format {config['format']}; this version reads format {FORMAT}; "
+                             f"use the version it was saved with, or train it again.")
         layout = Layout.of(config["layers"], {g["name"]: g["experts"] for g in config["groups"]})
         info = Info(config["name"], config["base"]["name"], config["base"]["sha256"], _sha256(file),
                     config["max_prompt_tokens"], tuple(config["scripts"]))
