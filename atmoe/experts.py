@@ -120,10 +120,8 @@ class Mixing:
             if weights.shape[1:] != (bank.layers, len(bank.scaling)):
                 raise PlanError(f"The weights have the shape {tuple(weights.shape)}; this model needs "
                                 f"(rows, {bank.layers}, {len(bank.scaling)}).")
-            # Where no row mixes anything the layer stays the base's own, bit for bit.
-            mixes = [True] * bank.layers if weights.requires_grad else (weights != 0).any(2).any(0).tolist()
             for layer, at in enumerate((weights * bank.scaling).to(self._dtype).unbind(1)):
-                self._at[layer] = at if mixes[layer] else None
+                self._at[layer] = at
 
     def set_layer(self, layer: int, weights: Tensor) -> None:
         """weights: [rows, experts] of one layer."""

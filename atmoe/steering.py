@@ -156,7 +156,7 @@ class Steering:
         try:
             return cls(tuple(Override(str(o["target"]), State(o["state"]), o.get("share"), str(o.get("layers", "all")))
                              for o in data["overrides"]), float(data["strength"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, SteeringError):
                 raise
             raise SteeringError(f"This is not a steering ({error!r}); use one saved by this program.") from error

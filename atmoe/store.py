@@ -58,7 +58,7 @@ def save_router(router: GroupedRouter, path: Path) -> None:
 
 def seal(path: Path, layout: Layout, info: Info) -> None:
     """Write atmoe.json over what lies in `path`: names, limits, and every file's hash."""
-    files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in (".safetensors", ".json") and p.name != CONFIG)
+    files = [path / ROUTER, *sorted(p for p in (path / "experts").rglob("*") if p.suffix in (".safetensors", ".json"))]
     (path / CONFIG).write_text(json.dumps({
         "format": FORMAT, "name": info.name, "base": {"name": info.base_name, "sha256": info.base_sha256},
         "layers": layout.layers, "groups": [{"name": g, "experts": list(e)} for g, e in layout.groups],

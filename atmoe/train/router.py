@@ -36,12 +36,12 @@ class RouterSettings:
     """instructions: of each warm-start round.  fit_steps, fit_decay: of the regression.  answer_tokens: of the
     refinement.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of everything."""
 
-    instructions: int = 3000
+    instructions: int = 2000
     fit_steps: int = 400
     fit_learning_rate: float = 3e-3
     fit_decay: float = 3e-2
     smoothing: float = 0.05
-    answer_tokens: int = 100_000
+    answer_tokens: int = 80_000
     learning_rate: float = 3e-4
     gain_learning_rate: float = 1e-2
     label_weight: float = 0.1
