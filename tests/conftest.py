@@ -86,7 +86,7 @@ class World:
         model = FAMILIES[family](len(words)).eval()
         for name, parameter in model.named_parameters():
             if name.endswith("norm.weight"):  # Gemma's start at 0 and others' at 1: neither would show a slip
-                torch.nn.init.uniform_(parameter, 0.5, 1.5)
+                torch.nn.init.uniform_(parameter, *((-0.5, 0.5) if "gemma" in family else (0.5, 1.5)))
         self.directory = home / "base"
         model.save_pretrained(self.directory)
         words.save_pretrained(self.directory)
@@ -208,7 +208,7 @@ def reference_logits(causal_model, model: AtMoe, prompt: str) -> torch.Tensor:
     """The same of any other causal language model, called the plain way. [tokens, vocabulary]"""
     batch = collate([model.encode(prompt)], pad=model.tokenizer.pad_token_id)
     with torch.inference_mode():
-        return causal_model(input_ids=batch.ids, attention_mask=batch.attention).logits[0]
+        return causal_model(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).logits[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -228,7 +228,7 @@ def test_damaged_adapters_are_refused(llama, tmp_path):
     file = path / "adapter_model.safetensors"
     state = load_file(file)
     key = next(iter(state))
-    for broken in ({k: v for k, v in state.items() if k != key}, state | {"base_model.model.lm_head.weight": state[key]}):
+    for broken in ({k: v for k, v in state.items() if k != key}, state | {"base_model.model.lm_head.weight": state[key].clone()}):
         save_file(broken, file)
         with pytest.raises(AssetError, match="(restore|train)"):
             Adapter.load(path)

@@ -1,0 +1,32 @@
+"""AT-MoE Explorer: `python app.py` opens the page; a Space runs the same."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from app.page import LAUNCH, build
+from atmoe import AtMoe, AtMoeError
+
+DEFAULT_MODEL = Path(__file__).parent / "assets" / "medical"
+
+
+def main() -> int:
+    """Load the model, then serve the page until interrupted. → exit status"""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=os.environ.get("ATMOE_MODEL", DEFAULT_MODEL), help="a saved AT-MoE (ATMOE_MODEL)")
+    parser.add_argument("--base", help="the base model: a path or hub id (default: the one the model names)")
+    parser.add_argument("--host", help="address to listen on (default: this machine only; a Space sets it)")
+    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    args = parser.parse_args()
+    try:
+        model = AtMoe.from_pretrained(args.model, args.base)
+    except AtMoeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    build(model).launch(server_name=args.host, server_port=args.port, **LAUNCH)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Values of the controls → steering, sampling, and the view that the figures and sentences are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atmoe import Override, RoutingPlan, Sampling, State, Steering
+from atmoe.errors import SamplingError
+
+MAX_TOKENS = 400
+MAX_TEMPERATURE = 1.5
+
+
+@dataclass(frozen=True)
+class View:
+    """What is on show: the router's plan, the one in force, and the steering between them."""
+
+    router_plan: RoutingPlan
+    plan: RoutingPlan
+    steering: Steering
+
+    @classmethod
+    def of(cls, router_plan: RoutingPlan, steering: Steering) -> View:
+        """Raises: SteeringError, where the steering contradicts itself."""
+        return cls(router_plan, steering.apply(router_plan), steering)
+
+
+def steering_of(groups: Sequence[str], strength: float, scope: str, states: Sequence[str],
+                percents: Sequence[float]) -> Steering:
+    """The steering that the controls stand for; a slider counts only where its group is Fixed.
+
+    Raises:
+        SteeringError: a value out of range.
+    """
+    states = [State(state) for state in states]
+    return Steering(tuple(Override(group, state, percent / 100 if state is State.FIXED else None, scope)
+                          for group, state, percent in zip(groups, states, percents, strict=True)
+                          if state is not State.ROUTER), strength)
+
+
+def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sampling:
+    """The settings of an answer. Checked here, because a request need not come from our page.
+
+    Raises:
+        SamplingError: a value out of range.
+    """
+    if not 1 <= max_tokens <= MAX_TOKENS:
+        raise SamplingError(f"An answer may have 1 to {MAX_TOKENS} tokens; choose a number between them.")
+    if not 0 <= temperature <= MAX_TEMPERATURE:
+        raise SamplingError(f"The temperature goes from 0 to {MAX_TEMPERATURE}; choose a number between them.")
+    return Sampling(max_new_tokens=int(max_tokens), temperature=float(temperature), seed=int(seed or 0))
+
+
+def changed_groups(steering: Steering) -> tuple[str, ...]:
+    """The groups a person took from the router, in the order of the overrides."""
+    return tuple(dict.fromkeys(o.target for o in steering.overrides if o.state is not State.ROUTER))
+
+
+def average_percents(plan: RoutingPlan) -> dict[str, float]:
+    """Each group's share of the routing weight, in percent, averaged over the layers."""
+    means = plan.group_shares.mean(0).tolist()
+    return {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}

@@ -1,0 +1,199 @@
+"""What the page does when someone asks, steers, stops or resets. Each callback returns {component: new value}.
+
+The router's answer and the steered one are two jobs of the worker. Each is read by an event of its own, so that
+moving a slider restarts the steered answer and leaves the other alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+
+from app import figures, text
+from app.bench import View, average_percents, changed_groups, sampling_of, steering_of
+from app.markup import badge, line, message, passage, told
+from app.session import Progress, Question, Session, answer
+from app.worker import Job, Worker
+from atmoe import AtMoe, AtMoeError, State, Steering
+
+log = logging.getLogger(__name__)
+Update = dict[Any, Any]
+
+SETTLE_SECONDS = 0.25
+"""The controls must rest this long before a steered answer is begun."""
+OUR_FAULT = "Something went wrong on our side, and it was logged. Nothing of yours is lost; please try again."
+UNASKED = "The router's own answer will appear here."
+UNTOUCHED = "Untouched: the same weights as the router's answer. Change a group to see a second answer here."
+WAITING = "…"
+STOPPED = "Stopped before the first word."
+
+
+def guarded(callback: Callable[..., Update]) -> Callable[..., Update]:
+    """Show a sentence for whatever a callback raises; never a traceback."""
+    @functools.wraps(callback)
+    def safe(desk: Desk, *values) -> Update:
+        try:
+            return {desk.ui.message: message("")} | callback(desk, *values)
+        except Exception as error:
+            return {desk.ui.message: message(_sentence(error))}
+    return safe
+
+
+class Desk:
+    """Callbacks over one model and one worker. All state of a person is in the `Session` that each call is given."""
+
+    def __init__(self, model: AtMoe, worker: Worker, ui: SimpleNamespace):
+        self.model, self.worker, self.ui = model, worker, ui
+
+    # -- callbacks ----------------------------------------------------------------------------------------------
+
+    @guarded
+    def ask(self, session: Session, prompt: str, max_tokens: float, temperature: float, seed: float | None,
+            *controls) -> Update:
+        """Take a question: check it, and make the jobs that `first` and `second` will run."""
+        ui, steering, sampling = self.ui, self._steering(controls), sampling_of(max_tokens, temperature, seed)
+        self.worker.call(lambda: self.model.encode(prompt))
+        session.stop()
+        session.question, session.steering, session.routed = Question(prompt, sampling), steering, None
+        session.first = Job(answer(self.model, session.question, Steering()))
+        return self._prepare_second(session) | {ui.first: told(WAITING), ui.first_facts: line("")}
+
+    def first(self, session: Session) -> Iterator[Update]:
+        """Stream the router's answer."""
+        ui, job = self.ui, session.first
+        yield {ui.first: gr.skip()}  # a generator that ends without a word would empty its outputs
+        if job is None or not job.claim():
+            return
+        progress = None
+        try:
+            for progress in self.worker.run(job):
+                if session.first is not job:
+                    return
+                update = {ui.first: passage(progress.record.answer), ui.first_facts: line(text.facts(progress))}
+                if session.routed is None:
+                    update |= self._weights(session)
+                session.routed = progress.record
+                yield update
+        except Exception as error:
+            yield {ui.first: told(_sentence(error))}
+            return
+        if session.first is job:
+            yield self._end(session, progress, ui.first, ui.first_facts)
+
+    def second(self, session: Session) -> Iterator[Update]:
+        """Stream the steered answer once the controls have come to rest; begin again when they move."""
+        ui = self.ui
+        yield {ui.second: gr.skip()}
+        while (job := session.second) is not None:
+            time.sleep(SETTLE_SECONDS)
+            if session.second is not job:
+                continue
+            if not job.claim():
+                return
+            progress = None
+            try:
+                for progress in self.worker.run(job):
+                    if session.second is not job:
+                        break
+                    session.steered = progress.record
+                    yield {ui.second: passage(progress.record.answer), ui.second_facts: line(text.facts(progress))}
+            except Exception as error:
+                yield {ui.second: told(_sentence(error))}
+                return
+            if session.second is job:
+                yield self._end(session, progress, ui.second, ui.second_facts)
+                return
+
+    @guarded
+    def steer(self, session: Session, *controls) -> Update:
+        """The controls moved: draw the plan at once, and make the job that `second` will run."""
+        session.steering = self._steering(controls)
+        return self._prepare_second(session) | self._weights(session)
+
+    @guarded
+    def reset(self, session: Session) -> Update:
+        """All controls back to the router's own."""
+        panel = self.ui.panel
+        session.steering = Steering()
+        return ({panel.strength: 1, panel.scope: "all"} | {state: str(State.ROUTER) for state in panel.states}
+                | self._prepare_second(session) | self._weights(session))
+
+    def stop(self, session: Session) -> None:
+        """Abandon both answers; what is there stays."""
+        session.stop()
+
+    # -- what they are made of ----------------------------------------------------------------------------------
+
+    def _steering(self, controls: tuple) -> Steering:
+        strength, scope, *rest = controls
+        names = self.model.layout.group_names
+        return steering_of(names, strength, scope, rest[:len(names)], rest[len(names):])
+
+    def _prepare_second(self, session: Session) -> Update:
+        """Replace the steered answer's job by one for the steering and question of now; say what will happen."""
+        ui, steering = self.ui, session.steering
+        if session.second is not None:
+            session.second.cancel()
+        session.second, session.steered = None, None
+        if steering.untouched:
+            note = UNTOUCHED
+        elif session.question is None:
+            note = f"Set for your question: {text.changes(steering)}."
+        else:
+            session.second, note = Job(answer(self.model, session.question, steering)), WAITING
+        return {ui.second: told(note), ui.second_facts: line(""), ui.download: self._download(session),
+                ui.badge: badge(text.badge(steering), not steering.untouched)}
+
+    def _weights(self, session: Session) -> Update:
+        """Everything that shows the plans; nothing before the router's plan is known."""
+        ui, panel = self.ui, self.ui.panel
+        if session.question is None or (router_plan := session.question.router_plan) is None:
+            return {}
+        try:
+            view = View.of(router_plan, session.steering)
+        except AtMoeError:  # a contradiction: the steered column says so, the router's plan is still true
+            view = View.of(router_plan, Steering())
+        layout, own = router_plan.layout, average_percents(router_plan)
+        touched = changed_groups(session.steering)
+        sliders = {share: round(own[group]) for group, share in zip(layout.group_names, panel.shares)
+                   if group not in touched}
+        notes = {note: line(text.share_note(view, group)) for group, note in zip(layout.group_names, panel.notes)}
+        return sliders | notes | {
+            ui.reading: text.reading(view),
+            ui.group_plot: figures.group_figure(layout, view), ui.expert_plot: figures.expert_figure(layout, view),
+            ui.group_table: figures.group_table(view), ui.expert_table: figures.expert_table(view)}
+
+    def _end(self, session: Session, progress: Progress | None, place: gr.HTML, facts: gr.HTML) -> Update:
+        """The last update of an answer, whether it ended or was stopped."""
+        if progress is None:
+            return {place: told(STOPPED)}
+        return {facts: line(text.facts(replace(progress, ended=True))), self.ui.download: self._download(session)}
+
+    def _download(self, session: Session) -> gr.DownloadButton:
+        """The download button, with this session's records behind it."""
+        if session.routed is None:
+            return gr.DownloadButton(value=None, interactive=False)
+        if session.folder is None:
+            session.folder = TemporaryDirectory(prefix="atmoe-")
+        path = Path(session.folder.name, "atmoe-record.json")
+        records = {"router": session.routed.to_dict(), "steered": session.steered and session.steered.to_dict()}
+        path.write_text(json.dumps(records, ensure_ascii=False, indent=1), "utf-8")
+        return gr.DownloadButton(value=str(path), interactive=True)
+
+
+def _sentence(error: Exception) -> str:
+    """What to tell a person about an error: its own sentence if it has one for them."""
+    if isinstance(error, AtMoeError):
+        return str(error)
+    log.error("in a callback of the page", exc_info=error)
+    return OUR_FAULT

@@ -1,0 +1,36 @@
+"""The few pieces of HTML on the page. Every text that comes from outside is escaped here."""
+
+from __future__ import annotations
+
+from html import escape
+
+
+def passage(text: str) -> str:
+    """An answer, as the model wrote it."""
+    return f'<div class="passage" tabindex="0">{escape(text)}</div>'
+
+
+def told(text: str) -> str:
+    """The page's own words where an answer would stand."""
+    return f'<div class="passage told" role="status">{escape(text)}</div>'
+
+
+def line(text: str) -> str:
+    """A line of small print."""
+    return f"<span>{escape(text)}</span>"
+
+
+def message(text: str) -> str:
+    """A sentence that must not be missed; empty = nothing to say."""
+    return f'<div class="message" role="alert">{escape(text)}</div>' if text else ""
+
+
+def badge(text: str, changed: bool) -> str:
+    return f'<span class="badge{" changed" * changed}" role="status">{escape(text)}</span>'
+
+
+def header(parameters: int, model: str) -> str:
+    """What must be known before anything is read."""
+    return (f'<h1>AT-MoE Explorer</h1>'
+            f'<p class="warning"><strong>Research demo, not a medical device.</strong> No patient-identifiable data. '
+            f'Answers come from a {round(parameters / 1e6)}-million-parameter model ({escape(model)}) that is often wrong.</p>')

@@ -1,0 +1,132 @@
+"""The page: components in their places, wired to the desk. Nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+
+from app import desk as words
+from app import figures
+from app.bench import MAX_TEMPERATURE, MAX_TOKENS
+from app.desk import Desk
+from app.markup import badge, header, line, message, told
+from app.panel import build_panel
+from app.session import Session
+from app.text import badge as badge_text
+from app.worker import Worker
+from atmoe import AtMoe, Layout, Steering
+from atmoe.experts import ExpertLinear
+
+ASSETS = Path(__file__).parents[1] / "assets" / "app"
+WAITING_PEOPLE, AT_ONCE = 32, 4
+LAUNCH = {"ssr_mode": False, "pwa": False, "run_history": False, "show_error": False, "enable_monitoring": False,
+          "max_file_size": "1mb", "footer_links": [], "css_paths": ASSETS / "page.css",
+          "theme": gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"],
+                                     primary_hue="blue", spacing_size="sm", text_size="md")}
+"""Arguments of `launch` that belong to the page. Server-side rendering and the installable app are switched on by a
+Space unless refused; a run history would keep people's questions in their browser."""
+
+
+def build(model: AtMoe) -> gr.Blocks:
+    """The page over one model, with a worker of its own. Launch it with `**LAUNCH`."""
+    with gr.Blocks(title="AT-MoE Explorer", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
+        session = gr.State(Session())
+        ui = SimpleNamespace()
+        untouched = badge(badge_text(Steering()), False)
+        with gr.Row(elem_id="header"):
+            gr.HTML(header(_base_parameters(model), model.info.base_name), elem_id="title")
+            ui.badge = gr.HTML(untouched, elem_id="badge")
+        _question(ui)
+        with gr.Column(elem_id="bench"):
+            with gr.Column(elem_id="answer", elem_classes="area"):
+                gr.Markdown("## Router's answer")
+                ui.first = gr.HTML(told(words.UNASKED), elem_id="first")
+                ui.first_facts = gr.HTML(line(""), elem_id="first-facts", elem_classes="facts")
+            with gr.Column(elem_id="words", elem_classes="area"):
+                ui.reading = gr.Markdown("Once you ask, this says in words how the router shared the weight between the "
+                                         "groups of experts, and who received most.", elem_id="reading")
+            with gr.Column(elem_id="steer", elem_classes="area"):
+                gr.Markdown("## Steer")
+                ui.panel = build_panel(model.layout)
+            with gr.Column(elem_id="steered", elem_classes="area"):
+                gr.Markdown("## Your steering")
+                ui.second = gr.HTML(told(words.UNTOUCHED), elem_id="second")
+                ui.second_facts = gr.HTML(line(""), elem_id="second-facts", elem_classes="facts")
+            with gr.Column(elem_id="weights", elem_classes="area"):
+                _weights(ui, model.layout)
+        _wire(ui, session, Desk(model, Worker(), ui))
+    return page.queue(max_size=WAITING_PEOPLE)
+
+
+def _base_parameters(model: AtMoe) -> int:
+    """How many numbers the base model has, the experts' own left out."""
+    experts = sum(linear.A.numel() + linear.B.numel() for linear in model.base.modules()
+                  if isinstance(linear, ExpertLinear))
+    return model.base.num_parameters() - experts
+
+
+def _question(ui: SimpleNamespace) -> None:
+    examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
+    with gr.Row(elem_id="ask"):
+        ui.question = gr.Textbox(label="Question", lines=1, max_lines=3, scale=5, elem_id="question",
+                                 placeholder="Ask about a disease in English, or pick an example below. Enter sends.")
+        ui.answer = gr.Button("Answer", variant="primary", scale=0, min_width=110)
+        ui.stop = gr.Button("Stop", scale=0, min_width=80)
+        ui.reset = gr.Button("Reset steering", scale=0, min_width=140)
+    ui.message = gr.HTML(message(""), elem_id="message", padding=False)
+    with gr.Row(elem_id="starters"):
+        gr.Examples([[example["text"]] for example in examples], [ui.question], label="Examples",
+                    example_labels=[example["label"] for example in examples], cache_examples=False)
+        with gr.Accordion("Settings", open=False, elem_id="settings"):
+            gr.Markdown("Used from the next question on, for both answers.")
+            ui.max_tokens = gr.Slider(1, MAX_TOKENS, 160, step=1, label="Longest answer, tokens",
+                                      info="A token is a word or a piece of one.")
+            ui.temperature = gr.Slider(0, MAX_TEMPERATURE, 0, step=0.1, label="Temperature",
+                                       info="0 = always the most likely token; higher = more varied.")
+            ui.seed = gr.Number(0, precision=0, minimum=0, maximum=2**31, label="Seed",
+                                info="Used only when the temperature is above 0.")
+
+
+def _weights(ui: SimpleNamespace, layout: Layout) -> None:
+    gr.Markdown("## Weights by layer")
+    gr.Markdown("Weight is what each expert was given, not proof that it mattered: effects are not measured on this "
+                "screen yet.", elem_id="caution")
+    with gr.Tabs():
+        with gr.Tab("Pictures"):
+            gr.Markdown("**Between the groups**: share of the layer's routing weight")
+            ui.group_plot = _plot(figures.group_figure(layout, None), "Group shares by layer")
+            gr.Markdown("**Inside each group**: share of the group that each expert received")
+            ui.expert_plot = _plot(figures.expert_figure(layout, None), "Expert shares by layer")
+        with gr.Tab("Tables"):
+            ui.group_table = gr.Dataframe(label="Group shares by layer", interactive=False, max_height=320, wrap=True)
+            ui.expert_table = gr.Dataframe(label="Expert shares by layer", interactive=False, max_height=320, wrap=True)
+    ui.download = gr.DownloadButton("Download this record (JSON)", interactive=False, size="sm", elem_id="download")
+
+
+def _plot(figure, label: str) -> gr.Plot:
+    return gr.Plot(figure, label=label, show_label=False, container=False, elem_classes="figure")
+
+
+def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
+    panel = ui.panel
+    plans = [*panel.notes, *panel.shares, ui.reading, ui.group_plot, ui.expert_plot, ui.group_table, ui.expert_table]
+    first, second = [ui.first, ui.first_facts], [ui.second, ui.second_facts]
+    common = {"api_visibility": "private", "show_progress": "hidden"}
+    at_once = {**common, "queue": False}
+    streams = {**common, "trigger_mode": "always_last", "concurrency_limit": AT_ONCE, "inputs": [session]}
+
+    def stream_second(event) -> None:
+        event.success(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams)
+
+    asked = gr.on([ui.answer.click, ui.question.submit], desk.ask,
+                  [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, *panel.values],
+                  [ui.message, ui.badge, ui.download, *first, *second], trigger_mode="always_last", **at_once)
+    asked.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams)
+    stream_second(asked)
+    stream_second(gr.on(panel.moves, desk.steer, [session, *panel.values],
+                        [ui.message, ui.badge, ui.download, *second, *plans], trigger_mode="always_last", **at_once))
+    ui.reset.click(desk.reset, [session], [ui.message, ui.badge, ui.download, *second, *plans, *panel.values], **at_once)
+    ui.stop.click(desk.stop, [session], **at_once)

@@ -1,0 +1,74 @@
+"""What one browser tab is about: a question, its answer under the router's plan, and one under a steered plan."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
+
+from app.worker import Job
+from atmoe import AtMoe, AtMoeError, Record, RoutingPlan, Sampling, Steering
+
+
+@dataclass
+class Question:
+    """A question and how to answer it. `router_plan` is filled in by the first answer's prefill."""
+
+    prompt: str
+    sampling: Sampling
+    router_plan: RoutingPlan | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """An answer so far.  ended: False while tokens are still coming.
+    logp: mean log-probability per token under the plan in force, once ended."""
+
+    record: Record
+    ended: bool = False
+    logp: float | None = None
+
+
+def answer(model: AtMoe, question: Question, steering: Steering) -> Generator[Progress, None, None]:
+    """Answer a question token by token, then score the answer. To be iterated on the worker's thread only."""
+    if steering.untouched:
+        generation = model.generate([question.prompt], None, question.sampling)
+        question.router_plan = generation.plans[0]
+    else:
+        # The router's answer runs one turn ahead, so its plan is mostly there already.
+        question.router_plan = question.router_plan or model.route(question.prompt)
+        generation = model.generate([question.prompt], [steering.apply(question.router_plan)], question.sampling)
+    for step in generation:
+        record = Record.of(model, question.prompt, steering, question.router_plan, generation, step)
+        yield Progress(record)
+    yield Progress(record, True, _mean_logp(model, record))
+
+
+def _mean_logp(model: AtMoe, record: Record) -> float | None:
+    try:
+        return float(model.score(record.prompt, record.answer, [record.plan])[0].mean())
+    except AtMoeError:  # an answer without words cannot be scored
+        return None
+
+
+@dataclass
+class Session:
+    """The state of one tab. A job is also its own epoch: one that is no longer here is stale.
+
+    first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
+    routed, steered: their records.  folder: holds the download, and goes when the session goes.
+    """
+
+    question: Question | None = None
+    steering: Steering = field(default_factory=Steering)
+    first: Job[Progress] | None = None
+    second: Job[Progress] | None = None
+    routed: Record | None = None
+    steered: Record | None = None
+    folder: TemporaryDirectory | None = None
+
+    def stop(self) -> None:
+        """Abandon whatever is being answered, at the next token."""
+        for job in (self.first, self.second):
+            if job is not None:
+                job.cancel()

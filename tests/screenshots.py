@@ -1,0 +1,62 @@
+"""Pictures of the page for the README: `PYTHONPATH=. python tests/screenshots.py OUTDIR [--model DIR]`.
+
+Each moment (before asking, while streaming, steered) in light and dark, at 1400 × 900 and on a phone.
+"""
+
+import argparse
+from pathlib import Path
+
+from playwright.sync_api import expect, sync_playwright
+from test_page import CHROMIUM, QUIET, Tab
+
+from app.page import LAUNCH, build
+from atmoe import AtMoe
+
+QUESTION = "My father has Parkinson's disease. What can be done for the tremor?"
+SIZES = {"wide": (1400, 900), "phone": (400, 860)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("outdir", type=Path)
+    parser.add_argument("--model", default="assets/medical")
+    parser.add_argument("--base")
+    parser.add_argument("--tokens", type=int, default=80)
+    args = parser.parse_args()
+    args.outdir.mkdir(parents=True, exist_ok=True)
+    model = AtMoe.from_pretrained(args.model, args.base)
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with sync_playwright() as control:
+        browser = control.chromium.launch(executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET)
+        for scheme in ("light", "dark"):
+            for name, (width, height) in SIZES.items():
+                take(Tab(browser, (address, model), width, height, color_scheme=scheme), args, f"{name}-{scheme}")
+        browser.close()
+    demo.close()
+
+
+def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
+    """The three moments of one visit."""
+    def shoot(moment: str) -> None:
+        tab.page.screenshot(path=args.outdir / f"{name}-{moment}.png", full_page=name.startswith("phone"))
+
+    expect(tab.page.locator(".js-plotly-plot").last).to_be_visible()
+    shoot("1-before")
+    tab.tokens(args.tokens)
+    tab.question.fill(QUESTION)
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#reading")).to_contain_text("received")
+    shoot("2-streaming")
+    expect(tab.first_facts).to_contain_text("per second")
+    tab.press(tab.layout.group_names[-1], "End", *["ArrowLeft"] * 20)
+    tab.steered()
+    expect(tab.page.locator("#weights")).to_contain_text("fixed")
+    shoot("3-steered")
+    if not name.startswith("phone"):
+        tab.page.screenshot(path=args.outdir / f"{name}-4-whole.png", full_page=True)
+    tab.context.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""The page in a real browser: what a person sees when asking, steering, stopping and downloading.
+
+The model is the one that is shipped (or ATMOE_MODEL); where it is not there yet, a tiny one stands in.
+"""
+
+import json
+import os
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.page import LAUNCH, build
+from atmoe import AtMoe, Override, Record, Sampling, State, Steering
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
+expect = playwright.expect
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+QUESTION = "How is asthma treated?"
+TOKENS = 12
+WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 60))
+expect.set_options(timeout=WAIT)
+
+
+@pytest.fixture(scope="session")
+def served(worlds):
+    """(address, model) of the page, served once for all tests."""
+    path = Path(os.environ.get("ATMOE_MODEL", ROOT / "assets" / "medical"))
+    model = AtMoe.from_pretrained(path) if path.is_dir() else worlds("llama").build(scripts=("LATIN",))
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield address, model
+    demo.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with playwright.sync_playwright() as control:
+        try:
+            opened = control.chromium.launch(executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET)
+        except playwright.Error as error:
+            if os.environ.get("CI", "").lower() == "true":
+                raise
+            pytest.skip(f"no browser: {error}")
+        yield opened
+        opened.close()
+
+
+class Tab:
+    """One visitor: a context of its own, and where things are on the page."""
+
+    def __init__(self, browser, served, width=1400, height=900, **context):
+        self.address, self.model = served
+        self.layout, self.troubles = self.model.layout, []
+        self.context = browser.new_context(viewport={"width": width, "height": height}, **context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("console", lambda said: self.troubles.append(said.text) if said.type == "error" else None)
+        self.page.on("request", lambda sent: None if sent.url.startswith((self.address, "data:", "blob:"))
+                     else self.troubles.append(f"asked {sent.url}"))
+        self.page.goto(self.address)
+        self.first, self.second = self.page.locator("#first .passage"), self.page.locator("#second .passage")
+        self.first_facts, self.second_facts = self.page.locator("#first-facts"), self.page.locator("#second-facts")
+        self.badge, self.message = self.page.locator("#badge"), self.page.locator("#message .message")
+        self.question = self.page.get_by_label("Question", exact=True)
+        expect(self.question).to_be_visible(timeout=WAIT)
+
+    def tokens(self, count: int) -> None:
+        """Set the longest answer."""
+        self.page.get_by_role("button", name="Settings").click()
+        self.page.get_by_label("number input for Longest answer, tokens").fill(str(count))
+        self.page.keyboard.press("Tab")
+        self.page.get_by_role("button", name="Settings").click()
+
+    def ask(self, question: str = QUESTION, tokens: int = TOKENS) -> None:
+        """Ask and wait for the router's whole answer."""
+        self.tokens(tokens)
+        self.question.fill(question)
+        self.page.keyboard.press("Enter")
+        expect(self.first_facts).to_contain_text("per second")
+
+    def share(self, group: str):
+        return self.page.get_by_label(f"range slider for {group} share, %")
+
+    def press(self, group: str, *keys: str) -> None:
+        """Move a group's slider by keyboard."""
+        self.share(group).focus()
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def state(self, group: str, name: str):
+        return self.page.get_by_role("group", name=group, exact=True).get_by_label(name, exact=True)
+
+    def steered(self) -> str:
+        """The steered answer, once it has ended."""
+        expect(self.second_facts).to_contain_text("per second")
+        return self.second.inner_text()
+
+
+@contextmanager
+def visit(browser, served, **size):
+    tab = Tab(browser, served, **size)
+    yield tab
+    assert not tab.troubles
+    tab.context.close()
+
+
+@pytest.fixture
+def tab(browser, served):
+    with visit(browser, served) as tab:
+        yield tab
+
+
+def expected(tab: Tab, steering: Steering) -> str:
+    """What the library answers when nobody else asks."""
+    return tab.model.answer(QUESTION, steering, Sampling(TOKENS)).answer
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_question_is_answered_word_by_word(tab):
+    tab.page.evaluate("""() => { window.seen = new Set(); const place = document.querySelector("#first");
+        new MutationObserver(() => window.seen.add(place.innerText)).observe(place,
+            {subtree: true, childList: true, characterData: true}); }""")
+    tab.ask()
+    assert len(tab.page.evaluate("[...window.seen]")) > 3
+    assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
+    expect(tab.second).to_contain_text("Untouched")
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.page.locator("#reading")).to_contain_text("of the routing weight")
+    expect(tab.page.locator(".js-plotly-plot")).to_have_count(2)
+    assert f"stopped at the {TOKENS}-token limit" in tab.first_facts.inner_text() or \
+        "ended by itself" in tab.first_facts.inner_text()
+
+
+def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
+    group = tab.layout.group_names[0]
+    tab.ask()
+    before = tab.first.inner_text()
+    tab.press(group, "End")
+    steering = Steering((Override(group, State.FIXED, 1.0),))
+    assert flat(tab.steered()) == flat(expected(tab, steering)) != flat(before)
+    assert tab.first.inner_text() == before
+    expect(tab.badge).to_have_text("You changed 1 group")
+    expect(tab.state(group, "Fixed")).to_be_checked()
+    expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
+    expect(tab.page.locator("#weights")).to_contain_text(f"{group} · fixed")
+    for other in tab.layout.group_names[1:]:
+        expect(tab.page.locator("#steer")).to_contain_text("0% in force (shares what is left)")
+        assert int(tab.share(other).input_value()) > 0
+
+
+def test_fixed_shares_keep_their_sum(tab):
+    """Each arrow key counts, and where all are fixed the shares are 100% at every step."""
+    names = tab.layout.group_names
+    for group in names:
+        tab.state(group, "Fixed").check()
+    shares = lambda: [int(tab.share(group).input_value()) for group in names]
+    assert sum(shares()) == 100
+    start = shares()[0]
+    for step in range(1, 8):
+        tab.press(names[0], "ArrowRight")
+        assert shares()[0] == start + step and sum(shares()) == 100
+    tab.press(names[-1], "End")
+    assert shares()[-1] == 100 and sum(shares()) == 100
+    expect(tab.badge).to_have_text(f"You changed {len(names)} groups")
+    expect(tab.message).to_have_count(0)
+
+
+def test_off_scope_strength_and_reset(tab):
+    group = tab.layout.group_names[0]
+    tab.state(group, "Off").check()
+    expect(tab.second).to_contain_text(f"Set for your question: {group} off in all layers.")
+    tab.page.get_by_label("Late", exact=False).check()
+    tab.ask()
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.OFF, None, "late"),))))
+    expect(tab.page.locator("#steer")).to_contain_text("nobody takes it over")
+    tab.page.get_by_label("range slider for Strength of all experts").focus()
+    tab.page.keyboard.press("Home")
+    expect(tab.badge).to_have_text("You changed 1 group and the strength")
+    expect(tab.page.locator("#reading")).to_contain_text("the base model alone")
+    before = tab.first.inner_text()
+    tab.page.get_by_role("button", name="Reset").click()
+    expect(tab.second).to_contain_text("Untouched")
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.state(group, "Router")).to_be_checked()
+    assert tab.first.inner_text() == before
+
+
+def test_the_record_comes_down_as_json(tab):
+    tab.ask()
+    tab.press(tab.layout.group_names[0], "End")
+    steered = tab.steered()
+    button = tab.page.locator("#download")
+    expect(button).to_be_enabled()
+    with tab.page.expect_download() as download:
+        button.click()
+    data = json.loads(Path(download.value.path()).read_text("utf-8"))
+    router, second = Record.from_dict(data["router"]), Record.from_dict(data["steered"])
+    assert router.steering.untouched and router.prompt == QUESTION
+    assert flat(second.answer) == flat(steered) and second.steering.overrides[0].share == 1
+    assert second.router_plan.close_to(router.plan)
+
+
+@pytest.mark.parametrize(("question", "said"), [
+    ("", "The question is empty"), ("   ", "The question is empty"), ("什么是哮喘，它是怎么治疗的？", "in English"),
+    ("asthma \x07 ?", "control character"), ("asthma " * 4000, "shorten it"), ("12 + 30 = ?", "holds no words")])
+def test_a_question_that_cannot_be_answered_is_told_so(tab, question, said):
+    tab.question.fill(question)
+    tab.page.get_by_role("button", name="Answer", exact=True).click()
+    expect(tab.message).to_contain_text(said)
+    assert tab.question.input_value() == question
+
+
+def test_stop_ends_an_answer_and_keeps_what_is_there(tab):
+    tab.tokens(400)
+    tab.question.fill(QUESTION)
+    tab.page.get_by_role("button", name="Answer", exact=True).click()
+    expect(tab.first_facts).to_contain_text(re.compile(r"\d tokens"))
+    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    expect(tab.first_facts).to_contain_text("stopped before its end")
+    assert tab.first.inner_text().strip()
+
+
+def test_two_visitors_with_opposite_sliders_do_not_touch_each_other(browser, served):
+    with visit(browser, served) as left, visit(browser, served) as right:
+        first, *_, last = left.layout.group_names
+        left.press(first, "End")
+        right.press(last, "End")
+        for tab in (left, right):
+            expect(tab.second).to_contain_text("fixed at 100%")
+            tab.tokens(TOKENS)
+            tab.question.fill(QUESTION)
+        for tab in (left, right):
+            tab.page.keyboard.press("Enter")
+        for tab, group in ((left, first), (right, last)):
+            assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 1.0),))))
+            expect(tab.first_facts).to_contain_text("per second")
+            assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
+
+
+def test_wide_screens_show_both_answers_and_all_sliders_without_scrolling(tab):
+    places = [tab.first, tab.second, *(tab.share(group) for group in tab.layout.group_names)]
+    assert all(place.bounding_box()["y"] + place.bounding_box()["height"] <= 900 for place in places)
+
+
+def test_phones_get_one_column_in_the_order_of_reading(browser, served):
+    with visit(browser, served, width=400, height=800) as tab:
+        tops = [tab.page.locator(f"#{area}").bounding_box()["y"]
+                for area in ("ask", "answer", "words", "steer", "steered", "weights")]
+        assert tops == sorted(tops) and len(set(tops)) == len(tops)
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= 400
