@@ -14,7 +14,8 @@ DEFAULT_MODEL = Path(__file__).parent / "assets" / "medical"
 def main() -> int:
     """Load the model, then serve the page until interrupted. → exit status"""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=os.environ.get("ATMOE_MODEL", DEFAULT_MODEL), help="a saved AT-MoE (ATMOE_MODEL)")
+    parser.add_argument("--model", default=os.environ.get("ATMOE_MODEL", DEFAULT_MODEL),
+                        help="a saved AT-MoE (default: $ATMOE_MODEL, else assets/medical)")
     parser.add_argument("--base", help="the base model: a path or hub id (default: the one the model names)")
     parser.add_argument("--host", help="address to listen on (default: this machine only; a Space sets it)")
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")

@@ -113,6 +113,8 @@ class Desk:
             if session.second is job:
                 yield self._end(session, progress, ui.second, ui.second_facts)
                 return
+        # Words of an abandoned answer may still have been on their way when the controls went back.
+        yield {ui.second: told(self._note(session)), ui.second_facts: line("")}
 
     @guarded
     def steer(self, session: Session, *controls) -> Update:
@@ -145,14 +147,16 @@ class Desk:
         if session.second is not None:
             session.second.cancel()
         session.second, session.steered = None, None
-        if steering.untouched:
-            note = UNTOUCHED
-        elif session.question is None:
-            note = f"Set for your question: {text.changes(steering)}."
-        else:
-            session.second, note = Job(answer(self.model, session.question, steering)), WAITING
-        return {ui.second: told(note), ui.second_facts: line(""), ui.download: self._download(session),
+        if session.question is not None and not steering.untouched:
+            session.second = Job(answer(self.model, session.question, steering))
+        return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self._download(session),
                 ui.badge: badge(text.badge(steering), not steering.untouched)}
+
+    def _note(self, session: Session) -> str:
+        """What stands in the steered column before any answer does."""
+        if session.steering.untouched:
+            return UNTOUCHED
+        return WAITING if session.question else f"Set for your question: {text.changes(session.steering)}."
 
     def _weights(self, session: Session) -> Update:
         """Everything that shows the plans; nothing before the router's plan is known."""

@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from app.bench import View
 from app.text import SCOPES
-from atmoe import Layout, RoutingPlan, State
+from atmoe import Layout, State
 from atmoe.steering import layer_range
 
 ROW_HEIGHT, TITLE_HEIGHT, MARGIN = 19, 24, 46
@@ -40,16 +40,15 @@ def group_figure(layout: Layout, view: View | None) -> go.Figure:
     """Group shares [groups, layers]: the router's plan above the one in force, changed rows outlined."""
     names = list(layout.group_names)
     if view is None:
-        return _draw(layout, [Panel("Router's plan", names, None), Panel("Plan in force", names, None)],
-                     "After you ask: how much of each layer's weight goes to each group")
+        return _draw(layout, [Panel("Router's plan", names, None), Panel("Plan in force", names, None)])
     router, force = (_percents(plan.group_shares) for plan in (view.router_plan, view.plan))
     said = [[f"{name} received {p:.1f}% of the routing weight at layer {i}" for i, p in enumerate(row)]
             for name, row in zip(names, router)]
     now = [[f"{name} receives {p:.1f}% of the routing weight at layer {i}; the router gave {was:.1f}%"
             for i, (p, was) in enumerate(zip(row, before))] for name, row, before in zip(names, force, router)]
-    title = "Plan in force: untouched, the router's own" if view.steering.untouched else "Plan in force, with your steering"
+    title = "Plan in force" + (": untouched, the router's own" if view.steering.untouched else ", with your steering")
     states = {o.target: o.state for o in view.steering.overrides}
-    marked = [f"{name} · {states[name]}" if states.get(name, State.ROUTER) is not State.ROUTER else name for name in names]
+    marked = [name if states.get(name, State.ROUTER) is State.ROUTER else f"{name} · {states[name]}" for name in names]
     return _draw(layout, [Panel("Router's plan", names, router, said),
                           Panel(title, marked, force, now, outlines(view))])
 
@@ -57,8 +56,7 @@ def group_figure(layout: Layout, view: View | None) -> go.Figure:
 def expert_figure(layout: Layout, view: View | None) -> go.Figure:
     """In-group shares of the plan in force [experts, layers], one panel a group."""
     if view is None:
-        return _draw(layout, [Panel(group, list(experts), None) for group, experts in layout.groups],
-                     "After you ask: how each group divides its share among its experts")
+        return _draw(layout, [Panel(group, list(experts), None) for group, experts in layout.groups])
     off = {o.target: f" · off {SCOPES[o.scope]}" for o in view.steering.overrides if o.state is State.OFF}
     panels = []
     for group, experts in layout.groups:
@@ -106,7 +104,7 @@ def _rounded(row: list[float]) -> list[float]:
     return [round(percent, 1) for percent in row]
 
 
-def _draw(layout: Layout, panels: list[Panel], note: str | None = None) -> go.Figure:
+def _draw(layout: Layout, panels: list[Panel]) -> go.Figure:
     """Panels one above the other over the same layers and one colour scale from 0 to 100%."""
     rows = sum(len(panel.names) for panel in panels)
     inner = rows * ROW_HEIGHT + len(panels) * TITLE_HEIGHT
@@ -127,13 +125,15 @@ def _draw(layout: Layout, panels: list[Panel], note: str | None = None) -> go.Fi
             figure.add_shape(type="rect", x0=first - 0.5, x1=last + 0.5, y0=place - 0.5, y1=place + 0.5,
                              line={"color": OUTLINE, "width": 3}, row=row, col=1)
     figure.update_xaxes(showgrid=False, zeroline=False, range=[-0.5, layout.layers - 0.5], nticks=10)
-    figure.update_xaxes(row=len(panels), col=1, title={"text": "layer (0 reads the question first)", "standoff": 4})
-    if note:
-        figure.add_annotation(text=note, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=13)
+    figure.update_xaxes(row=len(panels), col=1, title={"text": "layer, first to last", "standoff": 4})
+    if panels[0].percents is None:
+        figure.add_annotation(text="Filled in once you ask", x=0.5, y=0.5, xref="x domain", yref="y domain",
+                              showarrow=False, font_size=13)
     figure.update_layout(
         height=inner + TITLE_HEIGHT + MARGIN, margin={"l": 4, "r": 4, "t": TITLE_HEIGHT, "b": MARGIN},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(128,128,128,0.12)", font={"size": 12, "family": "system-ui"},
         coloraxis={"colorscale": "Cividis", "cmin": 0, "cmax": 100, "showscale": True,
-                   "colorbar": {"thickness": 10, "ticksuffix": "%", "tickvals": [0, 50, 100], "outlinewidth": 0}},
+                   "colorbar": {"thickness": 10, "tickvals": [0, 50, 100], "ticktext": ["0%", "50%", "100%"],
+                                "outlinewidth": 0}},
         hoverlabel={"font_size": 13}, dragmode=False)
     return figure

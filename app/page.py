@@ -32,7 +32,8 @@ Space unless refused; a run history would keep people's questions in their brows
 
 def build(model: AtMoe) -> gr.Blocks:
     """The page over one model, with a worker of its own. Launch it with `**LAUNCH`."""
-    with gr.Blocks(title="AT-MoE Explorer", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
+    with gr.Blocks(title="AT-MoE Explorer", analytics_enabled=False, fill_width=True,
+                   delete_cache=(3600, 3600)) as page:  # old downloads are removed within the hour
         session = gr.State(Session())
         ui = SimpleNamespace()
         untouched = badge(badge_text(Steering()), False)
@@ -96,9 +97,9 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
                 "screen yet.", elem_id="caution")
     with gr.Tabs():
         with gr.Tab("Pictures"):
-            gr.Markdown("**Between the groups**: share of the layer's routing weight")
+            gr.Markdown("**Between the groups**: how much of the layer's routing weight each group received")
             ui.group_plot = _plot(figures.group_figure(layout, None), "Group shares by layer")
-            gr.Markdown("**Inside each group**: share of the group that each expert received")
+            gr.Markdown("**Inside each group**: how much of the group's share each expert received")
             ui.expert_plot = _plot(figures.expert_figure(layout, None), "Expert shares by layer")
         with gr.Tab("Tables"):
             ui.group_table = gr.Dataframe(label="Group shares by layer", interactive=False, max_height=320, wrap=True)
@@ -128,5 +129,6 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     stream_second(asked)
     stream_second(gr.on(panel.moves, desk.steer, [session, *panel.values],
                         [ui.message, ui.badge, ui.download, *second, *plans], trigger_mode="always_last", **at_once))
-    ui.reset.click(desk.reset, [session], [ui.message, ui.badge, ui.download, *second, *plans, *panel.values], **at_once)
+    ui.reset.click(desk.reset, [session], [ui.message, ui.badge, ui.download, *second, *plans, *panel.values],
+                   **at_once)
     ui.stop.click(desk.stop, [session], **at_once)

@@ -224,7 +224,8 @@ def build_parser() -> argparse.ArgumentParser:
     made = command("router", train_router, "Stage 2: the router, experts frozen. Writes into --model.",
                    [in_precision("bfloat16"), corpora], train)
     for option, kind, what in (("--instructions", int, "of each warm-start round"), ("--answer-tokens", int, "budget of the refinement"),
-                               ("--learning-rate", float, "peak"), ("--label-weight", float, "of the labelled auxiliary loss"),
+                               ("--learning-rate", float, "peak, of the in-group heads"),
+                               ("--group-learning-rate", float, "peak, of the group heads"), ("--label-weight", float, "of the labelled auxiliary loss"),
                                ("--balance-weight", float, "of the balance term"), ("--seed", int, "of everything")):
         made.add_argument(option, type=kind, metavar="X", help=what)
     return parser

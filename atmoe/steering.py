@@ -45,7 +45,10 @@ def layer_range(scope: str, layers: int) -> range:
         return range(layers)
     if scope in BANDS:
         band = BANDS.index(scope)
-        return range(layers * band // 3, layers * (band + 1) // 3)
+        third = range(layers * band // 3, layers * (band + 1) // 3)
+        if not third:
+            raise SteeringError(f"A model of {layers} layers has no {scope} third; write a range such as 0-{layers - 1}.")
+        return third
     match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", scope) if isinstance(scope, str) else None
     if not match:
         raise SteeringError(f"{scope!r} names no layers; write all, early, middle, late or a range such as 0-9.")

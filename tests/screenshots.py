@@ -46,7 +46,7 @@ def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
     tab.tokens(args.tokens)
     tab.question.fill(QUESTION)
     tab.page.keyboard.press("Enter")
-    expect(tab.page.locator("#reading")).to_contain_text("received")
+    expect(tab.page.locator("#reading")).to_contain_text("average layer")
     shoot("2-streaming")
     expect(tab.first_facts).to_contain_text("per second")
     tab.press(tab.layout.group_names[-1], "End", *["ArrowLeft"] * 20)

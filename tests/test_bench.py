@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from app.bench import View, average_percents, changed_groups, sampling_of, steering_of
-from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State, Steering
+from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State
 
 GROUPS = ("task", "field", "reader")
 LAYOUT = Layout.of(3, {group: ("a", "b") for group in GROUPS})
@@ -12,8 +12,9 @@ LAYOUT = Layout.of(3, {group: ("a", "b") for group in GROUPS})
 
 def test_values_become_overrides():
     steering = steering_of(GROUPS, 0.5, "late", ["fixed", "router", "off"], [60, 33, 33])
-    assert steering == Steering((Override("task", State.FIXED, 0.6, "late"), Override("reader", State.OFF, None, "late")),
-                                0.5)
+    assert steering.strength == 0.5
+    assert steering.overrides == (Override("task", State.FIXED, 0.6, "late"),
+                                  Override("reader", State.OFF, None, "late"))
     assert changed_groups(steering) == ("task", "reader")
 
 
@@ -47,7 +48,8 @@ def test_settings():
     assert sampling_of(24, 0.7, None).seed == 0
 
 
-@pytest.mark.parametrize("values", [(0, 0, 0), (401, 0, 0), (24, -1, 0), (24, 1.6, 0), (24, 0, -1), (24, float("nan"), 0)])
+@pytest.mark.parametrize("values", [(0, 0, 0), (401, 0, 0), (24, -1, 0), (24, 1.6, 0), (24, 0, -1),
+                                    (24, float("nan"), 0)])
 def test_settings_out_of_range_are_refused_with_a_sentence(values):
     with pytest.raises(AtMoeError, match=r"\.$"):
         sampling_of(*values)

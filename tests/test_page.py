@@ -212,7 +212,7 @@ def test_the_record_comes_down_as_json(tab):
 
 @pytest.mark.parametrize(("question", "said"), [
     ("", "The question is empty"), ("   ", "The question is empty"), ("什么是哮喘，它是怎么治疗的？", "in English"),
-    ("asthma \x07 ?", "control character"), ("asthma " * 4000, "shorten it"), ("12 + 30 = ?", "holds no words")])
+    ("asthma \x07 ?", "control character"), ("asthma " * 4000, "shorten it"), ("12 + 30 = ?", "no words")])
 def test_a_question_that_cannot_be_answered_is_told_so(tab, question, said):
     tab.question.fill(question)
     tab.page.get_by_role("button", name="Answer", exact=True).click()
@@ -223,7 +223,7 @@ def test_a_question_that_cannot_be_answered_is_told_so(tab, question, said):
 def test_stop_ends_an_answer_and_keeps_what_is_there(tab):
     tab.tokens(400)
     tab.question.fill(QUESTION)
-    tab.page.get_by_role("button", name="Answer", exact=True).click()
+    tab.page.keyboard.press("Control+Enter")
     expect(tab.first_facts).to_contain_text(re.compile(r"\d tokens"))
     tab.page.get_by_role("button", name="Stop", exact=True).click()
     expect(tab.first_facts).to_contain_text("stopped before its end")
@@ -248,8 +248,9 @@ def test_two_visitors_with_opposite_sliders_do_not_touch_each_other(browser, ser
 
 
 def test_wide_screens_show_both_answers_and_all_sliders_without_scrolling(tab):
-    places = [tab.first, tab.second, *(tab.share(group) for group in tab.layout.group_names)]
-    assert all(place.bounding_box()["y"] + place.bounding_box()["height"] <= 900 for place in places)
+    boxes = [place.bounding_box() for place in
+             (tab.first, tab.second, *(tab.share(group) for group in tab.layout.group_names))]
+    assert all(box["y"] + box["height"] <= 900 for box in boxes)
 
 
 def test_phones_get_one_column_in_the_order_of_reading(browser, served):

@@ -279,3 +279,9 @@ def test_a_share_means_the_same_in_every_layout():
     plan = Steering((Override("task", FIXED, 0.5, "middle"),)).apply(random_plan(1, layout))
     assert torch.allclose(plan.group_shares[10:20, 0], torch.tensor(0.5))
     assert torch.allclose(plan.weights.sum(1), torch.ones(30), atol=1e-6)
+
+
+def test_a_band_that_names_no_layer_is_refused():
+    with pytest.raises(SteeringError, match="2 layers has no early third; write a range such as 0-1"):
+        layer_range("early", 2)
+    assert list(layer_range("late", 2)) == [1]

@@ -11,6 +11,7 @@ from atmoe.data import Example
 from atmoe.errors import TrainingError
 from atmoe.experts import Adapter, layer_linears
 from atmoe.model import AtMoe
+from atmoe.plan import RoutingPlan
 from atmoe.router import GroupedRouter
 from atmoe.store import Info, build, read_config
 from atmoe.train import loop
@@ -174,11 +175,13 @@ def test_the_warm_start_learns_the_labels(fresh):
     router = TrainingRouter(fresh.router)
     states, kept = pooled_states(fresh, router, EXAMPLES)
     router.standardise(states)
-    before = label_loss(router, router(states, slice(None))[1], kept, 0.0).item()
-    fit_heads(router, states, kept, RouterSettings(fit_steps=150))
+    wanted = label_targets(LAYOUT, kept)
+    before = label_loss(router, router(states, slice(None))[1], *wanted, 0.0).item()
+    decay = fit_heads(router, states, kept, RouterSettings(fit_steps=150, fit_decays=(0.1, 300.0)))
+    assert decay == 0.1  # the other shrinks the heads to nothing
     q = router(states, slice(None))[1].mean(1)[:, LAYOUT.members("task")]
-    assert label_loss(router, router(states, slice(None))[1], kept, 0.0).item() < 0.5 * before
-    assert (q.argmax(-1) == label_targets(LAYOUT, kept)[0][:, :3].argmax(-1)).float().mean() > 0.9
+    assert label_loss(router, router(states, slice(None))[1], *wanted, 0.0).item() < 0.5 * before
+    assert (q.argmax(-1) == wanted[0][:, :3].argmax(-1)).float().mean() > 0.9
 
 
 def test_the_router_is_trained_written_and_sealed(llama, tmp_path):
@@ -190,7 +193,8 @@ def test_the_router_is_trained_written_and_sealed(llama, tmp_path):
     read_config(tmp_path)  # every hash fits what was written
     assert report["steps"] > 0 and json.loads((tmp_path / "router.log.json").read_text())["settings"]["seed"] == 0
     assert fresh.router.gain.ne(1.5).any() and fresh.router.group_weight.abs().sum() > 0
-    assert all(g > 0.1 for row in fresh.route(EXAMPLES[0].prompt).group_shares.tolist() for g in row)  # balance held
+    mean = RoutingPlan.mean([fresh.route(e.prompt) for e in EXAMPLES[:20]]).group_shares
+    assert mean.min() > 0.1  # balance held at every layer
     after = [p for linear in fresh.bank.linears.values() for p in (linear.A, linear.B)]
     assert all(map(torch.equal, before, after))  # the experts stay frozen
     weights = fresh.router.group_weight.clone()

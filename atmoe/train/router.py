@@ -1,8 +1,8 @@
 """Stage 2: the router. Experts and base are frozen; the router learns to read the instruction.
 
 1. *Warm start.* The language-model loss alone is a slow teacher of the in-group heads, so they are first fitted to
-   the labels on cached pooled states: one forward over prompts alone, then seconds of logistic regression. Two
-   rounds, since routing changes the very states it reads; the second round's states come from the first's router.
+   the labels on cached pooled states: one forward over prompts alone, then seconds of logistic regression, as
+   strongly regularised as serves a tenth of the diseases best that are kept out of the fit.
 2. *Refinement* by the language-model loss on answers, which teaches group shares and gains, with two terms beside it:
    `label_weight` · cross-entropy of the in-group shares with the labels (keeps names true), and
    `balance_weight` · KL(batch mean of the group shares ‖ uniform) (without it the group softmax collapses).
@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,27 +27,38 @@ from atmoe.model import AtMoe
 from atmoe.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.experts import SHARE
-from atmoe.train.rows import (Row, Sampler, answer_loss, batches, collate_rows, encode_row, label_targets,
+from atmoe.train.rows import (ROWS_PER_TASK, Row, Sampler, answer_loss, batches, collate_rows, encode_row, label_targets,
                               of_one_length)
 
 
 @dataclass(frozen=True)
 class RouterSettings:
-    """instructions: of each warm-start round.  fit_steps, fit_decay: of the regression.  answer_tokens: of the
-    refinement.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of everything."""
+    """instructions: of the warm start.  fit_steps, fit_decays: of the regression, and the weight decays it tries.  answer_tokens: of the
+    refinement; learning_rate: of the in-group heads, which come warm; group_learning_rate: of the group heads, which
+    start at uniform shares.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of all."""
 
-    instructions: int = 2000
-    fit_steps: int = 400
+    instructions: int = 4500
+    fit_steps: int = 300
     fit_learning_rate: float = 3e-3
-    fit_decay: float = 3e-2
+    fit_decays: tuple[float, ...] = (0.1, 1.0, 3.0, 10.0)
     smoothing: float = 0.05
-    answer_tokens: int = 80_000
+    answer_tokens: int = 60_000
     learning_rate: float = 3e-4
-    gain_learning_rate: float = 1e-2
+    group_learning_rate: float = 3e-3
+    gain_learning_rate: float = 3e-2
     label_weight: float = 0.1
     balance_weight: float = 0.2
     seed: int = 0
     dtype: str = "bfloat16"
+
+
+SHORT_PROMPTS = {**ROWS_PER_TASK, "documentation": 0.35, "evidence": 0.35}
+"""For the warm start: dialogues and abstracts are long to read and easy to tell."""
+
+FIT_VALIDATION = 0.19
+"""Of the training diseases (those whose hash is above 0.1), those up to here are kept out while a decay is chosen."""
+
+REFINEMENT = {"answer_tokens", "learning_rate", "group_learning_rate", "gain_learning_rate", "label_weight", "balance_weight"}
 
 
 class TrainingRouter(GroupedRouter):
@@ -97,8 +108,7 @@ class TrainingRouter(GroupedRouter):
         return router.requires_grad_(False)
 
 
-def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings: RouterSettings,
-                 report_to: Callable[[dict], None] = lambda facts: None) -> dict:
+def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings: RouterSettings) -> dict:
     """Train the router of `model` on the training side of `examples`, and write it into `out`, where `model` is saved.
 
     → seconds, steps, answer tokens, agreement after each stage, gains and group shares at the end
@@ -117,24 +127,23 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
     held_out = _held_out(examples, settings.seed)
     saved = out / "warm_start.pt"
     mark = {**asdict(settings), "examples": len(training), "experts": store.experts_digest(out)}
+    # The warm start is kept apart, so that refinements of other settings can begin from the same one.
+    warm_mark = {k: v for k, v in mark.items() if k not in REFINEMENT}
     facts: dict = {}
     began = loop.time.perf_counter()
-    if saved.is_file() and (state := torch.load(saved, weights_only=True))["mark"] == mark:
+    if saved.is_file() and (state := torch.load(saved, weights_only=True))["mark"] == warm_mark:
         router.load_state_dict(state["router"])
         router.mean.copy_(state["mean"]), router.spread.copy_(state["spread"])
         facts = state["facts"]
     else:
-        for round_ in range(2):
-            instructions = list(islice(iter(Sampler(training, settings.seed + 1 + round_, paraphrased=0.7, two=0.12)),
-                                       settings.instructions))
-            states, kept = pooled_states(model, router, instructions)
-            router.standardise(states)
-            fit_heads(router, states, kept, settings)
-            facts[f"agreement_warm_start_{round_ + 1}"] = agreement(model, router, held_out)
-            report_to(facts)
+        sampler = Sampler(training, settings.seed + 1, paraphrased=0.7, two=0.12, rows_per_task=SHORT_PROMPTS)
+        states, kept = pooled_states(model, router, list(islice(iter(sampler), settings.instructions)))
+        router.standardise(states)
+        facts["fit_decay"] = fit_heads(router, states, kept, settings)
+        facts["agreement_warm_start"] = agreement(model, router, held_out)
         facts["warm_start_seconds"] = round(loop.time.perf_counter() - began, 1)
         out.mkdir(parents=True, exist_ok=True)
-        torch.save({"mark": mark, "router": router.state_dict(), "mean": router.mean, "spread": router.spread,
+        torch.save({"mark": warm_mark, "router": router.state_dict(), "mean": router.mean, "spread": router.spread,
                     "facts": facts}, saved)
 
     def loss(rows: list[Row]) -> tuple[Tensor, dict[str, float]]:
@@ -142,7 +151,7 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
         hidden, _, _ = model.forward(batch, router=router, logits=False)
         _, s, q = router.last()
         lm = answer_loss(model, hidden, where, tokens)
-        label = label_loss(router, q, [r.example for r in rows], settings.smoothing)
+        label = label_loss(router, q, *label_targets(model.layout, [r.example for r in rows]), settings.smoothing)
         mean_share = s.mean(0)
         balance = (mean_share * (mean_share * mean_share.shape[-1]).log()).sum(-1).mean()
         share = mean_share.mean(0).tolist()
@@ -150,9 +159,10 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
             "lm": lm.item(), "label": label.item(), "balance": balance.item(), "gain": router.gain.mean().item(),
             **{f"share_{g}": v for g, v in zip(model.layout.group_names, share, strict=True)}, "share_max": mean_share.max().item()}
 
-    heads = [router.group_weight, router.group_bias, router.expert_weight, router.expert_bias]
     result = loop.run(
-        parameters=[{"params": heads, "lr": settings.learning_rate}, {"params": [router.gain], "lr": settings.gain_learning_rate}],
+        parameters=[{"params": [router.expert_weight, router.expert_bias], "lr": settings.learning_rate},
+                    {"params": [router.group_weight, router.group_bias], "lr": settings.group_learning_rate},
+                    {"params": [router.gain], "lr": settings.gain_learning_rate}],
         batches=batches(model, iter(Sampler(training, settings.seed + 3)), settings.answer_tokens),
         budget=settings.answer_tokens, loss=loss, out=out / "router-run", settings=mark)
     facts["agreement_refined"] = agreement(model, router, held_out)
@@ -181,10 +191,10 @@ def pooled_states(model: AtMoe, router: TrainingRouter, examples: Sequence[Examp
     return torch.cat(states), kept
 
 
-def label_loss(router: GroupedRouter, q: Tensor, examples: Sequence[Example], smoothing: float) -> Tensor:
-    """Cross-entropy of in-group shares with the labels, mean over layers and labelled groups. q: [rows, layers,
-    experts]"""
-    targets, labelled = (t.to(q.device) for t in label_targets(router.layout, examples))
+def label_loss(router: GroupedRouter, q: Tensor, targets: Tensor, labelled: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of in-group shares q [rows, layers, experts] with `label_targets`, mean over layers and labelled
+    groups."""
+    targets, labelled = targets.to(q.device), labelled.to(q.device)
     total = q.new_zeros(())
     for g, name in enumerate(router.layout.group_names):
         members = router.layout.members(name)
@@ -194,21 +204,42 @@ def label_loss(router: GroupedRouter, q: Tensor, examples: Sequence[Example], sm
     return total / len(router.layout.groups)
 
 
-def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example], settings: RouterSettings) -> None:
-    """Fit the in-group heads to the labels by regularised logistic regression, in minibatches."""
+def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example], settings: RouterSettings) -> float:
+    """Fit the in-group heads to the labels by logistic regression, in minibatches.
+
+    The weight decay is the one of `settings.fit_decays` under which a tenth of the diseases, kept out, is read best;
+    with it the heads are fitted to all. → that decay
+    """
     heads = [router.expert_weight, router.expert_bias]
-    optimizer = torch.optim.AdamW(heads, lr=settings.fit_learning_rate, weight_decay=settings.fit_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.fit_steps)
-    generator = torch.Generator().manual_seed(settings.seed)
-    for _ in tqdm(range(settings.fit_steps), desc="fitting in-group heads", mininterval=5):
-        rows = torch.randint(len(examples), (min(512, len(examples)),), generator=generator)
-        _, q = router(states[rows], slice(None))
-        loss = label_loss(router, q, [examples[i] for i in rows.tolist()], settings.smoothing)
-        optimizer.zero_grad()
-        # The mean over layers divides each layer's gradient; AdamW does not mind, its decay is relative to the step.
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    start = [p.detach().clone() for p in heads]
+    targets, labelled = label_targets(router.layout, examples)
+    apart = torch.tensor([split(e, FIT_VALIDATION) == "validation" for e in examples])
+
+    def fit(rows: Tensor, decay: float) -> None:
+        for p, value in zip(heads, start):
+            p.data.copy_(value)
+        optimizer = torch.optim.AdamW(heads, lr=settings.fit_learning_rate, weight_decay=decay)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.fit_steps)
+        generator = torch.Generator().manual_seed(settings.seed)
+        for _ in tqdm(range(settings.fit_steps), desc=f"fitting in-group heads, weight decay {decay:g}", mininterval=5):
+            some = rows[torch.randint(len(rows), (min(256, len(rows)),), generator=generator)]
+            _, q = router(states[some], slice(None))
+            optimizer.zero_grad()
+            label_loss(router, q, targets[some], labelled[some], settings.smoothing).backward()
+            optimizer.step()
+            schedule.step()
+
+    best = settings.fit_decays[0]
+    if len(settings.fit_decays) > 1 and apart.any() and not apart.all():
+        losses = {}
+        for decay in settings.fit_decays:
+            fit((~apart).nonzero()[:, 0], decay)
+            with torch.no_grad():
+                q = router(states[apart], slice(None))[1]
+                losses[decay] = label_loss(router, q, targets[apart], labelled[apart], settings.smoothing).item()
+        best = min(losses, key=losses.get)
+    fit(torch.arange(len(examples)), best)
+    return best
 
 
 @torch.no_grad()

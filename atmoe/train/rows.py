@@ -60,7 +60,7 @@ class Sampler:
     evened out by the square root of their size, questions rephrased by templates, some with two needs."""
 
     def __init__(self, examples: Sequence[Example], seed: int, paraphrased: float = 0.6, two: float = 0.08,
-                 template_split: str = "train"):
+                 template_split: str = "train", rows_per_task: Mapping[str, float] = ROWS_PER_TASK):
         self._rng = random.Random(seed)
         self._examples, self._paraphrased, self._two, self._split = examples, paraphrased, two, template_split
         cell = lambda e: (e.labels.get("task"), e.labels.get("specialty"), e.labels.get("audience"))
@@ -69,7 +69,7 @@ class Sampler:
         per_task: dict[str | None, float] = defaultdict(float)
         for e, w in zip(examples, raw):
             per_task[e.labels.get("task")] += w
-        self._weights = [w / per_task[e.labels.get("task")] * ROWS_PER_TASK.get(e.labels.get("task"), 1.0)
+        self._weights = [w / per_task[e.labels.get("task")] * rows_per_task.get(e.labels.get("task"), 1.0)
                          for e, w in zip(examples, raw)]
         self._by_disease: dict[str, list[Example]] = defaultdict(list)
         for e in examples:
