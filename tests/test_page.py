@@ -135,7 +135,7 @@ def test_a_question_is_answered_word_by_word(tab):
     assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
     expect(tab.second).to_contain_text("Untouched")
     expect(tab.badge).to_have_text("Router's own weights")
-    expect(tab.page.locator("#reading")).to_contain_text("of the routing weight")
+    expect(tab.page.locator("#reading")).to_contain_text("Of the routing weight")
     expect(tab.page.locator(".js-plotly-plot")).to_have_count(2)
     assert f"stopped at the {TOKENS}-token limit" in tab.first_facts.inner_text() or \
         "ended by itself" in tab.first_facts.inner_text()
