@@ -33,5 +33,4 @@ def header(parameters: int, model: str) -> str:
     """What must be known before anything is read."""
     return (f'<h1>AT-MoE Explorer</h1>'
             f'<p class="warning"><strong>Research demo, not a medical device.</strong> No patient-identifiable data. '
-            f'Answers come from a {round(parameters / 1e6)}-million-parameter model ({escape(model)}) that is often '
-            f'wrong.</p>')
+            f'A {round(parameters / 1e6)}-million-parameter model ({escape(model)}), often wrong.</p>')

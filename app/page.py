@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +60,7 @@ def build(model: AtMoe) -> gr.Blocks:
             with gr.Column(elem_id="weights", elem_classes="area"):
                 _weights(ui, model.layout)
         _wire(ui, session, Desk(model, Worker(), ui))
+        page.load(None, js=(ASSETS / "page.js").read_text("utf-8"), api_visibility="private")
     return page.queue(max_size=WAITING_PEOPLE)
 
 
@@ -74,7 +76,7 @@ def _question(ui: SimpleNamespace) -> None:
     with gr.Row(elem_id="ask"):
         ui.question = gr.Textbox(label="Question", lines=1, max_lines=3, scale=5, elem_id="question",
                                  placeholder="Ask about a disease in English, or pick an example below. Enter sends.")
-        ui.answer = gr.Button("Answer", variant="primary", scale=0, min_width=110)
+        ui.answer = gr.Button("Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button")
         ui.stop = gr.Button("Stop", scale=0, min_width=80)
         ui.reset = gr.Button("Reset steering", scale=0, min_width=140)
     ui.message = gr.HTML(message(""), elem_id="message", padding=False)
@@ -102,13 +104,20 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
             gr.Markdown("**Inside each group**: how much of the group's share each expert received")
             ui.expert_plot = _plot(figures.expert_figure(layout, None), "Expert shares by layer")
         with gr.Tab("Tables"):
-            ui.group_table = gr.Dataframe(label="Group shares by layer", interactive=False, max_height=320, wrap=True)
-            ui.expert_table = gr.Dataframe(label="Expert shares by layer", interactive=False, max_height=320, wrap=True)
+            ui.group_table = _table("Group shares by layer", layout.group_names, each=2)
+            ui.expert_table = _table("Expert shares by layer", layout.expert_names)
     ui.download = gr.DownloadButton("Download this record (JSON)", interactive=False, size="sm", elem_id="download")
 
 
 def _plot(figure, label: str) -> gr.Plot:
     return gr.Plot(figure, label=label, show_label=False, container=False, elem_classes="figure")
+
+
+def _table(label: str, names: Sequence[str], each: int = 1) -> gr.Dataframe:
+    """A table by layer with `each` columns a name. Widths are set, or names would break in the middle of a word."""
+    widths = [f"{max(140, 10 * len(name) + 30)}px" for name in names for _ in range(each)]
+    return gr.Dataframe(label=label, interactive=False, max_height=320, wrap=True, pinned_columns=1,
+                        column_widths=["80px", *widths])
 
 
 def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
