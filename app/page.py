@@ -11,7 +11,7 @@ import gradio as gr
 
 from app import desk as words
 from app import figures
-from app.bench import MAX_TEMPERATURE, MAX_TOKENS
+from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 from app.desk import Desk
 from app.markup import badge, header, line, message, told
 from app.panel import build_panel
@@ -84,7 +84,8 @@ def _question(ui: SimpleNamespace) -> None:
         gr.Examples([[example["text"]] for example in examples], [ui.question], label="Examples",
                     example_labels=[example["label"] for example in examples], cache_examples=False)
         with gr.Accordion("Settings", open=False, elem_id="settings"):
-            gr.Markdown("Used from the next question on, for both answers.")
+            gr.Markdown(f"Used from the next question on, for both answers. Words already used are held back a little "
+                        f"(repetition penalty {REPETITION_PENALTY}).")
             ui.max_tokens = gr.Slider(1, MAX_TOKENS, 160, step=1, label="Longest answer, tokens",
                                       info="A token is a word or a piece of one.")
             ui.temperature = gr.Slider(0, MAX_TEMPERATURE, 0, step=0.1, label="Temperature",

@@ -44,7 +44,7 @@ def test_impossible_values_are_refused_with_a_sentence(strength, scope, states, 
 
 
 def test_settings():
-    assert sampling_of(24, 0, 3) == Sampling(max_new_tokens=24, temperature=0.0, seed=3)
+    assert sampling_of(24, 0, 3) == Sampling(max_new_tokens=24, temperature=0.0, seed=3, repetition_penalty=1.1)
     assert sampling_of(24, 0.7, None).seed == 0
 
 

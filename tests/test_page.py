@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.bench import sampling_of
 from app.page import LAUNCH, build
-from atmoe import AtMoe, Override, Record, Sampling, State, Steering
+from atmoe import AtMoe, Override, Record, State, Steering
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -23,7 +24,7 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]
 QUESTION = "How is asthma treated?"
 TOKENS = 12
-WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 60))
+WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 180))
 expect.set_options(timeout=WAIT)
 
 
@@ -119,7 +120,7 @@ def tab(browser, served):
 
 def expected(tab: Tab, steering: Steering) -> str:
     """What the library answers when nobody else asks."""
-    return tab.model.answer(QUESTION, steering, Sampling(TOKENS)).answer
+    return tab.model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0)).answer
 
 
 def flat(text: str) -> str:
