@@ -37,7 +37,7 @@ class ExpertSettings:
 
     rank: int = 4
     alpha: float = 16.0
-    answer_tokens: int = 500_000
+    answer_tokens: int = 320_000
     learning_rate: float = 2e-3
     seed: int = 0
     dtype: str = "bfloat16"
