@@ -18,14 +18,13 @@ import torch
 from atmoe import base as base_models
 from atmoe import store
 from atmoe.data import Example, split
-from atmoe.errors import DataError
 from atmoe.experts import Adapter, decoder_layers, layer_linears
 from atmoe.model import AtMoe
 from atmoe.plan import Layout
 from atmoe.router import GroupedRouter
 from atmoe.store import Info
 from atmoe.train import loop
-from atmoe.train.rows import Sampler, answer_loss, batches, collate_rows, counts, encode_row, label_targets
+from atmoe.train.rows import Sampler, answer_loss, batches, collate_rows, counts, encode_row, label_targets, training_side
 
 SHARE = 0.5
 """What each of a row's experts is mixed by; three groups then give a total of 1.5, the router's first gain."""
@@ -66,10 +65,8 @@ def train_experts(model: AtMoe, examples: Sequence[Example], out: Path, settings
         DataError: no training example.
     """
     out = Path(out)
-    training = [e for e in examples if split(e) == "train"]
+    training = training_side(examples)
     held_out = [e for e in examples if split(e) == "validation"]
-    if not training:
-        raise DataError("No training examples were found; name at least one corpus directory.")
     parameters = model.bank.parameters_to_train()
     tokens: Counter = Counter()
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -22,13 +23,12 @@ from tqdm import tqdm
 
 from atmoe import store
 from atmoe.data import Example, split
-from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.experts import SHARE
 from atmoe.train.rows import (ROWS_PER_TASK, Row, Sampler, answer_loss, batches, collate_rows, encode_row, label_targets,
-                              of_one_length)
+                              of_one_length, training_side)
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,7 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
         DataError: no training example.
     """
     out = Path(out)
-    training = [e for e in examples if split(e) == "train"]
-    if not training:
-        raise DataError("No training examples were found; name at least one corpus directory.")
+    training = training_side(examples)
     loop.seed_everything(settings.seed)
     # Always from uniform shares, never from a router trained before: the command and its seed say all.
     router = TrainingRouter(GroupedRouter(model.layout, model.router.group_weight.shape[-1], SHARE * len(model.layout.groups)))
@@ -130,7 +128,7 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
     # The warm start is kept apart, so that refinements of other settings can begin from the same one.
     warm_mark = {k: v for k, v in mark.items() if k not in REFINEMENT}
     facts: dict = {}
-    began = loop.time.perf_counter()
+    began = time.perf_counter()
     if saved.is_file() and (state := torch.load(saved, weights_only=True))["mark"] == warm_mark:
         router.load_state_dict(state["router"])
         router.mean.copy_(state["mean"]), router.spread.copy_(state["spread"])
@@ -141,7 +139,7 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
         router.standardise(states)
         facts["fit_decay"] = fit_heads(router, states, kept, settings)
         facts["agreement_warm_start"] = agreement(model, router, held_out)
-        facts["warm_start_seconds"] = round(loop.time.perf_counter() - began, 1)
+        facts["warm_start_seconds"] = round(time.perf_counter() - began, 1)
         out.mkdir(parents=True, exist_ok=True)
         torch.save({"mark": warm_mark, "router": router.state_dict(), "mean": router.mean, "spread": router.spread,
                     "facts": facts}, saved)

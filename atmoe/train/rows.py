@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from atmoe.data import Example, paraphrase, two_needs
-from atmoe.errors import PromptError
+from atmoe.data import Example, paraphrase, split, two_needs
+from atmoe.errors import DataError, PromptError
 from atmoe.model import AtMoe
 from atmoe.plan import Layout
 from atmoe.prompt import Batch, Prompt, collate
@@ -89,34 +89,44 @@ class Sampler:
                 yield paraphrase(example, rng, self._split) if rng.random() < self._paraphrased else example
 
 
+def training_side(examples: Sequence[Example]) -> list[Example]:
+    """The examples whose disease is for training.
+
+    Raises:
+        DataError: there is none.
+    """
+    training = [e for e in examples if split(e) == "train"]
+    if not training:
+        raise DataError("No training examples were found; name at least one corpus directory.")
+    return training
+
+
 def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[list[Row]]:
-    """Rows of similar length, STEP_TOKENS a batch with padding, until `budget` answer tokens were given out."""
-    waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
+    """Batches of an endless stream of examples, until `budget` answer tokens were given out."""
     given = 0
-    for example in examples:
-        row = encode_row(model, example)
-        if row is None:
-            continue
-        length = next(n for n in LENGTHS if row.tokens <= n)
-        waiting[length].append(row)
-        if len(waiting[length]) == STEP_TOKENS // length:
-            given += sum(len(r.answer) for r in waiting[length])
-            yield waiting[length]
-            waiting[length] = []
-            if given >= budget:
-                return
+    for batch in of_one_length(row for row in (encode_row(model, e) for e in examples) if row):
+        given += sum(len(r.answer) for r in batch)
+        yield batch
+        if given >= budget:
+            return
 
 
-def of_one_length(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """All rows in batches of similar length, STEP_TOKENS a batch; the last of each length may be smaller."""
+def of_one_length(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in batches of similar length, STEP_TOKENS a batch with padding, each as soon as it is full; those that the
+    end leaves smaller come last."""
     waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
     for row in rows:
-        length = next(n for n in LENGTHS if row.tokens <= n)
+        length = _padded(row)
         waiting[length].append(row)
         if len(waiting[length]) == STEP_TOKENS // length:
             yield waiting[length]
             waiting[length] = []
     yield from filter(None, waiting.values())
+
+
+def _padded(*rows: Row) -> int:
+    """The length that rows are padded to together."""
+    return next(n for n in LENGTHS if max(r.tokens for r in rows) <= n)
 
 
 def label_targets(layout: Layout, rows: Sequence[Example]) -> tuple[Tensor, Tensor]:
@@ -139,7 +149,7 @@ def label_targets(layout: Layout, rows: Sequence[Example]) -> tuple[Tensor, Tens
 def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tensor]:
     """→ the batch, padded to one of LENGTHS; where each answer token is predicted, as indices into the flattened
     [rows · tokens]; and the answer tokens, with IGNORED behind them"""
-    length = next(n for n in LENGTHS if max(r.tokens for r in rows) <= n)
+    length = _padded(*rows)
     batch = collate([r.prompt for r in rows], [r.answer for r in rows], pad=model.tokenizer.pad_token_id,
                     side="right", multiple=length, device=model.device)
     where = [i * length + len(r.prompt.ids) - 1 + k for i, r in enumerate(rows) for k in range(len(r.answer))]
