@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 
 import pytest
 from conftest import PROMPTS
@@ -24,17 +25,26 @@ def test_all_steps_are_made_on_one_other_thread(worker):
 
 
 def test_jobs_take_turns(worker):
-    made, gate = [], threading.Event()
+    made, begun, gate = [], threading.Event(), threading.Event()
+
+    def hold():
+        begun.set()
+        yield gate.wait(10)
+
     log = lambda name: (made.append(name) for _ in range(3))
-    held = worker.run(Job(gate.wait(10) for _ in range(1)))
-    runs = [worker.run(Job(log(name))) for name in "ab"]
-    threads = [threading.Thread(target=list, args=(run,)) for run in [held, *runs]]
-    for thread in threads:
+    start = lambda run: threading.Thread(target=list, args=(run,), daemon=True)
+    first, *others = (start(worker.run(Job(steps))) for steps in (hold(), log("a"), log("b")))
+    first.start()
+    assert begun.wait(10)  # the worker's thread is held, so both others must wait in its queue
+    for thread in others:
         thread.start()
-    while worker._arrivals.qsize() < 2:  # both wait while the first job holds the thread
-        pass
+    for _ in range(1000):
+        if worker._arrivals.qsize() == 2:
+            break
+        time.sleep(0.01)
+    assert worker._arrivals.qsize() == 2 and not made
     gate.set()
-    for thread in threads:
+    for thread in (first, *others):
         thread.join(10)
     assert sorted(made[:2]) == ["a", "b"] and sorted(made[2:4]) == ["a", "b"]
 
