@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atmoe.errors import AtMoeError, DataError
+from atmoe.cli_study import add_study_commands
+from atmoe.errors import AtMoeError
 from atmoe.steering import State, Steering, parse_target
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "assets" / "medical"
@@ -44,7 +45,7 @@ def fetch(a) -> tuple[Any, str]:
 
 
 def route(a) -> tuple[Any, str]:
-    plan = _steering(a).apply(_model(a).route(_text(a.prompt)))
+    plan = _steering(a).apply(load_model(a).route(_text(a.prompt)))
     data = plan.to_dict()
     lines = ["share of the routing weight, mean over layers:"]
     for group, share in zip(plan.layout.group_names, plan.group_shares.mean(0).tolist()):
@@ -60,12 +61,12 @@ def answer(a) -> tuple[Any, str]:
     from atmoe.decode import Sampling
 
     sampling = Sampling(a.max_new_tokens, a.temperature, a.top_p, a.seed, a.repetition_penalty)
-    record = _model(a).answer(_text(a.prompt), _steering(a), sampling)
+    record = load_model(a).answer(_text(a.prompt), _steering(a), sampling)
     return record.to_dict(), record.answer
 
 
 def score(a) -> tuple[Any, str]:
-    model = _model(a)
+    model = load_model(a)
     prompt, text = _text(a.prompt), _text(a.answer)
     plan = _steering(a).apply(model.route(prompt))
     logp = model.score(prompt, text, [plan])[0].tolist()
@@ -75,67 +76,16 @@ def score(a) -> tuple[Any, str]:
             f"mean log-probability {mean:.4f} a token over {len(tokens)} tokens")
 
 
-def evaluate(a) -> tuple[Any, str]:
-    from atmoe.evaluate import PLANS, choose, evaluate
-
-    examples = [e for e in _examples(a) if a.split in ("all", _split_of(e))]
-    result = evaluate(_model(a), choose(examples, a.limit, a.seed))
-    tasks = list(result["nll"]["base"]["tasks"])
-    rows = [("plan", "macro", *tasks)] + [
-        (name, f"{result['nll'][name]['macro']:.3f}", *(f"{result['nll'][name]['tasks'][t]:.3f}" for t in tasks))
-        for name in PLANS]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    agreement = ", ".join(f"{g} {v:.1%}" for g, v in result["agreement"].items())
-    return result, (f"{table}\nnats per answer token over {result['examples']} examples, {result['tokens']} tokens; "
-                    f"top-1 agreement: {agreement}; {result['seconds']} s")
-
-
-def train_experts(a) -> tuple[Any, str]:
-    from atmoe.data import GROUPS
-    from atmoe.train.experts import ExpertSettings, new_model, train_experts
-
-    settings = ExpertSettings(**_given(a, ExpertSettings))
-    model = new_model({g: list(e) for g, e in GROUPS.items()}, a.base, settings, a.out.name)
-    report = train_experts(model, _examples(a), a.out, settings)
-    return report, f"Experts saved in {a.out} after {report['steps']} steps, {report['seconds']:.0f} s."
-
-
-def train_router(a) -> tuple[Any, str]:
-    from atmoe.train.router import RouterSettings, train_router
-
-    settings = RouterSettings(**_given(a, RouterSettings))
-    report = train_router(_model(a), _examples(a), a.model, settings)
-    return report, f"Router saved in {a.model} after {report['steps']} steps, {report['seconds']:.0f} s."
-
-
 # -- what the commands share ----------------------------------------------------------------------------------------
 
 
-def _model(a):
+def load_model(a):
+    """The trained AT-MoE that --model, --base and --dtype name."""
     import torch
 
     from atmoe.model import AtMoe
 
     return AtMoe.from_pretrained(a.model, a.base, getattr(torch, a.dtype))
-
-
-def _examples(a):
-    from atmoe.data import load
-
-    if not any((a.medquad, a.pubmedqa, a.mts_dialog)):
-        raise DataError("No corpus was named; give at least one of --medquad DIR, --pubmedqa DIR, --mts-dialog DIR.")
-    return load(a.medquad, a.pubmedqa, a.mts_dialog)
-
-
-def _split_of(example) -> str:
-    from atmoe.data import split
-
-    return split(example)
-
-
-def _given(a, settings) -> dict[str, Any]:
-    """The command-line arguments that are fields of a settings class."""
-    return {name: getattr(a, name) for name in settings.__dataclass_fields__ if getattr(a, name, None) is not None}
 
 
 def _text(argument: str) -> str:
@@ -189,10 +139,6 @@ def build_parser() -> argparse.ArgumentParser:
     steer.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampling; used by answer, above temperature 0 (default: 0)")
     steer.add_argument("--max-new-tokens", type=int, default=160, metavar="N", help="used by answer: at most this many tokens (default: 160)")
 
-    corpora = argparse.ArgumentParser(add_help=False)
-    for option, name in (("--medquad", "MedQuAD"), ("--pubmedqa", "PubMedQA"), ("--mts-dialog", "MTS-Dialog")):
-        corpora.add_argument(option, type=Path, metavar="DIR", help=f"{name} in its original layout; left out = skipped")
-
     def command(name, run, help, parents, to=commands):
         made = to.add_parser(name, help=help, description=help, parents=parents)
         made.set_defaults(run=run)
@@ -209,23 +155,5 @@ def build_parser() -> argparse.ArgumentParser:
     made = command("score", score, "Score a given answer, token by token.", [model, steering])
     made.add_argument("prompt", help="the question")
     made.add_argument("answer", help="the answer to score")
-    made = command("evaluate", evaluate, "Score corpora under the base model and the uniform, router's and label's plans.", [model, corpora])
-    made.add_argument("--limit", type=int, metavar="N", help="a seeded sample of N examples a task (default: all)")
-    made.add_argument("--seed", type=int, default=0, metavar="S", help="of that sample (default: 0)")
-    made.add_argument("--split", choices=("all", "validation", "train"), default="all", help="examples of which diseases (default: all)")
-
-    train = command("train", None, "Train experts or the router.", []).add_subparsers(required=True, metavar="{experts,router}")
-    made = command("experts", train_experts, "Stage 1: one LoRA for each task, specialty and audience.", [common, corpora], train)
-    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the model goes; an interrupted run there goes on")
-    for option, kind, what in (("--rank", int, "of every LoRA"), ("--alpha", float, "of every LoRA"),
-                               ("--answer-tokens", int, "budget"), ("--learning-rate", float, "peak"), ("--seed", int, "of everything")):
-        made.add_argument(option, type=kind, metavar="X", help=what)
-    made.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the base model (default: bfloat16)")
-    made = command("router", train_router, "Stage 2: the router, experts frozen. Writes into --model.",
-                   [in_precision("bfloat16"), corpora], train)
-    for option, kind, what in (("--instructions", int, "of each warm-start round"), ("--answer-tokens", int, "budget of the refinement"),
-                               ("--learning-rate", float, "peak, of the in-group heads"),
-                               ("--group-learning-rate", float, "peak, of the group heads"), ("--label-weight", float, "of the labelled auxiliary loss"),
-                               ("--balance-weight", float, "of the balance term"), ("--seed", int, "of everything")):
-        made.add_argument(option, type=kind, metavar="X", help=what)
+    add_study_commands(command, commands, common, in_precision)
     return parser

@@ -64,6 +64,12 @@ class AtMoe:
     def device(self) -> torch.device:
         return self.base.get_input_embeddings().weight.device
 
+    def to(self, device: torch.device | str) -> AtMoe:
+        """Move the base, the experts and the router; returns the model itself."""
+        for part in (self.base, self.bank, self.router):
+            part.to(device)
+        return self
+
     # -- the four calls -----------------------------------------------------------------------------------------
 
     def route(self, prompt: str) -> RoutingPlan:

@@ -5,9 +5,9 @@ import json
 
 import pytest
 import torch
-from conftest import LAYOUT, LAYERS
+from conftest import GROUPS, LAYERS, LAYOUT
 
-from atmoe.data import Example
+from atmoe.data import Description, Example
 from atmoe.errors import TrainingError
 from atmoe.experts import Adapter, layer_linears
 from atmoe.model import AtMoe
@@ -19,6 +19,7 @@ from atmoe.train import rows as rows_module
 from atmoe.train.experts import SHARE, label_weights
 from atmoe.train.router import RouterSettings, TrainingRouter, fit_heads, label_loss, pooled_states, train_router
 from atmoe.train.rows import Sampler, answer_loss, batches, collate_rows, encode_row, label_targets
+from atmoe.train.team import Team
 
 WORDS = {"define": "What is", "treat": "How is one treated who has", "warn": "Who should beware of"}
 
@@ -30,6 +31,9 @@ def example(i: int, task: str, reader: str | None = "lay", **more) -> Example:
 
 
 EXAMPLES = [example(i, ("define", "treat", "warn")[i % 3], ("lay", "expert", None)[i % 5 % 3]) for i in range(60)]
+
+
+DESCRIBED = Description("own", GROUPS)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +54,7 @@ def fresh(llama):
 
 
 def first_batches(model, seed, count=4):
-    return list(itertools.islice(batches(model, iter(Sampler(EXAMPLES, seed)), 10**9), count))
+    return list(itertools.islice(batches(model, iter(Sampler(EXAMPLES, seed, "task")), 10**9), count))
 
 
 def test_the_seed_decides_the_batches(model):
@@ -60,7 +64,7 @@ def test_the_seed_decides_the_batches(model):
 
 def test_tasks_are_drawn_evenly_whatever_their_size(model):
     uneven = [e for e in EXAMPLES if e.labels["task"] != "warn"] + [example(900, "warn")]
-    drawn = list(itertools.islice(iter(Sampler(uneven, 0)), 3000))
+    drawn = list(itertools.islice(iter(Sampler(uneven, 0, "task")), 3000))
     share = sum(e.labels["task"] == "warn" for e in drawn) / len(drawn)
     assert share == pytest.approx(1 / 3, abs=0.03)
 
@@ -108,15 +112,16 @@ def test_a_row_trains_its_own_expert_of_each_group_and_no_other(fresh):
 def run_loop(model, out, stop_after=None):
     parameters = model.bank.parameters_to_train()
 
-    def loss(rows):
+    def loss(rows, whole):
+        assert rows == whole  # alone, a process computes every row
         batch, where, targets = collate_rows(model, rows)
         hidden, _, _ = model.forward(batch, weights=label_weights(model, [r.example for r in rows]), logits=False)
         return answer_loss(model, hidden, where, targets), {}
 
-    stream = batches(model, iter(Sampler(EXAMPLES, 4)), 600)
+    stream = batches(model, iter(Sampler(EXAMPLES, 4, "task")), 600)
     if stop_after:
         stream = itertools.chain(itertools.islice(stream, stop_after), raising())
-    result = loop.run(parameters=[{"params": parameters, "lr": 1e-2}], batches=stream, budget=600, loss=loss, out=out,
+    result = loop.run(parameters=[{"params": parameters, "lr": 1e-2}], batches=stream, budget=600, loss=loss, out=out, team=Team(),
                       settings={"seed": 4}, save_every=2)
     return result, [p.detach().clone() for p in parameters]
 
@@ -148,7 +153,7 @@ def test_a_checkpoint_of_other_settings_is_refused(fresh, tmp_path):
     run_loop(fresh, tmp_path)
     with pytest.raises(TrainingError, match="other settings.*--out"):
         loop.run(parameters=[{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 1}], batches=iter(()), budget=1,
-                 loss=None, out=tmp_path, settings={"seed": 5})
+                 loss=None, out=tmp_path, settings={"seed": 5}, team=Team())
 
 
 def test_standardising_a_router_changes_no_share(model):
@@ -164,7 +169,7 @@ def test_standardising_a_router_changes_no_share(model):
 
 def test_the_states_a_router_is_fitted_on_are_those_it_reads(model):
     router = TrainingRouter(model.router)
-    states, kept = pooled_states(model, router, EXAMPLES[:7])
+    states, kept = pooled_states(model, router, EXAMPLES[:7], Team())
     s, q = router(states, slice(None))
     for i, e in enumerate(kept):
         plan = model.route(e.prompt)
@@ -173,7 +178,7 @@ def test_the_states_a_router_is_fitted_on_are_those_it_reads(model):
 
 def test_the_warm_start_learns_the_labels(fresh):
     router = TrainingRouter(fresh.router)
-    states, kept = pooled_states(fresh, router, EXAMPLES)
+    states, kept = pooled_states(fresh, router, EXAMPLES, Team())
     router.standardise(states)
     wanted = label_targets(LAYOUT, kept)
     before = label_loss(router, router(states, slice(None))[1], *wanted, 0.0).item()
@@ -189,7 +194,7 @@ def test_the_router_is_trained_written_and_sealed(llama, tmp_path):
     fresh.save_pretrained(tmp_path)
     before = [p.clone() for linear in fresh.bank.linears.values() for p in (linear.A, linear.B)]
     settings = RouterSettings(instructions=40, fit_steps=30, answer_tokens=300, dtype="float32")
-    report = train_router(fresh, EXAMPLES, tmp_path, settings)
+    report = train_router(fresh, EXAMPLES, DESCRIBED, tmp_path, settings)
     read_config(tmp_path)  # every hash fits what was written
     assert report["steps"] > 0 and json.loads((tmp_path / "router.log.json").read_text())["settings"]["seed"] == 0
     assert fresh.router.gain.ne(1.5).any() and fresh.router.group_weight.abs().sum() > 0
@@ -198,5 +203,5 @@ def test_the_router_is_trained_written_and_sealed(llama, tmp_path):
     after = [p for linear in fresh.bank.linears.values() for p in (linear.A, linear.B)]
     assert all(map(torch.equal, before, after))  # the experts stay frozen
     weights = fresh.router.group_weight.clone()
-    again = train_router(fresh, EXAMPLES, tmp_path, settings)  # a finished run is loaded, not run twice
+    again = train_router(fresh, EXAMPLES, DESCRIBED, tmp_path, settings)  # a finished run is loaded, not run twice
     assert again["steps"] == report["steps"] and torch.equal(weights, fresh.router.group_weight)

@@ -1,6 +1,6 @@
 """Public medical corpora, read in their original layouts, as labelled instructions and answers.
 
-    corpora --load()--> list[Example] --split()--> train | validation, by disease
+    description --.examples()--> list[Example] --split()--> train | validation, by disease
                             |
                             +--paraphrase(), two_needs()--> the same needs as people put them
 
@@ -9,9 +9,10 @@ the specialty by the disease, the audience by whom its source writes for. `terms
 `templates.json` are data and hold every term and every wording; no text of a corpus is kept here.
 """
 
+from .description import MEDICAL, Description
 from .examples import load
 from .labels import GROUPS
 from .schema import ANSWER_WORDS, Example, split
 from .templates import paraphrase, two_needs
 
-__all__ = ["ANSWER_WORDS", "GROUPS", "Example", "load", "paraphrase", "split", "two_needs"]
+__all__ = ["ANSWER_WORDS", "GROUPS", "MEDICAL", "Description", "Example", "load", "paraphrase", "split", "two_needs"]

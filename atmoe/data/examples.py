@@ -5,36 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DataError
-from . import medquad as medquad_reader
-from . import mts_dialog as mts_dialog_reader
-from . import pubmedqa as pubmedqa_reader
-from .schema import ANSWER_WORDS, Example, split
+from . import medquad, mts_dialog, pubmedqa
+from .schema import ANSWER_WORDS, Example
 
-__all__ = ["ANSWER_WORDS", "Example", "load", "split"]
+READERS = {"medquad": medquad, "pubmedqa": pubmedqa, "mts-dialog": mts_dialog}
+_NAMES = {"medquad": "MedQuAD", "pubmedqa": "PubMedQA", "mts-dialog": "MTS-Dialog"}
 
 
-def load(
-    medquad: Path | None = None,
-    pubmedqa: Path | None = None,
-    mts_dialog: Path | None = None,
-    *,
-    answer_words: int = ANSWER_WORDS,
-) -> list[Example]:
-    """The examples of every corpus given, in a fixed order; each path is a repository's root.
+def read_corpus(reader: str, root: Path, answer_words: int = ANSWER_WORDS) -> list[Example]:
+    """The examples of one corpus, in a fixed order; root is its repository's.
 
-    A corpus given as None is skipped. Raises DataError naming the path and the layout expected there.
+    Raises:
+        DataError: naming the path and the layout expected there.
     """
-    corpora = (
-        (medquad_reader, "MedQuAD", medquad),
-        (pubmedqa_reader, "PubMedQA", pubmedqa),
-        (mts_dialog_reader, "MTS-Dialog", mts_dialog),
-    )
-    examples: list[Example] = []
-    for reader, name, root in corpora:
-        if root is None:
-            continue
-        root = Path(root)
-        if not root.is_dir():
-            raise DataError(f"The {name} directory {root} does not exist: expected {reader.LAYOUT} inside it.")
-        examples.extend(reader.read(root, answer_words))
-    return examples
+    if not Path(root).is_dir():
+        raise DataError(f"The {_NAMES[reader]} directory {root} does not exist: expected {READERS[reader].LAYOUT} inside it.")
+    return READERS[reader].read(Path(root), answer_words)
+
+
+def load(medquad: Path | None = None, pubmedqa: Path | None = None, mts_dialog: Path | None = None, *,
+         answer_words: int = ANSWER_WORDS) -> list[Example]:
+    """The examples of every corpus given, in a fixed order; one given as None is skipped. Raises as `read_corpus`."""
+    roots = zip(READERS, (medquad, pubmedqa, mts_dialog))
+    return [e for reader, root in roots if root is not None for e in read_corpus(reader, root, answer_words)]

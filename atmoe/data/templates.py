@@ -88,8 +88,8 @@ def two_needs(a: Example, b: Example, rng: random.Random, split: str = "train") 
         return None
     asked = (
         rng.choice(frames).text
-        .replace("{a}", rng.choice(phrases[a.kind]))
-        .replace("{b}", rng.choice(phrases[b.kind]))
+        .replace("{a}", rng.choice(phrases[a.kind][split]))
+        .replace("{b}", rng.choice(phrases[b.kind][split]))
         .replace(SLOT, _cased(name, audience, False, rng))
     )
     half = ANSWER_WORDS // 2

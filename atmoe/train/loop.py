@@ -1,4 +1,4 @@
-"""One training loop for experts and router: seeded, logged, resumable."""
+"""One training loop for experts, router and baselines: seeded, logged, resumable, on one process or several."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from tqdm import tqdm
 
 from atmoe.errors import TrainingError
 from atmoe.train.rows import Row
+from atmoe.train.team import Team
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 
 
 def run(*, parameters: Sequence[Mapping[str, Any]], batches: Iterator[list[Row]], budget: int,
-        loss: Callable[[list[Row]], tuple[Tensor, dict[str, float]]], out: Path, settings: Mapping[str, Any],
-        validate: Callable[[], dict[str, float]] | None = None, every: int = 100, save_every: int = 25,
+        loss: Callable[[list[Row], list[Row]], tuple[Tensor, dict[str, float]]], out: Path, settings: Mapping[str, Any],
+        team: Team, validate: Callable[[], dict[str, float]] | None = None, every: int = 100, save_every: int = 25,
         warmup: float = 0.03, floor: float = 0.1, clip: float = 1.0) -> dict[str, float]:
     """Train until `budget` answer tokens were seen.
 
     parameters: AdamW parameter groups, each with "params" and "lr".
-    loss: a batch → its loss and what to log of it.
+    loss: this process's rows (there may be none) and the whole batch → its addend of the batch's loss, and what to log.
     settings: what must be equal for a checkpoint in `out` to be continued.
+    validate: called in the leading process alone.
     The learning rate rises over `warmup` of the budget, then falls on a cosine to `floor` of itself.
     → {"seconds", "steps", "answer_tokens", ...last validation}
 
@@ -44,8 +46,9 @@ def run(*, parameters: Sequence[Mapping[str, Any]], batches: Iterator[list[Row]]
     rates = [g["lr"] for g in parameters]
     state = {"step": 0, "tokens": 0, "seconds": 0.0, "validation": {}}
     mark = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-    if (out / CHECKPOINT).is_file():
-        saved = torch.load(out / CHECKPOINT, weights_only=True)
+    saved = torch.load(out / CHECKPOINT, weights_only=True) if team.leads and (out / CHECKPOINT).is_file() else None
+    saved = team.agree(saved)
+    if saved is not None:
         if saved["mark"] != mark:
             raise TrainingError(f"{out} holds a checkpoint of a run with other settings; name an empty --out, or "
                                 f"delete {out / CHECKPOINT}.")
@@ -55,15 +58,19 @@ def run(*, parameters: Sequence[Mapping[str, Any]], batches: Iterator[list[Row]]
         state = saved["state"]
 
     def save() -> None:
+        if not team.leads:
+            return
         temporary = out / (CHECKPOINT + ".tmp")
         torch.save({"mark": mark, "parameters": [p.data for p in flat], "optimizer": optimizer.state_dict(),
                     "state": state}, temporary)
         os.replace(temporary, out / CHECKPOINT)
 
-    bar = tqdm(total=budget, initial=state["tokens"], unit="tok", file=sys.stderr, mininterval=5)
-    with (out / LOG).open("a") as log:
+    bar = tqdm(total=budget, initial=state["tokens"], unit="tok", file=sys.stderr, mininterval=5,
+               disable=not team.leads)
+    with (out / LOG if team.leads else Path(os.devnull)).open("a") as log:
         write = lambda entry: (log.write(json.dumps(entry) + "\n"), log.flush())
-        write({"settings": {k: str(v) for k, v in settings.items()}, "resumed_at": state["step"]})
+        write({"settings": {k: str(v) for k, v in settings.items()}, "processes": team.size,
+               "resumed_at": state["step"]})
         began = time.perf_counter() - state["seconds"]
         for step, rows in enumerate(batches):
             if step < state["step"]:
@@ -73,12 +80,14 @@ def run(*, parameters: Sequence[Mapping[str, Any]], batches: Iterator[list[Row]]
                 floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * max(factor, 0.05)
-            value, facts = loss(rows)
-            number = float(value.detach())
+            value, facts = loss(team.share(rows), rows)
+            number = float(team.total(value.detach()))
             if not math.isfinite(number):
                 raise TrainingError(f"The loss is {number} at step {step}; lower --learning-rate and start again.")
             optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            if value.requires_grad:
+                value.backward()
+            team.sum_gradients(flat)
             norm = torch.nn.utils.clip_grad_norm_(flat, clip)
             optimizer.step()
             taken = sum(len(r.answer) for r in rows)
@@ -87,17 +96,18 @@ def run(*, parameters: Sequence[Mapping[str, Any]], batches: Iterator[list[Row]]
             bar.set_postfix(loss=f"{number:.3f}", refresh=False)
             write({"step": step, "tokens": state["tokens"], "loss": round(number, 4), "norm": round(float(norm), 3),
                    "seconds": round(state["seconds"], 1), **{k: round(v, 4) for k, v in facts.items()}})
-            if validate and (step + 1) % every == 0:
+            if validate and team.leads and (step + 1) % every == 0:
                 state["validation"] = validate()
                 write({"step": step, "validation": {k: round(v, 4) for k, v in state["validation"].items()}})
             if (step + 1) % save_every == 0:
                 save()
-        if validate:
+        if validate and team.leads:
             state["validation"] = validate()
             write({"step": state["step"], "validation": {k: round(v, 4) for k, v in state["validation"].items()}})
         state["seconds"] = time.perf_counter() - began
         save()
     bar.close()
+    state = team.agree(state)
     return {"seconds": round(state["seconds"], 1), "steps": state["step"], "answer_tokens": state["tokens"],
             **state["validation"]}
 

@@ -22,13 +22,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atmoe import store
-from atmoe.data import Example, split
+from atmoe.data import Description, Example, split
 from atmoe.model import AtMoe
 from atmoe.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.experts import SHARE
-from atmoe.train.rows import (ROWS_PER_TASK, Row, Sampler, answer_loss, batches, collate_rows, encode_row, label_targets,
+from atmoe.train.rows import (Row, Sampler, answer_loss, batches, collate_rows, encode_row, label_targets,
                               of_one_length, training_side)
+from atmoe.train.team import Team
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,6 @@ class RouterSettings:
     seed: int = 0
     dtype: str = "bfloat16"
 
-
-SHORT_PROMPTS = {**ROWS_PER_TASK, "documentation": 0.35, "evidence": 0.35}
-"""For the warm start: dialogues and abstracts are long to read and easy to tell."""
 
 FIT_VALIDATION = 0.19
 """Of the training diseases (those whose hash is above 0.1), those up to here are kept out while a decay is chosen."""
@@ -108,7 +106,8 @@ class TrainingRouter(GroupedRouter):
         return router.requires_grad_(False)
 
 
-def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings: RouterSettings) -> dict:
+def train_router(model: AtMoe, examples: Sequence[Example], description: Description, out: Path,
+                 settings: RouterSettings) -> dict:
     """Train the router of `model` on the training side of `examples`, and write it into `out`, where `model` is saved.
 
     → seconds, steps, answer tokens, agreement after each stage, gains and group shares at the end
@@ -117,88 +116,116 @@ def train_router(model: AtMoe, examples: Sequence[Example], out: Path, settings:
         TrainingError: see `loop.run`.
         DataError: no training example.
     """
-    out = Path(out)
+    out, team = Path(out), Team()
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     # Always from uniform shares, never from a router trained before: the command and its seed say all.
     router = TrainingRouter(GroupedRouter(model.layout, model.router.group_weight.shape[-1], SHARE * len(model.layout.groups)))
-    held_out = _held_out(examples, settings.seed)
-    saved = out / "warm_start.pt"
+    model.to(team.device), router.to(team.device)
+    held_out = _held_out(examples, description, settings.seed)
     mark = {**asdict(settings), "examples": len(training), "experts": store.experts_digest(out)}
     # The warm start is kept apart, so that refinements of other settings can begin from the same one.
     warm_mark = {k: v for k, v in mark.items() if k not in REFINEMENT}
-    facts: dict = {}
-    began = time.perf_counter()
-    if saved.is_file() and (state := torch.load(saved, weights_only=True))["mark"] == warm_mark:
-        router.load_state_dict(state["router"])
-        router.mean.copy_(state["mean"]), router.spread.copy_(state["spread"])
-        facts = state["facts"]
-    else:
-        sampler = Sampler(training, settings.seed + 1, paraphrased=0.7, two=0.12, rows_per_task=SHORT_PROMPTS)
-        states, kept = pooled_states(model, router, list(islice(iter(sampler), settings.instructions)))
-        router.standardise(states)
-        facts["fit_decay"] = fit_heads(router, states, kept, settings)
-        facts["agreement_warm_start"] = agreement(model, router, held_out)
-        facts["warm_start_seconds"] = round(time.perf_counter() - began, 1)
-        out.mkdir(parents=True, exist_ok=True)
-        torch.save({"mark": warm_mark, "router": router.state_dict(), "mean": router.mean, "spread": router.spread,
-                    "facts": facts}, saved)
+    kept = out / "warm_start.pt"
+    saved = team.agree(torch.load(kept, weights_only=True) if team.leads and kept.is_file() else None)
+    if saved is None or saved["mark"] != warm_mark:
+        saved = {"mark": warm_mark, "facts": warm_start(model, router, training, held_out, description, settings, team),
+                 "router": router.state_dict(), "mean": router.mean, "spread": router.spread}
+        saved = team.agree(saved)  # whatever the order of sums did to each process
+        if team.leads:
+            torch.save(saved, kept)
+    facts = saved["facts"]
+    router.load_state_dict(saved["router"])
+    router.mean.copy_(saved["mean"]), router.spread.copy_(saved["spread"])
+    layout = model.layout
 
-    def loss(rows: list[Row]) -> tuple[Tensor, dict[str, float]]:
-        batch, where, tokens = collate_rows(model, rows)
-        hidden, _, _ = model.forward(batch, router=router, logits=False)
-        _, s, q = router.last()
-        lm = answer_loss(model, hidden, where, tokens)
-        label = label_loss(router, q, *label_targets(model.layout, [r.example for r in rows]), settings.smoothing)
-        mean_share = s.mean(0)
-        balance = (mean_share * (mean_share * mean_share.shape[-1]).log()).sum(-1).mean()
-        share = mean_share.mean(0).tolist()
-        return lm + settings.label_weight * label + settings.balance_weight * balance, {
-            "lm": lm.item(), "label": label.item(), "balance": balance.item(), "gain": router.gain.mean().item(),
-            **{f"share_{g}": v for g, v in zip(model.layout.group_names, share, strict=True)}, "share_max": mean_share.max().item()}
+    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
+        _, labelled = label_targets(layout, [r.example for r in whole])
+        lm = label = torch.zeros((), device=model.device)
+        shares = torch.zeros(layout.layers, len(layout.groups), device=model.device)
+        if rows:
+            batch, where, tokens = collate_rows(model, rows)
+            hidden, _, _ = model.forward(batch, router=router, logits=False)
+            _, s, q = router.last()
+            lm = answer_loss(model, hidden, where, tokens, sum(len(r.answer) for r in whole))
+            label = label_loss(router, q, *label_targets(layout, [r.example for r in rows]), settings.smoothing, labelled.sum(0))
+            shares = s.sum(0)
+        mean_share = team.total(shares) / len(whole)
+        balance = (mean_share * (mean_share * len(layout.groups)).log()).sum(-1).mean()
+        # The balance is of the whole batch in every process, and its gradient that of this process's rows.
+        value = lm + settings.label_weight * label + settings.balance_weight * balance
+        facts = {"lm": lm, "label": label, "balance": balance / team.size}
+        return value - (settings.balance_weight * balance.detach() * (1 - 1 / team.size)), {
+            **{name: team.total(part.detach()).item() for name, part in facts.items()}, "gain": router.gain.mean().item(),
+            **{f"share_{g}": v for g, v in zip(layout.group_names, mean_share.mean(0).tolist(), strict=True)},
+            "share_max": mean_share.max().item()}
 
     result = loop.run(
         parameters=[{"params": [router.expert_weight, router.expert_bias], "lr": settings.learning_rate},
                     {"params": [router.group_weight, router.group_bias], "lr": settings.group_learning_rate},
                     {"params": [router.gain], "lr": settings.gain_learning_rate}],
-        batches=batches(model, iter(Sampler(training, settings.seed + 3)), settings.answer_tokens),
-        budget=settings.answer_tokens, loss=loss, out=out / "router-run", settings=mark)
-    facts["agreement_refined"] = agreement(model, router, held_out)
+        batches=refinement_batches(model, training, description, settings.answer_tokens, settings.seed),
+        budget=settings.answer_tokens, loss=loss, team=team, out=out / "router-run", settings=mark)
+    facts["agreement_refined"] = agreement(model, router, held_out, team)
     model.router.load_state_dict(router.plain().state_dict())
-    store.save_router(model.router, out)
-    store.seal(out, model.layout, model.info)
     report = {"stage": "router", "settings": asdict(settings), "training_examples": len(training), **result, **facts,
               "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()]}
-    (out / "router.log.json").write_text(json.dumps(report, indent=1) + "\n")
+    if team.leads:
+        store.save_router(model.router, out)
+        store.seal(out, model.layout, model.info)
+        (out / "router.log.json").write_text(json.dumps(report, indent=1) + "\n")
+    team.wait()
     return report
 
 
+def refinement_batches(model: AtMoe, training: Sequence[Example], description: Description, answer_tokens: int,
+                       seed: int) -> Iterator[list[Row]]:
+    """What the router is refined on; other routers (X-LoRA) are trained on the same."""
+    return batches(model, iter(Sampler(training, seed + 3, description.main_group, description.rows)), answer_tokens)
+
+
+def warm_start(model: AtMoe, router: TrainingRouter, training: Sequence[Example], held_out: Sequence[Example],
+               description: Description, settings: RouterSettings, team: Team) -> dict:
+    """Fit the in-group heads of `router` to the labels of instructions; → what to report of it."""
+    began = time.perf_counter()
+    sampler = Sampler(training, settings.seed + 1, description.main_group, description.prompt_rows, paraphrased=0.7, two=0.12)
+    states, kept = pooled_states(model, router, list(islice(iter(sampler), settings.instructions)), team)
+    router.standardise(states)
+    facts = {"fit_decay": fit_heads(router, states, kept, settings),
+             "agreement_warm_start": agreement(model, router, held_out, team)}
+    return facts | {"warm_start_seconds": round(time.perf_counter() - began, 1)}
+
+
 @torch.no_grad()
-def pooled_states(model: AtMoe, router: TrainingRouter, examples: Sequence[Example]) -> tuple[Tensor, list[Example]]:
+def pooled_states(model: AtMoe, router: TrainingRouter, examples: Sequence[Example],
+                  team: Team) -> tuple[Tensor, list[Example]]:
     """What the router reads at each layer, when it routes itself: one forward over the prompts alone.
 
     → [instructions, layers, hidden], and the examples in the order of its rows
     """
-    states, kept = [], []
     rows = [Row(row.example, row.prompt, ()) for row in (encode_row(model, e) for e in examples) if row]
-    for group in tqdm(list(of_one_length(rows)), unit="batch", desc="reading instructions", mininterval=5):
+    groups = list(of_one_length(rows))
+    states = []
+    for group in tqdm(team.share(groups), unit="batch", desc="reading instructions", mininterval=5, disable=not team.leads):
         batch, _, _ = collate_rows(model, group)
         model.forward(batch, router=router, logits=False)
-        states.append(router.last()[0].float().cpu())
-        kept += [r.example for r in group]
-    return torch.cat(states), kept
+        states.append(router.last()[0].float())
+    states = [part.to(model.device) for part in team.gather([part.cpu() for part in states])]
+    return torch.cat(states), [r.example for group in groups for r in group]
 
 
-def label_loss(router: GroupedRouter, q: Tensor, targets: Tensor, labelled: Tensor, smoothing: float) -> Tensor:
+def label_loss(router: GroupedRouter, q: Tensor, targets: Tensor, labelled: Tensor, smoothing: float,
+               of: Tensor | None = None) -> Tensor:
     """Cross-entropy of in-group shares q [rows, layers, experts] with `label_targets`, mean over layers and labelled
-    groups."""
+    groups. of: how many labelled rows the sum of each group is divided by, [groups] (default: those at hand)."""
     targets, labelled = targets.to(q.device), labelled.to(q.device)
+    of = (labelled.sum(0) if of is None else of.to(q.device)).clamp(min=1)
     total = q.new_zeros(())
     for g, name in enumerate(router.layout.group_names):
         members = router.layout.members(name)
         wanted = targets[:, members] * (1 - smoothing) + smoothing / (members.stop - members.start)
         cross = -(wanted[:, None] * q[..., members].clamp(min=1e-8).log()).sum(-1).mean(1)
-        total = total + (cross * labelled[:, g]).sum() / labelled[:, g].sum().clamp(min=1)
+        total = total + (cross * labelled[:, g]).sum() / of[g]
     return total / len(router.layout.groups)
 
 
@@ -241,11 +268,11 @@ def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example
 
 
 @torch.no_grad()
-def agreement(model: AtMoe, router: TrainingRouter, rows: Sequence[Example]) -> dict[str, float]:
+def agreement(model: AtMoe, router: TrainingRouter, rows: Sequence[Example], team: Team) -> dict[str, float]:
     """How often the layer-averaged in-group top-1 is the label, by group; empty without rows."""
     if not rows:
         return {}
-    states, examples = pooled_states(model, router, rows)
+    states, examples = pooled_states(model, router, rows, team)
     _, q = router(states, slice(None))
     targets, labelled = label_targets(router.layout, examples)
     hits = {}
@@ -256,10 +283,11 @@ def agreement(model: AtMoe, router: TrainingRouter, rows: Sequence[Example]) -> 
     return hits
 
 
-def _held_out(examples: Sequence[Example], seed: int, count: int = 240) -> list[Example]:
+def _held_out(examples: Sequence[Example], description: Description, seed: int, count: int = 240) -> list[Example]:
     """Validation instructions, rephrased half of the time by templates that training never sees."""
     validation = [e for e in examples if split(e) == "validation"]
     if not validation:
         return []
-    stream: Iterator[Example] = iter(Sampler(validation, seed + 9, paraphrased=0.5, two=0.0, template_split="evaluation"))
+    stream: Iterator[Example] = iter(Sampler(validation, seed + 9, description.main_group, description.rows, paraphrased=0.5,
+                                            two=0.0, template_split="evaluation"))
     return list(islice(stream, count))

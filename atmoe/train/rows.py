@@ -9,6 +9,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -28,9 +29,6 @@ ANSWER_STEP = 256
 """The number of answer tokens of a batch is padded to a multiple of this, for the same reason."""
 
 IGNORED = -100  # cross_entropy's own mark
-
-ROWS_PER_TASK = {"outlook": 0.7, "documentation": 1.2, "evidence": 0.6}
-"""How often a task is drawn, beside 1 for the others: small corpora are not repeated many times over."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,21 @@ def encode_row(model: AtMoe, example: Example) -> Row | None:
 
 
 class Sampler:
-    """An endless, seeded stream of examples: tasks in fixed proportions, cells of a task (specialty × audience)
-    evened out by the square root of their size, questions rephrased by templates, some with two needs."""
+    """An endless, seeded stream of examples: experts of one group (`group`) in fixed proportions (`rows`, 1 where it
+    says nothing), the cells that the other labels make of each evened out by the square root of their size, questions
+    rephrased by templates, some with two needs."""
 
-    def __init__(self, examples: Sequence[Example], seed: int, paraphrased: float = 0.6, two: float = 0.08,
-                 template_split: str = "train", rows_per_task: Mapping[str, float] = ROWS_PER_TASK):
+    def __init__(self, examples: Sequence[Example], seed: int, group: str, rows: Mapping[str, float] = MappingProxyType({}),
+                 paraphrased: float = 0.6, two: float = 0.08, template_split: str = "train"):
         self._rng = random.Random(seed)
         self._examples, self._paraphrased, self._two, self._split = examples, paraphrased, two, template_split
-        cell = lambda e: (e.labels.get("task"), e.labels.get("specialty"), e.labels.get("audience"))
-        sizes = Counter(map(cell, examples))
-        raw = [sizes[cell(e)] ** -0.5 for e in examples]
-        per_task: dict[str | None, float] = defaultdict(float)
-        for e, w in zip(examples, raw):
-            per_task[e.labels.get("task")] += w
-        self._weights = [w / per_task[e.labels.get("task")] * rows_per_task.get(e.labels.get("task"), 1.0)
-                         for e, w in zip(examples, raw)]
+        cells = [tuple(sorted(e.labels.items())) for e in examples]
+        sizes = Counter(cells)
+        per_expert: dict[str | None, float] = defaultdict(float)
+        for e, cell in zip(examples, cells):
+            per_expert[e.labels.get(group)] += sizes[cell] ** -0.5
+        self._weights = [sizes[cell] ** -0.5 / per_expert[e.labels.get(group)] * rows.get(e.labels.get(group), 1.0)
+                         for e, cell in zip(examples, cells)]
         self._by_disease: dict[str, list[Example]] = defaultdict(list)
         for e in examples:
             self._by_disease[e.disease].append(e)
@@ -97,7 +95,7 @@ def training_side(examples: Sequence[Example]) -> list[Example]:
     """
     training = [e for e in examples if split(e) == "train"]
     if not training:
-        raise DataError("No training examples were found; name at least one corpus directory.")
+        raise DataError("No training examples were found; check what the sources hold.")
     return training
 
 
@@ -159,10 +157,12 @@ def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tens
     return batch, as_tensor(where + [0] * spare), as_tensor(targets + [IGNORED] * spare)
 
 
-def answer_loss(model: AtMoe, hidden: Tensor, where: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy over answer tokens; the vocabulary projection is done for those alone."""
+def answer_loss(model: AtMoe, hidden: Tensor, where: Tensor, targets: Tensor, of: int | None = None) -> Tensor:
+    """Cross-entropy over answer tokens, summed and divided by `of` (default: their number, which gives the mean); the
+    vocabulary projection is done for those tokens alone."""
     logits = model.logits(hidden.flatten(0, 1)[where])
-    return torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
+    total = torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
+    return total / (of or (targets != IGNORED).sum())
 
 
 def counts(rows: Sequence[Row]) -> Mapping[str, int]:

@@ -1,0 +1,179 @@
+"""The commands that read data: train {experts,router,baseline} and evaluate."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from atmoe.errors import DataError
+
+CORPORA = ("medquad", "pubmedqa", "mts-dialog")
+BASELINES = Path("baselines")
+
+
+def train_experts(a) -> tuple[Any, str]:
+    from atmoe.train.experts import ExpertSettings, new_model, train_experts
+
+    settings, description = ExpertSettings(**_given(a, ExpertSettings)), _description(a)
+    # Nothing is read where nothing is trained: ready experts need no examples.
+    examples = [] if len(description.ready) == sum(map(len, description.groups.values())) else description.examples()
+    report = train_experts(new_model(description, settings, a.base), examples, description, a.out, settings)
+    return report, f"Experts saved in {a.out} after {report['steps']} steps, {report['seconds']:.0f} s."
+
+
+def train_router(a) -> tuple[Any, str]:
+    from atmoe.cli import load_model
+    from atmoe.train.router import RouterSettings, train_router
+
+    settings, description = RouterSettings(**_given(a, RouterSettings)), _description(a)
+    report = train_router(load_model(a), description.examples(), description, a.model, settings)
+    return report, f"Router saved in {a.model} after {report['steps']} steps, {report['seconds']:.0f} s."
+
+
+def train_lora(a) -> tuple[Any, str]:
+    from atmoe.train.baseline import LORA, train_lora
+
+    description = _description(a)
+    out = a.out or BASELINES / "lora"
+    report = train_lora(description.examples(), description, a.base, out, type(LORA)(**{**vars(LORA), **_given(a, type(LORA))}))
+    return report, f"One LoRA saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s."
+
+
+def train_xlora(a) -> tuple[Any, str]:
+    from atmoe.cli import load_model
+    from atmoe.train.baseline import XloraSettings, train_xlora
+
+    settings, description, out = XloraSettings(**_given(a, XloraSettings)), _description(a), a.out or BASELINES / "xlora"
+    report = train_xlora(load_model(a), a.model, a.base, description.examples(), description, out, settings)
+    return report, f"X-LoRA's classifier saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s."
+
+
+def evaluate(a) -> tuple[Any, str]:
+    from atmoe.cli import load_model
+    from atmoe.data import split
+    from atmoe.evaluate import choose, evaluate
+
+    description = _description(a)
+    examples = [e for e in description.examples() if a.split in ("all", split(e))]
+    chosen = choose(examples, a.limit, a.seed, description.main_group)
+    model = load_model(a)
+    scorers, missing = _baselines(a, model) if a.baselines else ({}, {})
+    result = evaluate(model, chosen, scorers, single_experts=bool(a.baselines)) | {"not_measured": missing}
+    nll = result["nll"]
+    tasks = list(nll["base"]["tasks"])
+    rows = [("plan", "macro", "95% interval", "minus router", *tasks)]
+    between = lambda pair, sign="": " to ".join(f"{x:{sign}.3f}" for x in pair)
+    for name, row in sorted(nll.items(), key=lambda item: -item[1]["macro"]):
+        minus = between(row["minus_router"]["interval"], "+") if "minus_router" in row else ""
+        rows.append((name, f"{row['macro']:.3f}", between(row["interval"]), minus, *(f"{row['tasks'][t]:.3f}" for t in tasks)))
+    rows[1:1] = [("---",) * len(rows[0])]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    agreement = ", ".join(f"{g} {v:.1%}" for g, v in result["agreement"].items())
+    lines = [table, f"nats per answer token over {result['examples']} examples, {result['tokens']} tokens; intervals over "
+             f"diseases; top-1 agreement: {agreement}; {result['seconds']} s"]
+    return result, "\n".join(lines + [f"not measured: {name}: {why}" for name, why in missing.items()])
+
+
+def _baselines(a, model) -> tuple[dict, dict[str, str]]:
+    """Scorers of the baselines whose weights are there, and what to do about those whose are not."""
+    from functools import partial
+
+    from atmoe import AtMoe
+    from atmoe import baselines as b
+    from atmoe.errors import AtMoeError
+    from atmoe.plan import RoutingPlan
+
+    def lora():
+        one = AtMoe.from_pretrained(a.baselines / "lora", a.base, model.bank.dtype)
+        return lambda prompts, answers: one.score_rows(prompts, answers, [RoutingPlan.uniform(one.layout)] * len(prompts))[0]
+
+    def xlora():
+        return partial(b.score_rows, model, b.load_classifier(b.xlora_model(model, a.model, a.base), a.baselines / "xlora"))
+
+    made, missing = {}, {}
+    for name, make in (("lora", lora), ("xlora", xlora),
+                       ("arrow", lambda: partial(b.score_rows, model, b.arrow_model(model, a.model, a.base)))):
+        try:
+            made[name] = make()
+        except AtMoeError as error:
+            missing[name] = f"{error} (python -m atmoe train baseline {name})" if name != "arrow" else str(error)
+    return made, missing
+
+
+# -- what they share ------------------------------------------------------------------------------------------------
+
+
+def _description(a):
+    """The description, its sources replaced by the corpora that were named on the command line."""
+    from atmoe.data import MEDICAL, Description
+
+    description = Description.load(a.description or MEDICAL, a.data)
+    named = {reader: getattr(a, reader.replace("-", "_")) for reader in CORPORA}
+    if any(named.values()):
+        return description.reading(named)
+    if not (a.description or a.data):
+        raise DataError("No corpus was named; give at least one of --medquad DIR, --pubmedqa DIR, --mts-dialog DIR, or a "
+                        "description of your own.")
+    return description
+
+
+def _given(a, settings) -> dict[str, Any]:
+    """The command-line arguments that are fields of a settings class."""
+    return {name: getattr(a, name) for name in settings.__dataclass_fields__ if getattr(a, name, None) is not None}
+
+
+def add_study_commands(command: Callable, commands, common: argparse.ArgumentParser, in_precision: Callable) -> None:
+    """Put `train` and `evaluate` beside the other commands; the arguments are the parts those are made of."""
+    sources = argparse.ArgumentParser(add_help=False)
+    sources.add_argument("description", nargs="?", type=Path, metavar="DESCRIPTION", help="a YAML or JSON file that names "
+                         "groups, experts and data sources (default: assets/medical.yaml)")
+    sources.add_argument("--data", type=Path, metavar="DIR", help="where the description's relative source paths start")
+    for reader, name in zip(CORPORA, ("MedQuAD", "PubMedQA", "MTS-Dialog")):
+        sources.add_argument(f"--{reader}", type=Path, metavar="DIR", help=f"{name} in its original layout; where one of these "
+                             "is given, they replace the description's sources")
+
+    made = command("evaluate", evaluate, "Score examples under the base model and the uniform, router's and label's plans.",
+                   [in_precision("float32"), sources])
+    made.add_argument("--limit", type=int, metavar="N", help="a seeded sample of N examples a task (default: all)")
+    made.add_argument("--seed", type=int, default=0, metavar="S", help="of that sample (default: 0)")
+    made.add_argument("--split", choices=("all", "validation", "train"), default="all", help="examples of which diseases (default: all)")
+
+    made.add_argument("--baselines", nargs="?", type=Path, const=BASELINES, metavar="DIR", help="also score single experts, PEFT's "
+                      "Arrow, and the baselines trained into DIR (default: baselines)")
+
+    train = command("train", None, "Train experts, the router or a baseline. Run on several processes by  accelerate launch "
+                    "--num_processes N -m atmoe train ...", []).add_subparsers(required=True, metavar="{experts,router,baseline}")
+    made = command("experts", train_experts, "Stage 1: one LoRA for each expert of each group.", [common, sources], train)
+    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the model goes; an interrupted run there goes on")
+    _settings(made, rank="of every LoRA", alpha="of every LoRA", answer_tokens="budget", learning_rate="peak", seed="of everything",
+              dtype="of the base model (default: bfloat16)")
+    made = command("router", train_router, "Stage 2: the router, experts frozen. Writes into --model.",
+                   [in_precision("bfloat16"), sources], train)
+    _settings(made, instructions="of the warm start", answer_tokens="budget of the refinement",
+              learning_rate="peak, of the in-group heads", group_learning_rate="peak, of the group heads",
+              label_weight="of the labelled auxiliary loss", balance_weight="of the balance term", seed="of everything")
+
+    baseline = command("baseline", None, "What one could have done instead with the same data.", [], train)
+    baseline = baseline.add_subparsers(required=True, metavar="{lora,xlora}")
+    made = command("lora", train_lora, "One LoRA of the experts' total rank, on the batches the experts are trained on.",
+                   [common, sources], baseline)
+    made.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: baselines/lora)")
+    _settings(made, rank="of the LoRA (default: 64)", alpha="of the LoRA (default: 64)", answer_tokens="budget",
+              learning_rate="peak", seed="of everything", dtype="of the base model (default: bfloat16)")
+    made = command("xlora", train_xlora, "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
+                   [in_precision("bfloat16"), sources], baseline)
+    made.add_argument("--out", type=Path, metavar="DIR", help="where its classifier goes (default: baselines/xlora)")
+    _settings(made, answer_tokens="budget", learning_rate="peak, of the classifier", gain="of all its scalings",
+              seed="of everything")
+
+
+_KINDS = {"rank": int, "answer_tokens": int, "instructions": int, "seed": int, "dtype": str}
+
+
+def _settings(parser: argparse.ArgumentParser, **fields: str) -> None:
+    """An option for each of these fields of a settings class; left out, the class decides."""
+    for name, what in fields.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=_KINDS.get(name, float), help=what,
+                            **({"choices": ("float32", "bfloat16")} if name == "dtype" else {"metavar": "X"}))

@@ -1,0 +1,170 @@
+"""What a training is about, as one YAML or JSON file: groups, their experts, and where examples come from.
+
+    name: kitchen                     # what the model is called
+    groups:                           # the first group's experts are drawn in fixed proportions
+      task: [recipe, substitute]
+      diet: {vegan: null, any: {adapter: loras/any}}      # a ready PEFT LoRA: dropped in, not trained
+    rows: {recipe: 2}                 # optional: how often an expert of the first group is drawn, beside 1
+    prompt_rows: {recipe: 1}          # optional: the same where a router reads prompts alone (default: rows)
+    sources:                          # paths are relative to this file, or to --data
+      - {reader: jsonl, path: own.jsonl}
+    base: models/other                # optional: a directory, .gguf file or hub id; left out = SmolLM2-135M-Instruct
+    scripts: [LATIN]                  # optional: refuse prompts mostly in other scripts
+
+JSON is YAML, so both are read alike. A JSONL source holds one object a line:
+
+    {"prompt": "…", "answer": "…", "labels": {"task": "recipe", "diet": "vegan"}, "topic": "soup"}
+
+A label may be a list of two experts (two needs). `topic` is what train and validation are split by; left out, it is
+the prompt. The medical model is described in assets/medical.yaml.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import DataError
+from .examples import READERS, read_corpus
+from .schema import ANSWER_WORDS, Example
+
+MEDICAL = Path(__file__).resolve().parents[2] / "assets" / "medical.yaml"
+
+
+@dataclass(frozen=True)
+class Description:
+    """A description file, read and checked. ready: expert → directory of a PEFT LoRA; sources: (reader, path)."""
+
+    name: str
+    groups: Mapping[str, tuple[str, ...]]
+    sources: tuple[tuple[str, Path], ...] = ()
+    rows: Mapping[str, float] = field(default_factory=dict)
+    prompt_rows: Mapping[str, float] = field(default_factory=dict)
+    ready: Mapping[str, Path] = field(default_factory=dict)
+    base: str | None = None
+    scripts: tuple[str, ...] = ()
+
+    @property
+    def main_group(self) -> str:
+        """The group that examples are balanced and reported by: the first."""
+        return next(iter(self.groups))
+
+    @classmethod
+    def load(cls, path: Path, data: Path | None = None) -> Description:
+        """Read a description. data: what relative source paths start from (default: the file's directory).
+
+        Raises:
+            DataError: it cannot be read, or says something this program cannot do; the sentence names the place.
+        """
+        path = Path(path)
+        try:
+            raw = yaml.safe_load(path.read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise DataError(f"There is no description {path}; name a YAML or JSON file such as assets/medical.yaml.") from error
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise DataError(f"The description {path} cannot be read: {' '.join(str(error).split())}.") from error
+        known = {"name", "groups", "rows", "prompt_rows", "sources", "base", "scripts"}
+        if not isinstance(raw, dict) or not isinstance(raw.get("groups"), dict) or not raw["groups"]:
+            raise DataError(f"{path} names no groups; write for example  groups: {{task: [summary, triage]}}.")
+        if unknown := set(map(str, raw)) - known:
+            raise DataError(f"{path} says {', '.join(sorted(unknown))}, which means nothing here; known are {', '.join(sorted(known))}.")
+        groups, ready = {}, {}
+        for group, experts in raw["groups"].items():
+            if not isinstance(experts, list | dict) or not experts or len(set(map(str, experts))) < len(experts):
+                raise DataError(f"{path}: the group {group!r} needs a list of different experts.")
+            groups[_name(path, group)] = tuple(_name(path, expert) for expert in experts)
+            for expert, said in experts.items() if isinstance(experts, dict) else ():
+                if said is None or said == {}:
+                    continue
+                if not isinstance(said, dict) or set(said) != {"adapter"} or not isinstance(said["adapter"], str):
+                    raise DataError(f"{path}: write {expert}: {{adapter: DIRECTORY}} for a ready LoRA, or {expert}: null.")
+                ready[f"{group}/{expert}"] = path.parent / said["adapter"]
+        first = next(iter(groups.values()))
+        rows = _rows(path, "rows", raw.get("rows") or {}, first)
+        return cls(
+            name=str(raw.get("name") or path.stem), groups=groups, ready=ready,
+            sources=tuple(_source(path, source, data or path.parent) for source in raw.get("sources") or ()),
+            rows=rows, prompt_rows={**rows, **_rows(path, "prompt_rows", raw.get("prompt_rows") or {}, first)},
+            base=None if raw.get("base") is None else str(raw["base"]), scripts=tuple(map(str, raw.get("scripts") or ())))
+
+    def reading(self, roots: Mapping[str, Path | None]) -> Description:
+        """The same with these corpora (reader → directory, None = skipped) in place of its sources."""
+        return replace(self, sources=tuple((reader, Path(root)) for reader, root in roots.items() if root is not None))
+
+    def examples(self, answer_words: int = ANSWER_WORDS) -> list[Example]:
+        """The examples of every source, in order.
+
+        Raises:
+            DataError: no source, one that cannot be read, or a label that names no expert of this description.
+        """
+        if not self.sources:
+            raise DataError("No source of examples was named; give sources in the description, or at least one of "
+                            "--medquad DIR, --pubmedqa DIR, --mts-dialog DIR.")
+        found: list[Example] = []
+        for reader, path in self.sources:
+            found += read_corpus(reader, path, answer_words) if reader in READERS else read_jsonl(path)
+        for example in found:
+            for group, expert in (*example.labels.items(), *example.also.items()):
+                if expert not in self.groups.get(group, ()):
+                    raise DataError(f"The example {example.id} is labelled {group}/{expert}, which the description does not "
+                                    f"name; add it there, or change the label.")
+        return found
+
+
+def read_jsonl(path: Path) -> list[Example]:
+    """Examples of one's own, one JSON object a line (see the module); empty lines are passed over.
+
+    Raises:
+        DataError: naming the line and what is wrong with it.
+    """
+    try:
+        lines = Path(path).read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The examples in {path} cannot be read ({error}); name a JSONL file in UTF-8.") from error
+    return [_example(json_line, Path(path), number) for number, json_line in enumerate(lines, 1) if json_line.strip()]
+
+
+def _example(line: str, path: Path, number: int) -> Example:
+    where = f"{path}, line {number}"
+    try:
+        raw = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON ({error}); write one object a line.") from error
+    texts = isinstance(raw, dict) and all(isinstance(raw.get(k), str) and raw[k].strip() for k in ("prompt", "answer"))
+    if not texts or not isinstance(raw.get("labels", {}), dict):
+        raise DataError(f'{where} needs "prompt" and "answer" as text, and "labels" as {{group: expert}}.')
+    labels, also = {}, {}
+    for group, expert in raw.get("labels", {}).items():
+        several = expert if isinstance(expert, list) else [expert]
+        if not all(isinstance(e, str) for e in several) or not 1 <= len(set(several)) == len(several) <= 2:
+            raise DataError(f"{where}: the label of {group!r} must be an expert's name, or a list of two.")
+        labels[group] = several[0]
+        also |= {group: e for e in several[1:]}
+    topic = str(raw.get("topic") or raw["prompt"])
+    return Example(id=f"{path.name}:{number}", prompt=raw["prompt"], answer=raw["answer"], labels=labels, also=also,
+                   disease=topic, source=path.name, kind="own")
+
+
+def _name(path: Path, name: Any) -> str:
+    if not isinstance(name, str) or not name.strip() or "/" in name or name != name.strip() or name.startswith("."):
+        raise DataError(f"{path}: {name!r} cannot be a group's or expert's name; use letters, digits and hyphens.")
+    return name
+
+
+def _source(path: Path, raw: Any, start: Path) -> tuple[str, Path]:
+    readers = (*READERS, "jsonl")
+    if not isinstance(raw, dict) or set(raw) != {"reader", "path"} or raw["reader"] not in readers:
+        raise DataError(f"{path}: a source is {{reader: {'|'.join(readers)}, path: PATH}}, not {raw!r}.")
+    return raw["reader"], Path(start) / str(raw["path"])
+
+
+def _rows(path: Path, what: str, raw: Any, experts: tuple[str, ...]) -> dict[str, float]:
+    if not isinstance(raw, dict) or not all(e in experts and isinstance(n, int | float) and n > 0 for e, n in raw.items()):
+        raise DataError(f"{path}: {what} gives experts of the first group ({', '.join(experts)}) numbers above 0.")
+    return {e: float(n) for e, n in raw.items()}
+

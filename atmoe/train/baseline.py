@@ -1,0 +1,96 @@
+"""What one could have done instead with the same data: the baselines that need training.
+
+lora    one LoRA of the experts' total rank on the same batches: as an AT-MoE of a single expert, so that the very same
+        code trains and scores it
+xlora   PEFT's X-LoRA (arXiv 2402.07148) over the very same experts, its classifier trained on the batches that the
+        router is refined on
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from atmoe.baselines import logits_of, save_classifier, xlora_model
+from atmoe.data import Description, Example
+from atmoe.model import AtMoe
+from atmoe.train import loop
+from atmoe.train.experts import ExpertSettings, new_model, train_experts
+from atmoe.train.router import refinement_batches
+from atmoe.train.rows import IGNORED, Row, collate_rows, training_side
+from atmoe.train.team import Team
+
+
+LORA = ExpertSettings(rank=64, alpha=64.0)
+"""Sixteen experts of rank 4, and a scaling of 1."""
+
+
+def train_lora(examples: Sequence[Example], description: Description, base: str | None, out: Path,
+               settings: ExpertSettings = LORA) -> dict:
+    """Train one LoRA on the batches that the experts are trained on (the same seed gives the same), and save it to
+    `out` as a model of one group with one expert.
+
+    Raises: as `train_experts`.
+    """
+    model = new_model(replace(description, name="lora", groups={"baseline": ("lora",)}, ready={}), settings, base)
+    with torch.no_grad():
+        model.router.gain.fill_(1.0)
+    everywhere = lambda m, rows: torch.ones(len(rows), m.layout.layers, 1, device=m.device)
+    return train_experts(model, examples, replace(description, ready={}), out, settings, everywhere)
+
+
+@dataclass(frozen=True)
+class XloraSettings:
+    """answer_tokens: the budget.  learning_rate: of the classifier.  gain: what its scalings, which sum to 1, are
+    multiplied by (the router's first gain).  seed: of everything."""
+
+    answer_tokens: int = 60_000
+    learning_rate: float = 1e-3
+    gain: float = 1.5
+    seed: int = 0
+    dtype: str = "bfloat16"
+
+
+def train_xlora(model: AtMoe, experts: Path, base: str | None, examples: Sequence[Example], description: Description,
+                out: Path, settings: XloraSettings) -> dict:
+    """Train X-LoRA's classifier over the experts saved in `experts`, on the batches that the router is refined on, and
+    save it to `out`. → seconds, steps and answer tokens
+
+    Raises: as `train_experts`.
+    """
+    team = Team()
+    loop.seed_everything(settings.seed)
+    xlora = xlora_model(model.to(team.device), experts, base, settings.gain)
+    trained = [p for p in xlora.parameters() if p.requires_grad]
+    for p in trained:
+        p.data = p.data.float()  # master copies; the products run in the model's precision
+    training = training_side(examples)
+
+    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
+        if not rows:
+            return torch.zeros((), device=model.device), {}
+        batch, where, targets = collate_rows(model, rows)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bank.dtype is torch.bfloat16):
+            logits = logits_of(xlora, batch)
+        total = torch.nn.functional.cross_entropy(logits.flatten(0, 1)[where].float(), targets, ignore_index=IGNORED,
+                                                  reduction="sum")
+        return total / sum(len(r.answer) for r in whole), {}
+
+    result = loop.run(
+        parameters=[{"params": trained, "lr": settings.learning_rate}], budget=settings.answer_tokens, loss=loss, team=team,
+        batches=refinement_batches(model, training, description, settings.answer_tokens, settings.seed), out=out,
+        settings={**asdict(settings), "examples": len(training)})
+    report = {"stage": "xlora", "settings": asdict(settings), "training_examples": len(training), **result,
+              "parameters": sum(p.numel() for p in trained)}
+    if team.leads:
+        for p in trained:
+            p.data = p.data.to(model.bank.dtype)
+        save_classifier(xlora, out)
+        (out / "xlora.log.json").write_text(json.dumps(report, indent=1) + "\n")
+    team.wait()
+    return report

@@ -1,0 +1,63 @@
+"""The processes that train together: one, or as many as `accelerate launch --num_processes N` started.
+
+Every process forms the same batches from the same seed and computes its own rows of each; the gradients are summed.
+So N processes take the same steps as one, and end at the same weights but for the order of floating-point sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object, reduce
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class Team:
+    """Which process this is, and what the processes say to one another. Alone, every method is a no-op."""
+
+    def __init__(self):
+        self._state = PartialState()
+        self.rank, self.size, self.device = self._state.process_index, self._state.num_processes, self._state.device
+
+    @property
+    def leads(self) -> bool:
+        """True in the one process that writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This process's part of something that all processes hold."""
+        return list(items[self.rank::self.size])
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over all processes; gradients flow into this process's own addend."""
+        return value if self.size == 1 else value + (reduce(value.detach().clone(), "sum") - value.detach())
+
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Replace each gradient by the sum over all processes; a process without rows has none, which counts as 0."""
+        if self.size > 1:
+            flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+            for p, grad in zip(parameters, reduce(flat, "sum").split([p.numel() for p in parameters])):
+                p.grad = grad.view_as(p).clone()
+
+    def gather(self, shared: Sequence[T]) -> list[T]:
+        """The whole of which every process holds its `share`, in its first order."""
+        if self.size == 1:
+            return list(shared)
+        parts = gather_object([list(shared)])
+        whole = [part[i] for i in range(max(map(len, parts))) for part in parts if i < len(part)]
+        return whole
+
+    def agree(self, value: T) -> T:
+        """What the leading process holds."""
+        if self.size == 1:
+            return value
+        return broadcast_object_list([value])[0]
+
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        self._state.wait_for_everyone()
