@@ -105,6 +105,20 @@ def _baselines(a, model) -> tuple[dict, dict[str, str]]:
 # -- what they share ------------------------------------------------------------------------------------------------
 
 
+def _training(run: Callable) -> Callable:
+    """A command that trains, on as many processes as accelerate was asked for; one of them reports."""
+    def launched(a):
+        from atmoe.train.launch import start_all
+        from atmoe.train.team import Team
+
+        start_all()
+        said = run(a)
+        if not Team().leads:
+            raise SystemExit(0)
+        return said
+    return launched
+
+
 def _description(a):
     """The description, its sources replaced by the corpora that were named on the command line."""
     from atmoe.data import MEDICAL, Description
@@ -145,11 +159,11 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
 
     train = command("train", None, "Train experts, the router or a baseline. Run on several processes by  accelerate launch "
                     "--num_processes N -m atmoe train ...", []).add_subparsers(required=True, metavar="{experts,router,baseline}")
-    made = command("experts", train_experts, "Stage 1: one LoRA for each expert of each group.", [common, sources], train)
+    made = command("experts", _training(train_experts), "Stage 1: one LoRA for each expert of each group.", [common, sources], train)
     made.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the model goes; an interrupted run there goes on")
     _settings(made, rank="of every LoRA", alpha="of every LoRA", answer_tokens="budget", learning_rate="peak", seed="of everything",
               dtype="of the base model (default: bfloat16)")
-    made = command("router", train_router, "Stage 2: the router, experts frozen. Writes into --model.",
+    made = command("router", _training(train_router), "Stage 2: the router, experts frozen. Writes into --model.",
                    [in_precision("bfloat16"), sources], train)
     _settings(made, instructions="of the warm start", answer_tokens="budget of the refinement",
               learning_rate="peak, of the in-group heads", group_learning_rate="peak, of the group heads",
@@ -157,12 +171,12 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
 
     baseline = command("baseline", None, "What one could have done instead with the same data.", [], train)
     baseline = baseline.add_subparsers(required=True, metavar="{lora,xlora}")
-    made = command("lora", train_lora, "One LoRA of the experts' total rank, on the batches the experts are trained on.",
+    made = command("lora", _training(train_lora), "One LoRA of the experts' total rank, on the batches the experts are trained on.",
                    [common, sources], baseline)
     made.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: baselines/lora)")
     _settings(made, rank="of the LoRA (default: 64)", alpha="of the LoRA (default: 64)", answer_tokens="budget",
               learning_rate="peak", seed="of everything", dtype="of the base model (default: bfloat16)")
-    made = command("xlora", train_xlora, "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
+    made = command("xlora", _training(train_xlora), "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
                    [in_precision("bfloat16"), sources], baseline)
     made.add_argument("--out", type=Path, metavar="DIR", help="where its classifier goes (default: baselines/xlora)")
     _settings(made, answer_tokens="budget", learning_rate="peak, of the classifier", gain="of all its scalings",

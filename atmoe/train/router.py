@@ -38,11 +38,11 @@ class RouterSettings:
     refinement; learning_rate: of the in-group heads, which come warm; group_learning_rate: of the group heads, which
     start at uniform shares.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of all."""
 
-    instructions: int = 4500
-    fit_steps: int = 300
+    instructions: int = 6000
+    fit_steps: int = 500
     fit_learning_rate: float = 3e-3
     fit_decays: tuple[float, ...] = (0.1, 1.0, 3.0, 10.0)
-    smoothing: float = 0.05
+    smoothing: float = 0.02
     answer_tokens: int = 60_000
     learning_rate: float = 3e-4
     group_learning_rate: float = 3e-3
@@ -188,7 +188,7 @@ def warm_start(model: AtMoe, router: TrainingRouter, training: Sequence[Example]
                description: Description, settings: RouterSettings, team: Team) -> dict:
     """Fit the in-group heads of `router` to the labels of instructions; → what to report of it."""
     began = time.perf_counter()
-    sampler = Sampler(training, settings.seed + 1, description.main_group, description.prompt_rows, paraphrased=0.7, two=0.12)
+    sampler = Sampler(training, settings.seed + 1, description.main_group, description.prompt_rows, paraphrased=0.85, two=0.2)
     states, kept = pooled_states(model, router, list(islice(iter(sampler), settings.instructions)), team)
     router.standardise(states)
     facts = {"fit_decay": fit_heads(router, states, kept, settings),

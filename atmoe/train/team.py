@@ -21,7 +21,8 @@ class Team:
     """Which process this is, and what the processes say to one another. Alone, every method is a no-op."""
 
     def __init__(self):
-        self._state = PartialState()
+        # Without a GPU, accelerate would overlook the other processes unless told that it is to use CPUs.
+        self._state = PartialState(cpu=not torch.cuda.is_available())
         self.rank, self.size, self.device = self._state.process_index, self._state.num_processes, self._state.device
 
     @property

@@ -1,0 +1,36 @@
+"""Several processes on a machine without GPUs.
+
+`accelerate launch --num_processes N` starts N processes where there are N GPUs; on CPUs it starts one, and says nothing.
+So a training that finds itself alone, where more were asked for, starts the N itself, as torchrun does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+import psutil
+import torch
+
+
+def asked_for(words: Sequence[str]) -> int:
+    """The number of processes in an `accelerate launch` command line, up to the program it launches; 1 where it says
+    nothing."""
+    line = " ".join(words)
+    ours = re.search(r"accelerate(?: |\S*\.)launch (.*?)(?:-m|--module) atmoe\b", line)
+    found = re.search(r"--num[_-]processes[= ](\d+)", ours[1]) if ours else None
+    return int(found[1]) if found else 1
+
+
+def start_all() -> None:
+    """Replace this process by the N that accelerate was asked for and did not start; return where there is nothing to
+    do."""
+    parent = psutil.Process().parent()
+    if "WORLD_SIZE" in os.environ or torch.cuda.is_available() or parent is None:
+        return
+    count = asked_for(parent.cmdline())
+    if count > 1:
+        os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
+                                  "-m", "atmoe", *sys.argv[1:]])
