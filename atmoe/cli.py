@@ -1,4 +1,4 @@
-"""The command line: python -m atmoe {fetch,route,answer,score,train,evaluate}.
+"""The command line: python -m atmoe {fetch,route,answer,score,train,evaluate,evaluate-routing,evaluate-control}.
 
 With --json a command prints one JSON document on standard output; progress and logs go to standard error. A mistake
 of the user's is one sentence on standard error and exit code 2.
@@ -111,7 +111,7 @@ class _Step(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="atmoe", description="Mix named LoRA experts by a router one can read and steer.")
-    commands = parser.add_subparsers(required=True, metavar="{fetch,route,answer,score,train,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{fetch,route,answer,score,train,evaluate,evaluate-routing,evaluate-control}")
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--base", metavar="PATH", help="base model: a directory, a .gguf file or a hub id (default: the one "

@@ -52,11 +52,9 @@ def train_xlora(a) -> tuple[Any, str]:
 
 def evaluate(a) -> tuple[Any, str]:
     from atmoe.cli import load_model
-    from atmoe.data import split
     from atmoe.evaluate import choose, evaluate
 
-    description = _description(a)
-    examples = [e for e in description.examples() if a.split in ("all", split(e))]
+    description, examples = _held_out(a)
     chosen = choose(examples, a.limit, a.seed, description.main_group)
     model = load_model(a)
     scorers, missing = _baselines(a, model) if a.baselines else ({}, {})
@@ -74,6 +72,13 @@ def evaluate(a) -> tuple[Any, str]:
     lines = [table, f"nats per answer token over {result['examples']} examples, {result['tokens']} tokens; intervals over "
              f"diseases; top-1 agreement: {agreement}; {result['seconds']} s"]
     return result, "\n".join(lines + [f"not measured: {name}: {why}" for name, why in missing.items()])
+
+
+def _held_out(a):
+    from atmoe.data import split
+
+    description = _description(a)
+    return description, [e for e in description.examples() if a.split in ("all", split(e))]
 
 
 def _baselines(a, model) -> tuple[dict, dict[str, str]]:
@@ -100,6 +105,47 @@ def _baselines(a, model) -> tuple[dict, dict[str, str]]:
         except AtMoeError as error:
             missing[name] = f"{error} (python -m atmoe train baseline {name})" if name != "arrow" else str(error)
     return made, missing
+
+
+def evaluate_routing(a) -> tuple[Any, str]:
+    from atmoe.cli import load_model
+    from atmoe.evaluate import choose
+    from atmoe.routing import study
+
+    description, examples = _held_out(a)
+    report = study(load_model(a), examples, choose(examples, a.limit, a.seed, description.main_group), description,
+                   a.instructions, a.seed)
+    two, lines = report["two_needs"], [f"{report['instructions']} instructions in unseen words; the largest share is the label's: "
+                                       + ", ".join(f"{g} {v:.1%}" for g, v in report["agreement"].items())]
+    if two["instructions"]:
+        lines.append(f"{two['instructions']} with two needs: both the two largest {two['both_largest']:.1%}, each above twice "
+                     f"its uniform share {two['both_above_twice_uniform']:.1%}, both at once {two['both']:.1%}")
+    lines.append(f"loss {report['loss']:.3f}; with the average plan: "
+                 + ", ".join(f"{band} {x['loss_with_average_plan']:.3f}" for band, x in report["bands"].items()))
+    least, most = (f(report["load"].items(), key=lambda item: item[1]) for f in (min, max))
+    lines.append(f"weight: least {least[0]} {least[1]:.1%}, most {most[0]} {most[1]:.1%}; {report['seconds']} s")
+    return report, "\n".join(lines)
+
+
+def evaluate_control(a) -> tuple[Any, str]:
+    from atmoe.cli import load_model
+    from atmoe.control import study
+
+    _, examples = _held_out(a)
+    report = study(load_model(a), examples, a.text_group, *a.readers, a.limit, a.seed)
+    lines = []
+    for group, doses in report["groups"].items():
+        for dose, found in doses.items():
+            for name, part in (found.items() if "mean" not in found else [("log-probability of the reference", found)]):
+                lines.append(f"{group}, {dose}'s share, {name}: " + " ".join(f"{x:.3f}" for x in part["mean"])
+                             + f"; Spearman {part['median_spearman']:+.2f} in the median, monotone {part['monotone']:.0%}")
+    for group, wrong in report["wrong"].items():
+        lines.append(f"{group}: a wrong expert is worse than the right one in {wrong['worse_than_right']:.1%} of {wrong['pairs']} pairs "
+                     f"(mean over wrong experts: {wrong['mean_worse_than_right']:.0%} of {wrong['prompts']} prompts)")
+    for by, contrast in report.get("contrast", {}).items():
+        lines.append(f"{a.readers[0]} against {a.readers[1]}, {by} at 100%: reads easier in "
+                     f"{contrast[a.readers[0] + '_reads_easier']:.0%} of {contrast['prompts']} prompts")
+    return report, "\n".join([*lines, f"{report['seconds']} s"])
 
 
 # -- what they share ------------------------------------------------------------------------------------------------
@@ -156,6 +202,21 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
 
     made.add_argument("--baselines", nargs="?", type=Path, const=BASELINES, metavar="DIR", help="also score single experts, PEFT's "
                       "Arrow, and the baselines trained into DIR (default: baselines)")
+
+    split = {"choices": ("all", "validation", "train"), "default": "validation", "help": "examples of which diseases (default: validation)"}
+    made = command("evaluate-routing", evaluate_routing, "Does the router read the need? Instructions in unseen words, by layer band.",
+                   [in_precision("float32"), sources])
+    made.add_argument("--instructions", type=int, default=400, metavar="N", help="of one need; half as many of two (default: 400)")
+    made.add_argument("--limit", type=int, default=20, metavar="N", help="answers a task that are scored by band (default: 20)")
+    made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
+    made.add_argument("--split", **split)
+    made = command("evaluate-control", evaluate_control, "Is the control real? Dose and response for every group.",
+                   [in_precision("float32"), sources])
+    made.add_argument("--limit", type=int, default=40, metavar="N", help="prompts a group (default: 40)")
+    made.add_argument("--text-group", default="audience", metavar="GROUP", help="the group that is measured in generated text")
+    made.add_argument("--readers", nargs=2, default=("patient", "professional"), metavar=("EASY", "HARD"), help="two of its experts")
+    made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
+    made.add_argument("--split", **split)
 
     train = command("train", None, "Train experts, the router or a baseline. Run on several processes by  accelerate launch "
                     "--num_processes N -m atmoe train ...", []).add_subparsers(required=True, metavar="{experts,router,baseline}")

@@ -161,8 +161,11 @@ def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience
     for group in model.layout.group_names:
         chosen = sample(model, examples, group, count, seed)
         if group != text_group:
-            report["groups"][group] = {by: reference_response(model, chosen, group, by) for by in ("group", "expert")}
-            report["wrong"][group] = wrong_expert(model, chosen, group)
+            several = len(dict(model.layout.groups)[group]) > 1  # one expert alone has no share to be given inside its group
+            ways = ("group", "expert") if several else ("group",)
+            report["groups"][group] = {by: reference_response(model, chosen, group, by) for by in ways}
+            if several:
+                report["wrong"][group] = wrong_expert(model, chosen, group)
         progress(report)
     if text_group in model.layout.group_names:
         # Questions alone: a dialogue or an abstract settles for whom one writes.
