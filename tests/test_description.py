@@ -51,6 +51,13 @@ def test_json_and_another_data_directory(tmp_path):
         found.examples()
 
 
+def test_a_base_may_stand_beside_the_description(tmp_path):
+    (tmp_path / "small").mkdir()
+    assert Description.load(write(tmp_path, KITCHEN + "base: small\n")).base == str(tmp_path / "small")
+    assert Description.load(write(tmp_path, KITCHEN + "base: some/hub-id\n")).base == "some/hub-id"
+    assert Description.load(write(tmp_path)).base is None
+
+
 def test_the_medical_set_is_one_such_file():
     found = Description.load(MEDICAL)
     assert dict(found.groups) == GROUPS and [reader for reader, _ in found.sources] == ["medquad", "pubmedqa", "mts-dialog"]

@@ -90,7 +90,7 @@ class Description:
             name=str(raw.get("name") or path.stem), groups=groups, ready=ready,
             sources=tuple(_source(path, source, data or path.parent) for source in raw.get("sources") or ()),
             rows=rows, prompt_rows={**rows, **_rows(path, "prompt_rows", raw.get("prompt_rows") or {}, first)},
-            base=None if raw.get("base") is None else str(raw["base"]), scripts=tuple(map(str, raw.get("scripts") or ())))
+            base=_base(path, raw.get("base")), scripts=tuple(map(str, raw.get("scripts") or ())))
 
     def reading(self, roots: Mapping[str, Path | None]) -> Description:
         """The same with these corpora (reader → directory, None = skipped) in place of its sources."""
@@ -161,6 +161,13 @@ def _source(path: Path, raw: Any, start: Path) -> tuple[str, Path]:
     if not isinstance(raw, dict) or set(raw) != {"reader", "path"} or raw["reader"] not in readers:
         raise DataError(f"{path}: a source is {{reader: {'|'.join(readers)}, path: PATH}}, not {raw!r}.")
     return raw["reader"], Path(start) / str(raw["path"])
+
+
+def _base(path: Path, raw: Any) -> str | None:
+    """A path beside the description, or whatever else names a base model."""
+    if raw is None:
+        return None
+    return str(path.parent / str(raw)) if (path.parent / str(raw)).exists() else str(raw)
 
 
 def _rows(path: Path, what: str, raw: Any, experts: tuple[str, ...]) -> dict[str, float]:
