@@ -66,19 +66,18 @@ def train_xlora(model: AtMoe, experts: Path, base: str | None, examples: Sequenc
     team = Team()
     loop.seed_everything(settings.seed)
     xlora = xlora_model(model.to(team.device), experts, base, settings.gain)
-    trained = [p for p in xlora.parameters() if p.requires_grad]
-    for p in trained:
-        p.data = p.data.float()  # master copies; the products run in the model's precision
+    trained, precision = [p for p in xlora.parameters() if p.requires_grad], model.bank.dtype
+    classifier = xlora.base_model.internal_xlora_classifier.layers.float()  # master copies, while all else stays as it is
+    classifier.register_forward_pre_hook(lambda module, given: (given[0].float(),))
+    classifier.register_forward_hook(lambda module, given, logits: logits.to(precision))
     training = training_side(examples)
 
     def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
         if not rows:
             return torch.zeros((), device=model.device), {}
         batch, where, targets = collate_rows(model, rows)
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bank.dtype is torch.bfloat16):
-            logits = logits_of(xlora, batch)
-        total = torch.nn.functional.cross_entropy(logits.flatten(0, 1)[where].float(), targets, ignore_index=IGNORED,
-                                                  reduction="sum")
+        logits = logits_of(xlora, batch).flatten(0, 1)[where].float()
+        total = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
         return total / sum(len(r.answer) for r in whole), {}
 
     result = loop.run(
@@ -88,8 +87,7 @@ def train_xlora(model: AtMoe, experts: Path, base: str | None, examples: Sequenc
     report = {"stage": "xlora", "settings": asdict(settings), "training_examples": len(training), **result,
               "parameters": sum(p.numel() for p in trained)}
     if team.leads:
-        for p in trained:
-            p.data = p.data.to(model.bank.dtype)
+        classifier.to(precision)
         save_classifier(xlora, out)
         (out / "xlora.log.json").write_text(json.dumps(report, indent=1) + "\n")
     team.wait()
