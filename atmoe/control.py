@@ -147,7 +147,7 @@ def wrong_expert(model: AtMoe, examples: Sequence[Example], group: str) -> dict:
 
 
 def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience", low: str = "patient",
-          high: str = "professional", count: int = 40, seed: int = 0, sampling: Sampling | None = None, batch: int = 20,
+          high: str = "professional", count: int = 40, seed: int = 0, sampling: Sampling | None = None, batch: int = 40,
           progress: Callable[[dict], None] = lambda report: None) -> dict:
     """See the module. text_group's expert `low` should read more easily, and speak to the reader more, than `high`.
 
