@@ -67,7 +67,8 @@ def train_xlora(model: AtMoe, experts: Path, base: str | None, examples: Sequenc
     loop.seed_everything(settings.seed)
     xlora = xlora_model(model.to(team.device), experts, base, settings.gain)
     trained, precision = [p for p in xlora.parameters() if p.requires_grad], model.bank.dtype
-    classifier = xlora.base_model.internal_xlora_classifier.layers.float()  # master copies, while all else stays as it is
+    # PEFT calls the classifier's last linear, and no module around it, so casts are hooked there.
+    classifier = xlora.base_model.internal_xlora_classifier.layers[-1].float()
     classifier.register_forward_pre_hook(lambda module, given: (given[0].float(),))
     classifier.register_forward_hook(lambda module, given, logits: logits.to(precision))
     training = training_side(examples)
