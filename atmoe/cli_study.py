@@ -33,11 +33,13 @@ def train_router(a) -> tuple[Any, str]:
 
 
 def train_lora(a) -> tuple[Any, str]:
-    from atmoe.train.baseline import LORA, train_lora
+    from dataclasses import replace
 
-    description = _description(a)
-    out = a.out or BASELINES / "lora"
-    report = train_lora(description.examples(), description, a.base, out, type(LORA)(**{**vars(LORA), **_given(a, type(LORA))}))
+    from atmoe.train.baseline import lora_settings, train_lora
+
+    description, out = _description(a), a.out or BASELINES / "lora"
+    settings = lora_settings(description)
+    report = train_lora(description.examples(), description, a.base, out, replace(settings, **_given(a, type(settings))))
     return report, f"One LoRA saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s."
 
 
@@ -170,6 +172,7 @@ def _description(a):
     from atmoe.data import MEDICAL, Description
 
     description = Description.load(a.description or MEDICAL, a.data)
+    a.base = a.base or description.base
     named = {reader: getattr(a, reader.replace("-", "_")) for reader in CORPORA}
     if any(named.values()):
         return description.reading(named)
@@ -235,7 +238,7 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
     made = command("lora", _training(train_lora), "One LoRA of the experts' total rank, on the batches the experts are trained on.",
                    [common, sources], baseline)
     made.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: baselines/lora)")
-    _settings(made, rank="of the LoRA (default: 64)", alpha="of the LoRA (default: 64)", answer_tokens="budget",
+    _settings(made, rank="of the LoRA (default: 4 for each expert)", alpha="of the LoRA (default: that rank)", answer_tokens="budget",
               learning_rate="peak", seed="of everything", dtype="of the base model (default: bfloat16)")
     made = command("xlora", _training(train_xlora), "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
                    [in_precision("bfloat16"), sources], baseline)

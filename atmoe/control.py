@@ -71,7 +71,13 @@ def monotone(values: Sequence[float], noise: Sequence[float], sign: int) -> bool
     return all(sign * (b - a) >= -n for a, b, n in zip(values, values[1:], noise))
 
 
-def sample(model: AtMoe, examples: Sequence[Example], group: str, count: int, seed: int) -> list[Example]:
+def _ways(model: AtMoe, group: str) -> tuple[str, ...]:
+    """Whose share can be dosed: a group that is alone, or an expert alone in its group, always has all of it."""
+    several = len(dict(model.layout.groups)[group]) > 1
+    return (("group",) if len(model.layout.groups) > 1 else ()) + (("expert",) if several else ())
+
+
+def sample(examples: Sequence[Example], group: str, count: int, seed: int) -> list[Example]:
     """`count` examples with a label in `group`, of different diseases, evenly from its experts.
 
     Raises:
@@ -159,20 +165,19 @@ def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience
     report: dict = {"doses": list(DOSES), "prompts": count, "sampling": asdict(sampling), "groups": {}, "wrong": {}}
     main = model.layout.group_names[0]
     for group in model.layout.group_names:
-        chosen = sample(model, examples, group, count, seed)
-        if group != text_group:
-            several = len(dict(model.layout.groups)[group]) > 1  # one expert alone has no share to be given inside its group
-            ways = ("group", "expert") if several else ("group",)
+        ways = _ways(model, group)
+        if group != text_group and ways and any(group in e.labels for e in examples):
+            chosen = sample(examples, group, count, seed)
             report["groups"][group] = {by: reference_response(model, chosen, group, by) for by in ways}
-            if several:
+            if "expert" in ways:
                 report["wrong"][group] = wrong_expert(model, chosen, group)
         progress(report)
-    if text_group in model.layout.group_names:
+    if text_group in model.layout.group_names and (ways := _ways(model, text_group)):
         # Questions alone: a dialogue or an abstract settles for whom one writes.
-        asked = sample(model, [e for e in examples if not e.material], main, count, seed)
+        asked = sample([e for e in examples if not e.material], main, count, seed)
         found, ends = report["groups"].setdefault(text_group, {}), {}
         for expert, sign in ((low, +1), (high, -1)):
-            for by in ("group", "expert"):
+            for by in ways:
                 values, answers = generated_response(model, asked, f"{text_group}/{expert}", by, sampling, batch)
                 level = lambda noise: [[noise] * (len(DOSES) - 1)] * len(asked)
                 found[f"{by}:{expert}"] = {"grade": _summary(values["grade"], level(GRADE_NOISE), -sign),
@@ -182,13 +187,13 @@ def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience
         report["contrast"] = {
             by: {"prompts": len(asked), f"{low}_reads_easier": sum(a < b for a, b in zip(ends[by, low], ends[by, high])) / len(asked),
                  f"median_grade_{low}": statistics.median(ends[by, low]), f"median_grade_{high}": statistics.median(ends[by, high])}
-            for by in ("group", "expert")}
+            for by in ways}
     return report | {"seconds": round(time.perf_counter() - began, 1)}
 
 
 def _summary(curves: list[list[float]], noises: list[list[float]], sign: int) -> dict:
-    """→ {"mean": by dose, "quartiles": [[25%, 75%] by dose], "median_spearman" (1 = as intended), "monotone": fraction}"""
+    """→ {"prompts", "mean": by dose, "quartiles": [[25%, 75%] by dose], "median_spearman" (1 = as intended), "monotone": fraction}"""
     table = pd.DataFrame(curves)
-    return {"mean": table.mean().tolist(), "quartiles": table.quantile([0.25, 0.75]).T.to_numpy().tolist(),
+    return {"prompts": len(curves), "mean": table.mean().tolist(), "quartiles": table.quantile([0.25, 0.75]).T.to_numpy().tolist(),
             "median_spearman": statistics.median(sign * spearman(DOSES, row) for row in curves),
             "monotone": sum(monotone(row, noise, sign) for row, noise in zip(curves, noises)) / len(curves)}

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import (LogitsProcessorList, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper,
-                          TopPLogitsWarper)
+from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
 
 from atmoe.errors import PromptError, SamplingError
 from atmoe.plan import RoutingPlan

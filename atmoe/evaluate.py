@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from atmoe.agreement import agreement_of
 from atmoe.bootstrap import Losses
 from atmoe.data import Example
 from atmoe.errors import DataError, PromptError
@@ -99,7 +100,7 @@ def evaluate(model: AtMoe, examples: Sequence[Example], scorers: Mapping[str, Sc
     load = torch.stack([plan.weights.mean(0) for plan in plans_used]).mean(0)
     return {
         "examples": len(order), "tokens": sum(tokens), "skipped": skipped,
-        "nll": table.summary(), "agreement": _agreement(order, plans_used),
+        "nll": table.summary(), "agreement": agreement_of(layout, torch.stack([p.expert_shares.mean(0) for p in plans_used]), order),
         "group_shares": {g: float(load[layout.members(g)].sum()) for g in layout.group_names},
         "load": {name: float(share) for name, share in zip(layout.expert_names, load)},
         "seconds": round(time.perf_counter() - began, 1),
@@ -119,17 +120,6 @@ def plans_for(model: AtMoe, rows: Sequence[Example], single_experts: bool) -> di
             plans[f"{group}_expert"] = alone
             plans[f"{group}_expert@1"] = [replace(plan, strength=to_one) for plan in alone]
     return plans
-
-
-def _agreement(examples: Sequence[Example], plans: Sequence[RoutingPlan]) -> dict[str, float]:
-    """How often the layer-averaged in-group top-1 is the label, by group."""
-    found: dict[str, list[bool]] = defaultdict(list)
-    for example, plan in zip(examples, plans):
-        for group, expert in example.labels.items():
-            members = plan.layout.members(group)
-            top = int(plan.expert_shares[:, members].mean(0).argmax())
-            found[group].append(plan.layout.expert_names[members][top] == f"{group}/{expert}")
-    return {group: sum(hits) / len(hits) for group, hits in found.items()}
 
 
 def _fitting(model: AtMoe, examples: Sequence[Example]) -> tuple[list[tuple[int, Example]], int]:

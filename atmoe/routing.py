@@ -1,7 +1,7 @@
 """Does the router read the need? Its plans for instructions in words it never saw, of diseases it never saw.
 
 agreement   the layer-averaged in-group share is largest for the labelled expert, by group
-two needs   both asked-for experts of the main group are its two largest, each above twice its uniform share
+two needs   both asked-for experts of their group are its two largest, each above twice its uniform share
 bands       early, middle and late thirds of the layers: agreement of that band's shares alone, entropy, and the loss
             on reference answers when the band's plan is replaced by the average plan, which no instruction moves
 load        weight by expert and by group
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from atmoe.agreement import agreement_of, confusion
 from atmoe.data import Description, Example
 from atmoe.errors import DataError
 from atmoe.model import AtMoe
@@ -63,9 +64,9 @@ def study(model: AtMoe, examples: Sequence[Example], scored: Sequence[Example], 
     if not one:
         raise DataError("No unseen wording fits these examples; the templates cover the medical corpora alone.")
     s, q = _shares(model, one, batch)
-    report = {"instructions": len(one), "agreement": agreement(layout, q.mean(1), one),
+    report = {"instructions": len(one), "agreement": agreement_of(layout, q.mean(1), one),
               "counts": {g: sum(g in e.labels for e in one) for g in layout.group_names},
-              "confusion": _confusion(layout, q.mean(1), one), "two_needs": _two_needs(model, both, description.main_group, batch)}
+              "confusion": confusion(layout, q.mean(1), one), "two_needs": _two_needs(model, both, batch)}
     weights = s[..., list(layout.group_of)] * q
     load = weights.mean((0, 1))
     report["load"] = dict(zip(layout.expert_names, load.tolist()))
@@ -85,7 +86,7 @@ def study(model: AtMoe, examples: Sequence[Example], scored: Sequence[Example], 
         layers = list(layer_range(band, layout.layers))
         inside = [q[:, layers][..., layout.members(g)] for g in layout.group_names]
         report["bands"][band] = {
-            "layers": f"{layers[0]}-{layers[-1]}", "agreement": agreement(layout, q[:, layers].mean(1), one),
+            "layers": f"{layers[0]}-{layers[-1]}", "agreement": agreement_of(layout, q[:, layers].mean(1), one),
             "group_entropy": _entropy(s[:, layers]),
             "expert_entropy": {g: _entropy(part) for g, part in zip(layout.group_names, inside) if part.shape[-1] > 1},
             "loss_with_average_plan": losses[band]}
@@ -93,26 +94,11 @@ def study(model: AtMoe, examples: Sequence[Example], scored: Sequence[Example], 
     return report | {"seconds": round(time.perf_counter() - began, 1)}
 
 
-def agreement(layout: Layout, shares: Tensor, examples: Sequence[Example]) -> dict[str, float]:
-    """How often the largest in-group share is the label's. shares: [instructions, experts]"""
-    return {g: sum(labels.get(label, 0) for label, labels in rows.items()) / sum(map(lambda r: sum(r.values()), rows.values()))
-            for g, rows in _confusion(layout, shares, examples).items() if rows}
-
-
-def _confusion(layout: Layout, shares: Tensor, examples: Sequence[Example]) -> dict[str, dict[str, dict[str, int]]]:
-    found: dict = {g: defaultdict(lambda: defaultdict(int)) for g in layout.group_names}
-    for example, row in zip(examples, shares):
-        for group, expert in example.labels.items():
-            members = layout.members(group)
-            top = layout.expert_names[members][int(row[members].argmax())].partition("/")[2]
-            found[group][expert][top] += 1
-    return {g: {label: dict(tops) for label, tops in sorted(rows.items())} for g, rows in found.items()}
-
-
-def _two_needs(model: AtMoe, examples: Sequence[Example], group: str, batch: int) -> dict:
+def _two_needs(model: AtMoe, examples: Sequence[Example], batch: int) -> dict:
     if not examples:
         return {"instructions": 0}
     layout = model.layout
+    group = next(iter(examples[0].also))  # templates put two needs of one group together, the task's
     members = layout.members(group)
     shares = _shares(model, examples, batch)[1].mean(1)[:, members]
     wanted = torch.zeros_like(shares, dtype=torch.bool)

@@ -109,7 +109,7 @@ def load(cls, path: str | Path, base: str | Path | None, dtype: torch.dtype, che
     fetched = base_models.fetch(base)
     if check_base and info.base_sha256 and fetched.sha256 != info.base_sha256:
         raise AssetError(f"{path} was trained on the base {info.base_name} ({info.base_sha256[:12]}…), not on "
-                         f"{fetched.name} ({fetched.sha256[:12]}…); leave --base out, or name that base.")
+                         f"{fetched.name} ({fetched.sha256[:12]}…); name that base with --base.")
     adapters = [Adapter.load(path / "experts" / name) for name in layout.expert_names]
     model, tokenizer = base_models.load(fetched, dtype)
     return build(cls, model, tokenizer, adapters, load_router(path, layout, model),

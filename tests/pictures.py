@@ -1,39 +1,42 @@
-"""Pictures and tables of the reports, for the README and the model card:
+"""Pictures and tables of the reports, put into the README and the model card between their marks:
 
-    PYTHONPATH=. python tests/pictures.py assets/medical/reports assets/figures
+    PYTHONPATH=. python tests/pictures.py
+
+Reads assets/medical/reports/{evaluate,routing,control}.json, which `python -m atmoe evaluate… --json` printed.
 """
 
 import json
-import sys
+import re
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
-from test_page import CHROMIUM, QUIET
+from test_page import CHROMIUM, QUIET, ROOT
 
 from app.reports import band_table, baseline_table, control_figure, control_table, routing_figure
 
+REPORTS, PICTURES = ROOT / "assets/medical/reports", ROOT / "assets/figures"
+PAGES = (ROOT / "README.md", ROOT / "assets/medical/README.md")
 
-def main(reports: Path, out: Path) -> None:
-    read = lambda name: json.loads((reports / name).read_text()) if (reports / name).is_file() else None
-    figures = {}
-    if evaluation := read("evaluate.json"):
-        print(baseline_table(evaluation), "\n")
-    if routing := read("routing.json"):
-        print(band_table(routing), "\n")
-        figures["routing"] = routing_figure(routing)
-    if control := read("control.json"):
-        print(control_table(control), "\n")
-        figures |= {f"control-{group}": control_figure(control, group) for group in control["groups"]}
-    out.mkdir(parents=True, exist_ok=True)
+
+def main() -> None:
+    evaluation, routing, control = (json.loads((REPORTS / f"{name}.json").read_text()) for name in ("evaluate", "routing", "control"))
+    tables = {"baselines": baseline_table(evaluation), "bands": band_table(routing), "control": control_table(control)}
+    for page in PAGES:
+        text = page.read_text()
+        for name, table in tables.items():
+            text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, table=table: f"{m[1]}\n{table}\n\n{m[2]}", text, flags=re.DOTALL)
+        page.write_text(text)
+    figures = {"routing": routing_figure(routing)} | {f"control-{group}": control_figure(control, group) for group in control["groups"]}
+    PICTURES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playing:
         browser = playing.chromium.launch(executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET)
         for name, figure in figures.items():
             page = browser.new_page(viewport={"width": figure.layout.width, "height": figure.layout.height})
             page.set_content(figure.to_html(include_plotlyjs=True, config={"staticPlot": True}), wait_until="load")
             page.wait_for_selector(".main-svg")
-            page.locator(".plotly-graph-div").screenshot(path=out / f"{name}.png")
+            page.locator(".plotly-graph-div").screenshot(path=PICTURES / f"{name}.png")
         browser.close()
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main()

@@ -37,12 +37,12 @@ def test_statistics():
 
 
 def test_a_sample_is_even_over_experts_and_of_different_diseases(model):
-    chosen = sample(model, EXAMPLES, "task", 6, 0)
+    chosen = sample(EXAMPLES, "task", 6, 0)
     assert len(chosen) == 6 == len({e.disease for e in chosen})
     assert sorted(e.labels["task"] for e in chosen) == ["define"] * 3 + ["treat"] * 3
-    assert chosen == sample(model, EXAMPLES, "task", 6, 0) != sample(model, EXAMPLES, "task", 6, 1)
+    assert chosen == sample(EXAMPLES, "task", 6, 0) != sample(EXAMPLES, "task", 6, 1)
     with pytest.raises(DataError, match="no label in the group|No example has a label"):
-        sample(model, EXAMPLES, "other", 3, 0)
+        sample(EXAMPLES, "other", 3, 0)
 
 
 def test_a_wrong_expert_is_scored_at_its_whole_group(model):
@@ -62,7 +62,7 @@ def test_the_whole_study(model):
                    progress=lambda part: seen.append(sorted(part["groups"])))
     assert set(report["groups"]) == {"task", "field", "reader"} and set(report["wrong"]) == {"task"}
     assert set(report["groups"]["field"]) == {"group"}  # its only expert has no share to be given inside it
-    e = sample(model, EXAMPLES, "task", 4, 0)
+    e = sample(EXAMPLES, "task", 4, 0)
     plans = [steering_for(f"task/{x.labels['task']}", 0.25, "group").apply(model.route(x.prompt)) for x in e]
     mean = sum(float(model.score(x.prompt, x.answer, [p]).mean()) for x, p in zip(e, plans)) / 4
     assert report["groups"]["task"]["group"]["mean"][1] == pytest.approx(mean, abs=1e-4)

@@ -77,7 +77,8 @@ def test_the_medical_set_is_one_such_file():
     (lambda t: t.replace("recipe: 2", "vegan: 2"), "rows gives experts of the first group"),
     (lambda t: t.replace("recipe: 2", "recipe: 0"), "numbers above 0"),
     (lambda t: t.replace("reader: jsonl", "reader: csv"), r"a source is \{reader: medquad\|pubmedqa"),
-    (lambda t: t + "\n  - [", "cannot be read"),
+    (lambda t: t + "\n  - [", "cannot be read"), (lambda t: t + "scripts: LATIN", "scripts must be a list"),
+    (lambda t: t.replace("[{reader: jsonl, path: own.jsonl}]", "own.jsonl"), "sources must be a list"),
 ])
 def test_what_a_description_cannot_mean_is_refused(tmp_path, change, sentence):
     with pytest.raises(DataError, match=sentence):
@@ -91,6 +92,7 @@ def test_what_a_description_cannot_mean_is_refused(tmp_path, change, sentence):
     ([1], "needs"), ({"prompt": "x", "answer": "y", "labels": ["a"]}, "labels"),
     ({"prompt": "x", "answer": "y", "labels": {"task": 3}}, "must be an expert's name"),
     ({"prompt": "x", "answer": "y", "labels": {"task": ["a", "b", "c"]}}, "list of two"),
+    ({"prompt": "x\u0007", "answer": "y"}, r"line 3: The question holds the control character U\+0007"),
 ])
 def test_a_bad_line_is_named(tmp_path, line, sentence):
     write(tmp_path, lines=[LINES[0], line])
@@ -105,3 +107,23 @@ def test_topics_are_never_on_both_sides(tmp_path):
     for e in read_jsonl(tmp_path / "own.jsonl"):
         sides.setdefault(e.disease, set()).add(split(e))
     assert len(sides) == 100 and all(len(s) == 1 for s in sides.values()) and {"train", "validation"} == set.union(*sides.values())
+
+
+def test_a_digest_knows_whatever_changes_the_rows(tmp_path):
+    def digest(text=KITCHEN, lines=LINES):
+        found = Description.load(write(tmp_path, text, lines))
+        return found.digest(found.examples())
+
+    first = digest()
+    assert first == digest() and len({
+        first, digest(KITCHEN.replace("[recipe, substitute]", "[substitute, recipe]").replace("recipe: 2", "recipe: 2")),
+        digest(KITCHEN.replace("recipe: 2", "recipe: 3")), digest(lines=[LINES[0], {**LINES[1], "answer": "Use chia."}]),
+        digest(lines=LINES[:1]), digest(KITCHEN.replace("loras/any", "loras/other"))}) == 6
+
+
+def test_odd_files_that_are_right(tmp_path):
+    (tmp_path / "tabs.json").write_text('{\n\t"groups": {"g": ["a"]}\n}', "utf-8-sig")
+    assert dict(Description.load(tmp_path / "tabs.json").groups) == {"g": ("a",)}
+    line = json.dumps({"prompt": "one\u2028two", "answer": "x\u0085y", "topic": 0}, ensure_ascii=False).replace("\u0085", " ")
+    (tmp_path / "own.jsonl").write_text(line + "\r\n" + line, "utf-8-sig")
+    assert [e.disease for e in read_jsonl(tmp_path / "own.jsonl")] == ["0", "0"]

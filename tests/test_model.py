@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import (ASSETS, CHAT, GROUPS, LAYERS, LAYOUT, PROMPTS, logits_of, one_hot, random_plan, reference_logits)
+from conftest import ASSETS, CHAT, GROUPS, LAYERS, LAYOUT, PROMPTS, logits_of, one_hot, random_plan, reference_logits
 from peft import PeftModel
 
 from atmoe import Layout, Override, RoutingPlan, Sampling, State, Steering

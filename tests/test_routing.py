@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from atmoe import AtMoe, Layout, RoutingPlan
+from atmoe.agreement import agreement_of
 from atmoe.data import GROUPS, MEDICAL, Description, Example
 from atmoe.data import templates as wording
 from atmoe.errors import DataError
 from atmoe.experts import Adapter, layer_linears
 from atmoe.router import GroupedRouter
-from atmoe.routing import agreement, study, unseen_instructions
+from atmoe.routing import study, unseen_instructions
 from atmoe.steering import BANDS, layer_range
 from atmoe.store import Info, build
 
@@ -53,7 +54,7 @@ def test_agreement_counts_the_largest_share():
     rows = [Example(id=str(i), prompt="p", answer="a", labels=labels, disease="d", source="s", kind="k")
             for i, labels in enumerate([{"g": "a", "h": "e"}, {"g": "b"}, {"g": "b", "h": "c"}])]
     shares = torch.tensor([[0.6, 0.4, 0.2, 0.3, 0.5], [0.6, 0.4, 1, 0, 0], [0.1, 0.9, 0.3, 0.4, 0.3]])
-    assert agreement(layout, shares, rows) == {"g": pytest.approx(2 / 3), "h": 0.5}
+    assert agreement_of(layout, shares, rows) == {"g": pytest.approx(2 / 3), "h": 0.5}
 
 
 def test_the_whole_study(medical_tiny):

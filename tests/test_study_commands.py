@@ -89,7 +89,7 @@ def test_ready_loras_are_dropped_in_and_stay_as_they_are(capsys, home, llama, wo
     ready, model = llama.adapter("task/warn"), home / "with-ready"
     (home / "ready.yaml").write_text("groups: {task: {define: null, treat: null, warn: {adapter: %s}}, field: [heart], reader: [lay, expert]}\n"
                                      "sources: [{reader: jsonl, path: own.jsonl}]\n" % ready)
-    report = run(capsys, "train", "experts", str(home / "ready.yaml"), *words[1:], "--out", str(model), "--rank", "3", *SHORT)
+    report = run(capsys, "train", "experts", str(home / "ready.yaml"), *words[1:], "--out", str(model), "--rank", "3", *SHORT[:3], "bfloat16")
     assert report["ready"] == ["task/warn"] and report["steps"] > 0
     before, after = Adapter.load(ready), Adapter.load(model / "experts/task/warn")
     assert before.scaling == after.scaling and before.factors.keys() == after.factors.keys()

@@ -83,6 +83,7 @@ def test_alone_a_team_changes_nothing():
     (["/usr/bin/python", "/venv/bin/accelerate", "launch", "--num_processes", "2", "-m", "atmoe", "train", "experts"], 2),
     (["python", "-m", "accelerate.commands.launch", "--num-processes=3", "--module", "atmoe", "train"], 3),
     (["/venv/bin/accelerate", "launch", "--num-processes=3", "--module", "atmoe", "train"], 3),
+    (["/venv/bin/accelerate-launch", "--num_processes", "4", "-m", "atmoe", "train"], 4),
     (["accelerate", "launch", "-m", "atmoe", "train", "--num_processes", "9"], 1),
     (["accelerate", "launch", "--num_processes", "2", "other.py"], 1), (["bash"], 1), ([], 1),
 ])

@@ -8,7 +8,7 @@ import torch
 from conftest import GROUPS, LAYERS, LAYOUT
 
 from atmoe.data import Description, Example
-from atmoe.errors import TrainingError
+from atmoe.errors import DataError, TrainingError
 from atmoe.experts import Adapter, layer_linears
 from atmoe.model import AtMoe
 from atmoe.plan import RoutingPlan
@@ -60,6 +60,13 @@ def first_batches(model, seed, count=4):
 def test_the_seed_decides_the_batches(model):
     ids = lambda seed: [[r.example.id for r in b] for b in first_batches(model, seed)]
     assert ids(1) == ids(1) != ids(2)
+
+
+def test_examples_that_cannot_be_read_end_the_search(model):
+    long = [example(i, "define", also={}) for i in range(3)]
+    long = [Example(**{**vars(e), "answer": "word " * 600}) for e in long]
+    with pytest.raises(DataError, match="240 tokens together"):
+        next(batches(model, iter(Sampler(long, 0, "task")), 100))
 
 
 def test_tasks_are_drawn_evenly_whatever_their_size(model):

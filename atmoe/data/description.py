@@ -11,27 +11,30 @@
     base: models/other                # optional: a directory, .gguf file or hub id; left out = SmolLM2-135M-Instruct
     scripts: [LATIN]                  # optional: refuse prompts mostly in other scripts
 
-JSON is YAML, so both are read alike. A JSONL source holds one object a line:
+A JSONL source holds one object a line:
 
     {"prompt": "…", "answer": "…", "labels": {"task": "recipe", "diet": "vegan"}, "topic": "soup"}
 
-A label may be a list of two experts (two needs). `topic` is what train and validation are split by; left out, it is
+Prompt and answer may have 480 tokens together. A label may be a list of two experts (two needs). `topic` is what train and validation are split by; left out, it is
 the prompt. The medical model is described in assets/medical.yaml.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..errors import DataError
+from ..errors import DataError, PromptError
+from ..prompt import check_text
 from .examples import READERS, read_corpus
 from .schema import ANSWER_WORDS, Example
+from .templates import wordings_digest
 
 MEDICAL = Path(__file__).resolve().parents[2] / "assets" / "medical.yaml"
 
@@ -54,6 +57,14 @@ class Description:
         """The group that examples are balanced and reported by: the first."""
         return next(iter(self.groups))
 
+    def digest(self, examples: Sequence[Example]) -> str:
+        """One hash of all that decides which rows a training sees: a checkpoint of others must not be continued."""
+        seen = [self.groups, self.rows, self.prompt_rows, {k: str(v) for k, v in self.ready.items()}, wordings_digest()]
+        digest = hashlib.sha256(json.dumps([dict(x) if isinstance(x, Mapping) else x for x in seen]).encode())
+        for e in examples:
+            digest.update(json.dumps([e.id, e.prompt, e.answer, dict(e.labels), dict(e.also), e.disease]).encode())
+        return digest.hexdigest()
+
     @classmethod
     def load(cls, path: Path, data: Path | None = None) -> Description:
         """Read a description. data: what relative source paths start from (default: the file's directory).
@@ -63,16 +74,20 @@ class Description:
         """
         path = Path(path)
         try:
-            raw = yaml.safe_load(path.read_text("utf-8"))
+            text = path.read_text("utf-8-sig")
+            raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         except FileNotFoundError as error:
             raise DataError(f"There is no description {path}; name a YAML or JSON file such as assets/medical.yaml.") from error
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise DataError(f"The description {path} cannot be read: {' '.join(str(error).split())}.") from error
         known = {"name", "groups", "rows", "prompt_rows", "sources", "base", "scripts"}
         if not isinstance(raw, dict) or not isinstance(raw.get("groups"), dict) or not raw["groups"]:
             raise DataError(f"{path} names no groups; write for example  groups: {{task: [summary, triage]}}.")
         if unknown := set(map(str, raw)) - known:
             raise DataError(f"{path} says {', '.join(sorted(unknown))}, which means nothing here; known are {', '.join(sorted(known))}.")
+        for name in ("sources", "scripts"):
+            if not isinstance(raw.get(name) or [], list):
+                raise DataError(f"{path}: {name} must be a list; write it in square brackets.")
         groups, ready = {}, {}
         for group, experts in raw["groups"].items():
             if not isinstance(experts, list | dict) or not experts or len(set(map(str, experts))) < len(experts):
@@ -123,7 +138,7 @@ def read_jsonl(path: Path) -> list[Example]:
         DataError: naming the line and what is wrong with it.
     """
     try:
-        lines = Path(path).read_text("utf-8-sig").splitlines()
+        lines = Path(path).read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The examples in {path} cannot be read ({error}); name a JSONL file in UTF-8.") from error
     return [_example(json_line, Path(path), number) for number, json_line in enumerate(lines, 1) if json_line.strip()]
@@ -145,7 +160,11 @@ def _example(line: str, path: Path, number: int) -> Example:
             raise DataError(f"{where}: the label of {group!r} must be an expert's name, or a list of two.")
         labels[group] = several[0]
         also |= {group: e for e in several[1:]}
-    topic = str(raw.get("topic") or raw["prompt"])
+    try:
+        check_text(raw["prompt"]), check_text(raw["answer"], "answer")
+    except PromptError as error:
+        raise DataError(f"{where}: {error}") from error
+    topic = raw["prompt"] if raw.get("topic") in (None, "") else str(raw["topic"])
     return Example(id=f"{path.name}:{number}", prompt=raw["prompt"], answer=raw["answer"], labels=labels, also=also,
                    disease=topic, source=path.name, kind="own")
 

@@ -9,6 +9,7 @@ in training, so that a router is tested on wordings it has not seen.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import re
@@ -178,6 +179,12 @@ def _is_plain(word: str) -> bool:
 @cache
 def _plain_words() -> frozenset[str]:
     return frozenset(_table()["plain_words"].split())
+
+
+@cache
+def wordings_digest() -> str:
+    """One hash of every wording."""
+    return hashlib.sha256(json.dumps(_table(), sort_keys=True).encode()).hexdigest()
 
 
 @cache

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from atmoe import store
 from atmoe.baselines import logits_of, save_classifier, xlora_model
 from atmoe.data import Description, Example
 from atmoe.model import AtMoe
@@ -26,12 +27,14 @@ from atmoe.train.rows import IGNORED, Row, collate_rows, training_side
 from atmoe.train.team import Team
 
 
-LORA = ExpertSettings(rank=64, alpha=64.0)
-"""Sixteen experts of rank 4, and a scaling of 1."""
+def lora_settings(description: Description) -> ExpertSettings:
+    """The rank that the described experts have together by default, and a scaling of 1."""
+    rank = ExpertSettings.rank * sum(map(len, description.groups.values()))
+    return ExpertSettings(rank=rank, alpha=float(rank))
 
 
 def train_lora(examples: Sequence[Example], description: Description, base: str | None, out: Path,
-               settings: ExpertSettings = LORA) -> dict:
+               settings: ExpertSettings) -> dict:
     """Train one LoRA on the batches that the experts are trained on (the same seed gives the same), and save it to
     `out` as a model of one group with one expert.
 
@@ -84,7 +87,7 @@ def train_xlora(model: AtMoe, experts: Path, base: str | None, examples: Sequenc
     result = loop.run(
         parameters=[{"params": trained, "lr": settings.learning_rate}], budget=settings.answer_tokens, loss=loss, team=team,
         batches=refinement_batches(model, training, description, settings.answer_tokens, settings.seed), out=out,
-        settings={**asdict(settings), "examples": len(training)})
+        settings={**asdict(settings), "data": description.digest(training), "experts": store.experts_digest(experts)})
     report = {"stage": "xlora", "settings": asdict(settings), "training_examples": len(training), **result,
               "parameters": sum(p.numel() for p in trained)}
     if team.leads:

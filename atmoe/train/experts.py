@@ -7,6 +7,7 @@ Slices of different groups overlap, so a row trains its own expert of every grou
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,8 +26,7 @@ from atmoe.plan import Layout
 from atmoe.router import GroupedRouter
 from atmoe.store import Info
 from atmoe.train import loop
-from atmoe.train.rows import (Row, Sampler, answer_loss, batches, collate_rows, counts, encode_row, label_targets,
-                              training_side)
+from atmoe.train.rows import Row, Sampler, answer_loss, batches, collate_rows, counts, encode_row, label_targets, training_side
 from atmoe.train.team import Team
 
 SHARE = 0.5
@@ -108,11 +108,16 @@ def train_experts(model: AtMoe, examples: Sequence[Example], description: Descri
         result = loop.run(
             parameters=[{"params": parameters, "lr": settings.learning_rate}], budget=settings.answer_tokens,
             batches=counted(batches(model, iter(sampler), settings.answer_tokens)), loss=loss, team=team, out=out,
-            settings={**asdict(settings), "examples": len(training), "ready": sorted(description.ready)},
+            settings={**asdict(settings), "data": description.digest(training), "base": model.info.base_sha256},
             validate=_validation(model, examples, description, weights))
         report |= {"training_examples": len(training), **result, "answer_tokens_by_expert": dict(sorted(tokens.items()))}
     if team.leads:
         model.save_pretrained(out)
+        for name, path in description.ready.items():  # as they came, whatever the precision here
+            for file in ("adapter_config.json", "adapter_model.safetensors"):
+                if (path / "adapter_model.safetensors").is_file():
+                    shutil.copyfile(path / file, out / "experts" / name / file)
+        store.seal(out, layout, model.info)
         (out / "experts.log.json").write_text(json.dumps(report, indent=1) + "\n")
     team.wait()
     return report

@@ -19,7 +19,7 @@ def asked_for(words: Sequence[str]) -> int:
     """The number of processes in an `accelerate launch` command line, up to the program it launches; 1 where it says
     nothing."""
     line = " ".join(words)
-    ours = re.search(r"accelerate(?: |\S*\.)launch (.*?)(?:-m|--module) atmoe\b", line)
+    ours = re.search(r"accelerate(?: |-|\S*\.)launch (.*?)(?:-m|--module) atmoe\b", line)
     found = re.search(r"--num[_-]processes[= ](\d+)", ours[1]) if ours else None
     return int(found[1]) if found else 1
 
@@ -32,5 +32,7 @@ def start_all() -> None:
         return
     count = asked_for(parent.cmdline())
     if count > 1:
+        if not any(word.startswith("--num_cpu_threads") for word in parent.cmdline()):  # accelerate says 1, and leaves cores idle
+            os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // count))
         os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
                                   "-m", "atmoe", *sys.argv[1:]])

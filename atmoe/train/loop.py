@@ -46,7 +46,7 @@ def run(*, parameters: Sequence[Mapping[str, Any]], batches: Iterator[list[Row]]
     rates = [g["lr"] for g in parameters]
     state = {"step": 0, "tokens": 0, "seconds": 0.0, "validation": {}}
     mark = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-    saved = torch.load(out / CHECKPOINT, weights_only=True) if team.leads and (out / CHECKPOINT).is_file() else None
+    saved = torch.load(out / CHECKPOINT, map_location="cpu", weights_only=True) if team.leads and (out / CHECKPOINT).is_file() else None
     saved = team.agree(saved)
     if saved is not None:
         if saved["mark"] != mark:

@@ -22,20 +22,31 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atmoe import store
+from atmoe.agreement import agreement_of
 from atmoe.data import Description, Example, split
+from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.experts import SHARE
-from atmoe.train.rows import (Row, Sampler, answer_loss, batches, collate_rows, encode_row, label_targets,
-                              of_one_length, training_side)
+from atmoe.train.rows import (
+    Row,
+    Sampler,
+    answer_loss,
+    batches,
+    collate_rows,
+    encode_row,
+    label_targets,
+    of_one_length,
+    training_side,
+)
 from atmoe.train.team import Team
 
 
 @dataclass(frozen=True)
 class RouterSettings:
-    """instructions: of the warm start.  fit_steps, fit_decays: of the regression, and the weight decays it tries.  answer_tokens: of the
-    refinement; learning_rate: of the in-group heads, which come warm; group_learning_rate: of the group heads, which
+    """instructions: of the warm start.  fit_steps, fit_decays: of the regression, and the weight decays it tries.
+    answer_tokens: of the refinement; learning_rate: of the in-group heads, which come warm; group_learning_rate: of the group heads, which
     start at uniform shares.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of all."""
 
     instructions: int = 6000
@@ -96,7 +107,7 @@ class TrainingRouter(GroupedRouter):
     @torch.no_grad()
     def plain(self) -> GroupedRouter:
         """The same router, reading states as they are."""
-        router = GroupedRouter(self.layout, self.mean.shape[-1])
+        router = GroupedRouter(self.layout, self.mean.shape[-1]).to(self.mean.device)
         fold = lambda w, b: (w / self.spread[:, None], b - torch.einsum("lnh,lh->ln", w / self.spread[:, None], self.mean))
         for name, (w, b) in (("group", fold(self.group_weight, self.group_bias)),
                              ("expert", fold(self.expert_weight, self.expert_bias))):
@@ -123,14 +134,15 @@ def train_router(model: AtMoe, examples: Sequence[Example], description: Descrip
     router = TrainingRouter(GroupedRouter(model.layout, model.router.group_weight.shape[-1], SHARE * len(model.layout.groups)))
     model.to(team.device), router.to(team.device)
     held_out = _held_out(examples, description, settings.seed)
-    mark = {**asdict(settings), "examples": len(training), "experts": store.experts_digest(out)}
+    mark = {**asdict(settings), "data": description.digest(training), "experts": store.experts_digest(out)}
     # The warm start is kept apart, so that refinements of other settings can begin from the same one.
     warm_mark = {k: v for k, v in mark.items() if k not in REFINEMENT}
     kept = out / "warm_start.pt"
-    saved = team.agree(torch.load(kept, weights_only=True) if team.leads and kept.is_file() else None)
+    saved = team.agree(torch.load(kept, map_location="cpu", weights_only=True) if team.leads and kept.is_file() else None)
     if saved is None or saved["mark"] != warm_mark:
         saved = {"mark": warm_mark, "facts": warm_start(model, router, training, held_out, description, settings, team),
-                 "router": router.state_dict(), "mean": router.mean, "spread": router.spread}
+                 "router": {k: v.cpu() for k, v in router.state_dict().items()}, "mean": router.mean.cpu(),
+                 "spread": router.spread.cpu()}
         saved = team.agree(saved)  # whatever the order of sums did to each process
         if team.leads:
             torch.save(saved, kept)
@@ -152,10 +164,10 @@ def train_router(model: AtMoe, examples: Sequence[Example], description: Descrip
             shares = s.sum(0)
         mean_share = team.total(shares) / len(whole)
         balance = (mean_share * (mean_share * len(layout.groups)).log()).sum(-1).mean()
-        # The balance is of the whole batch in every process, and its gradient that of this process's rows.
-        value = lm + settings.label_weight * label + settings.balance_weight * balance
-        facts = {"lm": lm, "label": label, "balance": balance / team.size}
-        return value - (settings.balance_weight * balance.detach() * (1 - 1 / team.size)), {
+        # Known whole in every process: each counts its part of the value, and the whole gradient of its own rows.
+        balance = balance - balance.detach() * (1 - 1 / team.size)
+        facts = {"lm": lm, "label": label, "balance": balance}
+        return lm + settings.label_weight * label + settings.balance_weight * balance, {
             **{name: team.total(part.detach()).item() for name, part in facts.items()}, "gain": router.gain.mean().item(),
             **{f"share_{g}": v for g, v in zip(layout.group_names, mean_share.mean(0).tolist(), strict=True)},
             "share_max": mean_share.max().item()}
@@ -204,6 +216,8 @@ def pooled_states(model: AtMoe, router: TrainingRouter, examples: Sequence[Examp
     → [instructions, layers, hidden], and the examples in the order of its rows
     """
     rows = [Row(row.example, row.prompt, ()) for row in (encode_row(model, e) for e in examples) if row]
+    if not rows:
+        raise DataError("None of the instructions is short enough to be read; shorten them.")
     groups = list(of_one_length(rows))
     states = []
     for group in tqdm(team.share(groups), unit="batch", desc="reading instructions", mininterval=5, disable=not team.leads):
@@ -274,13 +288,8 @@ def agreement(model: AtMoe, router: TrainingRouter, rows: Sequence[Example], tea
         return {}
     states, examples = pooled_states(model, router, rows, team)
     _, q = router(states, slice(None))
-    targets, labelled = label_targets(router.layout, examples)
-    hits = {}
-    for g, name in enumerate(router.layout.group_names):
-        members = router.layout.members(name)
-        right = q.mean(1)[:, members].argmax(-1) == targets[:, members].argmax(-1)
-        hits[name] = round(float((right * labelled[:, g]).sum() / labelled[:, g].sum().clamp(min=1)), 4)
-    return hits
+    found = agreement_of(router.layout, q.mean(1).cpu(), examples)
+    return {group: round(value, 4) for group, value in found.items()}
 
 
 def _held_out(examples: Sequence[Example], description: Description, seed: int, count: int = 240) -> list[Example]:

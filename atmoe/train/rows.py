@@ -28,6 +28,8 @@ one and the same shape. In bfloat16 on a CPU each new shape costs seconds the fi
 ANSWER_STEP = 256
 """The number of answer tokens of a batch is padded to a multiple of this, for the same reason."""
 
+UNREAD = 1000
+
 IGNORED = -100  # cross_entropy's own mark
 
 
@@ -46,10 +48,9 @@ class Row:
 def encode_row(model: AtMoe, example: Example) -> Row | None:
     """Tokens of an example, or None where it is longer than the longest batch."""
     try:
-        prompt = model.encode(example.prompt)
+        row = Row(example, model.encode(example.prompt), (*model.encode_answer(example.answer), model.tokenizer.eos_token_id))
     except PromptError:
         return None
-    row = Row(example, prompt, (*model.encode_answer(example.answer), model.tokenizer.eos_token_id))
     return row if row.tokens <= LENGTHS[-1] else None
 
 
@@ -100,9 +101,24 @@ def training_side(examples: Sequence[Example]) -> list[Example]:
 
 
 def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[list[Row]]:
-    """Batches of an endless stream of examples, until `budget` answer tokens were given out."""
+    """Batches of an endless stream of examples, until `budget` answer tokens were given out.
+
+    Raises:
+        DataError: a thousand examples in a row cannot be read.
+    """
+    def encoded() -> Iterator[Row]:
+        unread = 0
+        for example in examples:
+            row = encode_row(model, example)
+            unread = 0 if row else unread + 1
+            if unread == UNREAD:
+                raise DataError(f"{UNREAD} examples in a row could not be read; prompt and answer may have {LENGTHS[-1]} tokens "
+                                f"together, in a script that the description allows.")
+            if row:
+                yield row
+
     given = 0
-    for batch in of_one_length(row for row in (encode_row(model, e) for e in examples) if row):
+    for batch in of_one_length(encoded()):
         given += sum(len(r.answer) for r in batch)
         yield batch
         if given >= budget:
