@@ -39,12 +39,12 @@ def control_figure(report: Mapping, group: str) -> go.Figure:
     found = report["groups"][group]
     ways = {"group": f"{group}'s share of the layer", "expert": f"the expert's share of {group}"}
     if all("mean" in part for part in found.values()):
-        panels = [(ways[by], "log-probability of the reference answer, per token", [("right expert", part, BLUE)])
+        panels = [(ways[by], "log p of the reference, per token", [("right expert", part, BLUE)])
                   for by, part in found.items()]
     else:
         experts = list(dict.fromkeys(key.partition(":")[2] for key in found))
         panels = [(ways[by], title, [(expert, found[f"{by}:{expert}"][name], colour) for expert, colour in zip(experts, (BLUE, ORANGE))])
-                  for name, title in (("grade", "reading grade (Flesch–Kincaid)"), ("second_person", "share of “you”, “your” …"))
+                  for name, title in (("grade", "reading grade (Flesch–Kincaid)"), ("second_person", "share of “you”, “your” in words"))
                   for by in ways]
     figure = make_subplots((len(panels) + 1) // 2, 2, horizontal_spacing=0.12, vertical_spacing=0.16)
     doses = [100 * d for d in report["doses"]]

@@ -144,7 +144,7 @@ def test_a_router_of_another_size(copy, llama):
 
 def test_a_base_of_other_weights(saved, worlds, llama):
     other = worlds("qwen2").directory
-    with pytest.raises(AssetError, match=f"trained on the base base .{llama.found.sha256[:12]}.*leave --base out, or name"):
+    with pytest.raises(AssetError, match=f"trained on the base base .{llama.found.sha256[:12]}.*name that base with --base"):
         AtMoe.from_pretrained(saved, base=other)
 
 

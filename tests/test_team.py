@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from atmoe.train.launch import asked_for
@@ -67,7 +66,7 @@ def test_two_processes_end_at_the_same_weights(trained):
     for file in files:
         one, two = load_file(trained[1] / file), load_file(trained[2] / file)
         for key in one:
-            assert torch.allclose(one[key], two[key], atol=2e-3, rtol=1e-3), (file, key)
+            assert (one[key] - two[key]).norm() <= 0.01 * one[key].norm() + 1e-3, (file, key)
 
 
 def test_alone_a_team_changes_nothing():
