@@ -49,7 +49,7 @@ class RouterSettings:
     answer_tokens: of the refinement; learning_rate: of the in-group heads, which come warm; group_learning_rate: of the group heads, which
     start at uniform shares.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of all."""
 
-    instructions: int = 6000
+    instructions: int = 8000
     fit_steps: int = 500
     fit_learning_rate: float = 3e-3
     fit_decays: tuple[float, ...] = (0.1, 1.0, 3.0, 10.0)
@@ -63,6 +63,9 @@ class RouterSettings:
     seed: int = 0
     dtype: str = "bfloat16"
 
+
+TWO_NEEDS, TWO_NEEDS_REFINED = 0.7, 0.3
+"""How often two needs are asked for at once in the warm start and in the refinement, where the disease has two of them."""
 
 FIT_VALIDATION = 0.19
 """Of the training diseases (those whose hash is above 0.1), those up to here are kept out while a decay is chosen."""
@@ -193,14 +196,16 @@ def train_router(model: AtMoe, examples: Sequence[Example], description: Descrip
 def refinement_batches(model: AtMoe, training: Sequence[Example], description: Description, answer_tokens: int,
                        seed: int) -> Iterator[list[Row]]:
     """What the router is refined on; other routers (X-LoRA) are trained on the same."""
-    return batches(model, iter(Sampler(training, seed + 3, description.main_group, description.rows)), answer_tokens)
+    sampler = Sampler(training, seed + 3, description.main_group, description.rows, two=TWO_NEEDS_REFINED)
+    return batches(model, iter(sampler), answer_tokens)
 
 
 def warm_start(model: AtMoe, router: TrainingRouter, training: Sequence[Example], held_out: Sequence[Example],
                description: Description, settings: RouterSettings, team: Team) -> dict:
     """Fit the in-group heads of `router` to the labels of instructions; → what to report of it."""
     began = time.perf_counter()
-    sampler = Sampler(training, settings.seed + 1, description.main_group, description.prompt_rows, paraphrased=0.85, two=0.2)
+    sampler = Sampler(training, settings.seed + 1, description.main_group, description.prompt_rows,
+                      paraphrased=0.85, two=TWO_NEEDS)
     states, kept = pooled_states(model, router, list(islice(iter(sampler), settings.instructions)), team)
     router.standardise(states)
     facts = {"fit_decay": fit_heads(router, states, kept, settings),
