@@ -39,7 +39,9 @@ def control_figure(report: Mapping, group: str) -> go.Figure:
     found = report["groups"][group]
     ways = {"group": f"{group}'s share of the layer", "expert": f"the expert's share of {group}"}
     if all("mean" in part for part in found.values()):
-        panels = [(ways[by], "log p of the reference, per token", [("right expert", part, BLUE)])
+        # Prompts differ by far more than doses do, so each is drawn against its own start.
+        since = lambda part: {"mean": [y - part["mean"][0] for y in part["mean"]], "quartiles": part["change_quartiles"]}
+        panels = [(ways[by], "log p of the reference, change since 0%", [("right expert", since(part), BLUE)])
                   for by, part in found.items()]
     else:
         experts = list(dict.fromkeys(key.partition(":")[2] for key in found))

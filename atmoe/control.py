@@ -23,6 +23,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from atmoe.data import Example
+from atmoe.data.text import sentences, tidy
 from atmoe.decode import Sampling
 from atmoe.errors import DataError
 from atmoe.model import AtMoe
@@ -32,6 +33,9 @@ DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGNORECASE)
 GRADE_NOISE, PERSON_NOISE = 1.0, 0.01
 """What counts as level between two doses: one school grade, one word in a hundred."""
+NOISE_ERRORS = 1.645
+"""A step of the log-probability goes against the dose where it does so by more than this many standard errors of its
+mean over the answer's tokens: one-sided, 95%."""
 
 
 def grade(text: str) -> float:
@@ -50,6 +54,12 @@ def grade(text: str) -> float:
 def second_person(text: str) -> float:
     """The share of words that are "you", "your" and their like, 0 to 1."""
     return len(SECOND_PERSON.findall(text)) / max(len(text.split()), 1)
+
+
+def whole_sentences(text: str) -> str:
+    """Without the sentence that the length limit cut off, unless it is the only one: half a sentence reads too easily."""
+    found = sentences(tidy(text))
+    return " ".join(found[:-1] if len(found) > 1 and not found[-1].rstrip("\"')]").endswith((".", "!", "?")) else found)
 
 
 def steering_for(target: str, dose: float, by: str) -> Steering:
@@ -107,7 +117,7 @@ def reference_response(model: AtMoe, examples: Sequence[Example], group: str, by
         plan, target = model.route(e.prompt), f"{group}/{e.labels[group]}"
         logp = model.score(e.prompt, e.answer, [steering_for(target, dose, by).apply(plan) for dose in DOSES])
         step = logp.diff(dim=0)  # paired, token by token
-        noises.append((step.std(1) / step.shape[1] ** 0.5).nan_to_num(0.0).tolist())
+        noises.append((NOISE_ERRORS * step.std(1) / step.shape[1] ** 0.5).nan_to_num(0.0).tolist())
         curves.append(logp.mean(1).tolist())
     return _summary(curves, noises, +1)
 
@@ -127,7 +137,7 @@ def generated_response(model: AtMoe, examples: Sequence[Example], target: str, b
                 pass
             for i, text in zip(rows, step.texts):
                 answers[i].append(text)
-    measure = lambda f: [[f(text) for text in row] for row in answers]
+    measure = lambda f: [[f(whole_sentences(text)) for text in row] for row in answers]
     return {"grade": measure(grade), "second_person": measure(second_person)}, answers
 
 
@@ -161,7 +171,7 @@ def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience
     → {"doses", "prompts", "groups": {group: {"group": summary, "expert": summary}}, "contrast", "wrong", "seconds"}
     """
     began = time.perf_counter()
-    sampling = sampling or Sampling(max_new_tokens=80, repetition_penalty=1.1)
+    sampling = sampling or Sampling(max_new_tokens=120, repetition_penalty=1.1)
     report: dict = {"doses": list(DOSES), "prompts": count, "sampling": asdict(sampling), "groups": {}, "wrong": {}}
     main = model.layout.group_names[0]
     for group in model.layout.group_names:
@@ -192,8 +202,11 @@ def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience
 
 
 def _summary(curves: list[list[float]], noises: list[list[float]], sign: int) -> dict:
-    """→ {"prompts", "mean": by dose, "quartiles": [[25%, 75%] by dose], "median_spearman" (1 = as intended), "monotone": fraction}"""
+    """→ {"prompts", "mean": by dose, "quartiles": [[25%, 75%] by dose], "change_quartiles": the same of each prompt's change
+    since dose 0, "median_spearman" (1 = as intended), "monotone": fraction}"""
     table = pd.DataFrame(curves)
-    return {"prompts": len(curves), "mean": table.mean().tolist(), "quartiles": table.quantile([0.25, 0.75]).T.to_numpy().tolist(),
+    quartiles = lambda t: t.quantile([0.25, 0.75]).T.to_numpy().tolist()
+    return {"prompts": len(curves), "mean": table.mean().tolist(), "quartiles": quartiles(table),
+            "change_quartiles": quartiles(table.sub(table[0], axis=0)),
             "median_spearman": statistics.median(sign * spearman(DOSES, row) for row in curves),
             "monotone": sum(monotone(row, noise, sign) for row, noise in zip(curves, noises)) / len(curves)}

@@ -6,7 +6,18 @@ from conftest import LAYOUT
 from test_evaluate import EXAMPLES
 
 from atmoe import Override, Sampling, State, Steering
-from atmoe.control import DOSES, grade, monotone, sample, second_person, spearman, steering_for, study, wrong_expert
+from atmoe.control import (
+    DOSES,
+    grade,
+    monotone,
+    sample,
+    second_person,
+    spearman,
+    steering_for,
+    study,
+    whole_sentences,
+    wrong_expert,
+)
 from atmoe.errors import DataError
 
 
@@ -27,6 +38,8 @@ def test_properties_of_text():
     assert grade(easy) < 4 < 12 < grade(hard)
     assert second_person(easy) == pytest.approx(2 / 10) and second_person(hard) == 0 and second_person("") == 0
     assert second_person("Youth, yourselves; YOU.") == pytest.approx(2 / 3)
+    assert whole_sentences("One is whole. Two too. Three was cut in") == "One is whole. Two too."
+    assert whole_sentences("Only this, cut") == "Only this, cut" and whole_sentences("Both. Whole!") == "Both. Whole!"
 
 
 def test_statistics():
