@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -112,9 +112,11 @@ class Mixing:
     """The weights of one forward pass: row, layer and expert. Filled up front from plans, or layer by layer by
     the router; read by every adapted linear."""
 
-    def __init__(self, bank: ExpertBank, weights: Tensor | None = None):
-        """weights: [rows, layers, experts], gain included; None where the router is to fill them."""
-        self._bank, self._dtype = bank, bank.dtype
+    def __init__(self, bank: ExpertBank, weights: Tensor | None = None,
+                 watch: Callable[[ExpertLinear, Tensor, Tensor], None] | None = None):
+        """weights: [rows, layers, experts], gain included; None where the router is to fill them.
+        watch: called in each adapted linear with it, W x [rows, tokens, out] and m (α/r) A x [rows, tokens, R]."""
+        self._bank, self._dtype, self.watch = bank, bank.dtype, watch
         self._at: list[Tensor | None] = [None] * bank.layers
         if weights is not None:
             if weights.shape[1:] != (bank.layers, len(bank.scaling)):
@@ -168,7 +170,10 @@ class ExpertLinear(nn.Module):
         scale = None if mixing is None else mixing.scale(self.layer, self.expert_of_rank)
         if scale is None:
             return y
-        return y + F.linear(F.linear(x, self.A.to(x.dtype)) * scale, self.B.to(x.dtype))
+        scaled = F.linear(x, self.A.to(x.dtype)) * scale
+        if mixing.watch:
+            mixing.watch(self, y, scaled)
+        return y + F.linear(scaled, self.B.to(x.dtype))
 
     def factors(self, expert: int) -> tuple[Tensor, Tensor] | None:
         """One expert's (A, B) in this linear, or None where it adapts nothing here."""

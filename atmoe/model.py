@@ -10,10 +10,12 @@ Plans and steering are arguments. Nothing a call sets outlives it, so calls may 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -39,7 +41,7 @@ class AtMoe:
         self.base, self.tokenizer, self.bank, self.router, self.info = model.eval(), tokenizer, bank, router, info
         self.layout: Layout = router.layout
         for index, layer in enumerate(decoder_layers(model)[0]):
-            layer.register_forward_pre_hook(_entering(index), with_kwargs=True)
+            layer.register_forward_pre_hook(_tell(index), with_kwargs=True)
 
     # -- load and save ------------------------------------------------------------------------------------------
 
@@ -187,13 +189,9 @@ class AtMoe:
             weights = self.weights_of(plans, len(batch.ids))
         mixing = Mixing(self.bank, weights)
         routing = _Routing(router or self.router, mixing, batch.instruction) if weights is None else None
-        token = _routing.set(routing)
-        try:
-            with mixed_by(mixing):
-                out = self.base.base_model(input_ids=batch.ids, attention_mask=batch.attention,
-                                           position_ids=batch.positions, use_cache=use_cache, past_key_values=cache)
-        finally:
-            _routing.reset(token)
+        with entering(routing), mixed_by(mixing):
+            out = self.base.base_model(input_ids=batch.ids, attention_mask=batch.attention,
+                                       position_ids=batch.positions, use_cache=use_cache, past_key_values=cache)
         if routing is not None:
             plans = routing.plans(self.layout)
         hidden = out.last_hidden_state
@@ -223,7 +221,7 @@ class _Routing:
     instruction: Tensor
     shares: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def enter(self, layer: int, hidden: Tensor) -> None:
+    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
         s, q = self.router(pool_instruction(hidden, self.instruction), layer)
         self.shares.append((s, q))
         group_of = list(self.router.layout.group_of)
@@ -234,12 +232,29 @@ class _Routing:
         return [RoutingPlan(layout, s[row], q[row]) for row in range(len(s))]
 
 
-_routing: ContextVar[_Routing | None] = ContextVar("atmoe_routing", default=None)
+class Entering(Protocol):
+    """Who is told of each decoder layer that a forward pass enters."""
+
+    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
+        """hidden: [rows, tokens, hidden].  args, kwargs: all that the layer was called with, hidden among them."""
 
 
-def _entering(layer: int):
+_entered: ContextVar[Entering | None] = ContextVar("atmoe_entered", default=None)
+
+
+@contextmanager
+def entering(who: Entering | None) -> Iterator[None]:
+    """Tell `who` of the layers that one forward pass enters. Never hold it across a yield."""
+    token = _entered.set(who)
+    try:
+        yield
+    finally:
+        _entered.reset(token)
+
+
+def _tell(layer: int):
     def hook(module, args, kwargs):
-        routing = _routing.get()
-        if routing is not None:
-            routing.enter(layer, args[0] if args else kwargs["hidden_states"])
+        who = _entered.get()
+        if who is not None:
+            who.enter(layer, args[0] if args else kwargs["hidden_states"], args, kwargs)
     return hook

@@ -23,7 +23,7 @@ from atmoe.agreement import agreement_of, confusion
 from atmoe.data import Description, Example
 from atmoe.errors import DataError
 from atmoe.model import AtMoe
-from atmoe.plan import Layout, RoutingPlan
+from atmoe.plan import RoutingPlan
 from atmoe.steering import BANDS, layer_range
 from atmoe.train.rows import Sampler
 

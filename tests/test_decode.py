@@ -10,7 +10,7 @@ from atmoe import RoutingPlan, Sampling
 from atmoe.decode import MAX_NEW_TOKENS, _Chooser, _end_tokens
 from atmoe.errors import SamplingError
 from atmoe.experts import _mixing
-from atmoe.model import _routing
+from atmoe.model import _entered
 from atmoe.prompt import Prompt, encode_text
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)  # float32
@@ -103,7 +103,7 @@ def test_two_generations_interleaved_in_one_thread(model):
 def test_between_steps_the_model_is_free(llama):
     generation = iter(llama.model.generate(PROMPTS, PLANS, Sampling(6)))
     next(generation)
-    assert _mixing.get() is None and _routing.get() is None
+    assert _mixing.get() is None and _entered.get() is None
     want = reference_logits(llama.base(), llama.model, PROMPTS[0])
     assert torch.equal(reference_logits(llama.model.base, llama.model, PROMPTS[0]), want)
 

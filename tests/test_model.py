@@ -12,7 +12,7 @@ from atmoe import Layout, Override, RoutingPlan, Sampling, State, Steering
 from atmoe import base as base_models
 from atmoe.errors import PlanError, PromptError, SteeringError
 from atmoe.experts import _mixing, decoder_layers
-from atmoe.model import _routing
+from atmoe.model import _entered
 from atmoe.router import pool_instruction
 
 ANSWERS = ["With inhalers.", "Nerve cells die; nobody knows quite why.", "A joint hurts.", "See the doctor often."]
@@ -143,7 +143,7 @@ def test_an_exception_inside_a_forward_leaves_nothing_behind(llama):
     for plans in (None, [random_plan(0)]):
         with pytest.raises(MemoryError):
             model.forward(model.collate([model.encode(PROMPTS[0])]), plans)
-        assert _mixing.get() is None and _routing.get() is None
+        assert _mixing.get() is None and _entered.get() is None
     hook.remove()
     assert torch.equal(reference_logits(model.base, model, PROMPTS[0]), reference_logits(llama.base(), model, PROMPTS[0]))
     torch.testing.assert_close(model.score(PROMPTS[0], ANSWERS[0], [random_plan(0)]),

@@ -4,7 +4,7 @@
    the labels on cached pooled states: one forward over prompts alone, then seconds of logistic regression, as
    strongly regularised as serves a tenth of the diseases best that are kept out of the fit.
 2. *Refinement* by the language-model loss on answers, which teaches group shares and gains, with two terms beside it:
-   `label_weight` · cross-entropy of the in-group shares with the labels (keeps names true), and
+   `label_weight` · cross-entropy of the layer-averaged in-group shares with the labels (keeps names true), and
    `balance_weight` · KL(batch mean of the group shares ‖ uniform) (without it the group softmax collapses).
 """
 
@@ -50,7 +50,7 @@ class RouterSettings:
     start at uniform shares.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of all."""
 
     instructions: int = 8000
-    fit_steps: int = 500
+    fit_steps: int = 800
     fit_learning_rate: float = 3e-3
     fit_decays: tuple[float, ...] = (0.1, 1.0, 3.0, 10.0)
     smoothing: float = 0.02
@@ -235,15 +235,18 @@ def pooled_states(model: AtMoe, router: TrainingRouter, examples: Sequence[Examp
 
 def label_loss(router: GroupedRouter, q: Tensor, targets: Tensor, labelled: Tensor, smoothing: float,
                of: Tensor | None = None) -> Tensor:
-    """Cross-entropy of in-group shares q [rows, layers, experts] with `label_targets`, mean over layers and labelled
-    groups. of: how many labelled rows the sum of each group is divided by, [groups] (default: those at hand)."""
+    """Cross-entropy of the layer-averaged in-group shares with `label_targets`, mean over labelled groups. Of the average,
+    because two needs are better read by layers that may differ than by each layer alone.
+
+    q: [rows, layers, experts].  of: how many labelled rows the sum of each group is divided by, [groups] (default: those
+    at hand)."""
     targets, labelled = targets.to(q.device), labelled.to(q.device)
     of = (labelled.sum(0) if of is None else of.to(q.device)).clamp(min=1)
     total = q.new_zeros(())
     for g, name in enumerate(router.layout.group_names):
         members = router.layout.members(name)
         wanted = targets[:, members] * (1 - smoothing) + smoothing / (members.stop - members.start)
-        cross = -(wanted[:, None] * q[..., members].clamp(min=1e-8).log()).sum(-1).mean(1)
+        cross = -(wanted * q[..., members].mean(1).clamp(min=1e-8).log()).sum(-1)
         total = total + (cross * labelled[:, g]).sum() / of[g]
     return total / len(router.layout.groups)
 
