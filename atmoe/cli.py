@@ -1,4 +1,4 @@
-"""The command line: python -m atmoe {fetch,route,answer,score,train,evaluate,evaluate-routing,evaluate-control}.
+"""The command line: python -m atmoe {fetch,route,answer,explain,score,train,evaluate,…}.
 
 With --json a command prints one JSON document on standard output; progress and logs go to standard error. A mistake
 of the user's is one sentence on standard error and exit code 2.
@@ -65,6 +65,36 @@ def answer(a) -> tuple[Any, str]:
     return record.to_dict(), record.answer
 
 
+def explain(a) -> tuple[Any, str]:
+    from dataclasses import replace
+
+    from atmoe.decode import Sampling
+    from atmoe.explain import explain
+    from atmoe.smallest_change import smallest_changes
+    from atmoe.verdict import mismatch, plain, verdict
+
+    sampling = Sampling(a.max_new_tokens, a.temperature, a.top_p, a.seed, a.repetition_penalty)
+    model = load_model(a)
+    record = model.answer(_text(a.prompt), _steering(a), sampling)
+    found = replace(explain(model, record), changes=smallest_changes(model, record))
+    ruling = verdict(found)
+    lines = [record.answer, "", ruling.sentence, "",
+             f"{'':<32}  weight  contribution  effect (nats per token)  times less likely without it"]
+    for unit in found.units:
+        if unit.kind != "band":
+            note = f"   {what}" if (what := mismatch(unit)) else ""
+            lines.append(f"{'  ' * (unit.kind == 'expert') + plain(unit.name):<32}  {unit.weight:6.1%}  {unit.contribution:12.3f}  "
+                         f"{unit.effect:+23.3f}  {unit.ratio:28.2f}{note}")
+    if found.shapley is not None:
+        parts = ", ".join(f"{g} {value:+.3f}" for g, value in found.shapley.items())
+        lines.append(f"\nFrom the base model ({found.base_logp:.3f}) to this answer ({found.logp:.3f}), nats per token: {parts}")
+    for c in found.changes:
+        lines.append(f"{c.group}: " + ("no change of the first sentence found between 0 and 100%" if c.to is None else
+                                       f"at {c.to:.0%} instead of {c.share:.0%} on average, the first sentence would be: {c.after}"))
+    record = {k: v for k, v in record.to_dict().items() if k != "explanation"}
+    return {**record, **found.to_dict(), "verdict": ruling.to_dict()}, "\n".join(lines)
+
+
 def score(a) -> tuple[Any, str]:
     model = load_model(a)
     prompt, text = _text(a.prompt), _text(a.answer)
@@ -111,7 +141,7 @@ class _Step(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="atmoe", description="Mix named LoRA experts by a router one can read and steer.")
-    commands = parser.add_subparsers(required=True, metavar="{fetch,route,answer,score,train,evaluate,evaluate-routing,evaluate-control}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--base", metavar="PATH", help="base model: a directory, a .gguf file or a hub id (default: the one "
@@ -136,8 +166,8 @@ def build_parser() -> argparse.ArgumentParser:
     steer.add_argument("--strength", type=float, default=1.0, metavar="X", help="multiplies the experts: 0 = base model, 1 = as trained, at most 2")
 
     # Accepted wherever a prompt is steered, so that one set of flags can be passed to route, score and answer alike.
-    steer.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampling; used by answer, above temperature 0 (default: 0)")
-    steer.add_argument("--max-new-tokens", type=int, default=160, metavar="N", help="used by answer: at most this many tokens (default: 160)")
+    steer.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampling; used by answer and explain, above temperature 0 (default: 0)")
+    steer.add_argument("--max-new-tokens", type=int, default=160, metavar="N", help="used by answer and explain: at most this many tokens (default: 160)")
 
     def command(name, run, help, parents, to=commands):
         made = to.add_parser(name, help=help, description=help, parents=parents)
@@ -147,11 +177,13 @@ def build_parser() -> argparse.ArgumentParser:
     command("fetch", fetch, "Fetch the base model and cache it.", [common])
     prompt = command("route", route, "Show the router's plan for a prompt, or the plan that steering makes of it.", [model, steering])
     prompt.add_argument("prompt", help="the question; - reads it from standard input")
-    made = command("answer", answer, "Answer a prompt and record how.", [model, steering])
-    made.add_argument("prompt", help="the question; - reads it from standard input")
-    made.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0 = always the most likely token (default)")
-    made.add_argument("--top-p", type=float, default=1.0, metavar="X", help="nucleus; used above temperature 0")
-    made.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X", help="1 = none (default), at most 2")
+    for name, run, help in (("answer", answer, "Answer a prompt and record how."),
+                            ("explain", explain, "Answer a prompt, and measure what in the mixture the answer depended on.")):
+        made = command(name, run, help, [model, steering])
+        made.add_argument("prompt", help="the question; - reads it from standard input")
+        made.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0 = always the most likely token (default)")
+        made.add_argument("--top-p", type=float, default=1.0, metavar="X", help="nucleus; used above temperature 0")
+        made.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X", help="1 = none (default), at most 2")
     made = command("score", score, "Score a given answer, token by token.", [model, steering])
     made.add_argument("prompt", help="the question")
     made.add_argument("answer", help="the answer to score")

@@ -1,4 +1,4 @@
-"""The commands that read data: train {experts,router,baseline} and evaluate."""
+"""The commands that read data: train {experts,router,baseline}, evaluate, evaluate-{routing,control} and faithfulness."""
 
 from __future__ import annotations
 
@@ -150,6 +150,29 @@ def evaluate_control(a) -> tuple[Any, str]:
     return report, "\n".join([*lines, f"{report['seconds']} s"])
 
 
+def faithfulness(a) -> tuple[Any, str]:
+    from atmoe.cli import load_model
+    from atmoe.control import sample
+    from atmoe.faithfulness import study
+
+    description, examples = _held_out(a)
+    model = load_model(a)
+    report = study(model, [e.prompt for e in sample(examples, description.main_group, a.limit, a.seed)], a.seed)
+    number = lambda x, form: "not defined" if x is None else format(x, form)
+    lines = [f"{report['prompts']} prompts, {report['answer_tokens']} answer tokens"]
+    for lens, found in report["kendall"].items():
+        lines.append(f"Kendall's tau-b of {lens} and effect: " + ", ".join(f"{kind} {number(tau, '+.2f')}" for kind, tau in found.items()))
+    lines.append("the expert with most weight is the one whose removal costs most: "
+                 + ", ".join(f"{g} {x:.0%}" for g, x in report["top_expert_agrees"].items()))
+    lines.append(f"normalised comprehensiveness {number(report['comprehensiveness'], '.2f')}, sufficiency "
+                 f"{number(report['sufficiency'], '.2f')}; deletion percentile {number(report['deletion_percentile'], '.0f')}")
+    lines.append(f"another prompt's plan: explains worse in {report['sanity']['explains_worse']:.0%}, makes the answer less likely in "
+                 f"{report['sanity']['less_likely']:.0%}")
+    lines.append(f"Shapley additivity error {number(report['shapley_error'], '.1e')}; verdicts: "
+                 + ", ".join(f"{level} {count}" for level, count in report["verdicts"].items()) + f"; {report['seconds']} s")
+    return report, "\n".join(lines)
+
+
 # -- what they share ------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +241,12 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
     made.add_argument("--limit", type=int, default=40, metavar="N", help="prompts a group (default: 40)")
     made.add_argument("--text-group", default="audience", metavar="GROUP", help="the group that is measured in generated text")
     made.add_argument("--readers", nargs=2, default=("patient", "professional"), metavar=("EASY", "HARD"), help="two of its experts")
+    made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
+    made.add_argument("--split", **split)
+
+    made = command("faithfulness", faithfulness, "Do the routing weights explain the answers? Weight against measured effect.",
+                   [in_precision("float32"), sources])
+    made.add_argument("--limit", type=int, default=60, metavar="N", help="prompts, of different diseases (default: 60)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
     made.add_argument("--split", **split)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 
 from atmoe.errors import AtMoeError
+from atmoe.explanation import Explanation
 from atmoe.plan import RoutingPlan
 from atmoe.steering import Steering
 
@@ -31,6 +32,7 @@ class Record:
     finish: "stop" (ended its turn), "length" (token limit) or "cancelled".
     timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
     versions: of the libraries that computed it, and the precision.
+    explanation: what was measured of the answer, once it was asked for.
     """
 
     prompt: str
@@ -46,6 +48,7 @@ class Record:
     finish: str
     timings: Mapping[str, float]
     versions: Mapping[str, str]
+    explanation: Explanation | None = None
 
     @classmethod
     def of(cls, model: AtMoe, prompt: str, steering: Steering, router_plan: RoutingPlan, generation: Generation,
@@ -66,7 +69,8 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data |= {"answer_tokens": list(self.answer_tokens), "steering": self.steering.to_dict(),
-                 "router_plan": self.router_plan.to_dict(), "plan": self.plan.to_dict()}
+                 "router_plan": self.router_plan.to_dict(), "plan": self.plan.to_dict(),
+                 "explanation": self.explanation and self.explanation.to_dict()}
         return {"format": FORMAT, **data}
 
     def to_json(self) -> str:
@@ -81,12 +85,13 @@ class Record:
         """
         if not isinstance(data, Mapping) or data.get("format") != FORMAT:
             raise AtMoeError(f"This is no record of format {FORMAT}; use one downloaded from this version.")
-        missing = [f.name for f in fields(cls) if f.name not in data]
+        missing = [f.name for f in fields(cls) if f.name not in data and f.default is MISSING]
         if missing:
             raise AtMoeError(f"The record lacks {', '.join(missing)}; use one downloaded from this version, unedited.")
-        kept = {f.name: data[f.name] for f in fields(cls)}
+        kept = {f.name: data.get(f.name) for f in fields(cls)}
         kept |= {"answer_tokens": tuple(data["answer_tokens"]), "steering": Steering.from_dict(data["steering"]),
-                 "router_plan": RoutingPlan.from_dict(data["router_plan"]), "plan": RoutingPlan.from_dict(data["plan"])}
+                 "router_plan": RoutingPlan.from_dict(data["router_plan"]), "plan": RoutingPlan.from_dict(data["plan"]),
+                 "explanation": None if data.get("explanation") is None else Explanation.from_dict(data["explanation"])}
         return cls(**kept)
 
     @classmethod

@@ -47,7 +47,7 @@ def test_a_row_of_a_batch_and_an_answer_given_up(model):
     assert record.answer_tokens == step.tokens[2] and record.finish == (step.finish[2] or "cancelled")
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Record)])
+@pytest.mark.parametrize("name", [f.name for f in fields(Record) if f.name != "explanation"])
 def test_a_missing_field_is_named(record, name):
     data = record.to_dict()
     del data[name]
