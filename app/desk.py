@@ -149,7 +149,7 @@ class Desk:
         session.second, session.steered = None, None
         if session.question is not None and not steering.untouched:
             session.second = Job(answer(self.model, session.question, steering))
-        return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self._download(session),
+        return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self.download(session),
                 ui.badge: badge(text.badge(steering), not steering.untouched)}
 
     def _note(self, session: Session) -> str:
@@ -181,9 +181,9 @@ class Desk:
         """The last update of an answer, whether it ended or was stopped."""
         if progress is None:
             return {place: told(STOPPED)}
-        return {facts: line(text.facts(replace(progress, ended=True))), self.ui.download: self._download(session)}
+        return {facts: line(text.facts(replace(progress, ended=True))), self.ui.download: self.download(session)}
 
-    def _download(self, session: Session) -> gr.DownloadButton:
+    def download(self, session: Session) -> gr.DownloadButton:
         """The download button, with this session's records behind it."""
         if session.routed is None:
             return gr.DownloadButton(value=None, interactive=False)

@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 from app.bench import View
 from app.text import SCOPES
 from atmoe import Layout, State
+from atmoe.explanation import Explanation
 from atmoe.steering import layer_range
 
 ROW_HEIGHT, TITLE_HEIGHT, MARGIN = 19, 24, 46
@@ -65,6 +66,26 @@ def expert_figure(layout: Layout, view: View | None) -> go.Figure:
                  for expert, row in zip(experts, percents)]
         panels.append(Panel(group + off.get(group, ""), list(experts), percents, words))
     return _draw(layout, panels)
+
+
+def shapley_figure(explanation: Explanation) -> go.Figure:
+    """From the base model alone to this answer: each group's exact Shapley value, one bar on the end of the other."""
+    names, starts, heights, kinds = ["base model alone"], [0.0], [explanation.base_logp], ["end"]
+    at = explanation.base_logp
+    for group, value in explanation.shapley.items():
+        names.append(group), starts.append(at), heights.append(value), kinds.append("up" if value >= 0 else "down")
+        at += value
+    names.append("this answer"), starts.append(0.0), heights.append(at), kinds.append("end")
+    signs = [f"{height:+.3f}".replace("-", "−") for height in heights]
+    colours = {"end": "#8a8a8a", "up": "#0072b2", "down": OUTLINE}
+    figure = go.Figure(go.Bar(
+        x=names, y=heights, base=starts, text=signs, textposition="outside", cliponaxis=False,
+        marker={"color": [colours[k] for k in kinds], "pattern": {"shape": ["/" if k == "down" else "" for k in kinds]}},
+        hovertext=[f"{name}: {sign} nats per token" for name, sign in zip(names, signs)], hoverinfo="text"))
+    return figure.update_layout(
+        height=280, margin={"l": 4, "r": 4, "t": 30, "b": 30}, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(128,128,128,0.12)",
+        font={"size": 12, "family": "system-ui"}, dragmode=False, showlegend=False, xaxis={"showgrid": False, "automargin": True},
+        yaxis={"title": {"text": "mean log-probability per token"}, "zeroline": True, "showgrid": False, "automargin": True})
 
 
 def outlines(view: View) -> tuple[tuple[int, int, int], ...]:

@@ -25,6 +25,18 @@ def message(text: str) -> str:
     return f'<div class="message" role="alert">{escape(text)}</div>' if text else ""
 
 
+def marked(text: str) -> str:
+    """A paragraph in which *words between stars* are strong."""
+    parts = escape(text).split("*")
+    return '<p class="why">' + "".join(f"<strong>{p}</strong>" if i % 2 else p for i, p in enumerate(parts)) + "</p>"
+
+
+def ruling(level: str, sentence: str) -> str:
+    """A verdict: its sign and its sentence."""
+    sign = {"explain": "✓", "partly": "◐", "do not": "✗"}[level]
+    return f'<div class="verdict" role="status"><span aria-hidden="true">{sign}</span> {escape(sentence)}</div>'
+
+
 def badge(text: str, changed: bool) -> str:
     return f'<span class="badge{" changed" * changed}" role="status">{escape(text)}</span>'
 

@@ -10,16 +10,18 @@ from types import SimpleNamespace
 import gradio as gr
 
 from app import desk as words
-from app import figures
+from app import figures, why
 from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 from app.desk import Desk
 from app.markup import badge, header, line, message, told
 from app.panel import build_panel
 from app.session import Session
 from app.text import badge as badge_text
+from app.why import WhyDesk
 from app.worker import Worker
 from atmoe import AtMoe, Layout, Steering
 from atmoe.experts import ExpertLinear
+from atmoe.verdict import plain
 
 ASSETS = Path(__file__).parents[1] / "assets" / "app"
 WAITING_PEOPLE, AT_ONCE = 32, 4
@@ -59,6 +61,11 @@ def build(model: AtMoe) -> gr.Blocks:
                 ui.second_facts = gr.HTML(line(""), elem_id="second-facts", elem_classes="facts")
             with gr.Column(elem_id="weights", elem_classes="area"):
                 _weights(ui, model.layout)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Why this answer"):
+                _why(ui, model.layout)
+            with gr.Tab("How to read it"):
+                gr.Markdown((ASSETS / "reading.md").read_text("utf-8"), elem_id="how-to-read")
         _wire(ui, session, Desk(model, Worker(), ui))
         page.load(None, js=(ASSETS / "page.js").read_text("utf-8"), api_visibility="private")
     return page.queue(max_size=WAITING_PEOPLE)
@@ -96,8 +103,8 @@ def _question(ui: SimpleNamespace) -> None:
 
 def _weights(ui: SimpleNamespace, layout: Layout) -> None:
     gr.Markdown("## Weights by layer")
-    gr.Markdown("Weight is what each expert was given, not proof that it mattered: effects are not measured on this "
-                "screen yet.", elem_id="caution")
+    gr.Markdown("Weight is what each expert was given, not proof that it mattered; what mattered is measured under "
+                "“Why this answer”, below.", elem_id="caution")
     with gr.Tabs():
         with gr.Tab("Pictures"):
             gr.Markdown("**Between the groups**: how much of the layer's routing weight each group received")
@@ -108,6 +115,39 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
             ui.group_table = _table("Group shares by layer", layout.group_names, each=2)
             ui.expert_table = _table("Expert shares by layer", layout.expert_names)
     ui.download = gr.DownloadButton("Download this record (JSON)", interactive=False, size="sm", elem_id="download")
+
+
+def _why(ui: SimpleNamespace, layout: Layout) -> None:
+    with gr.Row(elem_id="why-ask"):
+        ui.why_which = gr.Radio([why.FIRST, why.SECOND], value=why.FIRST, label="Which answer", scale=0, min_width=280)
+        ui.why_start = gr.Button("Explain this answer", variant="primary", scale=0, min_width=180)
+        ui.why_cancel = gr.Button("Cancel", scale=0, min_width=90)
+        ui.why_progress = gr.HTML(line(""), elem_id="why-progress", elem_classes="facts")
+    with gr.Row(elem_id="why-said"):
+        ui.why_paragraph = gr.HTML(told(why.UNASKED), elem_id="why-paragraph")
+        ui.why_verdict = gr.HTML(line(""), elem_id="why-verdict")
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            gr.Markdown("### Weight, contribution and effect")
+            ui.why_grid = gr.HTML(line("Each part's three measures will stand here."), elem_id="why-grid")
+            with gr.Accordion("The groups by third of the layers", open=False):
+                ui.why_bands = gr.HTML(line(""), elem_id="why-bands")
+        with gr.Column(scale=2, min_width=320):
+            gr.Markdown("### What each sentence depended on")
+            ui.why_sentences = gr.HTML(line("The answer, sentence by sentence."), elem_id="why-sentences")
+            gr.Markdown("### The smallest change that alters the answer")
+            ui.why_changes = gr.HTML(line("How far each group's share would have to move."), elem_id="why-changes")
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            gr.Markdown("### Which words depended on one part")
+            units = [(plain(name), name) for name in (*layout.group_names, *layout.expert_names)]
+            ui.why_unit = gr.Dropdown(units, value=units[0][1], label="Part", elem_id="why-unit")
+            ui.why_words = gr.HTML(line(""), elem_id="why-words")
+        with gr.Column(scale=2, min_width=320):
+            gr.Markdown("### From the base model to this answer")
+            ui.why_shapley = gr.Plot(visible=False, label="Shapley values of the groups", show_label=False, container=False,
+                                     elem_classes="figure")
+            ui.why_sum = gr.HTML(line(""), elem_id="why-sum")
 
 
 def _plot(figure, label: str) -> gr.Plot:
@@ -137,8 +177,22 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
                   [ui.message, ui.badge, ui.download, *first, *second], trigger_mode="always_last", **at_once)
     asked.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams)
     stream_second(asked)
-    stream_second(gr.on(panel.moves, desk.steer, [session, *panel.values],
-                        [ui.message, ui.badge, ui.download, *second, *plans], trigger_mode="always_last", **at_once))
-    ui.reset.click(desk.reset, [session], [ui.message, ui.badge, ui.download, *second, *plans, *panel.values],
-                   **at_once)
+    moved = gr.on(panel.moves, desk.steer, [session, *panel.values],
+                  [ui.message, ui.badge, ui.download, *second, *plans], trigger_mode="always_last", **at_once)
+    stream_second(moved)
+    reset = ui.reset.click(desk.reset, [session], [ui.message, ui.badge, ui.download, *second, *plans, *panel.values],
+                           **at_once)
     ui.stop.click(desk.stop, [session], **at_once)
+    _wire_why(ui, session, WhyDesk(desk), (asked, moved, reset), at_once, common)
+
+
+def _wire_why(ui: SimpleNamespace, session: gr.State, why_desk: WhyDesk, changes: Sequence, at_once: dict, common: dict) -> None:
+    shown = [ui.why_progress, ui.why_paragraph, ui.why_verdict, ui.why_grid, ui.why_bands, ui.why_sentences, ui.why_changes,
+             ui.why_words, ui.why_shapley, ui.why_sum]
+    for event in changes:
+        event.success(why_desk.forget, [session], shown, **at_once)
+    started = ui.why_start.click(why_desk.ask, [session, ui.why_which], [ui.message, *shown], **at_once)
+    started.success(why_desk.run, [session], [*shown, ui.why_unit, ui.download], trigger_mode="always_last",
+                    concurrency_limit=AT_ONCE, concurrency_id="why", **common)
+    ui.why_cancel.click(why_desk.cancel, [session], **at_once)
+    ui.why_unit.input(why_desk.pick, [session, ui.why_unit], [ui.message, ui.why_words], **at_once)

@@ -57,6 +57,7 @@ class Session:
 
     first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
     routed, steered: their records.  folder: holds the download, and goes when the session goes.
+    why: measures what an answer depended on; explained: that answer's record, with what is known of it.
     """
 
     question: Question | None = None
@@ -66,9 +67,28 @@ class Session:
     routed: Record | None = None
     steered: Record | None = None
     folder: TemporaryDirectory | None = None
+    why: Job | None = None
+    explained: Record | None = None
 
     def stop(self) -> None:
         """Abandon whatever is being answered, at the next token."""
-        for job in (self.first, self.second):
+        for job in (self.first, self.second, self.why):
             if job is not None:
                 job.cancel()
+
+    def still_there(self, record: Record) -> bool:
+        """Whether a record is still that of one of the answers shown. A plan is made anew for each answer."""
+        return any(shown is not None and shown.plan is record.plan for shown in (self.routed, self.steered))
+
+    def keep(self, record: Record) -> None:
+        """Let a record that has been explained stand for its answer."""
+        self.explained = record
+        for name in ("routed", "steered"):
+            if (shown := getattr(self, name)) is not None and shown.plan is record.plan:
+                setattr(self, name, record)
+
+    def forget_explanation(self) -> None:
+        """Stop measuring; a finished explanation stays with its record."""
+        if self.why is not None:
+            self.why.cancel()
+        self.why = self.explained = None

@@ -7,7 +7,6 @@ Reads assets/medical/reports/{evaluate,routing,control}.json, which `python -m a
 
 import json
 import re
-from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 from test_page import CHROMIUM, QUIET, ROOT

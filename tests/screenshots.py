@@ -1,6 +1,6 @@
 """Pictures of the page for the README: `PYTHONPATH=. python tests/screenshots.py OUTDIR [--model DIR]`.
 
-Each moment (before asking, while streaming, steered) in light and dark, at 1400 × 900 and on a phone.
+Each moment (before asking, while streaming, steered, explained) in light and dark, at 1400 × 900 and on a phone.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
-    """The three moments of one visit."""
+    """The moments of one visit."""
     def shoot(moment: str) -> None:
         tab.page.screenshot(path=args.outdir / f"{name}-{moment}.png", full_page=name.startswith("phone"))
 
@@ -55,6 +55,10 @@ def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
     shoot("3-steered")
     if not name.startswith("phone"):
         tab.page.screenshot(path=args.outdir / f"{name}-4-whole.png", full_page=True)
+    tab.page.get_by_role("button", name="Explain this answer").click()
+    expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
+    expect(tab.page.locator("#tabs .js-plotly-plot")).to_be_visible()
+    tab.page.locator("#tabs").screenshot(path=args.outdir / f"{name}-5-why.png")
     tab.context.close()
 
 
