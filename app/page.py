@@ -90,15 +90,22 @@ def _question(ui: SimpleNamespace) -> None:
     with gr.Row(elem_id="starters"):
         gr.Examples([[example["text"]] for example in examples], [ui.question], label="Examples",
                     example_labels=[example["label"] for example in examples], cache_examples=False)
-        with gr.Accordion("Settings", open=False, elem_id="settings"):
-            gr.Markdown(f"Used from the next question on, for both answers. Words already used are held back a little "
-                        f"(repetition penalty {REPETITION_PENALTY}).")
-            ui.max_tokens = gr.Slider(1, MAX_TOKENS, 160, step=1, label="Longest answer, tokens",
-                                      info="A token is a word or a piece of one.")
-            ui.temperature = gr.Slider(0, MAX_TEMPERATURE, 0, step=0.1, label="Temperature",
-                                       info="0 = always the most likely token; higher = more varied.")
-            ui.seed = gr.Number(0, precision=0, minimum=0, maximum=2**31, label="Seed",
-                                info="Used only when the temperature is above 0.")
+        with gr.Column(elem_id="settings"):
+            # No accordion: it builds its controls as it opens, and then forgets what is typed too soon.
+            gr.Button("Settings", size="sm", elem_id="settings-button")
+            with gr.Column(elem_id="settings-body"):
+                _settings(ui)
+
+
+def _settings(ui: SimpleNamespace) -> None:
+    gr.Markdown(f"Used from the next question on, for both answers. Words already used are held back a little "
+                f"(repetition penalty {REPETITION_PENALTY}).")
+    ui.max_tokens = gr.Slider(1, MAX_TOKENS, 160, step=1, label="Longest answer, tokens",
+                              info="A token is a word or a piece of one.")
+    ui.temperature = gr.Slider(0, MAX_TEMPERATURE, 0, step=0.1, label="Temperature",
+                               info="0 = always the most likely token; higher = more varied.")
+    ui.seed = gr.Number(0, precision=0, minimum=0, maximum=2**31, label="Seed",
+                        info="Used only when the temperature is above 0.")
 
 
 def _weights(ui: SimpleNamespace, layout: Layout) -> None:

@@ -77,6 +77,7 @@ class Tab:
         self.page.get_by_role("button", name="Settings").click()
         self.page.get_by_label("number input for Longest answer, tokens").fill(str(count))
         self.page.keyboard.press("Tab")
+        expect(self.page.get_by_label("range slider for Longest answer, tokens")).to_have_value(str(count))
         self.page.get_by_role("button", name="Settings").click()
 
     def ask(self, question: str = QUESTION, tokens: int = TOKENS) -> None:

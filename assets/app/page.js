@@ -3,6 +3,10 @@
   // Its sets of radio buttons show a name but do not carry one.
   for (const set of document.querySelectorAll("fieldset"))
     set.setAttribute("aria-label", set.querySelector("[data-testid=block-info]").textContent.trim());
+  const settings = document.querySelector("#settings-button");
+  const open = (yes) => settings.setAttribute("aria-expanded", yes);
+  settings.addEventListener("click", () => open(settings.getAttribute("aria-expanded") !== "true"));
+  open(false);
   // Enter sends already; Ctrl-Enter or Cmd-Enter, the habit from longer forms, must too.
   document.querySelector("#question textarea, #question input").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("#answer-button").click();
