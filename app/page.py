@@ -85,7 +85,7 @@ def _question(ui: SimpleNamespace) -> None:
                                  placeholder="Ask about a disease in English, or pick an example below. Enter sends.")
         ui.answer = gr.Button("Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button")
         ui.stop = gr.Button("Stop", scale=0, min_width=80)
-        ui.reset = gr.Button("Reset steering", scale=0, min_width=140)
+        ui.reset = gr.Button("Reset steering", scale=0, min_width=170)
     ui.message = gr.HTML(message(""), elem_id="message", padding=False)
     with gr.Row(elem_id="starters"):
         gr.Examples([[example["text"]] for example in examples], [ui.question], label="Examples",
@@ -126,8 +126,8 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
 
 def _why(ui: SimpleNamespace, layout: Layout) -> None:
     with gr.Row(elem_id="why-ask"):
-        ui.why_which = gr.Radio([why.FIRST, why.SECOND], value=why.FIRST, label="Which answer", scale=0, min_width=280)
-        ui.why_start = gr.Button("Explain this answer", variant="primary", scale=0, min_width=180)
+        ui.why_which = gr.Radio([why.FIRST, why.SECOND], value=why.FIRST, label="Which answer", scale=0, min_width=330)
+        ui.why_start = gr.Button("Explain this answer", variant="primary", scale=0, min_width=230)
         ui.why_cancel = gr.Button("Cancel", scale=0, min_width=90)
         ui.why_progress = gr.HTML(line(""), elem_id="why-progress", elem_classes="facts")
     with gr.Row(elem_id="why-said"):

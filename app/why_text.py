@@ -10,13 +10,12 @@ import math
 from html import escape
 
 from atmoe.explanation import Change, Explanation, Unit
-from atmoe.verdict import HARDLY, Mismatch, leaders, mismatch, plain, verdict
+from atmoe.verdict import HARDLY, MATTERED, Mismatch, leaders, mismatch, plain, verdict
 
 MARKS = (0.7, 0.1)
 """Nats by which a word depends on a unit: from the first on it is marked strongly (twice as likely with it), from the
 second on lightly (1.1 times)."""
 WORDS = 6
-MISMATCH_WORDS = {Mismatch.NO_EFFECT: "hardly mattered", Mismatch.AGAINST: "{without}", Mismatch.UNSEEN: "{without}"}
 
 
 def paragraph(explanation: Explanation) -> str:
@@ -24,9 +23,9 @@ def paragraph(explanation: Explanation) -> str:
     groups, experts = (sorted(explanation.of(kind), key=lambda u: -u.effect) for kind in ("group", "expert"))
     parts = []
     if experts[0].effect < HARDLY:
-        parts.append(f"Removing any one expert would hardly change this answer: it would be at most {without(experts[0])}.")
+        parts.append(f"Removing any one expert would hardly change this answer: without *{plain(experts[0].name)}*, {without(experts[0])}.")
     else:
-        parts.append(f"Removing *{plain(experts[0].name)}* would make this answer {without(experts[0])}, more than removing any other expert.")
+        parts.append(f"Removing the expert *{plain(experts[0].name)}* would make this answer {without(experts[0])}, more than removing any other expert.")
     if len(groups) > 1:
         parts.append(f"Of the groups, *{groups[0].name}* mattered most: without it, {without(groups[0])}." if groups[0].effect >= HARDLY
                      else f"No group mattered much: without *{groups[0].name}*, {without(groups[0])}.")
@@ -36,7 +35,7 @@ def paragraph(explanation: Explanation) -> str:
         unit = explanation.unit(name)
         if not any(unit.group == u.group for u in said):
             said.append(unit)
-            parts.append(f"*{plain(name).capitalize()}* received {unit.weight:.0%} of the weight, "
+            parts.append(f"The {unit.kind} *{plain(name)}* received {unit.weight:.0%} of the weight, "
                          + f"{'yet' if what is Mismatch.UNSEEN else 'but'} "
                          + ("hardly mattered." if what is Mismatch.NO_EFFECT else f"without it the answer would be {without(unit)}."))
         if len(said) == 2:
@@ -49,11 +48,20 @@ def paragraph(explanation: Explanation) -> str:
 
 def without(unit: Unit) -> str:
     """How likely the answer is without a unit."""
-    return f"{times(abs(unit.effect))} {'less' if unit.effect >= 0 else 'more'} likely per token"
+    return likely(unit.effect) + " per token"
+
+
+def likely(effect: float) -> str:
+    """An effect in words; what rounds to 1.00 times is as likely as before."""
+    if round(math.exp(abs(effect)), 2) == 1:
+        return "as likely as before"
+    return f"{times(abs(effect))} {'less' if effect > 0 else 'more'} likely"
 
 
 def times(nats: float) -> str:
-    return f"{math.exp(nats):.2f} times"
+    """Nats as a factor, to three digits."""
+    factor = math.exp(nats)
+    return f"{factor:.2f} times" if factor < 10 else f"{factor:.0f} times" if factor < 1000 else "over 1,000 times"
 
 
 def grid(explanation: Explanation, bands: bool = False) -> str:
@@ -70,7 +78,7 @@ def grid(explanation: Explanation, bands: bool = False) -> str:
     lines = []
     for kind, unit in rows:
         cells = "".join(_cell(getattr(unit, lens), most[lens], text) for lens, text in (
-            ("weight", f"{unit.weight:.1%}"), ("contribution", f"{unit.contribution:.3f}"), ("effect", _effect(unit))))
+            ("weight", f"{unit.weight:.1%}"), ("contribution", f"{unit.contribution:.3f}"), ("effect", likely(unit.effect))))
         lines.append(f'<tr class="{kind}" data-unit="{escape(unit.name)}"><th scope="row">{escape(plain(unit.name))}</th>{cells}'
                      f"<td>{escape(_together(unit, both))}</td></tr>")
     head = "".join(f'<th scope="col">{title}<small>{note}</small></th>' for title, note in (
@@ -101,7 +109,7 @@ def words(explanation: Explanation, name: str) -> str:
         kind = "strong" if effect >= MARKS[0] else "light" if effect >= MARKS[1] else ""
         bare = text.strip()
         marked.append(escape(text).replace(escape(bare), f'<mark class="{kind}">{escape(bare)}</mark>', 1) if kind and bare else escape(text))
-    top = sorted((p for p in pieces if p[1] >= MARKS[1]), key=lambda p: -p[1])[:WORDS]
+    top = sorted((p for p in pieces if p[1] >= MARKS[1] and any(map(str.isalnum, p[0]))), key=lambda p: -p[1])[:WORDS]
     said = (f"Depended most on {plain(name)}: " + ", ".join(f"“{text.strip()}” ({times(effect)} less likely without it)" for text, effect in top)
             + "." if top else f"No word depended on {plain(name)}: none is even {math.exp(MARKS[1]):.1f} times less likely without it.")
     return f'<p>{escape(said)}</p><div class="passage marked" tabindex="0">{"".join(marked)}</div>'
@@ -122,16 +130,15 @@ def change(found: Change) -> str:
 def shapley(explanation: Explanation) -> str:
     """The bars in words."""
     parts = ", ".join(f"{g} {signed(value)}" for g, value in explanation.shapley.items())
-    return (f"Mean log-probability per token, from the base model alone ({signed(explanation.base_logp)}) to this answer "
+    said = (f"Mean log-probability per token, from the base model alone ({signed(explanation.base_logp)}) to this answer "
             f"({signed(explanation.logp)}): {parts}. The parts add up.")
+    stood_in = [g for g, value in explanation.shapley.items() if value >= MATTERED and explanation.unit(g).effect < HARDLY]
+    return said + "".join(f" {g.capitalize()} has a bar although its removal hardly matters: the other groups make up for it, and "
+                          f"it for them." for g in stood_in)
 
 
 def signed(number: float) -> str:
     return f"{number:+.3f}".replace("-", "−")
-
-
-def _effect(unit: Unit) -> str:
-    return f"{times(abs(unit.effect))} {'less' if unit.effect >= 0 else 'more'} likely"
 
 
 def _together(unit: Unit, both: set[str]) -> str:

@@ -91,8 +91,9 @@ def explain(a) -> tuple[Any, str]:
     for c in found.changes:
         lines.append(f"{c.group}: " + ("no change of the first sentence found between 0 and 100%" if c.to is None else
                                        f"at {c.to:.0%} instead of {c.share:.0%} on average, the first sentence would be: {c.after}"))
-    record = {k: v for k, v in record.to_dict().items() if k != "explanation"}
-    return {**record, **found.to_dict(), "verdict": ruling.to_dict()}, "\n".join(lines)
+    whole = replace(record, explanation=found).to_dict()
+    measured = whole.pop("explanation")
+    return whole | measured, "\n".join(lines)
 
 
 def score(a) -> tuple[Any, str]:

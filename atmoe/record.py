@@ -14,6 +14,7 @@ from atmoe.errors import AtMoeError
 from atmoe.explanation import Explanation
 from atmoe.plan import RoutingPlan
 from atmoe.steering import Steering
+from atmoe.verdict import verdict
 
 if TYPE_CHECKING:
     from atmoe.decode import Generation, Step
@@ -71,7 +72,9 @@ class Record:
         data |= {"answer_tokens": list(self.answer_tokens), "steering": self.steering.to_dict(),
                  "router_plan": self.router_plan.to_dict(), "plan": self.plan.to_dict(),
                  "explanation": self.explanation and self.explanation.to_dict()}
-        return {"format": FORMAT, **data}
+        # Follows from the explanation, so it is never read back; written for whoever has the file alone.
+        ruled = self.explanation and verdict(self.explanation).to_dict()
+        return {"format": FORMAT, **data, "verdict": ruled}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
