@@ -68,7 +68,8 @@ class WhyDesk:
         """Make the job that `run` will read."""
         record, job = (session.steered, session.second) if which == SECOND else (session.routed, session.first)
         session.forget_explanation()
-        if record is None or job is None or not job.over:
+        # What was stopped can be explained as far as it got; what still grows cannot.
+        if record is None or job is None or record.finish == "cancelled" and not job.cancelled:
             return self.blank(NOTHING)
         session.why, session.explained = Job(why(self.model, record)), record
         return self.blank(f"Measuring: {which} …")

@@ -23,7 +23,7 @@ class Job(Generic[T]):
         self._steps = steps
         self._made: SimpleQueue = SimpleQueue()
         self._cancelled = threading.Event()
-        self._claim, self._over = threading.Lock(), threading.Event()
+        self._claim = threading.Lock()
 
     def claim(self) -> bool:
         """True for the first caller only: whoever gets it may run the job."""
@@ -37,19 +37,8 @@ class Job(Generic[T]):
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
-    @property
-    def over(self) -> bool:
-        """Whether the last step has been made."""
-        return self._over.is_set()
-
     def advance(self) -> bool:
         """Make one step, on the worker's thread. → whether there may be another"""
-        if not self._step():
-            self._over.set()
-            return False
-        return True
-
-    def _step(self) -> bool:
         try:
             if not self.cancelled:
                 self._made.put(("step", next(self._steps)))
