@@ -112,6 +112,40 @@ def band_table(report: Mapping) -> str:
     return "\n".join(lines)
 
 
+def routing_sentences(report: Mapping) -> str:
+    """Markdown: agreement, two needs and balance."""
+    two, shares = report["two_needs"], report["group_shares"]
+    least, most = (pick(report["load"].items(), key=lambda item: item[1]) for pick in (min, max))
+    said = [f"{report['instructions']} instructions in wordings never trained on: averaged over layers, the largest in-group share fell on the "
+            "labelled expert for " + ", ".join(f"{g} {x:.1%}" for g, x in report["agreement"].items()) + "."]
+    if two["instructions"]:
+        said.append(f"{two['instructions']} with two needs in one instruction: both were the two largest in {two['both_largest']:.1%}, each above "
+                    f"twice its uniform share in {two['both_above_twice_uniform']:.1%}, both at once in {two['both']:.1%}.")
+    said.append("Share of the routing weight by group, mean over instructions, least and most over layers: "
+                + ", ".join(f"{g} {low:.0%} to {high:.0%} (mean {mean:.0%})" for g, (low, mean, high) in shares.items()) + ".")
+    said.append(f"By expert, from {least[0]} {least[1]:.1%} to {most[0]} {most[1]:.1%}; entropy {report['load_entropy']:.2f} of that of "
+                "equal shares.")
+    return "\n".join(said)
+
+
+def faithfulness_table(report: Mapping) -> str:
+    """Markdown: what was measured of the weights as an explanation."""
+    number = lambda x, form: "not defined" if x is None else format(x, form)
+    rows = [(f"Kendall's τ-b of {lens} and effect, {kind}s, pooled", number(tau, "+.2f"))
+            for lens, found in report["kendall"].items() for kind, tau in found.items()]
+    rows += [(f"the expert with most weight is the one whose removal costs most, {'all groups' if g == 'all' else g}", f"{x:.0%}")
+             for g, x in report["top_expert_agrees"].items()]
+    sane = report["sanity"]
+    rows += [("comprehensiveness · sufficiency, 1 = as good as the best order tried",
+              f"{number(report['comprehensiveness'], '.2f')} · {number(report['sufficiency'], '.2f')}"),
+             (f"deletion by weight, percentile among {report['random_orders']} random orders", number(report["deletion_percentile"], ".0f")),
+             ("another prompt's plan: its weights explain worse · the answer is less likely", f"{sane['explains_worse']:.0%} · {sane['less_likely']:.0%}"),
+             ("largest Shapley additivity error, nats", number(report["shapley_error"], ".1e")),
+             ("verdicts", ", ".join(f"“{level}” {count}" for level, count in sorted(report["verdicts"].items())))]
+    return "\n".join([f"| {report['prompts']} prompts, {report['answer_tokens']:,} answer tokens | |", "| --- | ---: |",
+                      *(f"| {what} | {value} |" for what, value in rows)])
+
+
 def _plain(figure: go.Figure, height: int) -> go.Figure:
     """One look for print: white, legible at half size."""
     return figure.update_layout(template="plotly_white", width=1100, height=height, font={"size": 14},

@@ -1,8 +1,8 @@
-"""Pictures and tables of the reports, put into the README and the model card between their marks:
+"""Pictures, tables and sentences of the reports, put into the README and the model card between their marks:
 
     PYTHONPATH=. python tests/pictures.py
 
-Reads assets/medical/reports/{evaluate,routing,control}.json, which `python -m atmoe evaluate… --json` printed.
+Reads assets/medical/reports/*.json, which `python -m atmoe evaluate…` and `faithfulness` printed with --json.
 """
 
 import json
@@ -11,15 +11,25 @@ import re
 from playwright.sync_api import sync_playwright
 from test_page import CHROMIUM, QUIET, ROOT
 
-from app.reports import band_table, baseline_table, control_figure, control_table, routing_figure
+from app.reports import (
+    band_table,
+    baseline_table,
+    control_figure,
+    control_table,
+    faithfulness_table,
+    routing_figure,
+    routing_sentences,
+)
 
 REPORTS, PICTURES = ROOT / "assets/medical/reports", ROOT / "assets/figures"
 PAGES = (ROOT / "README.md", ROOT / "assets/medical/README.md")
 
 
 def main() -> None:
-    evaluation, routing, control = (json.loads((REPORTS / f"{name}.json").read_text()) for name in ("evaluate", "routing", "control"))
-    tables = {"baselines": baseline_table(evaluation), "bands": band_table(routing), "control": control_table(control)}
+    evaluation, routing, control, faithfulness = (json.loads((REPORTS / f"{name}.json").read_text())
+                                                  for name in ("evaluate", "routing", "control", "faithfulness"))
+    tables = {"baselines": baseline_table(evaluation), "routing": routing_sentences(routing), "bands": band_table(routing),
+              "control": control_table(control), "faithfulness": faithfulness_table(faithfulness)}
     for page in PAGES:
         text = page.read_text()
         for name, table in tables.items():

@@ -1,6 +1,7 @@
 """Metrics of faithfulness, against other implementations or the long way."""
 
 import random
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from conftest import PROMPTS
 from test_explain import record_of
 
+from app.reports import faithfulness_table
 from atmoe import Sampling
 from atmoe.errors import DataError
 from atmoe.explain import explain, without
@@ -83,3 +85,7 @@ def test_the_whole_study(model):
     assert again | {"seconds": 0} == report | {"seconds": 0}
     with pytest.raises(DataError, match="at least two prompts"):
         study(model, PROMPTS[:1])
+    rows = faithfulness_table(report).splitlines()[2:]
+    assert f"| the expert with most weight is the one whose removal costs most, all groups | {report['top_expert_agrees']['all']:.0%} |" in rows
+    assert f"| Kendall's τ-b of weight and effect, experts, pooled | {report['kendall']['weight']['expert']:+.2f} |" in rows
+    assert sum(int(n) for n in re.findall(r"” (\d+)", rows[-1])) == report["prompts"]

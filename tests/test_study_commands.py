@@ -7,7 +7,7 @@ import torch
 from test_cli import refused, run
 from test_team import LINES
 
-from app.reports import band_table, baseline_table, control_figure, control_table, routing_figure
+from app.reports import band_table, baseline_table, control_figure, control_table, routing_figure, routing_sentences
 from atmoe import AtMoe
 from atmoe.experts import Adapter
 
@@ -83,6 +83,10 @@ def test_pictures_of_routing_show_the_report():
     group, inside = routing_figure(report).data
     assert [list(row) for row in group.z] == [[50, 25]] and [list(row) for row in inside.z] == [[90, 80]]
     assert "| early (0-0) | 80.0% | 0.50 | 0.40 | 2.250 (+0.250) |" in band_table(report)
+    two = {"instructions": 20, "both_largest": 0.9, "both_above_twice_uniform": 0.55, "both": 0.5}
+    said = routing_sentences(report | {"instructions": 40, "two_needs": two, "load_entropy": 0.875, "group_shares": {"task": [0.25, 0.5, 0.75]}})
+    assert "task 90.0%." in said and "two largest in 90.0%" in said and "task 25% to 75% (mean 50%)" in said
+    assert "from task/b 10.0% to field/c 50.0%; entropy 0.88" in said
 
 
 def test_ready_loras_are_dropped_in_and_stay_as_they_are(capsys, home, llama, words):

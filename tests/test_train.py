@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from atmoe.store import Info, build, read_config
 from atmoe.train import loop
 from atmoe.train import rows as rows_module
 from atmoe.train.experts import SHARE, label_weights
-from atmoe.train.router import RouterSettings, TrainingRouter, fit_heads, label_loss, pooled_states, train_router
+from atmoe.train.router import RouterSettings, TrainingRouter, fit_heads, label_losses, pooled_states, train_router
 from atmoe.train.rows import Sampler, answer_loss, batches, collate_rows, encode_row, label_targets
 from atmoe.train.team import Team
 
@@ -188,12 +190,30 @@ def test_the_warm_start_learns_the_labels(fresh):
     states, kept = pooled_states(fresh, router, EXAMPLES, Team())
     router.standardise(states)
     wanted = label_targets(LAYOUT, kept)
-    before = label_loss(router, router(states, slice(None))[1], *wanted, 0.0).item()
-    decay = fit_heads(router, states, kept, RouterSettings(fit_steps=150, fit_decays=(0.1, 300.0)))
-    assert decay == 0.1  # the other shrinks the heads to nothing
+    before = label_losses(router, router(states, slice(None))[1], *wanted, 0.0).mean().item()
+    decays = fit_heads(router, states, kept, RouterSettings(fit_steps=150, fit_decays=(0.1, 300.0)))
+    assert decays == dict.fromkeys(LAYOUT.group_names, 0.1)  # the other shrinks the heads to nothing
     q = router(states, slice(None))[1].mean(1)[:, LAYOUT.members("task")]
-    assert label_loss(router, router(states, slice(None))[1], *wanted, 0.0).item() < 0.5 * before
+    assert label_losses(router, router(states, slice(None))[1], *wanted, 0.0).mean().item() < 0.5 * before
     assert (q.argmax(-1) == wanted[0][:, :3].argmax(-1)).float().mean() > 0.9
+
+
+def test_each_group_is_fitted_as_if_alone_with_the_decay_that_suits_it(fresh):
+    """With a group's labels drawn by lot, only a heavy decay keeps its heads from learning them by heart."""
+    rng = random.Random(0)
+    drawn = [example(i, ("define", "treat", "warn")[i % 3], rng.choice(("lay", "expert"))) for i in range(300)]
+    router = TrainingRouter(fresh.router)
+    states, kept = pooled_states(fresh, router, drawn, Team())
+    router.standardise(states)
+    start = {k: v.clone() for k, v in router.state_dict().items()}
+    settings = RouterSettings(fit_steps=150, fit_decays=(0.1, 300.0))
+    decays = fit_heads(router, states, kept, settings)
+    assert decays["task"] == 0.1 and decays["reader"] == 300.0
+    both = router.expert_weight.detach().clone()
+    for group, decay in decays.items():
+        router.load_state_dict(start)
+        fit_heads(router, states, kept, replace(settings, fit_decays=(decay,)))
+        assert torch.equal(both[:, LAYOUT.members(group)], router.expert_weight[:, LAYOUT.members(group)])
 
 
 def test_the_router_is_trained_written_and_sealed(llama, tmp_path):

@@ -1,8 +1,8 @@
 """Stage 2: the router. Experts and base are frozen; the router learns to read the instruction.
 
 1. *Warm start.* The language-model loss alone is a slow teacher of the in-group heads, so they are first fitted to
-   the labels on cached pooled states: one forward over prompts alone, then seconds of logistic regression, as
-   strongly regularised as serves a tenth of the diseases best that are kept out of the fit.
+   the labels on cached pooled states: one forward over prompts alone, then seconds of logistic regression, each
+   group as strongly regularised as serves a tenth of the diseases best that are kept out of the fit.
 2. *Refinement* by the language-model loss on answers, which teaches group shares and gains, with two terms beside it:
    `label_weight` · cross-entropy of the layer-averaged in-group shares with the labels (keeps names true), and
    `balance_weight` · KL(batch mean of the group shares ‖ uniform) (without it the group softmax collapses).
@@ -163,7 +163,7 @@ def train_router(model: AtMoe, examples: Sequence[Example], description: Descrip
             hidden, _, _ = model.forward(batch, router=router, logits=False)
             _, s, q = router.last()
             lm = answer_loss(model, hidden, where, tokens, sum(len(r.answer) for r in whole))
-            label = label_loss(router, q, *label_targets(layout, [r.example for r in rows]), settings.smoothing, labelled.sum(0))
+            label = label_losses(router, q, *label_targets(layout, [r.example for r in rows]), settings.smoothing, labelled.sum(0)).mean()
             shares = s.sum(0)
         mean_share = team.total(shares) / len(whole)
         balance = (mean_share * (mean_share * len(layout.groups)).log()).sum(-1).mean()
@@ -233,33 +233,34 @@ def pooled_states(model: AtMoe, router: TrainingRouter, examples: Sequence[Examp
     return torch.cat(states), [r.example for group in groups for r in group]
 
 
-def label_loss(router: GroupedRouter, q: Tensor, targets: Tensor, labelled: Tensor, smoothing: float,
-               of: Tensor | None = None) -> Tensor:
-    """Cross-entropy of the layer-averaged in-group shares with `label_targets`, mean over labelled groups. Of the average,
-    because two needs are better read by layers that may differ than by each layer alone.
+def label_losses(router: GroupedRouter, q: Tensor, targets: Tensor, labelled: Tensor, smoothing: float,
+                 of: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the layer-averaged in-group shares with `label_targets`, by group; 0 where nothing is labelled. Of the
+    average, because two needs are better read by layers that may differ than by each layer alone.
 
     q: [rows, layers, experts].  of: how many labelled rows the sum of each group is divided by, [groups] (default: those
-    at hand)."""
+    at hand).  → [groups]"""
     targets, labelled = targets.to(q.device), labelled.to(q.device)
     of = (labelled.sum(0) if of is None else of.to(q.device)).clamp(min=1)
-    total = q.new_zeros(())
+    losses = []
     for g, name in enumerate(router.layout.group_names):
         members = router.layout.members(name)
         wanted = targets[:, members] * (1 - smoothing) + smoothing / (members.stop - members.start)
         cross = -(wanted * q[..., members].mean(1).clamp(min=1e-8).log()).sum(-1)
-        total = total + (cross * labelled[:, g]).sum() / of[g]
-    return total / len(router.layout.groups)
+        losses.append((cross * labelled[:, g]).sum() / of[g])
+    return torch.stack(losses)
 
 
-def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example], settings: RouterSettings) -> float:
+def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example], settings: RouterSettings) -> dict[str, float]:
     """Fit the in-group heads to the labels by logistic regression, in minibatches.
 
-    The weight decay is the one of `settings.fit_decays` under which a tenth of the diseases, kept out, is read best;
-    with it the heads are fitted to all. → that decay
+    Each group takes the weight decay of `settings.fit_decays` under which a tenth of the diseases, kept out, is read best
+    (what a need looks like is soon learned; a specialty is read off names, which invites learning by heart); with it its
+    heads are fitted to all. → that decay, by group
     """
-    heads = [router.expert_weight, router.expert_bias]
+    layout, heads = router.layout, [router.expert_weight, router.expert_bias]
     start = [p.detach().clone() for p in heads]
-    targets, labelled = label_targets(router.layout, examples)
+    targets, labelled = label_targets(layout, examples)
     apart = torch.tensor([split(e, FIT_VALIDATION) == "validation" for e in examples])
 
     def fit(rows: Tensor, decay: float) -> None:
@@ -272,20 +273,27 @@ def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example
             some = rows[torch.randint(len(rows), (min(256, len(rows)),), generator=generator)]
             _, q = router(states[some], slice(None))
             optimizer.zero_grad()
-            label_loss(router, q, targets[some], labelled[some], settings.smoothing).backward()
+            label_losses(router, q, targets[some], labelled[some], settings.smoothing).sum().backward()
             optimizer.step()
             schedule.step()
 
-    best = settings.fit_decays[0]
+    best = dict.fromkeys(layout.group_names, settings.fit_decays[0])
     if len(settings.fit_decays) > 1 and apart.any() and not apart.all():
-        losses = {}
+        losses = []
         for decay in settings.fit_decays:
             fit((~apart).nonzero()[:, 0], decay)
             with torch.no_grad():
                 q = router(states[apart], slice(None))[1]
-                losses[decay] = label_loss(router, q, targets[apart], labelled[apart], settings.smoothing).item()
-        best = min(losses, key=losses.get)
-    fit(torch.arange(len(examples)), best)
+                losses.append(label_losses(router, q, targets[apart], labelled[apart], settings.smoothing))
+        best = {g: settings.fit_decays[k] for g, k in zip(layout.group_names, torch.stack(losses).argmin(0).tolist())}
+    fitted = [torch.empty_like(p) for p in heads]
+    for decay in sorted(set(best.values())):
+        fit(torch.arange(len(examples)), decay)
+        for group in (g for g, d in best.items() if d == decay):
+            for whole, p in zip(fitted, heads):
+                whole[:, layout.members(group)] = p.detach()[:, layout.members(group)]
+    for p, whole in zip(heads, fitted):
+        p.data.copy_(whole)
     return best
 
 
