@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
@@ -65,16 +66,19 @@ def deletion(model: AtMoe, record: Record, explanation: Explanation, count: int,
     found = orders(explanation, count, rng)
     top = [k for k in TOP if k < len(explanation.of("expert"))]
     plan, names = record.plan, [u.name for u in explanation.of("expert")]
-    rows: dict[tuple, RoutingPlan] = {}
+    gone: dict[tuple, frozenset[str]] = {}
     for name, order in found.items():
         for k in top:
-            rows[name, k, "without"] = without(plan, tuple(order[:k]))
+            gone[name, k, "without"] = frozenset(order[:k])
             if not name.startswith("random"):
-                rows[name, k, "only"] = without(plan, tuple(n for n in names if n not in order[:k]))
+                gone[name, k, "only"] = frozenset(order[k:])
+    # Orders often begin alike: each set of dropped experts is one row.
+    rows = {dropped: without(plan, tuple(n for n in names if n in dropped)) for dropped in gone.values()}
     logp = finish(sweep(model, model.encode(record.prompt), record.answer_tokens, [plan, *rows.values()])).logp.double().mean(1)
-    f = dict(zip(rows, logp[1:].tolist()))
+    by_set = dict(zip(rows, logp[1:].tolist()))
+    f = {what: by_set[dropped] for what, dropped in gone.items()}
     full = float(logp[0].exp())
-    p = {row: float(torch.tensor(value).exp()) for row, value in f.items()}
+    p = {row: math.exp(value) for row, value in f.items()}
     mean = lambda name, what: statistics.mean(full - p[name, k, what] for k in top)
     found_metrics = {}
     comprehensive = {name: mean(name, "without") for name in found}
@@ -88,7 +92,7 @@ def deletion(model: AtMoe, record: Record, explanation: Explanation, count: int,
     return found_metrics | ({"percentile": 100 * statistics.mean(above)} if above else {})
 
 
-def study(model: AtMoe, prompts: Sequence[str], seed: int = 0, random_orders: int = 20, sampling: Sampling | None = None,
+def study(model: AtMoe, prompts: Sequence[str], seed: int = 0, random_orders: int = 10, sampling: Sampling | None = None,
           batch: int = 10) -> dict:
     """Answer each prompt under the router's plan, explain each answer, and say how true the weights are.
 
