@@ -85,7 +85,6 @@ def _question(ui: SimpleNamespace) -> None:
                                  placeholder="Ask about a disease in English, or pick an example below. Enter sends.")
         ui.answer = gr.Button("Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button")
         ui.stop = gr.Button("Stop", scale=0, min_width=80)
-        ui.reset = gr.Button("Reset steering", scale=0, min_width=170)
     ui.message = gr.HTML(message(""), elem_id="message", padding=False)
     with gr.Row(elem_id="starters"):
         gr.Examples([[example["text"]] for example in examples], [ui.question], label="Examples",
@@ -169,8 +168,7 @@ def _table(label: str, names: Sequence[str], each: int = 1) -> gr.Dataframe:
 
 
 def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
-    panel = ui.panel
-    plans = [*panel.notes, *panel.shares, ui.reading, ui.group_plot, ui.expert_plot, ui.group_table, ui.expert_table]
+    plans = [ui.panel, ui.reading, ui.group_plot, ui.expert_plot, ui.group_table, ui.expert_table]
     first, second = [ui.first, ui.first_facts], [ui.second, ui.second_facts]
     common = {"api_visibility": "private", "show_progress": "hidden"}
     at_once = {**common, "queue": False}
@@ -180,17 +178,19 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
         event.success(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams)
 
     asked = gr.on([ui.answer.click, ui.question.submit], desk.ask,
-                  [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, *panel.values],
+                  [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, ui.panel],
                   [ui.message, ui.badge, ui.download, *first, *second], trigger_mode="always_last", **at_once)
     asked.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams)
     stream_second(asked)
-    moved = gr.on(panel.moves, desk.steer, [session, *panel.values],
-                  [ui.message, ui.badge, ui.download, *second, *plans], trigger_mode="always_last", **at_once)
-    stream_second(moved)
-    reset = ui.reset.click(desk.reset, [session], [ui.message, ui.badge, ui.download, *second, *plans, *panel.values],
-                           **at_once)
+    steered = [ui.message, ui.badge, ui.download, *second, *plans]
+    moved = ui.panel.input(desk.steer, [session, ui.panel], steered, trigger_mode="always_last", **at_once)
+    # Two quick presses are two steps.
+    put = [event(call, [session], steered, trigger_mode="multiple", **at_once) for event, call in
+           ((ui.panel.undo, desk.undo), (ui.panel.redo, desk.redo), (ui.panel.reset, desk.reset))]
+    for event in (moved, *put):
+        stream_second(event)
     ui.stop.click(desk.stop, [session], **at_once)
-    _wire_why(ui, session, WhyDesk(desk), (asked, moved, reset), at_once, common)
+    _wire_why(ui, session, WhyDesk(desk), (asked, moved, *put), at_once, common)
 
 
 def _wire_why(ui: SimpleNamespace, session: gr.State, why_desk: WhyDesk, changes: Sequence, at_once: dict, common: dict) -> None:

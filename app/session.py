@@ -6,6 +6,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
+from app.controls import Controls
+from app.history import History
 from app.worker import Job
 from atmoe import AtMoe, AtMoeError, Record, RoutingPlan, Sampling, Steering
 
@@ -55,13 +57,15 @@ def _mean_logp(model: AtMoe, record: Record) -> float | None:
 class Session:
     """The state of one tab. A job is also its own epoch: one that is no longer here is stale.
 
+    controls: what the steering controls are set to.  history: what they were set to before.
     first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
     routed, steered: their records.  folder: holds the download, and goes when the session goes.
     why: measures what an answer depended on; explained: that answer's record, with what is known of it.
     """
 
     question: Question | None = None
-    steering: Steering = field(default_factory=Steering)
+    controls: Controls = field(default_factory=Controls)
+    history: History = field(default_factory=History)
     first: Job[Progress] | None = None
     second: Job[Progress] | None = None
     routed: Record | None = None
@@ -69,6 +73,11 @@ class Session:
     folder: TemporaryDirectory | None = None
     why: Job | None = None
     explained: Record | None = None
+
+    @property
+    def steering(self) -> Steering:
+        """What is in force."""
+        return self.controls.steering
 
     def stop(self) -> None:
         """Abandon whatever is being answered, at the next token."""

@@ -101,6 +101,10 @@ class Tab:
     def state(self, group: str, name: str):
         return self.page.get_by_role("group", name=group, exact=True).get_by_label(name, exact=True)
 
+    def experts(self, group: str) -> None:
+        """Open a group's experts."""
+        self.page.get_by_role("button", name=re.compile(rf"\d experts? in {group}")).click()
+
     def steered(self) -> str:
         """The steered answer, once it has ended."""
         expect(self.second_facts).to_contain_text("per second")
@@ -179,6 +183,109 @@ def test_fixed_shares_keep_their_sum(tab):
     expect(tab.message).to_have_count(0)
 
 
+def test_an_expert_is_set_inside_its_group(tab):
+    tab.ask()
+    group, experts = tab.layout.groups[0]
+    target = f"{group}/{experts[1]}"
+    expect(tab.share(target)).to_be_hidden()
+    tab.experts(group)
+    means = tab.model.route(QUESTION).expert_shares.mean(0)
+    for name in experts:  # untouched sliders stand at the router's own value
+        assert int(tab.share(f"{group}/{name}").input_value()) == round(100 * float(means[tab.layout.expert_index(f"{group}/{name}")]))
+    tab.press(target, "Home", *["ArrowRight"] * 3)
+    expect(tab.badge).to_have_text("You changed 1 expert")
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(target, State.FIXED, 0.03),))))
+    expect(tab.page.locator("#weights")).to_contain_text(f"{experts[1]} · fixed")
+    tab.state(target, "Off").check()
+    expect(tab.page.locator("#reading")).to_contain_text(f"{target} off in all layers")
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(target, State.OFF),))))
+    tab.page.get_by_role("button", name=f"Reset {group}", exact=True).click()
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.state(target, "Router")).to_be_checked()
+
+
+def test_a_locked_share_stays_and_what_it_makes_impossible_is_refused(tab):
+    first, second, *_, last = tab.layout.group_names
+    tab.press(first, "Home", *["ArrowRight"] * 4)
+    tab.page.get_by_role("button", name=f"Lock {first}", exact=True).click()
+    expect(tab.share(first)).to_be_disabled()
+    for group in tab.layout.group_names[1:]:
+        tab.state(group, "Fixed").check()
+    tab.press(last, "End")
+    refusal = tab.page.locator("#panel .refusal")
+    expect(refusal).to_have_text(f"{first} is locked at 4%, which leaves 96% for {last}. Unlock to give it another share.")
+    assert [tab.share(group).input_value() for group in (first, second, last)] == ["4", "0", "96"]
+    tab.press(last, "ArrowLeft")
+    expect(refusal).to_have_text("")
+    assert [tab.share(group).input_value() for group in (first, second, last)] == ["4", "1", "95"]
+    tab.page.get_by_role("button", name=f"Lock {second}", exact=True).click()
+    tab.press(last, "ArrowLeft")
+    expect(refusal).to_have_text(f"{first} and {second} are locked at 5%, which leaves 95% for {last}. Unlock to give it another share.")
+    assert tab.share(last).input_value() == "95"
+    expect(tab.message).to_have_count(0)
+
+
+def test_any_moves_of_any_siblings_stay_possible(tab):
+    """The shares as they are kept in the browser: 2,000 random moves, states and locks."""
+    source = (ROOT / "assets/app/shares.js").read_text("utf-8")
+    broken = tab.page.evaluate("""([source]) => {
+      const balance = eval(source); let seed = 7; const broken = [];
+      const random = (n) => (seed = (seed * 16807) % 2147483647) % n;
+      for (let n = 1; n <= 7; n++) {
+        let all = Array.from({ length: n }, (_, i) => ({ name: `e${i}`, state: "router", share: random(101), locked: false }));
+        for (let step = 0; step < 300; step++) {
+          const moved = random(n), before = all, dragged = random(3) > 0;
+          if (random(5) === 0 && all[moved].state === "fixed") all = all.map((s, i) => (i === moved ? { ...s, locked: !s.locked } : s));
+          if (all[moved].locked && dragged) continue;
+          const change = dragged ? { share: random(101) } : { state: ["router", "fixed", "off"][random(3)] };
+          const locks = all.filter((s, i) => s.locked && i !== moved).map((s) => s.share);
+          const { siblings, refusal } = balance(all.map((s, i) => (i === moved ? { ...s, ...change } : s)), moved, dragged);
+          const fixed = siblings.filter((s) => s.state === "fixed"), total = fixed.reduce((sum, s) => sum + s.share, 0);
+          if (total > 100 || (fixed.length === n && total !== 100) || siblings.some((s) => s.share < 0 || s.share % 1)) broken.push([step, siblings]);
+          if (String(siblings.filter((s, i) => s.locked && i !== moved).map((s) => s.share)) !== String(locks)) broken.push([step, "lock"]);
+          if (dragged && (siblings[moved].share !== change.share) !== (refusal !== "")) broken.push([step, refusal]);
+          all = siblings;
+        }
+      }
+      return broken;
+    }""", [source])
+    assert not broken
+
+
+def test_undo_and_redo_take_the_controls_back_and_forth(tab):
+    group, other = tab.layout.group_names[:2]
+    undo, redo = (tab.page.get_by_role("button", name=name, exact=True) for name in ("Undo", "Redo"))
+    expect(undo).to_be_disabled()
+    tab.press(group, "End", *["ArrowLeft"] * 10)
+    tab.state(other, "Off").check()
+    expect(tab.badge).to_have_text("You changed 2 groups")
+    undo.click()
+    expect(tab.badge).to_have_text("You changed 1 group")
+    assert tab.share(group).input_value() == "90"
+    undo.click()
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(undo).to_be_disabled()
+    redo.click()
+    redo.click()
+    expect(tab.state(other, "Off")).to_be_checked()
+    assert tab.share(group).input_value() == "90"
+    expect(redo).to_be_disabled()
+
+
+def test_switching_off_keeps_the_settings(tab):
+    group = tab.layout.group_names[0]
+    tab.ask()
+    tab.press(group, "End")
+    tab.steered()
+    switch = tab.page.get_by_role("switch", name="Steering on")
+    switch.uncheck()
+    expect(tab.second).to_contain_text(f"Switched off, and kept: {group} fixed at 100% in all layers.")
+    expect(tab.badge).to_have_text("Router's own weights")
+    assert tab.share(group).input_value() == "100"
+    switch.check()
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 1.0),))))
+
+
 def test_off_scope_strength_and_reset(tab):
     group = tab.layout.group_names[0]
     tab.state(group, "Off").check()
@@ -192,7 +299,7 @@ def test_off_scope_strength_and_reset(tab):
     expect(tab.badge).to_have_text("You changed 1 group and the strength")
     expect(tab.page.locator("#reading")).to_contain_text("the base model alone")
     before = tab.first.inner_text()
-    tab.page.get_by_role("button", name="Reset").click()
+    tab.page.get_by_role("button", name="Reset all").click()
     expect(tab.second).to_contain_text("Untouched")
     expect(tab.badge).to_have_text("Router's own weights")
     expect(tab.state(group, "Router")).to_be_checked()
