@@ -35,6 +35,7 @@ SETTLE_SECONDS = 0.25
 OUR_FAULT = "Something went wrong on our side, and it was logged. Nothing of yours is lost; please try again."
 UNASKED = "The router's own answer will appear here."
 UNTOUCHED = "Untouched: the same weights as the router's answer. Change a group to see a second answer here."
+UNCOMPARED = "Once both answers have ended, this says where they part, and how likely each is under either plan."
 WAITING = "…"
 STOPPED = "Stopped before the first word."
 
@@ -164,8 +165,10 @@ class Desk:
         session.second, session.steered = None, None
         if session.question is not None and not steering.untouched:
             session.second = Job(answer(self.model, session.question, steering))
+        session.compared = None
+        unmarked = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
         return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self.download(session),
-                ui.badge: badge(text.badge(steering), not steering.untouched)}
+                ui.comparison: line(UNCOMPARED), ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
 
     def _note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 
 def passage(text: str) -> str:
     """An answer, as the model wrote it."""
     return f'<div class="passage" tabindex="0">{escape(text)}</div>'
+
+
+def differing(spans: Sequence[tuple[str, bool]]) -> str:
+    """An answer in which what the other answer lacks is underlined and bold."""
+    text = "".join(f'<mark class="strong">{escape(part)}</mark>' if differs else escape(part) for part, differs in spans)
+    return f'<div class="passage" tabindex="0">{text}</div>'
 
 
 def told(text: str) -> str:

@@ -12,6 +12,7 @@ import gradio as gr
 from app import desk as words
 from app import figures, why
 from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
+from app.compare_desk import CompareDesk
 from app.desk import Desk
 from app.markup import badge, header, line, message, told
 from app.panel import build_panel
@@ -59,6 +60,9 @@ def build(model: AtMoe) -> gr.Blocks:
                 gr.Markdown("## Your steering")
                 ui.second = gr.HTML(told(words.UNTOUCHED), elem_id="second")
                 ui.second_facts = gr.HTML(line(""), elem_id="second-facts", elem_classes="facts")
+            with gr.Column(elem_id="compare", elem_classes="area"):
+                gr.Markdown("## Compare")
+                ui.comparison = gr.HTML(line(words.UNCOMPARED), elem_id="comparison")
             with gr.Column(elem_id="weights", elem_classes="area"):
                 _weights(ui, model.layout)
         with gr.Tabs(elem_id="tabs"):
@@ -174,15 +178,20 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     at_once = {**common, "queue": False}
     streams = {**common, "trigger_mode": "always_last", "concurrency_limit": AT_ONCE, "inputs": [session]}
 
+    compare_desk = CompareDesk(desk)
+
+    def compared(event) -> None:
+        event.success(compare_desk.compare, outputs=[ui.first, ui.second, ui.comparison], concurrency_id="compare", **streams)
+
     def stream_second(event) -> None:
-        event.success(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams)
+        compared(event.success(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams))
 
     asked = gr.on([ui.answer.click, ui.question.submit], desk.ask,
                   [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, ui.panel],
-                  [ui.message, ui.badge, ui.download, *first, *second], trigger_mode="always_last", **at_once)
-    asked.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams)
+                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison], trigger_mode="always_last", **at_once)
+    compared(asked.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams))
     stream_second(asked)
-    steered = [ui.message, ui.badge, ui.download, *second, *plans]
+    steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, *plans]
     moved = ui.panel.input(desk.steer, [session, ui.panel], steered, trigger_mode="always_last", **at_once)
     # Two quick presses are two steps.
     put = [event(call, [session], steered, trigger_mode="multiple", **at_once) for event, call in

@@ -60,6 +60,7 @@ class Session:
     controls: what the steering controls are set to.  history: what they were set to before.
     first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
     routed, steered: their records.  folder: holds the download, and goes when the session goes.
+    compared: the plan of the steered answer that was compared.
     why: measures what an answer depended on; explained: that answer's record, with what is known of it.
     """
 
@@ -71,6 +72,7 @@ class Session:
     routed: Record | None = None
     steered: Record | None = None
     folder: TemporaryDirectory | None = None
+    compared: RoutingPlan | None = None
     why: Job | None = None
     explained: Record | None = None
 
@@ -84,6 +86,11 @@ class Session:
         for job in (self.first, self.second, self.why):
             if job is not None:
                 job.cancel()
+
+    def ended(self, which: str) -> bool:
+        """Whether the "first" or "second" answer is there, to its end or as far as it was let grow."""
+        record, job = (self.routed, self.first) if which == "first" else (self.steered, self.second)
+        return record is not None and job is not None and (record.finish != "cancelled" or job.cancelled)
 
     def still_there(self, record: Record) -> bool:
         """Whether a record is still that of one of the answers shown. A plan is made anew for each answer."""

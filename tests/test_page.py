@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from app.bench import sampling_of
+from app.difference import differences
 from app.page import LAUNCH, build
 from atmoe import AtMoe, Override, Record, State, Steering
+from atmoe.compare import compare
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -270,6 +272,30 @@ def test_undo_and_redo_take_the_controls_back_and_forth(tab):
     expect(tab.state(other, "Off")).to_be_checked()
     assert tab.share(group).input_value() == "90"
     expect(redo).to_be_disabled()
+
+
+def test_both_answers_are_compared_once_they_have_ended(tab):
+    group = tab.layout.group_names[0]
+    comparison = tab.page.locator("#comparison")
+    expect(comparison).to_contain_text("Once both answers have ended")
+    tab.ask()
+    expect(tab.page.locator("#comparison table")).to_have_count(0)
+    tab.press(group, "End")
+    records = [tab.model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0)) for steering in
+               (Steering(), Steering((Override(group, State.FIXED, 1.0),)))]
+    measured = compare(tab.model, *records)
+    rows = comparison.locator("tbody tr")
+    expect(rows).to_have_count(2)
+    for row, logp in zip(rows.all(), measured.logp):
+        for mean in logp or ():
+            expect(row).to_contain_text(f"{mean:.2f}".replace("-", "−"))
+    expect(comparison).to_contain_text(f"They part at token {measured.parting.index + 1}")
+    for place, record, spans in zip((tab.first, tab.second), records, differences(*(r.answer for r in records))):
+        assert flat(place.inner_text()) == flat(record.answer)
+        assert [flat(mark) for mark in place.locator("mark").all_inner_texts()] == [flat(part) for part, differs in spans if differs]
+    tab.page.get_by_role("button", name="Reset all").click()
+    expect(comparison).to_contain_text("Once both answers have ended")
+    expect(tab.page.locator("#first mark")).to_have_count(0)
 
 
 def test_switching_off_keeps_the_settings(tab):
