@@ -43,10 +43,11 @@ def _row(name: str, answer: str, logp: tuple[float, float] | None) -> str:
 
 def _parting(parting: Parting) -> str:
     words = parting.before.split()
-    after = f"after {_quote(('… ' if len(words) > SHARED_WORDS else '') + ' '.join(words[-SHARED_WORDS:]))}" if words else "at once"
+    after = f"at token {parting.index + 1}, after {_quote(('… ' if len(words) > SHARED_WORDS else '') + ' '.join(words[-SHARED_WORDS:]))}" \
+        if words else f"at token {parting.index + 1}"
     goes_on = [f"{whose} {'goes on with ' + _quote(token) if token else 'ends there'}"
                for whose, token in zip(("the router's answer", "yours"), parting.tokens)]
-    said = f"They part at token {parting.index + 1}, {after}: {goes_on[0]}, {goes_on[1]}."
+    said = f"They part {after}: {goes_on[0]}, {goes_on[1]}."
     if parting.probabilities is not None:
         gave = [f"{plan} {'gave' if i == 0 else 'gives'} these {_percent(p)} and {_percent(q)}"
                 for i, (plan, (p, q)) in enumerate(zip(PLANS, parting.probabilities))]

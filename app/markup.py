@@ -13,7 +13,7 @@ def passage(text: str) -> str:
 
 def differing(spans: Sequence[tuple[str, bool]]) -> str:
     """An answer in which what the other answer lacks is underlined and bold."""
-    text = "".join(f'<mark class="strong">{escape(part)}</mark>' if differs else escape(part) for part, differs in spans)
+    text = "".join(f'<mark class="differs">{escape(part)}</mark>' if differs else escape(part) for part, differs in spans)
     return f'<div class="passage" tabindex="0">{text}</div>'
 
 

@@ -62,7 +62,7 @@ def build(model: AtMoe) -> gr.Blocks:
                 ui.second_facts = gr.HTML(line(""), elem_id="second-facts", elem_classes="facts")
             with gr.Column(elem_id="compare", elem_classes="area"):
                 gr.Markdown("## Compare")
-                ui.comparison = gr.HTML(line(words.UNCOMPARED), elem_id="comparison")
+                ui.comparison = gr.HTML(line(words.UNCOMPARED), elem_id="comparison", apply_default_css=False)
             with gr.Column(elem_id="weights", elem_classes="area"):
                 _weights(ui, model.layout)
         with gr.Tabs(elem_id="tabs"):

@@ -6,6 +6,7 @@ happens in the browser (assets/app/panel.js, assets/app/shares.js), since a roun
 
 from __future__ import annotations
 
+import json
 from html import escape
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import gradio as gr
 
 from app.bench import View, average_percents, expert_percents
 from app.controls import Controls
-from app.text import share_note
+from app.presets import presets
+from app.text import changes, share_note
 from atmoe import Layout, State
 from atmoe.steering import BANDS, MAX_STRENGTH, layer_range
 
@@ -44,10 +46,13 @@ def _markup(layout: Layout) -> str:
     groups = "".join(_group(i, layout) for i in range(len(layout.groups)))
     bands = "".join(f'<label><input type="radio" name="scope" value="{value}" data-scope>{name}</label>' for value, name in
                     (("all", "All layers"), *((band, _band(band, layout)) for band in BANDS)))
+    ready = "".join(f'<button type="button" data-preset="{_safe(json.dumps(preset.to_dict()))}" '
+                    f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>' for name, preset in presets(layout).items())
     return f"""<div class="bar">
 <label class="switch"><input type="checkbox" role="switch" data-on checked>Steering on</label>
 <button type="button" data-do="undo">Undo</button><button type="button" data-do="redo">Redo</button>
 <button type="button" data-do="reset">Reset all</button></div>
+{f'<div class="bar" role="group" aria-label="Presets">{ready}</div>' if ready else ""}
 <p class="hint">{HINT}</p><p class="refusal" role="alert" data-part="refusal"></p>
 {groups}
 <div class="move"><span class="name">Strength of all experts</span>

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from app import presets
 from app.bench import sampling_of
+from app.controls import Setting
 from app.difference import differences
 from app.page import LAUNCH, build
 from atmoe import AtMoe, Override, Record, State, Steering
@@ -272,6 +274,26 @@ def test_undo_and_redo_take_the_controls_back_and_forth(tab):
     expect(tab.state(other, "Off")).to_be_checked()
     assert tab.share(group).input_value() == "90"
     expect(redo).to_be_disabled()
+
+
+def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds, monkeypatch):
+    half = {"task/treat": Setting(State.FIXED, 50), "field": Setting(State.OFF, 0)}
+    monkeypatch.setattr(presets, "PRESETS", {"Half <b>": half, "Not for this one": {"task/dance": Setting(State.OFF, 0)}})
+    model = worlds("llama").build(scripts=("LATIN",))
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with visit(browser, (address, model)) as tab:
+        expect(tab.page.get_by_role("group", name="Presets").get_by_role("button")).to_have_text(["Half <b>"])
+        tab.press("reader", "End")
+        expect(tab.badge).to_have_text("You changed 1 group")
+        tab.page.get_by_role("button", name="Half <b>").click()
+        expect(tab.second).to_contain_text("field off in all layers; task/treat fixed at 50% in all layers.")
+        expect(tab.badge).to_have_text("You changed 1 group and 1 expert")
+        tab.experts("task")
+        assert tab.share("task/treat").input_value() == "50"
+        tab.page.get_by_role("button", name="Undo", exact=True).click()
+        expect(tab.second).to_contain_text("Set for your question: reader fixed at 100% in all layers.")
+    demo.close()
 
 
 def test_both_answers_are_compared_once_they_have_ended(tab):

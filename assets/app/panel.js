@@ -71,7 +71,7 @@ element.addEventListener("change", draw); // A number left empty shows its value
 element.addEventListener("click", ({ target: clicked }) => {
   const button = clicked.closest("button");
   if (!button) return;
-  const { clear, do: what, opens } = button.dataset;
+  const { clear, preset, do: what, opens } = button.dataset;
   if (button.dataset.part === "lock") {
     const { name, state, share, locked } = read(button.closest("[data-target]").dataset.target);
     send({ set: { ...props.value.set, [name]: [state, share, !locked] } });
@@ -79,6 +79,9 @@ element.addEventListener("click", ({ target: clicked }) => {
     const kept = Object.entries(props.value.set).filter(([t]) => t !== clear && groupOf(t) !== clear);
     say("");
     send({ set: Object.fromEntries(kept) });
+  } else if (preset) {
+    say("");
+    send(JSON.parse(preset));
   } else if (opens !== undefined) button.setAttribute("aria-expanded", button.getAttribute("aria-expanded") !== "true");
   else if (what) {
     say("");
