@@ -22,8 +22,8 @@ def compared(comparison: Comparison, first: Record, second: Record) -> str:
     if parting is not None:
         said += " " + _differing(first.answer, second.answer)
     rows = "".join(_row(name, record.answer, logp) for name, record, logp in zip(NAMES, (first, second), comparison.logp))
-    heads = ("answer", "words", "reading grade", "log-probability under the router's plan", "log-probability under your steering")
-    return (f'<p class="why">{said}</p><div class="scroll"><table class="lenses compared"><thead><tr>'
+    heads = ("answer", "words", "reading grade", "log-probability, router's plan", "log-probability, your steering")
+    return (f'<p class="why">{said}</p><div class="scroll" tabindex="0"><table class="lenses compared"><thead><tr>'
             + "".join(f'<th scope="col">{head}</th>' for head in heads) + f"</tr></thead><tbody>{rows}</tbody></table></div>"
             "<p class=\"hint\">Log-probability: the mean per token of that answer, nearer to 0 is more likely. Reading grade: "
             "Flesch–Kincaid, in US school years, of whole sentences; it counts syllables and knows nothing of sense.</p>")

@@ -133,29 +133,29 @@ class Desk:
     @guarded
     def undo(self, session: Session) -> Update:
         """Back to the setting before."""
-        return self._set(session, session.history.undo(session.controls))
+        return self.put(session, session.history.undo(session.controls))
 
     @guarded
     def redo(self, session: Session) -> Update:
         """Forward to the setting that was undone last."""
-        return self._set(session, session.history.redo(session.controls))
+        return self.put(session, session.history.redo(session.controls))
 
     @guarded
     def reset(self, session: Session) -> Update:
         """All controls back to the router's own."""
         session.history.record(session.controls, Controls(), time.monotonic())
-        return self._set(session, Controls())
+        return self.put(session, Controls())
 
     def stop(self, session: Session) -> None:
         """Abandon both answers; what is there stays."""
         session.stop()
 
-    # -- what they are made of ----------------------------------------------------------------------------------
-
-    def _set(self, session: Session, controls: Controls) -> Update:
+    def put(self, session: Session, controls: Controls) -> Update:
         """Put the controls somewhere themselves, not a person's hand."""
         session.controls = controls
         return self._prepare_second(session) | self._weights(session, controls.to_dict())
+
+    # -- what they are made of ----------------------------------------------------------------------------------
 
     def _prepare_second(self, session: Session) -> Update:
         """Replace the steered answer's job by one for the steering and question of now; say what will happen."""
@@ -168,7 +168,7 @@ class Desk:
         session.compared = None
         unmarked = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
         return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self.download(session),
-                ui.comparison: line(UNCOMPARED), ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
+                ui.comparison: line(UNCOMPARED), ui.link: "", ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
 
     def _note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""

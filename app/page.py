@@ -14,6 +14,7 @@ from app import figures, why
 from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 from app.compare_desk import CompareDesk
 from app.desk import Desk
+from app.link_desk import LinkDesk
 from app.markup import badge, header, line, message, told
 from app.panel import build_panel
 from app.session import Session
@@ -39,7 +40,7 @@ def build(model: AtMoe) -> gr.Blocks:
     with gr.Blocks(title="AT-MoE Explorer", analytics_enabled=False, fill_width=True,
                    delete_cache=(3600, 3600)) as page:  # old downloads are removed within the hour
         session = gr.State(Session())
-        ui = SimpleNamespace()
+        ui = SimpleNamespace(page=page)
         untouched = badge(badge_text(Steering()), False)
         with gr.Row(elem_id="header"):
             gr.HTML(header(_base_parameters(model), model.info.base_name), elem_id="title")
@@ -68,6 +69,8 @@ def build(model: AtMoe) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Why this answer"):
                 _why(ui, model.layout)
+            with gr.Tab("Link and record"):
+                _links(ui)
             with gr.Tab("How to read it"):
                 gr.Markdown((ASSETS / "reading.md").read_text("utf-8"), elem_id="how-to-read")
         _wire(ui, session, Desk(model, Worker(), ui))
@@ -125,6 +128,17 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
             ui.group_table = _table("Group shares by layer", layout.group_names, each=2)
             ui.expert_table = _table("Expert shares by layer", layout.expert_names)
     ui.download = gr.DownloadButton("Download this record (JSON)", interactive=False, size="sm", elem_id="download")
+
+
+def _links(ui: SimpleNamespace) -> None:
+    gr.Markdown("### A link to what is set\nWhoever opens it sees these settings. It is made here and stored nowhere; a question is in it "
+                "only if you tick it.")
+    with gr.Row(elem_id="link-row"):
+        ui.with_question = gr.Checkbox(False, label="With my question", scale=0, min_width=190)
+        ui.make_link = gr.Button("Make the link", scale=0, min_width=150)
+        # Not read-only: a disabled box cannot be reached from the keyboard.
+        ui.link = gr.Textbox(label="Link", lines=1, max_lines=4, scale=5, elem_id="link",
+                             info="Ready to be copied once you are in it. A change of the settings empties it again.")
 
 
 def _why(ui: SimpleNamespace, layout: Layout) -> None:
@@ -188,16 +202,20 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
 
     asked = gr.on([ui.answer.click, ui.question.submit], desk.ask,
                   [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, ui.panel],
-                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison], trigger_mode="always_last", **at_once)
+                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison, ui.link], trigger_mode="always_last", **at_once)
     compared(asked.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams))
     stream_second(asked)
-    steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, *plans]
+    steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, ui.link, *plans]
     moved = ui.panel.input(desk.steer, [session, ui.panel], steered, trigger_mode="always_last", **at_once)
     # Two quick presses are two steps.
     put = [event(call, [session], steered, trigger_mode="multiple", **at_once) for event, call in
            ((ui.panel.undo, desk.undo), (ui.panel.redo, desk.redo), (ui.panel.reset, desk.reset))]
     for event in (moved, *put):
         stream_second(event)
+    links, settings = LinkDesk(desk), [ui.max_tokens, ui.temperature, ui.seed]
+    made = ui.make_link.click(links.make, [session, ui.question, ui.with_question, *settings], [ui.message, ui.link], **at_once)
+    made.success(None, [ui.link], [ui.link], js="(query) => query && location.origin + location.pathname + query", **at_once)
+    ui.page.load(links.open, [session], [*steered, ui.question, *settings], **at_once)
     ui.stop.click(desk.stop, [session], **at_once)
     _wire_why(ui, session, WhyDesk(desk), (asked, moved, *put), at_once, common)
 

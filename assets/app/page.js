@@ -7,6 +7,7 @@
   const open = (yes) => settings.setAttribute("aria-expanded", yes);
   settings.addEventListener("click", () => open(settings.getAttribute("aria-expanded") !== "true"));
   open(false);
+  document.addEventListener("focusin", ({ target }) => target.closest("#link") && target.select?.());
   // Enter sends already; Ctrl-Enter or Cmd-Enter, the habit from longer forms, must too.
   document.querySelector("#question textarea, #question input").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("#answer-button").click();
