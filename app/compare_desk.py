@@ -20,7 +20,7 @@ class CompareDesk:
     """Callbacks over a desk's model and worker. Everything of a person is in the `Session` that each call is given."""
 
     def __init__(self, desk: Desk):
-        self.model, self.worker, self.ui = desk.model, desk.worker, desk.ui
+        self.desk, self.model, self.worker, self.ui = desk, desk.model, desk.worker, desk.ui
 
     def compare(self, session: Session) -> Iterator[Update]:
         """Whichever answer ends last brings the comparison."""
@@ -38,7 +38,9 @@ class CompareDesk:
             yield {ui.comparison: line(_sentence(error))}
             return
         if session.still_there(first) and session.still_there(second):
+            session.comparison = comparison
             left, right = differences(first.answer, second.answer)
-            yield {ui.first: differing(left), ui.second: differing(right), ui.comparison: compared(comparison, first, second)}
+            yield {ui.first: differing(left), ui.second: differing(right), ui.comparison: compared(comparison, first, second),
+                   ui.download: self.desk.download(session)}
         if not session.still_there(second):  # changed while the words above were on their way
             yield {ui.comparison: line(UNCOMPARED)}

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -22,10 +22,10 @@ import gradio as gr
 from app import figures, panel, text
 from app.bench import View, sampling_of
 from app.controls import Controls
-from app.markup import badge, line, message, passage, told
+from app.markup import badge, line, lines, message, passage, told
 from app.session import Progress, Question, Session, answer
 from app.worker import Job, Worker
-from atmoe import AtMoe, AtMoeError, Steering
+from atmoe import AtMoe, AtMoeError, Sampling, Steering
 
 log = logging.getLogger(__name__)
 Update = dict[Any, Any]
@@ -63,13 +63,8 @@ class Desk:
     def ask(self, session: Session, prompt: str, max_tokens: float, temperature: float, seed: float | None,
             controls: dict) -> Update:
         """Take a question: check it, and make the jobs that `first` and `second` will run."""
-        ui, sampling = self.ui, sampling_of(max_tokens, temperature, seed)
-        asked = Controls.from_dict(controls, self.model.layout)
-        self.worker.call(lambda: self.model.encode(prompt))
-        session.stop()
-        session.question, session.controls, session.routed = Question(prompt, sampling), asked, None
-        session.first = Job(answer(self.model, session.question, Steering()))
-        return self._prepare_second(session) | {ui.first: told(WAITING), ui.first_facts: line("")}
+        return self.begin(session, prompt, sampling_of(max_tokens, temperature, seed),
+                          Controls.from_dict(controls, self.model.layout))
 
     def first(self, session: Session) -> Iterator[Update]:
         """Stream the router's answer."""
@@ -84,7 +79,7 @@ class Desk:
                     return
                 update = {ui.first: passage(progress.record.answer), ui.first_facts: line(text.facts(progress))}
                 if session.routed is None:
-                    update |= self._weights(session)
+                    update |= self.weights(session)
                 session.routed = progress.record
                 yield update
         except Exception as error:
@@ -128,7 +123,7 @@ class Desk:
             return {self.ui.message: message(str(error)), self.ui.panel: gr.HTML(value=session.controls.to_dict())}
         session.history.record(session.controls, moved, time.monotonic())
         session.controls = moved
-        return self._prepare_second(session) | self._weights(session)
+        return self._prepare_second(session) | self.weights(session)
 
     @guarded
     def undo(self, session: Session) -> Update:
@@ -150,10 +145,22 @@ class Desk:
         """Abandon both answers; what is there stays."""
         session.stop()
 
+    def begin(self, session: Session, prompt: str, sampling: Sampling, controls: Controls) -> Update:
+        """A question, checked, and the jobs that answer it.
+
+        Raises:
+            PromptError: it cannot be answered.
+        """
+        self.worker.call(lambda: self.model.encode(prompt))
+        session.stop()
+        session.question, session.controls, session.routed = Question(prompt, sampling), controls, None
+        session.first = Job(answer(self.model, session.question, Steering()))
+        return self._prepare_second(session) | {self.ui.first: told(WAITING), self.ui.first_facts: line("")}
+
     def put(self, session: Session, controls: Controls) -> Update:
         """Put the controls somewhere themselves, not a person's hand."""
         session.controls = controls
-        return self._prepare_second(session) | self._weights(session, controls.to_dict())
+        return self._prepare_second(session) | self.weights(session, controls.to_dict())
 
     # -- what they are made of ----------------------------------------------------------------------------------
 
@@ -165,10 +172,10 @@ class Desk:
         session.second, session.steered = None, None
         if session.question is not None and not steering.untouched:
             session.second = Job(answer(self.model, session.question, steering))
-        session.compared = None
+        session.compared = session.comparison = session.replay = None
         unmarked = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
         return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self.download(session),
-                ui.comparison: line(UNCOMPARED), ui.link: "", ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
+                ui.comparison: line(UNCOMPARED), ui.link: "", ui.replayed: lines([]), ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
 
     def _note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""
@@ -178,7 +185,7 @@ class Desk:
             return UNTOUCHED
         return WAITING if session.question else f"Set for your question: {text.changes(session.steering)}."
 
-    def _weights(self, session: Session, controls: dict | None = None) -> Update:
+    def weights(self, session: Session, controls: dict | None = None) -> Update:
         """Everything that shows the plans, as far as the router's plan is known.  controls: put there, where given"""
         ui, layout, view = self.ui, self.model.layout, None
         if session.question is not None and (router_plan := session.question.router_plan) is not None:
@@ -207,7 +214,8 @@ class Desk:
         if session.folder is None:
             session.folder = TemporaryDirectory(prefix="atmoe-")
         path = Path(session.folder.name, "atmoe-record.json")
-        records = {"router": session.routed.to_dict(), "steered": session.steered and session.steered.to_dict()}
+        records = {"router": session.routed.to_dict(), "steered": session.steered and session.steered.to_dict(),
+                   "controls": session.controls.to_dict(), "comparison": session.comparison and asdict(session.comparison)}
         path.write_text(json.dumps(records, ensure_ascii=False, indent=1), "utf-8")
         return gr.DownloadButton(value=str(path), interactive=True)
 

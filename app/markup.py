@@ -27,6 +27,11 @@ def line(text: str) -> str:
     return f"<span>{escape(text)}</span>"
 
 
+def lines(texts: Sequence[str]) -> str:
+    """Several sentences that came with time, each on its own line."""
+    return '<div role="status">' + "".join(f"<p>{escape(text)}</p>" for text in texts) + "</div>"
+
+
 def message(text: str) -> str:
     """A sentence that must not be missed; empty = nothing to say."""
     return f'<div class="message" role="alert">{escape(text)}</div>' if text else ""

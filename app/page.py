@@ -15,8 +15,9 @@ from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 from app.compare_desk import CompareDesk
 from app.desk import Desk
 from app.link_desk import LinkDesk
-from app.markup import badge, header, line, message, told
+from app.markup import badge, header, line, lines, message, told
 from app.panel import build_panel
+from app.replay_desk import ReplayDesk
 from app.session import Session
 from app.text import badge as badge_text
 from app.why import WhyDesk
@@ -140,6 +141,11 @@ def _links(ui: SimpleNamespace) -> None:
         ui.link = gr.Textbox(label="Link", lines=1, max_lines=4, scale=5, elem_id="link",
                              info="Ready to be copied once you are in it. A change of the settings empties it again.")
 
+    gr.Markdown("### A record, opened again\nA record downloaded above restores the question, the settings and the steering; both "
+                "answers are made again, and this says whether they came out the same.")
+    ui.record = gr.UploadButton("Open a record (JSON)", file_types=[".json"], size="sm", elem_id="open-record")
+    ui.replayed = gr.HTML(lines([]), elem_id="replayed")
+
 
 def _why(ui: SimpleNamespace, layout: Layout) -> None:
     with gr.Row(elem_id="why-ask"):
@@ -192,20 +198,24 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     at_once = {**common, "queue": False}
     streams = {**common, "trigger_mode": "always_last", "concurrency_limit": AT_ONCE, "inputs": [session]}
 
-    compare_desk = CompareDesk(desk)
+    compare_desk, replays = CompareDesk(desk), ReplayDesk(desk)
 
-    def compared(event) -> None:
-        event.success(compare_desk.compare, outputs=[ui.first, ui.second, ui.comparison], concurrency_id="compare", **streams)
+    def ended(event) -> None:
+        event.success(compare_desk.compare, outputs=[ui.first, ui.second, ui.comparison, ui.download], concurrency_id="compare", **streams)
+        event.success(replays.judge, [session], [ui.replayed], trigger_mode="always_last", **at_once)
+
+    def stream_first(event) -> None:
+        ended(event.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams))
 
     def stream_second(event) -> None:
-        compared(event.success(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams))
+        ended(event.success(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams))
 
     asked = gr.on([ui.answer.click, ui.question.submit], desk.ask,
                   [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, ui.panel],
-                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison, ui.link], trigger_mode="always_last", **at_once)
-    compared(asked.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams))
+                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison, ui.link, ui.replayed], trigger_mode="always_last", **at_once)
+    stream_first(asked)
     stream_second(asked)
-    steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, ui.link, *plans]
+    steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, ui.link, ui.replayed, *plans]
     moved = ui.panel.input(desk.steer, [session, ui.panel], steered, trigger_mode="always_last", **at_once)
     # Two quick presses are two steps.
     put = [event(call, [session], steered, trigger_mode="multiple", **at_once) for event, call in
@@ -215,9 +225,12 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     links, settings = LinkDesk(desk), [ui.max_tokens, ui.temperature, ui.seed]
     made = ui.make_link.click(links.make, [session, ui.question, ui.with_question, *settings], [ui.message, ui.link], **at_once)
     made.success(None, [ui.link], [ui.link], js="(query) => query && location.origin + location.pathname + query", **at_once)
+    replayed = ui.record.upload(replays.open, [session, ui.record], [*steered, ui.first_facts, ui.question, *settings], **at_once)
+    stream_second(replayed)
+    stream_first(replayed)
     ui.page.load(links.open, [session], [*steered, ui.question, *settings], **at_once)
     ui.stop.click(desk.stop, [session], **at_once)
-    _wire_why(ui, session, WhyDesk(desk), (asked, moved, *put), at_once, common)
+    _wire_why(ui, session, WhyDesk(desk), (asked, moved, replayed, *put), at_once, common)
 
 
 def _wire_why(ui: SimpleNamespace, session: gr.State, why_desk: WhyDesk, changes: Sequence, at_once: dict, common: dict) -> None:

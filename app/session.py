@@ -8,8 +8,10 @@ from tempfile import TemporaryDirectory
 
 from app.controls import Controls
 from app.history import History
+from app.replay import Replay
 from app.worker import Job
 from atmoe import AtMoe, AtMoeError, Record, RoutingPlan, Sampling, Steering
+from atmoe.compare import Comparison
 
 
 @dataclass
@@ -60,7 +62,8 @@ class Session:
     controls: what the steering controls are set to.  history: what they were set to before.
     first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
     routed, steered: their records.  folder: holds the download, and goes when the session goes.
-    compared: the plan of the steered answer that was compared.
+    compared: the plan of the steered answer that was compared.  comparison: what came out.
+    replay: the opened record that is being answered again.
     why: measures what an answer depended on; explained: that answer's record, with what is known of it.
     """
 
@@ -73,6 +76,8 @@ class Session:
     steered: Record | None = None
     folder: TemporaryDirectory | None = None
     compared: RoutingPlan | None = None
+    comparison: Comparison | None = None
+    replay: Replay | None = None
     why: Job | None = None
     explained: Record | None = None
 

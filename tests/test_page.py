@@ -369,6 +369,43 @@ def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browse
         assert flat(tab.steered()) == flat(expected(tab, steering))
 
 
+def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, served, tmp_path):
+    record, changed, broken = (tmp_path / f"{name}.json" for name in ("record", "changed", "broken"))
+    with visit(browser, served) as tab:
+        group = tab.layout.group_names[0]
+        tab.ask()
+        tab.press(group, "End", "ArrowLeft")
+        tab.page.get_by_role("button", name=f"Lock {group}", exact=True).click()
+        steered = tab.steered()
+        expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+        with tab.page.expect_download() as download:
+            tab.page.locator("#download").click()
+        record.write_bytes(Path(download.value.path()).read_bytes())
+    data = json.loads(record.read_text("utf-8"))
+    assert data["comparison"]["logp"] and data["controls"]["set"] == {group: ["fixed", 99, True]}
+    data["steered"] |= {"answer": "Something <b>else", "answer_tokens": [5, 6], "versions": {"torch": "1.0"}}
+    changed.write_text(json.dumps(data), "utf-8")
+    with visit(browser, served) as tab:
+        tab.page.get_by_role("tab", name="Link and record").click()
+        said, choose = tab.page.locator("#replayed"), tab.page.locator("#tabs [type=file]")
+        for path, sentence in ((record, "The steered answer came out identical, token by token. Model, base, seed 0,"),
+                               (changed, "The steered answer differs: after 0 equal words the record has “Something”")):
+            choose.set_input_files(path)
+            expect(said).to_contain_text(sentence)
+            expect(said).to_contain_text("The router's answer came out identical")
+            assert tab.question.input_value() == QUESTION and flat(tab.second.inner_text()) == flat(steered)
+            assert tab.share(group).input_value() == "99"
+            expect(tab.share(group)).to_be_disabled()
+            expect(tab.badge).to_have_text("You changed 1 group")
+        expect(said).to_contain_text("torch (1.0 then,")
+        broken.write_text("{}", "utf-8")
+        choose.set_input_files(broken)
+        expect(tab.message).to_contain_text("This file is no record of this page")
+        assert tab.question.input_value() == QUESTION
+        tab.page.get_by_role("button", name="Reset all").click()
+        expect(said).to_have_text("")
+
+
 @pytest.mark.parametrize(("query", "said"), [("?v=7&set=x:1", "version 7"), ("?v=1&set=nonsense:off", "no group 'nonsense'"), ("?v=1&set=%%%", "broken")])
 def test_a_link_that_cannot_be_read_says_so_and_starts_clean(browser, served, query, said):
     with visit(browser, (served[0] + query, served[1])) as tab:
