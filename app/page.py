@@ -10,10 +10,11 @@ from types import SimpleNamespace
 import gradio as gr
 
 from app import desk as words
-from app import figures, why
+from app import dose_desk, figures, why
 from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 from app.compare_desk import CompareDesk
 from app.desk import Desk
+from app.dose_desk import DoseDesk
 from app.link_desk import LinkDesk
 from app.markup import badge, header, line, lines, message, told
 from app.panel import build_panel
@@ -23,6 +24,7 @@ from app.text import badge as badge_text
 from app.why import WhyDesk
 from app.worker import Worker
 from atmoe import AtMoe, Layout, Steering
+from atmoe.doses import targets
 from atmoe.experts import ExpertLinear
 from atmoe.verdict import plain
 
@@ -70,6 +72,8 @@ def build(model: AtMoe) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Why this answer"):
                 _why(ui, model.layout)
+            with gr.Tab("What if"):
+                _doses(ui, model.layout)
             with gr.Tab("Link and record"):
                 _links(ui)
             with gr.Tab("How to read it"):
@@ -129,6 +133,23 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
             ui.group_table = _table("Group shares by layer", layout.group_names, each=2)
             ui.expert_table = _table("Expert shares by layer", layout.expert_names)
     ui.download = gr.DownloadButton("Download this record (JSON)", interactive=False, size="sm", elem_id="download")
+
+
+def _doses(ui: SimpleNamespace, layout: Layout) -> None:
+    units = [(plain(name), name) for name in targets(layout)]
+    with gr.Row(elem_id="dose-ask"):
+        ui.dose_part = gr.Dropdown(units, value=units[0][1] if units else None, label="Part to vary", scale=1, min_width=260)
+        ui.dose_start = gr.Button("Answer at five shares", variant="primary", scale=0, min_width=230)
+        ui.dose_cancel = gr.Button("Cancel", scale=0, min_width=90)
+        ui.dose_progress = gr.HTML(line(""), elem_id="dose-progress", elem_classes="facts")
+    with gr.Row():
+        with gr.Column(scale=1, min_width=320):
+            ui.dose_shown = gr.Slider(0, 100, 0, step=25, label="Answer at this share, %", buttons=[])
+            ui.dose_answer = gr.HTML(told(dose_desk.UNASKED), elem_id="dose-answer")
+            ui.dose_table = gr.HTML(line(""), elem_id="dose-table", apply_default_css=False)
+        with gr.Column(scale=1, min_width=320):
+            ui.dose_plot = gr.Plot(visible=False, label="Response at five shares", show_label=False, container=False,
+                                   elem_classes="figure")
 
 
 def _links(ui: SimpleNamespace) -> None:
@@ -229,8 +250,20 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     stream_second(replayed)
     stream_first(replayed)
     ui.page.load(links.open, [session], [*steered, ui.question, *settings], **at_once)
+    _wire_doses(ui, session, DoseDesk(desk), (asked, replayed), at_once, common)
     ui.stop.click(desk.stop, [session], **at_once)
     _wire_why(ui, session, WhyDesk(desk), (asked, moved, replayed, *put), at_once, common)
+
+
+def _wire_doses(ui: SimpleNamespace, session: gr.State, doses: DoseDesk, changes: Sequence, at_once: dict, common: dict) -> None:
+    shown = [ui.dose_progress, ui.dose_answer, ui.dose_table, ui.dose_plot]
+    for event in changes:
+        event.success(doses.forget, [session], shown, **at_once)
+    started = ui.dose_start.click(doses.ask, [session, ui.dose_part], [ui.message, *shown], **at_once)
+    started.success(doses.run, [session], shown, trigger_mode="always_last", concurrency_limit=AT_ONCE, concurrency_id="dose",
+                    **common)
+    ui.dose_shown.input(doses.pick, [session, ui.dose_shown], [ui.message, ui.dose_answer], trigger_mode="always_last", **at_once)
+    ui.dose_cancel.click(doses.cancel, [session], **at_once)
 
 
 def _wire_why(ui: SimpleNamespace, session: gr.State, why_desk: WhyDesk, changes: Sequence, at_once: dict, common: dict) -> None:

@@ -6,7 +6,7 @@ from app.controls import Controls, Setting
 from atmoe import Layout, State
 
 PRESETS: dict[str, dict[str, Setting]] = {
-    "For a patient": {"audience/patient": Setting(State.FIXED, 100)},
+    "For a patient": {"audience": Setting(State.FIXED, 60), "audience/patient": Setting(State.FIXED, 100)},
     "For the chart": {"task/documentation": Setting(State.FIXED, 100), "audience/professional": Setting(State.FIXED, 100)},
     "Drop specialty": {"specialty": Setting(State.OFF, 0)},
     "Evidence first": {"task/evidence": Setting(State.FIXED, 80)},

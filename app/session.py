@@ -12,6 +12,7 @@ from app.replay import Replay
 from app.worker import Job
 from atmoe import AtMoe, AtMoeError, Record, RoutingPlan, Sampling, Steering
 from atmoe.compare import Comparison
+from atmoe.doses import Response
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Session:
     routed, steered: their records.  folder: holds the download, and goes when the session goes.
     compared: the plan of the steered answer that was compared.  comparison: what came out.
     replay: the opened record that is being answered again.
+    dose: answers at five shares; response: what came out; dose_shown: which of the five is on show.
     why: measures what an answer depended on; explained: that answer's record, with what is known of it.
     """
 
@@ -78,6 +80,9 @@ class Session:
     compared: RoutingPlan | None = None
     comparison: Comparison | None = None
     replay: Replay | None = None
+    dose: Job[Response] | None = None
+    response: Response | None = None
+    dose_shown: int = 0
     why: Job | None = None
     explained: Record | None = None
 
@@ -88,7 +93,7 @@ class Session:
 
     def stop(self) -> None:
         """Abandon whatever is being answered, at the next token."""
-        for job in (self.first, self.second, self.why):
+        for job in (self.first, self.second, self.why, self.dose):
             if job is not None:
                 job.cancel()
 
@@ -113,3 +118,9 @@ class Session:
         if self.why is not None:
             self.why.cancel()
         self.why = self.explained = None
+
+    def forget_doses(self) -> None:
+        """Stop answering at five shares, and take away what came out."""
+        if self.dose is not None:
+            self.dose.cancel()
+        self.dose = self.response = None

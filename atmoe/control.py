@@ -24,12 +24,12 @@ from tqdm import tqdm
 
 from atmoe.data import Example
 from atmoe.decode import Sampling
+from atmoe.doses import DOSES
 from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.reading import grade, whole_sentences
 from atmoe.steering import Override, State, Steering
 
-DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGNORECASE)
 GRADE_NOISE, PERSON_NOISE = 1.0, 0.01
 """What counts as level between two doses: one school grade, one word in a hundred."""

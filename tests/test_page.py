@@ -19,6 +19,7 @@ from app.difference import differences
 from app.page import LAUNCH, build
 from atmoe import AtMoe, Override, Record, State, Steering
 from atmoe.compare import compare
+from atmoe.doses import dosing
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -168,6 +169,28 @@ def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
     for other in tab.layout.group_names[1:]:
         expect(tab.page.locator("#steer")).to_contain_text("0% in force (shares what is left)")
         assert int(tab.share(other).input_value()) > 0
+
+
+def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_again(tab, monkeypatch):
+    tab.ask()
+    group, made = tab.layout.group_names[0], []
+    generate = tab.model.generate
+    monkeypatch.setattr(tab.model, "generate", lambda *args: made.append(1) or generate(*args))
+    tab.share(group).evaluate("""(slider) => { for (let share = 1; share <= 20; share++) {
+        slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true })); } }""")
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 0.2),))))
+    assert len(made) == 2  # the page's, and the one that was expected
+    tab.tokens(400)
+    tab.question.fill(QUESTION)
+    tab.page.keyboard.press("Enter")
+    expect(tab.second_facts).to_contain_text(re.compile(r"\d tokens"))
+    tab.tokens(TOKENS)
+    tab.press(group, "End")
+    expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
+    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    expect(tab.second_facts).to_contain_text(re.compile("stopped before its end|per second"))
+    longest = tab.model.answer(QUESTION, Steering((Override(group, State.FIXED, 1.0),)), sampling_of(400, 0, 0)).answer
+    assert flat(longest).startswith(flat(tab.second.inner_text()).rstrip("�"))
 
 
 def test_fixed_shares_keep_their_sum(tab):
@@ -404,6 +427,40 @@ def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, ser
         assert tab.question.input_value() == QUESTION
         tab.page.get_by_role("button", name="Reset all").click()
         expect(said).to_have_text("")
+
+
+def test_one_part_is_answered_at_five_shares_and_a_slider_plays_them(tab):
+    target = tab.layout.group_names[-1]
+    tab.page.get_by_role("tab", name="What if").click()
+    start, progress = tab.page.get_by_role("button", name="Answer at five shares"), tab.page.locator("#dose-progress")
+    start.click()
+    expect(tab.message).to_contain_text("There is no finished answer of the router yet")
+    tab.ask()
+    tab.page.get_by_label("Part to vary", exact=True).click()
+    tab.page.get_by_role("option", name=target, exact=True).click()
+    start.click()
+    expect(progress).to_have_text("Measured. Move the slider to read each answer.")
+    record = tab.model.answer(QUESTION, Steering(), sampling_of(TOKENS, 0, 0))
+    *_, response = dosing(tab.model, record, target)
+    answer, slider = tab.page.locator("#dose-answer .passage"), tab.page.get_by_label("range slider for Answer at this share, %")
+    slider.focus()
+    for step, said in enumerate(response.answers):
+        if step:
+            tab.page.keyboard.press("ArrowRight")
+        expect(slider).to_have_value(str(25 * step))
+        expect(answer).to_have_text(said)
+    rows = tab.page.locator("#dose-table tbody tr")
+    expect(rows).to_have_count(5)
+    for row, said, logp in zip(rows.all(), response.answers, response.logp or [None] * 5):
+        expect(row.locator("td").nth(1)).to_have_text(str(len(said.split())))
+        expect(row.locator("td").nth(2)).to_have_text("–" if logp is None else f"{logp:.2f}".replace("-", "−"))
+    expect(tab.page.locator("#tabs .js-plotly-plot").last).to_be_visible()
+    tab.press(target, "End")  # steering leaves it alone, a new question does not
+    tab.steered()
+    expect(rows).to_have_count(5)
+    tab.ask("What causes gout?")
+    expect(rows).to_have_count(0)
+    expect(tab.page.locator("#dose-answer")).to_contain_text("Once there is an answer")
 
 
 @pytest.mark.parametrize(("query", "said"), [("?v=7&set=x:1", "version 7"), ("?v=1&set=nonsense:off", "no group 'nonsense'"), ("?v=1&set=%%%", "broken")])
