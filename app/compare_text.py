@@ -11,6 +11,8 @@ from atmoe.reading import grade, whole_sentences
 
 NAMES = ("Router's answer", "Your steering")
 PLANS = ("the router's plan", "your steering")
+MEASURES = ("Log-probability: the mean per token of that answer, nearer to 0 is more likely. Reading grade: Flesch–Kincaid, in US "
+            "school years, of whole sentences; it counts syllables and knows nothing of sense.")
 SHARED_WORDS = 8
 """So many of the words before the parting are quoted."""
 
@@ -25,8 +27,7 @@ def compared(comparison: Comparison, first: Record, second: Record) -> str:
     heads = ("answer", "words", "reading grade", "log-probability, router's plan", "log-probability, your steering")
     return (f'<p class="why">{said}</p><div class="scroll" tabindex="0"><table class="lenses compared"><thead><tr>'
             + "".join(f'<th scope="col">{head}</th>' for head in heads) + f"</tr></thead><tbody>{rows}</tbody></table></div>"
-            "<p class=\"hint\">Log-probability: the mean per token of that answer, nearer to 0 is more likely. Reading grade: "
-            "Flesch–Kincaid, in US school years, of whole sentences; it counts syllables and knows nothing of sense.</p>")
+            f'<p class="hint">{MEASURES}</p>')
 
 
 def reading_grade(text: str) -> str:

@@ -7,7 +7,7 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.compare_text import reading_grade
+from app.compare_text import MEASURES, reading_grade
 from app.figures import OUTLINE
 from atmoe.doses import DOSES, Response
 
@@ -35,8 +35,7 @@ def dose_figure(response: Response, own: float) -> go.Figure:
         figure.add_vline(x=own, line={"color": OUTLINE, "dash": "dash", "width": 2}, row=row, col=1)
         figure.update_yaxes(row=row, col=1, showgrid=False, zeroline=False, automargin=True, nticks=4)
     figure.update_xaxes(showgrid=False, zeroline=False, range=[-4, 104], tickvals=PERCENTS)
-    figure.update_xaxes(row=len(found), col=1, title={"text": f"share of {response.target}, % (dashed: the router's own, on average)",
-                                                      "standoff": 4})
+    figure.update_xaxes(row=len(found), col=1, title={"text": "share, %; dashed: the router's own", "standoff": 4})
     return figure.update_layout(height=420, margin={"l": 4, "r": 8, "t": 24, "b": 46}, paper_bgcolor="rgba(0,0,0,0)",
                                 plot_bgcolor="rgba(128,128,128,0.12)", font={"size": 12, "family": "system-ui"},
                                 dragmode=False, showlegend=False, hoverlabel={"font_size": 13})
@@ -49,7 +48,7 @@ def dose_table(response: Response) -> str:
     rows = "".join(f'<tr><th scope="row">{percent}%</th>' + "".join(f"<td>{_number(name, found[name][i])}</td>" for name in found) + "</tr>"
                    for i, percent in enumerate(PERCENTS))
     return (f'<div class="scroll" tabindex="0"><table class="lenses compared"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
-            f"</table></div>")
+            f'</table></div><p class="hint">{MEASURES}</p>')
 
 
 def _number(name: str, value: float | None) -> str:

@@ -159,11 +159,11 @@ def _links(ui: SimpleNamespace) -> None:
         ui.with_question = gr.Checkbox(False, label="With my question", scale=0, min_width=190)
         ui.make_link = gr.Button("Make the link", scale=0, min_width=150)
         # Not read-only: a disabled box cannot be reached from the keyboard.
-        ui.link = gr.Textbox(label="Link", lines=1, max_lines=4, scale=5, elem_id="link",
+        ui.link = gr.Textbox(label="Link", lines=1, max_lines=4, scale=5, min_width=320, elem_id="link",
                              info="Ready to be copied once you are in it. A change of the settings empties it again.")
 
     gr.Markdown("### A record, opened again\nA record downloaded above restores the question, the settings and the steering; both "
-                "answers are made again, and this says whether they came out the same.")
+                "answers are made again, and this says whether they came out the same. The file is read once and deleted.")
     ui.record = gr.UploadButton("Open a record (JSON)", file_types=[".json"], size="sm", elem_id="open-record")
     ui.replayed = gr.HTML(lines([]), elem_id="replayed")
 

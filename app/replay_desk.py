@@ -28,6 +28,8 @@ class ReplayDesk:
             replay = opened(Path(path).read_text("utf-8"), self.layout)
         except UnicodeDecodeError as error:
             raise AtMoeError(NO_RECORD) from error
+        finally:
+            Path(path).unlink(missing_ok=True)  # a question is in it
         ui, sampling = self.ui, replay.sampling
         update = self.desk.begin(session, replay.router.prompt, sampling, replay.controls)
         session.replay = replay

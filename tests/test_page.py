@@ -14,12 +14,13 @@ import pytest
 
 from app import presets
 from app.bench import sampling_of
-from app.controls import Setting
+from app.controls import Controls, Setting
 from app.difference import differences
 from app.page import LAUNCH, build
 from atmoe import AtMoe, Override, Record, State, Steering
 from atmoe.compare import compare
 from atmoe.doses import dosing
+from atmoe.errors import SteeringError
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -250,6 +251,22 @@ def test_a_locked_share_stays_and_what_it_makes_impossible_is_refused(tab):
     expect(refusal).to_have_text(f"{first} and {second} are locked at 5%, which leaves 95% for {last}. Unlock to give it another share.")
     assert tab.share(last).input_value() == "95"
     expect(tab.message).to_have_count(0)
+
+
+def test_what_the_server_refuses_is_said_and_the_control_goes_back(tab, monkeypatch):
+    group, other = tab.layout.group_names[:2]
+    tab.state(other, "Off").check()
+    tab.press(group, "End")
+    expect(tab.badge).to_have_text("You changed 2 groups")
+
+    def refuse(*_):
+        raise SteeringError("Not this time; set another share.")
+
+    monkeypatch.setattr(Controls, "checked", refuse)
+    tab.press(group, "Home")
+    expect(tab.message).to_have_text("Not this time; set another share.")
+    expect(tab.share(group)).to_have_value("100")
+    expect(tab.state(other, "Off")).to_be_checked()
 
 
 def test_any_moves_of_any_siblings_stay_possible(tab):
