@@ -1,11 +1,10 @@
-"""Values of the controls → steering, sampling, and the view that the figures and sentences are made of."""
+"""What an answer is asked with, and the view that the figures and sentences are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atmoe import Override, RoutingPlan, Sampling, State, Steering
+from atmoe import RoutingPlan, Sampling, State, Steering
 from atmoe.errors import SamplingError
 
 MAX_TOKENS = 400
@@ -28,19 +27,6 @@ class View:
         return cls(router_plan, steering.apply(router_plan), steering)
 
 
-def steering_of(groups: Sequence[str], strength: float, scope: str, states: Sequence[str],
-                percents: Sequence[float]) -> Steering:
-    """The steering that the controls stand for; a slider counts only where its group is Fixed.
-
-    Raises:
-        SteeringError: a value out of range.
-    """
-    states = [State(state) for state in states]
-    return Steering(tuple(Override(group, state, percent / 100 if state is State.FIXED else None, scope)
-                          for group, state, percent in zip(groups, states, percents, strict=True)
-                          if state is not State.ROUTER), strength)
-
-
 def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sampling:
     """The settings of an answer. Checked here, because a request need not come from our page.
 
@@ -55,8 +41,8 @@ def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sa
                     repetition_penalty=REPETITION_PENALTY)
 
 
-def changed_groups(steering: Steering) -> tuple[str, ...]:
-    """The groups a person took from the router, in the order of the overrides."""
+def changed(steering: Steering) -> tuple[str, ...]:
+    """The groups and experts a person took from the router, in the order of the overrides."""
     return tuple(dict.fromkeys(o.target for o in steering.overrides if o.state is not State.ROUTER))
 
 
@@ -64,3 +50,9 @@ def average_percents(plan: RoutingPlan) -> dict[str, float]:
     """Each group's share of the routing weight, in percent, averaged over the layers."""
     means = plan.group_shares.mean(0).tolist()
     return {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
+
+
+def expert_percents(plan: RoutingPlan) -> dict[str, float]:
+    """Each expert's share of its group, in percent, averaged over the layers."""
+    means = plan.expert_shares.mean(0).tolist()
+    return {expert: 100 * mean for expert, mean in zip(plan.layout.expert_names, means)}

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -19,12 +19,13 @@ from typing import Any
 
 import gradio as gr
 
-from app import figures, text
-from app.bench import View, average_percents, changed_groups, sampling_of, steering_of
-from app.markup import badge, line, message, passage, told
+from app import figures, panel, text
+from app.bench import View, sampling_of
+from app.controls import Controls
+from app.markup import badge, line, lines, message, passage, told
 from app.session import Progress, Question, Session, answer
 from app.worker import Job, Worker
-from atmoe import AtMoe, AtMoeError, State, Steering
+from atmoe import AtMoe, AtMoeError, Sampling, Steering
 
 log = logging.getLogger(__name__)
 Update = dict[Any, Any]
@@ -34,6 +35,7 @@ SETTLE_SECONDS = 0.25
 OUR_FAULT = "Something went wrong on our side, and it was logged. Nothing of yours is lost; please try again."
 UNASKED = "The router's own answer will appear here."
 UNTOUCHED = "Untouched: the same weights as the router's answer. Change a group to see a second answer here."
+UNCOMPARED = "Once both answers have ended, this says where they part, and how likely each is under either plan."
 WAITING = "…"
 STOPPED = "Stopped before the first word."
 
@@ -59,14 +61,10 @@ class Desk:
 
     @guarded
     def ask(self, session: Session, prompt: str, max_tokens: float, temperature: float, seed: float | None,
-            *controls) -> Update:
+            controls: dict) -> Update:
         """Take a question: check it, and make the jobs that `first` and `second` will run."""
-        ui, steering, sampling = self.ui, self._steering(controls), sampling_of(max_tokens, temperature, seed)
-        self.worker.call(lambda: self.model.encode(prompt))
-        session.stop()
-        session.question, session.steering, session.routed = Question(prompt, sampling), steering, None
-        session.first = Job(answer(self.model, session.question, Steering()))
-        return self._prepare_second(session) | {ui.first: told(WAITING), ui.first_facts: line("")}
+        return self.begin(session, prompt, sampling_of(max_tokens, temperature, seed),
+                          Controls.from_dict(controls, self.model.layout))
 
     def first(self, session: Session) -> Iterator[Update]:
         """Stream the router's answer."""
@@ -81,7 +79,7 @@ class Desk:
                     return
                 update = {ui.first: passage(progress.record.answer), ui.first_facts: line(text.facts(progress))}
                 if session.routed is None:
-                    update |= self._weights(session)
+                    update |= self.weights(session)
                 session.routed = progress.record
                 yield update
         except Exception as error:
@@ -117,29 +115,54 @@ class Desk:
         yield {ui.second: told(self._note(session)), ui.second_facts: line("")}
 
     @guarded
-    def steer(self, session: Session, *controls) -> Update:
+    def steer(self, session: Session, controls: dict) -> Update:
         """The controls moved: draw the plan at once, and make the job that `second` will run."""
-        session.steering = self._steering(controls)
-        return self._prepare_second(session) | self._weights(session)
+        try:
+            moved = Controls.from_dict(controls, self.model.layout)
+        except AtMoeError as error:  # the controls go back to what was possible
+            return {self.ui.message: message(str(error)), self.ui.panel: gr.HTML(value=session.controls.to_dict())}
+        session.history.record(session.controls, moved, time.monotonic())
+        session.controls = moved
+        return self._prepare_second(session) | self.weights(session)
+
+    @guarded
+    def undo(self, session: Session) -> Update:
+        """Back to the setting before."""
+        return self.put(session, session.history.undo(session.controls))
+
+    @guarded
+    def redo(self, session: Session) -> Update:
+        """Forward to the setting that was undone last."""
+        return self.put(session, session.history.redo(session.controls))
 
     @guarded
     def reset(self, session: Session) -> Update:
         """All controls back to the router's own."""
-        panel = self.ui.panel
-        session.steering = Steering()
-        return ({panel.strength: 1, panel.scope: "all"} | {state: str(State.ROUTER) for state in panel.states}
-                | self._prepare_second(session) | self._weights(session))
+        session.history.record(session.controls, Controls(), time.monotonic())
+        return self.put(session, Controls())
 
     def stop(self, session: Session) -> None:
         """Abandon both answers; what is there stays."""
         session.stop()
 
-    # -- what they are made of ----------------------------------------------------------------------------------
+    def begin(self, session: Session, prompt: str, sampling: Sampling, controls: Controls) -> Update:
+        """A question, checked, and the jobs that answer it.
 
-    def _steering(self, controls: tuple) -> Steering:
-        strength, scope, *rest = controls
-        names = self.model.layout.group_names
-        return steering_of(names, strength, scope, rest[:len(names)], rest[len(names):])
+        Raises:
+            PromptError: it cannot be answered.
+        """
+        self.worker.call(lambda: self.model.encode(prompt))
+        session.stop()
+        session.question, session.controls, session.routed = Question(prompt, sampling), controls, None
+        session.first = Job(answer(self.model, session.question, Steering()))
+        return self._prepare_second(session) | {self.ui.first: told(WAITING), self.ui.first_facts: line("")}
+
+    def put(self, session: Session, controls: Controls) -> Update:
+        """Put the controls somewhere themselves, not a person's hand."""
+        session.controls = controls
+        return self._prepare_second(session) | self.weights(session, controls.to_dict())
+
+    # -- what they are made of ----------------------------------------------------------------------------------
 
     def _prepare_second(self, session: Session) -> Update:
         """Replace the steered answer's job by one for the steering and question of now; say what will happen."""
@@ -149,30 +172,31 @@ class Desk:
         session.second, session.steered = None, None
         if session.question is not None and not steering.untouched:
             session.second = Job(answer(self.model, session.question, steering))
+        session.compared = session.comparison = session.replay = None
+        unmarked = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
         return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self.download(session),
-                ui.badge: badge(text.badge(steering), not steering.untouched)}
+                ui.comparison: line(UNCOMPARED), ui.link: "", ui.replayed: lines([]), ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
 
     def _note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""
+        if not session.controls.on and not session.controls.kept.untouched:
+            return f"Switched off, and kept: {text.changes(session.controls.kept)}. This is the router's answer alone."
         if session.steering.untouched:
             return UNTOUCHED
         return WAITING if session.question else f"Set for your question: {text.changes(session.steering)}."
 
-    def _weights(self, session: Session) -> Update:
-        """Everything that shows the plans; nothing before the router's plan is known."""
-        ui, panel = self.ui, self.ui.panel
-        if session.question is None or (router_plan := session.question.router_plan) is None:
-            return {}
-        try:
-            view = View.of(router_plan, session.steering)
-        except AtMoeError:  # a contradiction: the steered column says so, the router's plan is still true
-            view = View.of(router_plan, Steering())
-        layout, own = router_plan.layout, average_percents(router_plan)
-        touched = changed_groups(session.steering)
-        sliders = {share: round(own[group]) for group, share in zip(layout.group_names, panel.shares)
-                   if group not in touched}
-        notes = {note: line(text.share_note(view, group)) for group, note in zip(layout.group_names, panel.notes)}
-        return sliders | notes | {
+    def weights(self, session: Session, controls: dict | None = None) -> Update:
+        """Everything that shows the plans, as far as the router's plan is known.  controls: put there, where given"""
+        ui, layout, view = self.ui, self.model.layout, None
+        if session.question is not None and (router_plan := session.question.router_plan) is not None:
+            try:
+                view = View.of(router_plan, session.steering)
+            except AtMoeError:  # a contradiction: the steered column says so, the router's plan is still true
+                view = View.of(router_plan, Steering())
+        put = {} if controls is None else {"value": controls}
+        history = session.history
+        update = {ui.panel: gr.HTML(shown=panel.shown(layout, view, history.can_undo, history.can_redo), **put)}
+        return update if view is None else update | {
             ui.reading: text.reading(view),
             ui.group_plot: figures.group_figure(layout, view), ui.expert_plot: figures.expert_figure(layout, view),
             ui.group_table: figures.group_table(view), ui.expert_table: figures.expert_table(view)}
@@ -190,7 +214,8 @@ class Desk:
         if session.folder is None:
             session.folder = TemporaryDirectory(prefix="atmoe-")
         path = Path(session.folder.name, "atmoe-record.json")
-        records = {"router": session.routed.to_dict(), "steered": session.steered and session.steered.to_dict()}
+        records = {"router": session.routed.to_dict(), "steered": session.steered and session.steered.to_dict(),
+                   "controls": session.controls.to_dict(), "comparison": session.comparison and asdict(session.comparison)}
         path.write_text(json.dumps(records, ensure_ascii=False, indent=1), "utf-8")
         return gr.DownloadButton(value=str(path), interactive=True)
 

@@ -6,6 +6,7 @@ the page's style sheet, so that it is legible in light and dark.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -51,20 +52,24 @@ def group_figure(layout: Layout, view: View | None) -> go.Figure:
     states = {o.target: o.state for o in view.steering.overrides}
     marked = [name if states.get(name, State.ROUTER) is State.ROUTER else f"{name} · {states[name]}" for name in names]
     return _draw(layout, [Panel("Router's plan", names, router, said),
-                          Panel(title, marked, force, now, outlines(view))])
+                          Panel(title, marked, force, now, outlines(view, names))])
 
 
 def expert_figure(layout: Layout, view: View | None) -> go.Figure:
     """In-group shares of the plan in force [experts, layers], one panel a group."""
     if view is None:
         return _draw(layout, [Panel(group, list(experts), None) for group, experts in layout.groups])
+    states = {o.target: o.state for o in view.steering.overrides if o.state is not State.ROUTER}
     off = {o.target: f" · off {SCOPES[o.scope]}" for o in view.steering.overrides if o.state is State.OFF}
-    panels = []
+    boxes, panels = outlines(view, layout.expert_names), []
     for group, experts in layout.groups:
         percents = _percents(view.plan.expert_shares[:, layout.members(group)])
         words = [[f"{expert} receives {p:.1f}% of the {group} share at layer {i}" for i, p in enumerate(row)]
                  for expert, row in zip(experts, percents)]
-        panels.append(Panel(group + off.get(group, ""), list(experts), percents, words))
+        names = [f"{expert} · {states[full]}" if (full := f"{group}/{expert}") in states else expert for expert in experts]
+        rows = layout.members(group)
+        panels.append(Panel(group + off.get(group, ""), names, percents, words,
+                            tuple((row - rows.start, *layers) for row, *layers in boxes if rows.start <= row < rows.stop)))
     return _draw(layout, panels)
 
 
@@ -88,13 +93,13 @@ def shapley_figure(explanation: Explanation) -> go.Figure:
         yaxis={"title": {"text": "mean log-probability per token"}, "zeroline": True, "showgrid": False, "automargin": True})
 
 
-def outlines(view: View) -> tuple[tuple[int, int, int], ...]:
-    """(group's row, first layer, last layer) of every override in force."""
-    layout, found = view.plan.layout, []
+def outlines(view: View, names: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
+    """(row, first layer, last layer) of every override in force whose target is among the rows' names."""
+    found = []
     for override in view.steering.overrides:
-        if override.state is not State.ROUTER:
-            layers = layer_range(override.scope, layout.layers)
-            found.append((layout.group_index(override.target), layers[0], layers[-1]))
+        if override.state is not State.ROUTER and override.target in names:
+            layers = layer_range(override.scope, view.plan.layout.layers)
+            found.append((names.index(override.target), layers[0], layers[-1]))
     return tuple(found)
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 
 def passage(text: str) -> str:
     """An answer, as the model wrote it."""
     return f'<div class="passage" tabindex="0">{escape(text)}</div>'
+
+
+def differing(spans: Sequence[tuple[str, bool]]) -> str:
+    """An answer in which what the other answer lacks is underlined and bold."""
+    text = "".join(f'<mark class="differs">{escape(part)}</mark>' if differs else escape(part) for part, differs in spans)
+    return f'<div class="passage" tabindex="0">{text}</div>'
 
 
 def told(text: str) -> str:
@@ -18,6 +25,11 @@ def told(text: str) -> str:
 def line(text: str) -> str:
     """A line of small print."""
     return f"<span>{escape(text)}</span>"
+
+
+def lines(texts: Sequence[str]) -> str:
+    """Several sentences that came with time, each on its own line."""
+    return '<div role="status">' + "".join(f"<p>{escape(text)}</p>" for text in texts) + "</div>"
 
 
 def message(text: str) -> str:

@@ -10,16 +10,21 @@ from types import SimpleNamespace
 import gradio as gr
 
 from app import desk as words
-from app import figures, why
+from app import dose_desk, figures, why
 from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
+from app.compare_desk import CompareDesk
 from app.desk import Desk
-from app.markup import badge, header, line, message, told
+from app.dose_desk import DoseDesk
+from app.link_desk import LinkDesk
+from app.markup import badge, header, line, lines, message, told
 from app.panel import build_panel
+from app.replay_desk import ReplayDesk
 from app.session import Session
 from app.text import badge as badge_text
 from app.why import WhyDesk
 from app.worker import Worker
 from atmoe import AtMoe, Layout, Steering
+from atmoe.doses import targets
 from atmoe.experts import ExpertLinear
 from atmoe.verdict import plain
 
@@ -38,7 +43,7 @@ def build(model: AtMoe) -> gr.Blocks:
     with gr.Blocks(title="AT-MoE Explorer", analytics_enabled=False, fill_width=True,
                    delete_cache=(3600, 3600)) as page:  # old downloads are removed within the hour
         session = gr.State(Session())
-        ui = SimpleNamespace()
+        ui = SimpleNamespace(page=page)
         untouched = badge(badge_text(Steering()), False)
         with gr.Row(elem_id="header"):
             gr.HTML(header(_base_parameters(model), model.info.base_name), elem_id="title")
@@ -59,11 +64,18 @@ def build(model: AtMoe) -> gr.Blocks:
                 gr.Markdown("## Your steering")
                 ui.second = gr.HTML(told(words.UNTOUCHED), elem_id="second")
                 ui.second_facts = gr.HTML(line(""), elem_id="second-facts", elem_classes="facts")
+            with gr.Column(elem_id="compare", elem_classes="area"):
+                gr.Markdown("## Compare")
+                ui.comparison = gr.HTML(line(words.UNCOMPARED), elem_id="comparison", apply_default_css=False)
             with gr.Column(elem_id="weights", elem_classes="area"):
                 _weights(ui, model.layout)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Why this answer"):
                 _why(ui, model.layout)
+            with gr.Tab("What if"):
+                _doses(ui, model.layout)
+            with gr.Tab("Link and record"):
+                _links(ui)
             with gr.Tab("How to read it"):
                 gr.Markdown((ASSETS / "reading.md").read_text("utf-8"), elem_id="how-to-read")
         _wire(ui, session, Desk(model, Worker(), ui))
@@ -85,7 +97,6 @@ def _question(ui: SimpleNamespace) -> None:
                                  placeholder="Ask about a disease in English, or pick an example below. Enter sends.")
         ui.answer = gr.Button("Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button")
         ui.stop = gr.Button("Stop", scale=0, min_width=80)
-        ui.reset = gr.Button("Reset steering", scale=0, min_width=170)
     ui.message = gr.HTML(message(""), elem_id="message", padding=False)
     with gr.Row(elem_id="starters"):
         gr.Examples([[example["text"]] for example in examples], [ui.question], label="Examples",
@@ -122,6 +133,39 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
             ui.group_table = _table("Group shares by layer", layout.group_names, each=2)
             ui.expert_table = _table("Expert shares by layer", layout.expert_names)
     ui.download = gr.DownloadButton("Download this record (JSON)", interactive=False, size="sm", elem_id="download")
+
+
+def _doses(ui: SimpleNamespace, layout: Layout) -> None:
+    units = [(plain(name), name) for name in targets(layout)]
+    with gr.Row(elem_id="dose-ask"):
+        ui.dose_part = gr.Dropdown(units, value=units[0][1] if units else None, label="Part to vary", scale=1, min_width=260)
+        ui.dose_start = gr.Button("Answer at five shares", variant="primary", scale=0, min_width=230)
+        ui.dose_cancel = gr.Button("Cancel", scale=0, min_width=90)
+        ui.dose_progress = gr.HTML(line(""), elem_id="dose-progress", elem_classes="facts")
+    with gr.Row():
+        with gr.Column(scale=1, min_width=320):
+            ui.dose_shown = gr.Slider(0, 100, 0, step=25, label="Answer at this share, %", buttons=[])
+            ui.dose_answer = gr.HTML(told(dose_desk.UNASKED), elem_id="dose-answer")
+            ui.dose_table = gr.HTML(line(""), elem_id="dose-table", apply_default_css=False)
+        with gr.Column(scale=1, min_width=320):
+            ui.dose_plot = gr.Plot(visible=False, label="Response at five shares", show_label=False, container=False,
+                                   elem_classes="figure")
+
+
+def _links(ui: SimpleNamespace) -> None:
+    gr.Markdown("### A link to what is set\nWhoever opens it sees these settings. It is made here and stored nowhere; a question is in it "
+                "only if you tick it.")
+    with gr.Row(elem_id="link-row"):
+        ui.with_question = gr.Checkbox(False, label="With my question", scale=0, min_width=190)
+        ui.make_link = gr.Button("Make the link", scale=0, min_width=150)
+        # Not read-only: a disabled box cannot be reached from the keyboard.
+        ui.link = gr.Textbox(label="Link", lines=1, max_lines=4, scale=5, min_width=320, elem_id="link",
+                             info="Ready to be copied once you are in it. A change of the settings empties it again.")
+
+    gr.Markdown("### A record, opened again\nA record downloaded above restores the question, the settings and the steering; both "
+                "answers are made again, and this says whether they came out the same. The file is read once and deleted.")
+    ui.record = gr.UploadButton("Open a record (JSON)", file_types=[".json"], size="sm", elem_id="open-record")
+    ui.replayed = gr.HTML(lines([]), elem_id="replayed")
 
 
 def _why(ui: SimpleNamespace, layout: Layout) -> None:
@@ -169,28 +213,57 @@ def _table(label: str, names: Sequence[str], each: int = 1) -> gr.Dataframe:
 
 
 def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
-    panel = ui.panel
-    plans = [*panel.notes, *panel.shares, ui.reading, ui.group_plot, ui.expert_plot, ui.group_table, ui.expert_table]
+    plans = [ui.panel, ui.reading, ui.group_plot, ui.expert_plot, ui.group_table, ui.expert_table]
     first, second = [ui.first, ui.first_facts], [ui.second, ui.second_facts]
     common = {"api_visibility": "private", "show_progress": "hidden"}
     at_once = {**common, "queue": False}
     streams = {**common, "trigger_mode": "always_last", "concurrency_limit": AT_ONCE, "inputs": [session]}
 
+    compare_desk, replays = CompareDesk(desk), ReplayDesk(desk)
+
+    def ended(event) -> None:
+        event.success(compare_desk.compare, outputs=[ui.first, ui.second, ui.comparison, ui.download], concurrency_id="compare", **streams)
+        event.success(replays.judge, [session], [ui.replayed], trigger_mode="always_last", **at_once)
+
+    def stream_first(event) -> None:
+        ended(event.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams))
+
     def stream_second(event) -> None:
-        event.success(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams)
+        ended(event.success(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams))
 
     asked = gr.on([ui.answer.click, ui.question.submit], desk.ask,
-                  [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, *panel.values],
-                  [ui.message, ui.badge, ui.download, *first, *second], trigger_mode="always_last", **at_once)
-    asked.success(desk.first, outputs=[*first, ui.download, *plans], concurrency_id="first", **streams)
+                  [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, ui.panel],
+                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison, ui.link, ui.replayed], trigger_mode="always_last", **at_once)
+    stream_first(asked)
     stream_second(asked)
-    moved = gr.on(panel.moves, desk.steer, [session, *panel.values],
-                  [ui.message, ui.badge, ui.download, *second, *plans], trigger_mode="always_last", **at_once)
-    stream_second(moved)
-    reset = ui.reset.click(desk.reset, [session], [ui.message, ui.badge, ui.download, *second, *plans, *panel.values],
-                           **at_once)
+    steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, ui.link, ui.replayed, *plans]
+    moved = ui.panel.input(desk.steer, [session, ui.panel], steered, trigger_mode="always_last", **at_once)
+    # Two quick presses are two steps.
+    put = [event(call, [session], steered, trigger_mode="multiple", **at_once) for event, call in
+           ((ui.panel.undo, desk.undo), (ui.panel.redo, desk.redo), (ui.panel.reset, desk.reset))]
+    for event in (moved, *put):
+        stream_second(event)
+    links, settings = LinkDesk(desk), [ui.max_tokens, ui.temperature, ui.seed]
+    made = ui.make_link.click(links.make, [session, ui.question, ui.with_question, *settings], [ui.message, ui.link], **at_once)
+    made.success(None, [ui.link], [ui.link], js="(query) => query && location.origin + location.pathname + query", **at_once)
+    replayed = ui.record.upload(replays.open, [session, ui.record], [*steered, ui.first_facts, ui.question, *settings], **at_once)
+    stream_second(replayed)
+    stream_first(replayed)
+    ui.page.load(links.open, [session], [*steered, ui.question, *settings], **at_once)
+    _wire_doses(ui, session, DoseDesk(desk), (asked, replayed), at_once, common)
     ui.stop.click(desk.stop, [session], **at_once)
-    _wire_why(ui, session, WhyDesk(desk), (asked, moved, reset), at_once, common)
+    _wire_why(ui, session, WhyDesk(desk), (asked, moved, replayed, *put), at_once, common)
+
+
+def _wire_doses(ui: SimpleNamespace, session: gr.State, doses: DoseDesk, changes: Sequence, at_once: dict, common: dict) -> None:
+    shown = [ui.dose_progress, ui.dose_answer, ui.dose_table, ui.dose_plot]
+    for event in changes:
+        event.success(doses.forget, [session], shown, **at_once)
+    started = ui.dose_start.click(doses.ask, [session, ui.dose_part], [ui.message, *shown], **at_once)
+    started.success(doses.run, [session], shown, trigger_mode="always_last", concurrency_limit=AT_ONCE, concurrency_id="dose",
+                    **common)
+    ui.dose_shown.input(doses.pick, [session, ui.dose_shown], [ui.message, ui.dose_answer], trigger_mode="always_last", **at_once)
+    ui.dose_cancel.click(doses.cancel, [session], **at_once)
 
 
 def _wire_why(ui: SimpleNamespace, session: gr.State, why_desk: WhyDesk, changes: Sequence, at_once: dict, common: dict) -> None:

@@ -1,56 +1,91 @@
-"""The steering controls, built in a plain loop from the model's layout: nothing here knows any group by name."""
+"""The steering controls, built in a plain loop from the model's layout: nothing here knows any group by name.
+
+One component holds them all. Its value is `app.controls.Controls` as a dictionary; what happens while a finger moves
+happens in the browser (assets/app/panel.js, assets/app/shares.js), since a round trip would undo keyboard steps.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from html import escape
 from pathlib import Path
 
 import gradio as gr
 
-from app.markup import line
+from app.bench import View, average_percents, expert_percents
+from app.controls import Controls
+from app.presets import presets
+from app.text import changes, share_note
 from atmoe import Layout, State
 from atmoe.steering import BANDS, MAX_STRENGTH, layer_range
 
-SHARES_JS = Path(__file__).parents[1].joinpath("assets", "app", "shares.js").read_text("utf-8")
+SCRIPTS = Path(__file__).parents[1] / "assets" / "app"
+UNASKED = "The router decides; its share shows once you ask"
+HINT = "Fixed takes a share; the others divide what is left. Off removes, and nobody takes it over. Tick: the router's own share. Bar: the share in force."
+ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"})
+"""A component's markup is a template in two languages at once; no name may be read as either."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """The controls, in the layout's order. `values` is what callbacks read; `moves` their input events."""
-
-    strength: gr.Slider
-    scope: gr.Radio
-    states: list[gr.Radio]
-    shares: list[gr.Slider]
-    notes: list[gr.HTML]
-
-    @property
-    def values(self) -> list[gr.components.Component]:
-        return [self.strength, self.scope, *self.states, *self.shares]
-
-    @property
-    def moves(self) -> list:
-        return [control.input for control in self.values]
+def build_panel(layout: Layout) -> gr.HTML:
+    """The controls, all left to the router."""
+    shares, panel = (SCRIPTS.joinpath(name).read_text("utf-8") for name in ("shares.js", "panel.js"))
+    return gr.HTML(Controls().to_dict(), html_template=_markup(layout), js_on_load=f"const balance = {shares.rstrip()};\n{panel}",
+                   apply_default_css=False, elem_id="panel", shown={"targets": {}, "undo": False, "redo": False})
 
 
-def build_panel(layout: Layout) -> Panel:
-    """Lay the controls out, and wire what must happen in the browser itself."""
-    even, states, shares, notes = 100 // len(layout.groups), [], [], []
-    for group in layout.group_names:
-        with gr.Group(elem_classes="group"):
-            states.append(gr.Radio([(state.capitalize(), str(state)) for state in State], value=str(State.ROUTER),
-                                   label=group, elem_classes="state"))
-            shares.append(gr.Slider(0, 100, even, step=1, label=f"{group} share, %", elem_classes="share", buttons=[]))
-            notes.append(gr.HTML(line("The router decides; its share shows once you ask"), elem_classes="note"))
-    strength = gr.Slider(0, MAX_STRENGTH, 1, step=0.1, label="Strength of all experts",
-                         info="0 = the base model alone, 1 = as trained", elem_classes="share", buttons=[])
-    scope = gr.Radio([("All layers", "all"), *((_band(name, layout), name) for name in BANDS)], value="all",
-                     label="Where the states above apply", elem_classes="scope")
-    for i, (state, share) in enumerate(zip(states, shares)):
-        for control, dragged in ((state, "false"), (share, "true")):
-            control.input(None, [*states, *shares], [*states, *shares], show_progress="hidden",
-                          js=f"(...values) => ({SHARES_JS})({i}, {dragged}, values)")
-    return Panel(strength, scope, states, shares, notes)
+def shown(layout: Layout, view: View | None, undo: bool = False, redo: bool = False) -> dict:
+    """What the controls show beside the settings: nothing but a note before the router's plan is known."""
+    targets = {}
+    if view is not None:
+        router, force = ({**average_percents(plan), **expert_percents(plan)} for plan in (view.router_plan, view.plan))
+        targets = {t: {"router": router[t], "force": force[t], "note": share_note(view, t)} for t in router}
+    return {"targets": targets, "undo": undo, "redo": redo}
+
+
+def _markup(layout: Layout) -> str:
+    groups = "".join(_group(i, layout) for i in range(len(layout.groups)))
+    bands = "".join(f'<label><input type="radio" name="scope" value="{value}" data-scope>{name}</label>' for value, name in
+                    (("all", "All layers"), *((band, _band(band, layout)) for band in BANDS)))
+    ready = "".join(f'<button type="button" data-preset="{_safe(json.dumps(preset.to_dict()))}" '
+                    f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>' for name, preset in presets(layout).items())
+    return f"""<div class="bar">
+<label class="switch"><input type="checkbox" role="switch" data-on checked>Steering on</label>
+<button type="button" data-do="undo">Undo</button><button type="button" data-do="redo">Redo</button>
+<button type="button" data-do="reset">Reset all</button></div>
+{f'<div class="bar" role="group" aria-label="Presets">{ready}</div>' if ready else ""}
+<p class="hint">{HINT}</p><p class="refusal" role="alert" data-part="refusal"></p>
+{groups}
+<div class="move"><span class="name">Strength of all experts</span>
+<input type="range" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="range slider for Strength of all experts">
+<input type="number" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="number input for Strength of all experts"></div>
+<small class="hint">0 = the base model alone, 1 = as trained</small>
+<fieldset class="states" aria-label="Where the states above apply">{bands}</fieldset>"""
+
+
+def _group(index: int, layout: Layout) -> str:
+    name, experts = layout.groups[index]
+    members = "".join(f'<div class="target" data-target="{_safe(f"{name}/{e}")}" data-even="{100 // len(experts)}">'
+                      f'{_control(f"{name}/{e}", e, f"{index}-{i}")}</div>' for i, e in enumerate(experts))
+    count = f"{len(experts)} expert{'s' * (len(experts) != 1)}"
+    return f"""<section class="group target" data-target="{_safe(name)}" data-even="{100 // len(layout.groups)}">
+{_control(name, name, str(index))}
+<div class="bar"><button type="button" class="opens" data-opens aria-expanded="false">{count} in {_safe(name)}</button>
+<button type="button" data-clear="{_safe(name)}" disabled>Reset {_safe(name)}</button></div>
+<div class="experts">{members}</div></section>"""
+
+
+def _control(target: str, name: str, key: str) -> str:
+    states = "".join(f'<label><input type="radio" name="state-{key}" value="{state}">{state.capitalize()}</label>' for state in State)
+    slider, number = (f'<input type="{kind}" min="0" max="100" step="1" data-part="{kind}" aria-label="{said} for {_safe(target)} share, %">'
+                      for kind, said in (("range", "range slider"), ("number", "number input")))
+    return f"""<fieldset class="head states" aria-label="{_safe(target)}"><span class="name">{_safe(name)}</span>{states}</fieldset>
+<div class="move"><span class="track">{slider}</span>{number}<span aria-hidden="true">%</span>
+<button type="button" class="lock" data-part="lock" aria-pressed="false" aria-label="Lock {_safe(target)}" title="Keep this share while others move">Lock</button></div>
+<small class="note" data-part="note">{UNASKED}</small>"""
+
+
+def _safe(text: str) -> str:
+    return escape(text).translate(ENTITIES)
 
 
 def _band(name: str, layout: Layout) -> str:

@@ -6,8 +6,13 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
+from app.controls import Controls
+from app.history import History
+from app.replay import Replay
 from app.worker import Job
 from atmoe import AtMoe, AtMoeError, Record, RoutingPlan, Sampling, Steering
+from atmoe.compare import Comparison
+from atmoe.doses import Response
 
 
 @dataclass
@@ -55,26 +60,47 @@ def _mean_logp(model: AtMoe, record: Record) -> float | None:
 class Session:
     """The state of one tab. A job is also its own epoch: one that is no longer here is stale.
 
+    controls: what the steering controls are set to.  history: what they were set to before.
     first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
     routed, steered: their records.  folder: holds the download, and goes when the session goes.
+    compared: the plan of the steered answer that was compared.  comparison: what came out.
+    replay: the opened record that is being answered again.
+    dose: answers at five shares; response: what came out; dose_shown: which of the five is on show.
     why: measures what an answer depended on; explained: that answer's record, with what is known of it.
     """
 
     question: Question | None = None
-    steering: Steering = field(default_factory=Steering)
+    controls: Controls = field(default_factory=Controls)
+    history: History = field(default_factory=History)
     first: Job[Progress] | None = None
     second: Job[Progress] | None = None
     routed: Record | None = None
     steered: Record | None = None
     folder: TemporaryDirectory | None = None
+    compared: RoutingPlan | None = None
+    comparison: Comparison | None = None
+    replay: Replay | None = None
+    dose: Job[Response] | None = None
+    response: Response | None = None
+    dose_shown: int = 0
     why: Job | None = None
     explained: Record | None = None
 
+    @property
+    def steering(self) -> Steering:
+        """What is in force."""
+        return self.controls.steering
+
     def stop(self) -> None:
         """Abandon whatever is being answered, at the next token."""
-        for job in (self.first, self.second, self.why):
+        for job in (self.first, self.second, self.why, self.dose):
             if job is not None:
                 job.cancel()
+
+    def ended(self, which: str) -> bool:
+        """Whether the "first" or "second" answer is there, to its end or as far as it was let grow."""
+        record, job = (self.routed, self.first) if which == "first" else (self.steered, self.second)
+        return record is not None and job is not None and (record.finish != "cancelled" or job.cancelled)
 
     def still_there(self, record: Record) -> bool:
         """Whether a record is still that of one of the answers shown. A plan is made anew for each answer."""
@@ -92,3 +118,9 @@ class Session:
         if self.why is not None:
             self.why.cancel()
         self.why = self.explained = None
+
+    def forget_doses(self) -> None:
+        """Stop answering at five shares, and take away what came out."""
+        if self.dose is not None:
+            self.dose.cancel()
+        self.dose = self.response = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from app.bench import View, average_percents, changed_groups
+from app.bench import View, average_percents, changed, expert_percents
 from app.session import Progress
 from atmoe import Override, RoutingPlan, State, Steering
 
@@ -19,9 +19,11 @@ MAX_RUNS = 4
 
 def badge(steering: Steering) -> str:
     """Whose weights are in force."""
-    count = len(changed_groups(steering))
-    parts = [f"{count} group{'s' * (count != 1)}"] * (count > 0) + ["the strength"] * (steering.strength != 1)
-    return f"You changed {' and '.join(parts)}" if parts else "Router's own weights"
+    experts = sum("/" in target for target in changed(steering))
+    groups = len(changed(steering)) - experts
+    parts = [_count(count, noun) for count, noun in ((groups, "group"), (experts, "expert")) if count]
+    parts += ["the strength"] * (steering.strength != 1)
+    return f"You changed {_list(parts)}" if parts else "Router's own weights"
 
 
 def changes(steering: Steering) -> str:
@@ -58,10 +60,11 @@ def reading(view: View) -> str:
     return f"{router} **With your steering** ({changes(view.steering)}): {_averages(view.plan)}."
 
 
-def share_note(view: View, group: str) -> str:
-    """One group's shares, the router's beside the one in force."""
-    before, now = (average_percents(plan)[group] for plan in (view.router_plan, view.plan))
-    state = next((o.state for o in view.steering.overrides if o.target == group), State.ROUTER)
+def share_note(view: View, target: str) -> str:
+    """The shares of one group, or of one expert inside its group: the router's beside the one in force."""
+    percents = expert_percents if "/" in target else average_percents
+    before, now = (percents(plan)[target] for plan in (view.router_plan, view.plan))
+    state = next((o.state for o in view.steering.overrides if o.target == target), State.ROUTER)
     note = f"Router gave {before:.0f}% on average"
     if state is State.OFF:
         return f"{note} · off: {now:.0f}% in force, and nobody takes it over"

@@ -66,10 +66,10 @@ class WhyDesk:
     @guarded
     def ask(self, session: Session, which: str) -> Update:
         """Make the job that `run` will read."""
-        record, job = (session.steered, session.second) if which == SECOND else (session.routed, session.first)
+        record = session.steered if which == SECOND else session.routed
         session.forget_explanation()
         # What was stopped can be explained as far as it got; what still grows cannot.
-        if record is None or job is None or record.finish == "cancelled" and not job.cancelled:
+        if not session.ended("second" if which == SECOND else "first"):
             return self.blank(NOTHING)
         session.why, session.explained = Job(why(self.model, record)), record
         return self.blank(f"Measuring: {which} …")

@@ -23,13 +23,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from atmoe.data import Example
-from atmoe.data.text import sentences, tidy
 from atmoe.decode import Sampling
+from atmoe.doses import DOSES
 from atmoe.errors import DataError
 from atmoe.model import AtMoe
+from atmoe.reading import grade, whole_sentences
 from atmoe.steering import Override, State, Steering
 
-DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGNORECASE)
 GRADE_NOISE, PERSON_NOISE = 1.0, 0.01
 """What counts as level between two doses: one school grade, one word in a hundred."""
@@ -38,28 +38,9 @@ NOISE_ERRORS = 1.645
 mean over the answer's tokens: one-sided, 95%."""
 
 
-def grade(text: str) -> float:
-    """Flesch–Kincaid grade: the US school year that can read the text (Kincaid et al. 1975).
-
-    Raises:
-        DataError: textstat is not installed.
-    """
-    try:
-        import textstat
-    except ImportError as error:  # only this study needs it
-        raise DataError("Reading grades need textstat; run  pip install -r tests/requirements.txt.") from error
-    return textstat.flesch_kincaid_grade(text)
-
-
 def second_person(text: str) -> float:
     """The share of words that are "you", "your" and their like, 0 to 1."""
     return len(SECOND_PERSON.findall(text)) / max(len(text.split()), 1)
-
-
-def whole_sentences(text: str) -> str:
-    """Without the sentence that the length limit cut off, unless it is the only one: half a sentence reads too easily."""
-    found = sentences(tidy(text))
-    return " ".join(found[:-1] if len(found) > 1 and not found[-1].rstrip("\"')]").endswith((".", "!", "?")) else found)
 
 
 def steering_for(target: str, dose: float, by: str) -> Steering:

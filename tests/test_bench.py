@@ -1,46 +1,67 @@
-"""Values of the controls become a steering and settings, or are refused with a sentence."""
+"""What the controls are set to becomes a steering, settings are checked, or both are refused with a sentence."""
 
 import pytest
 import torch
 
-from app.bench import View, average_percents, changed_groups, sampling_of, steering_of
-from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State
+from app.bench import View, average_percents, changed, expert_percents, sampling_of
+from app.controls import Controls, Setting, of_steering
+from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State, Steering
 
-GROUPS = ("task", "field", "reader")
-LAYOUT = Layout.of(3, {group: ("a", "b") for group in GROUPS})
-
-
-def test_values_become_overrides():
-    steering = steering_of(GROUPS, 0.5, "late", ["fixed", "router", "off"], [60, 33, 33])
-    assert steering.strength == 0.5
-    assert steering.overrides == (Override("task", State.FIXED, 0.6, "late"),
-                                  Override("reader", State.OFF, None, "late"))
-    assert changed_groups(steering) == ("task", "reader")
+LAYOUT = Layout.of(3, {group: ("a", "b") for group in ("task", "field", "reader")})
 
 
-def test_sliders_of_groups_left_to_the_router_do_not_count():
-    steering = steering_of(GROUPS, 1.0, "all", ["router"] * 3, [90, 90, 90])
-    assert steering.untouched and not changed_groups(steering)
+def controls(strength=1.0, scope="all", on=True, **settings) -> dict:
+    return {"set": {name.replace("_", "/"): value for name, value in settings.items()}, "strength": strength,
+            "scope": scope, "on": on}
+
+
+def test_what_is_set_becomes_overrides_in_the_order_of_the_layout():
+    made = Controls.from_dict(controls(0.5, "late", reader_b=["off", 40, False], task=["fixed", 60, True],
+                                       field=["router", 10, False]), LAYOUT)
+    assert made.steering.strength == 0.5
+    assert made.steering.overrides == (Override("task", State.FIXED, 0.6, "late"), Override("reader/b", State.OFF, None, "late"))
+    assert changed(made.steering) == ("task", "reader/b")
+    assert Controls.from_dict(made.to_dict(), LAYOUT) == made
+    assert made.settings == {"task": Setting(State.FIXED, 60, True), "reader/b": Setting(State.OFF, 40)}
+
+
+def test_switched_off_is_the_router_and_forgets_nothing():
+    made = Controls.from_dict(controls(on=False, task=["off", 0, False]), LAYOUT)
+    assert made.steering == Steering() and made.kept.overrides == (Override("task", State.OFF),)
 
 
 @pytest.mark.parametrize("percents", [(34, 27, 39), (33, 33, 34), (100, 0, 0), (1, 98, 1), (29, 57, 14)])
 def test_whole_percents_that_sum_to_100_are_exact_enough_to_apply(percents):
-    plan = steering_of(GROUPS, 1.0, "all", ["fixed"] * 3, percents).apply(RoutingPlan.uniform(LAYOUT))
+    fixed = {group: ["fixed", percent, False] for group, percent in zip(LAYOUT.group_names, percents)}
+    plan = Controls.from_dict(controls(**fixed), LAYOUT).steering.apply(RoutingPlan.uniform(LAYOUT))
     torch.testing.assert_close(plan.group_shares.sum(1), torch.ones(3))
     assert list(average_percents(plan).values()) == pytest.approx(percents, abs=1e-3)
 
 
-@pytest.mark.parametrize(("strength", "scope", "states", "percents"), [
-    (1.0, "all", ["fixed", "fixed", "router"], [60, 60, 0]),
-    (1.0, "all", ["fixed"] * 3, [10, 10, 10]),
-    (1.0, "all", ["fixed", "router", "router"], [101, 0, 0]),
-    (1.0, "nowhere", ["fixed", "router", "router"], [50, 0, 0]),
-    (2.5, "all", ["router"] * 3, [0, 0, 0]),
-    (float("nan"), "all", ["router"] * 3, [0, 0, 0]),
-])
-def test_impossible_values_are_refused_with_a_sentence(strength, scope, states, percents):
+def test_an_experts_percent_is_its_share_of_the_group():
+    plan = Controls.from_dict(controls(task_a=["fixed", 70, False]), LAYOUT).steering.apply(RoutingPlan.uniform(LAYOUT))
+    assert list(expert_percents(plan).values()) == pytest.approx([70, 30, 50, 50, 50, 50])
+
+
+@pytest.mark.parametrize("sent", [
+    controls(task=["fixed", 60, False], field=["fixed", 60, False]),
+    controls(**{group: ["fixed", 10, False] for group in LAYOUT.group_names}),
+    controls(task_a=["fixed", 30, False], task_b=["fixed", 30, False]),
+    controls(task=["fixed", 101, False]), controls(task=["off", -1, False]), controls(task=["fixed", float("nan"), False]),
+    controls(scope="nowhere"), controls(scope="0-1"), controls(2.5), controls(float("nan")), controls(diet=["off", 0, False]),
+    controls(task=["on", 0, False]), controls(task=["off"]), controls(task=None), {}, None, "x", {"set": 3}])
+def test_impossible_settings_are_refused_with_a_sentence(sent):
     with pytest.raises(AtMoeError, match=r"\.$"):
-        View.of(RoutingPlan.uniform(LAYOUT), steering_of(GROUPS, strength, scope, states, percents))
+        Controls.from_dict(sent, LAYOUT)
+
+
+def test_the_controls_of_a_steering():
+    steering = Steering((Override("task/a", State.FIXED, 0.25, "early"), Override("field", State.OFF, None, "early")), 1.5)
+    made = of_steering(steering, LAYOUT)
+    plan = RoutingPlan.uniform(LAYOUT)
+    assert made.steering.apply(plan).close_to(steering.apply(plan))
+    with pytest.raises(AtMoeError, match="several ranges"):
+        of_steering(Steering((Override("task", State.OFF, None, "early"), Override("field", State.OFF))), LAYOUT)
 
 
 def test_settings():

@@ -61,6 +61,13 @@ def test_changes_are_said_in_words_too(router):
     assert "field receives 70.0% of the routing weight at layer 5; the router gave" in figure.data[1].text[1][5]
 
 
+def test_an_expert_that_was_set_is_named_and_outlined_in_its_groups_picture(router):
+    figure = figures.expert_figure(LAYOUT, View.of(router, Steering((Override("field/lung", State.FIXED, 0.5, "late"),))))
+    assert list(figure.layout.yaxis2.ticktext) == ["heart", "lung · fixed", "skin"]
+    assert boxes(figure) == {("y2", 3.5, 5.5, 0.5, 1.5)}
+    assert not boxes(figures.expert_figure(LAYOUT, View.of(router, STEERING)))
+
+
 def test_untouched_is_said_and_not_drawn_as_zero(router):
     figure = figures.group_figure(LAYOUT, View.of(router, Steering()))
     assert "untouched" in figure.layout.annotations[1].text

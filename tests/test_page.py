@@ -12,9 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from app import presets
 from app.bench import sampling_of
+from app.controls import Controls, Setting
+from app.difference import differences
 from app.page import LAUNCH, build
 from atmoe import AtMoe, Override, Record, State, Steering
+from atmoe.compare import compare
+from atmoe.doses import dosing
+from atmoe.errors import SteeringError
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -64,7 +70,7 @@ class Tab:
         self.page.set_default_timeout(WAIT)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("console", lambda said: self.troubles.append(said.text) if said.type == "error" else None)
-        self.page.on("request", lambda sent: None if sent.url.startswith((self.address, "data:", "blob:"))
+        self.page.on("request", lambda sent: None if sent.url.startswith((self.address.partition("?")[0], "data:", "blob:"))
                      else self.troubles.append(f"asked {sent.url}"))
         self.page.goto(self.address)
         self.first, self.second = self.page.locator("#first .passage"), self.page.locator("#second .passage")
@@ -100,6 +106,10 @@ class Tab:
 
     def state(self, group: str, name: str):
         return self.page.get_by_role("group", name=group, exact=True).get_by_label(name, exact=True)
+
+    def experts(self, group: str) -> None:
+        """Open a group's experts."""
+        self.page.get_by_role("button", name=re.compile(rf"\d experts? in {group}")).click()
 
     def steered(self) -> str:
         """The steered answer, once it has ended."""
@@ -162,6 +172,28 @@ def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
         assert int(tab.share(other).input_value()) > 0
 
 
+def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_again(tab, monkeypatch):
+    tab.ask()
+    group, made = tab.layout.group_names[0], []
+    generate = tab.model.generate
+    monkeypatch.setattr(tab.model, "generate", lambda *args: made.append(1) or generate(*args))
+    tab.share(group).evaluate("""(slider) => { for (let share = 1; share <= 20; share++) {
+        slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true })); } }""")
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 0.2),))))
+    assert len(made) == 2  # the page's, and the one that was expected
+    tab.tokens(400)
+    tab.question.fill(QUESTION)
+    tab.page.keyboard.press("Enter")
+    expect(tab.second_facts).to_contain_text(re.compile(r"\d tokens"))
+    tab.tokens(TOKENS)
+    tab.press(group, "End")
+    expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
+    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    expect(tab.second_facts).to_contain_text(re.compile("stopped before its end|per second"))
+    longest = tab.model.answer(QUESTION, Steering((Override(group, State.FIXED, 1.0),)), sampling_of(400, 0, 0)).answer
+    assert flat(longest).startswith(flat(tab.second.inner_text()).rstrip("�"))
+
+
 def test_fixed_shares_keep_their_sum(tab):
     """Each arrow key counts, and where all are fixed the shares are 100% at every step."""
     names = tab.layout.group_names
@@ -179,6 +211,284 @@ def test_fixed_shares_keep_their_sum(tab):
     expect(tab.message).to_have_count(0)
 
 
+def test_an_expert_is_set_inside_its_group(tab):
+    tab.ask()
+    group, experts = tab.layout.groups[0]
+    target = f"{group}/{experts[1]}"
+    expect(tab.share(target)).to_be_hidden()
+    tab.experts(group)
+    means = tab.model.route(QUESTION).expert_shares.mean(0)
+    for name in experts:  # untouched sliders stand at the router's own value
+        assert int(tab.share(f"{group}/{name}").input_value()) == round(100 * float(means[tab.layout.expert_index(f"{group}/{name}")]))
+    tab.press(target, "Home", *["ArrowRight"] * 3)
+    expect(tab.badge).to_have_text("You changed 1 expert")
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(target, State.FIXED, 0.03),))))
+    expect(tab.page.locator("#weights")).to_contain_text(f"{experts[1]} · fixed")
+    tab.state(target, "Off").check()
+    expect(tab.page.locator("#reading")).to_contain_text(f"{target} off in all layers")
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(target, State.OFF),))))
+    tab.page.get_by_role("button", name=f"Reset {group}", exact=True).click()
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.state(target, "Router")).to_be_checked()
+
+
+def test_a_locked_share_stays_and_what_it_makes_impossible_is_refused(tab):
+    first, second, *_, last = tab.layout.group_names
+    tab.press(first, "Home", *["ArrowRight"] * 4)
+    tab.page.get_by_role("button", name=f"Lock {first}", exact=True).click()
+    expect(tab.share(first)).to_be_disabled()
+    for group in tab.layout.group_names[1:]:
+        tab.state(group, "Fixed").check()
+    tab.press(last, "End")
+    refusal = tab.page.locator("#panel .refusal")
+    expect(refusal).to_have_text(f"{first} is locked at 4%, which leaves 96% for {last}. Unlock to give it another share.")
+    assert [tab.share(group).input_value() for group in (first, second, last)] == ["4", "0", "96"]
+    tab.press(last, "ArrowLeft")
+    expect(refusal).to_have_text("")
+    assert [tab.share(group).input_value() for group in (first, second, last)] == ["4", "1", "95"]
+    tab.page.get_by_role("button", name=f"Lock {second}", exact=True).click()
+    tab.press(last, "ArrowLeft")
+    expect(refusal).to_have_text(f"{first} and {second} are locked at 5%, which leaves 95% for {last}. Unlock to give it another share.")
+    assert tab.share(last).input_value() == "95"
+    expect(tab.message).to_have_count(0)
+
+
+def test_what_the_server_refuses_is_said_and_the_control_goes_back(tab, monkeypatch):
+    group, other = tab.layout.group_names[:2]
+    tab.state(other, "Off").check()
+    tab.press(group, "End")
+    expect(tab.badge).to_have_text("You changed 2 groups")
+
+    def refuse(*_):
+        raise SteeringError("Not this time; set another share.")
+
+    monkeypatch.setattr(Controls, "checked", refuse)
+    tab.press(group, "Home")
+    expect(tab.message).to_have_text("Not this time; set another share.")
+    expect(tab.share(group)).to_have_value("100")
+    expect(tab.state(other, "Off")).to_be_checked()
+
+
+def test_any_moves_of_any_siblings_stay_possible(tab):
+    """The shares as they are kept in the browser: 2,000 random moves, states and locks."""
+    source = (ROOT / "assets/app/shares.js").read_text("utf-8")
+    broken = tab.page.evaluate("""([source]) => {
+      const balance = eval(source); let seed = 7; const broken = [];
+      const random = (n) => (seed = (seed * 16807) % 2147483647) % n;
+      for (let n = 1; n <= 7; n++) {
+        let all = Array.from({ length: n }, (_, i) => ({ name: `e${i}`, state: "router", share: random(101), locked: false }));
+        for (let step = 0; step < 300; step++) {
+          const moved = random(n), before = all, dragged = random(3) > 0;
+          if (random(5) === 0 && all[moved].state === "fixed") all = all.map((s, i) => (i === moved ? { ...s, locked: !s.locked } : s));
+          if (all[moved].locked && dragged) continue;
+          const change = dragged ? { share: random(101) } : { state: ["router", "fixed", "off"][random(3)] };
+          const locks = all.filter((s, i) => s.locked && i !== moved).map((s) => s.share);
+          const { siblings, refusal } = balance(all.map((s, i) => (i === moved ? { ...s, ...change } : s)), moved, dragged);
+          const fixed = siblings.filter((s) => s.state === "fixed"), total = fixed.reduce((sum, s) => sum + s.share, 0);
+          if (total > 100 || (fixed.length === n && total !== 100) || siblings.some((s) => s.share < 0 || s.share % 1)) broken.push([step, siblings]);
+          if (String(siblings.filter((s, i) => s.locked && i !== moved).map((s) => s.share)) !== String(locks)) broken.push([step, "lock"]);
+          if (dragged && (siblings[moved].share !== change.share) !== (refusal !== "")) broken.push([step, refusal]);
+          all = siblings;
+        }
+      }
+      return broken;
+    }""", [source])
+    assert not broken
+
+
+def test_undo_and_redo_take_the_controls_back_and_forth(tab):
+    group, other = tab.layout.group_names[:2]
+    undo, redo = (tab.page.get_by_role("button", name=name, exact=True) for name in ("Undo", "Redo"))
+    expect(undo).to_be_disabled()
+    tab.press(group, "End", *["ArrowLeft"] * 10)
+    tab.state(other, "Off").check()
+    expect(tab.badge).to_have_text("You changed 2 groups")
+    undo.click()
+    expect(tab.badge).to_have_text("You changed 1 group")
+    assert tab.share(group).input_value() == "90"
+    undo.click()
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(undo).to_be_disabled()
+    redo.click()
+    redo.click()
+    expect(tab.state(other, "Off")).to_be_checked()
+    assert tab.share(group).input_value() == "90"
+    expect(redo).to_be_disabled()
+
+
+def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds, monkeypatch):
+    half = {"task/treat": Setting(State.FIXED, 50), "field": Setting(State.OFF, 0)}
+    monkeypatch.setattr(presets, "PRESETS", {"Half <b>": half, "Not for this one": {"task/dance": Setting(State.OFF, 0)}})
+    model = worlds("llama").build(scripts=("LATIN",))
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with visit(browser, (address, model)) as tab:
+        expect(tab.page.get_by_role("group", name="Presets").get_by_role("button")).to_have_text(["Half <b>"])
+        tab.press("reader", "End")
+        expect(tab.badge).to_have_text("You changed 1 group")
+        tab.page.get_by_role("button", name="Half <b>").click()
+        expect(tab.second).to_contain_text("field off in all layers; task/treat fixed at 50% in all layers.")
+        expect(tab.badge).to_have_text("You changed 1 group and 1 expert")
+        tab.experts("task")
+        assert tab.share("task/treat").input_value() == "50"
+        tab.page.get_by_role("button", name="Undo", exact=True).click()
+        expect(tab.second).to_contain_text("Set for your question: reader fixed at 100% in all layers.")
+    demo.close()
+
+
+def test_both_answers_are_compared_once_they_have_ended(tab):
+    group = tab.layout.group_names[0]
+    comparison = tab.page.locator("#comparison")
+    expect(comparison).to_contain_text("Once both answers have ended")
+    tab.ask()
+    expect(tab.page.locator("#comparison table")).to_have_count(0)
+    tab.press(group, "End")
+    records = [tab.model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0)) for steering in
+               (Steering(), Steering((Override(group, State.FIXED, 1.0),)))]
+    measured = compare(tab.model, *records)
+    rows = comparison.locator("tbody tr")
+    expect(rows).to_have_count(2)
+    for row, logp in zip(rows.all(), measured.logp):
+        for mean in logp or ():
+            expect(row).to_contain_text(f"{mean:.2f}".replace("-", "−"))
+    expect(comparison).to_contain_text(f"They part at token {measured.parting.index + 1}")
+    for place, record, spans in zip((tab.first, tab.second), records, differences(*(r.answer for r in records))):
+        assert flat(place.inner_text()) == flat(record.answer)
+        assert [flat(mark) for mark in place.locator("mark").all_inner_texts()] == [flat(part) for part, differs in spans if differs]
+    tab.page.get_by_role("button", name="Reset all").click()
+    expect(comparison).to_contain_text("Once both answers have ended")
+    expect(tab.page.locator("#first mark")).to_have_count(0)
+
+
+def test_switching_off_keeps_the_settings(tab):
+    group = tab.layout.group_names[0]
+    tab.ask()
+    tab.press(group, "End")
+    tab.steered()
+    switch = tab.page.get_by_role("switch", name="Steering on")
+    switch.uncheck()
+    expect(tab.second).to_contain_text(f"Switched off, and kept: {group} fixed at 100% in all layers.")
+    expect(tab.badge).to_have_text("Router's own weights")
+    assert tab.share(group).input_value() == "100"
+    switch.check()
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 1.0),))))
+
+
+def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browser, served):
+    with visit(browser, served) as tab:
+        group, other = tab.layout.group_names[:2]
+        tab.press(group, "Home", *["ArrowRight"] * 7)
+        tab.page.get_by_role("button", name=f"Lock {group}", exact=True).click()
+        tab.state(other, "Off").check()
+        tab.page.get_by_label("Late", exact=False).check()
+        tab.tokens(TOKENS)
+        tab.question.fill(f"{QUESTION} <b>&")
+        expect(tab.second).to_contain_text("off in the late layers")
+        tab.page.get_by_role("tab", name="Link and record").click()
+        link = tab.page.get_by_label("Link", exact=False).and_(tab.page.get_by_role("textbox"))
+        tab.page.get_by_role("button", name="Make the link").click()
+        expect(link).to_have_value(f"{tab.address}?v=1&set={group}:7!,{other}:off{round(100 / len(tab.layout.groups) - .5)}&in=late&tokens={TOKENS}")
+        tab.page.get_by_label("With my question").check()
+        tab.page.get_by_role("button", name="Make the link").click()
+        expect(link).to_have_value(re.compile("&q="))
+        address = link.input_value()
+        tab.page.get_by_role("switch", name="Steering on").uncheck()
+        expect(link).to_have_value("")
+    with visit(browser, (address, served[1])) as tab:
+        expect(tab.message).to_contain_text(f"Opened from a link: {group} fixed at 7% in the late layers; {other} off in the late layers.")
+        expect(tab.badge).to_have_text("You changed 2 groups")
+        assert tab.question.input_value() == f"{QUESTION} <b>&"
+        assert tab.share(group).input_value() == "7"
+        expect(tab.share(group)).to_be_disabled()
+        expect(tab.state(other, "Off")).to_be_checked()
+        expect(tab.page.get_by_label("Late", exact=False)).to_be_checked()
+        assert tab.page.get_by_label("range slider for Longest answer, tokens").input_value() == str(TOKENS)
+        tab.question.fill(QUESTION)
+        tab.page.keyboard.press("Enter")
+        steering = Steering((Override(group, State.FIXED, 0.07, "late"), Override(other, State.OFF, None, "late")))
+        assert flat(tab.steered()) == flat(expected(tab, steering))
+
+
+def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, served, tmp_path):
+    record, changed, broken = (tmp_path / f"{name}.json" for name in ("record", "changed", "broken"))
+    with visit(browser, served) as tab:
+        group = tab.layout.group_names[0]
+        tab.ask()
+        tab.press(group, "End", "ArrowLeft")
+        tab.page.get_by_role("button", name=f"Lock {group}", exact=True).click()
+        steered = tab.steered()
+        expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+        with tab.page.expect_download() as download:
+            tab.page.locator("#download").click()
+        record.write_bytes(Path(download.value.path()).read_bytes())
+    data = json.loads(record.read_text("utf-8"))
+    assert data["comparison"]["logp"] and data["controls"]["set"] == {group: ["fixed", 99, True]}
+    data["steered"] |= {"answer": "Something <b>else", "answer_tokens": [5, 6], "versions": {"torch": "1.0"}}
+    changed.write_text(json.dumps(data), "utf-8")
+    with visit(browser, served) as tab:
+        tab.page.get_by_role("tab", name="Link and record").click()
+        said, choose = tab.page.locator("#replayed"), tab.page.locator("#tabs [type=file]")
+        for path, sentence in ((record, "The steered answer came out identical, token by token. Model, base, seed 0,"),
+                               (changed, "The steered answer differs: after 0 equal words the record has “Something”")):
+            choose.set_input_files(path)
+            expect(said).to_contain_text(sentence)
+            expect(said).to_contain_text("The router's answer came out identical")
+            assert tab.question.input_value() == QUESTION and flat(tab.second.inner_text()) == flat(steered)
+            assert tab.share(group).input_value() == "99"
+            expect(tab.share(group)).to_be_disabled()
+            expect(tab.badge).to_have_text("You changed 1 group")
+        expect(said).to_contain_text("torch (1.0 then,")
+        broken.write_text("{}", "utf-8")
+        choose.set_input_files(broken)
+        expect(tab.message).to_contain_text("This file is no record of this page")
+        assert tab.question.input_value() == QUESTION
+        tab.page.get_by_role("button", name="Reset all").click()
+        expect(said).to_have_text("")
+
+
+def test_one_part_is_answered_at_five_shares_and_a_slider_plays_them(tab):
+    target = tab.layout.group_names[-1]
+    tab.page.get_by_role("tab", name="What if").click()
+    start, progress = tab.page.get_by_role("button", name="Answer at five shares"), tab.page.locator("#dose-progress")
+    start.click()
+    expect(tab.message).to_contain_text("There is no finished answer of the router yet")
+    tab.ask()
+    tab.page.get_by_label("Part to vary", exact=True).click()
+    tab.page.get_by_role("option", name=target, exact=True).click()
+    start.click()
+    expect(progress).to_have_text("Measured. Move the slider to read each answer.")
+    record = tab.model.answer(QUESTION, Steering(), sampling_of(TOKENS, 0, 0))
+    *_, response = dosing(tab.model, record, target)
+    answer, slider = tab.page.locator("#dose-answer .passage"), tab.page.get_by_label("range slider for Answer at this share, %")
+    slider.focus()
+    for step, said in enumerate(response.answers):
+        if step:
+            tab.page.keyboard.press("ArrowRight")
+        expect(slider).to_have_value(str(25 * step))
+        expect(answer).to_have_text(said)
+    rows = tab.page.locator("#dose-table tbody tr")
+    expect(rows).to_have_count(5)
+    for row, said, logp in zip(rows.all(), response.answers, response.logp or [None] * 5):
+        expect(row.locator("td").nth(1)).to_have_text(str(len(said.split())))
+        expect(row.locator("td").nth(2)).to_have_text("–" if logp is None else f"{logp:.2f}".replace("-", "−"))
+    expect(tab.page.locator("#tabs .js-plotly-plot").last).to_be_visible()
+    tab.press(target, "End")  # steering leaves it alone, a new question does not
+    tab.steered()
+    expect(rows).to_have_count(5)
+    tab.ask("What causes gout?")
+    expect(rows).to_have_count(0)
+    expect(tab.page.locator("#dose-answer")).to_contain_text("Once there is an answer")
+
+
+@pytest.mark.parametrize(("query", "said"), [("?v=7&set=x:1", "version 7"), ("?v=1&set=nonsense:off", "no group 'nonsense'"), ("?v=1&set=%%%", "broken")])
+def test_a_link_that_cannot_be_read_says_so_and_starts_clean(browser, served, query, said):
+    with visit(browser, (served[0] + query, served[1])) as tab:
+        expect(tab.message).to_contain_text(said)
+        expect(tab.message).to_contain_text("starts clean")
+        expect(tab.badge).to_have_text("Router's own weights")
+        expect(tab.second).to_contain_text("Untouched")
+
+
 def test_off_scope_strength_and_reset(tab):
     group = tab.layout.group_names[0]
     tab.state(group, "Off").check()
@@ -192,7 +502,7 @@ def test_off_scope_strength_and_reset(tab):
     expect(tab.badge).to_have_text("You changed 1 group and the strength")
     expect(tab.page.locator("#reading")).to_contain_text("the base model alone")
     before = tab.first.inner_text()
-    tab.page.get_by_role("button", name="Reset").click()
+    tab.page.get_by_role("button", name="Reset all").click()
     expect(tab.second).to_contain_text("Untouched")
     expect(tab.badge).to_have_text("Router's own weights")
     expect(tab.state(group, "Router")).to_be_checked()

@@ -68,6 +68,9 @@ def test_leaders_are_counted_where_they_alternate():
     (Steering((Override("task", State.OFF), Override("field", State.FIXED, 1.0))), "You changed 2 groups"),
     (Steering((), 0.0), "You changed the strength"),
     (Steering((Override("task", State.OFF),), 2.0), "You changed 1 group and the strength"),
+    (Steering((Override("task/treat", State.OFF),)), "You changed 1 expert"),
+    (Steering((Override("task/treat", State.OFF), Override("field/lung", State.OFF), Override("task", State.OFF)), 2.0),
+     "You changed 1 group, 2 experts and the strength"),
 ])
 def test_badge(steering, said):
     assert text.badge(steering) == said
@@ -95,6 +98,8 @@ def test_facts():
     ((Override("task", State.FIXED, 0.5),), "task", "Router gave 50% on average · the same in force"),
     ((Override("task", State.OFF),), "task", "Router gave 50% on average · off: 0% in force, and nobody takes it over"),
     ((Override("task", State.OFF),), "field", "Router gave 50% on average · untouched"),
+    ((Override("field/skin", State.FIXED, 0.6),), "field/skin", "Router gave 20% on average · 60% in force"),
+    ((Override("field/skin", State.FIXED, 0.6),), "field/lung", "Router gave 70% on average · 35% in force (shares what is left)"),
 ])
 def test_share_note(overrides, group, said):
     assert text.share_note(View.of(EVEN, Steering(overrides)), group) == said

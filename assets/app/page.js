@@ -1,12 +1,13 @@
 // What Gradio leaves undone for people at a keyboard or with a screen reader. Runs once, when the page has loaded.
 () => {
   // Its sets of radio buttons show a name but do not carry one.
-  for (const set of document.querySelectorAll("fieldset"))
-    set.setAttribute("aria-label", set.querySelector("[data-testid=block-info]").textContent.trim());
+  for (const info of document.querySelectorAll("fieldset [data-testid=block-info]"))
+    info.closest("fieldset").setAttribute("aria-label", info.textContent.trim());
   const settings = document.querySelector("#settings-button");
   const open = (yes) => settings.setAttribute("aria-expanded", yes);
   settings.addEventListener("click", () => open(settings.getAttribute("aria-expanded") !== "true"));
   open(false);
+  document.addEventListener("focusin", ({ target }) => target.closest("#link") && target.select?.());
   // Enter sends already; Ctrl-Enter or Cmd-Enter, the habit from longer forms, must too.
   document.querySelector("#question textarea, #question input").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("#answer-button").click();

@@ -1,0 +1,52 @@
+"""Dose and response: one group or expert at 0, 25, 50, 75 and 100% of its share, answered as one batch.
+
+Everything else follows the router's own plan, as where a single share is fixed by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from atmoe.decode import Sampling
+from atmoe.errors import PromptError
+from atmoe.model import AtMoe
+from atmoe.plan import Layout
+from atmoe.record import Record
+from atmoe.steering import Override, State, Steering
+
+DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Response:
+    """answers: one a dose, as far as they are there.
+    logp: the mean log-probability per token of the router's own answer at each dose; None until measured, or where it
+    holds no words."""
+
+    target: str
+    answers: tuple[str, ...]
+    logp: tuple[float, ...] | None = None
+    ended: bool = False
+
+
+def targets(layout: Layout) -> tuple[str, ...]:
+    """The groups and experts that can be given any dose: those beside which something can take the rest."""
+    groups = layout.group_names if len(layout.groups) > 1 else ()
+    return (*groups, *(f"{group}/{expert}" for group, experts in layout.groups if len(experts) > 1 for expert in experts))
+
+
+def dosing(model: AtMoe, record: Record, target: str) -> Generator[Response, None, None]:
+    """Answer a record's question at every dose, token by token, then read the record's own answer at each.
+
+    Raises:
+        SteeringError: nothing of that name, or nothing beside it to take the rest.
+    """
+    plans = [Steering((Override(target, State.FIXED, dose),)).apply(record.router_plan) for dose in DOSES]
+    for step in model.generate([record.prompt] * len(plans), plans, Sampling(seed=record.seed, **record.sampling)):
+        yield Response(target, step.texts)
+    try:
+        logp = tuple(model.score(record.prompt, record.answer, plans).mean(1).tolist())
+    except PromptError:
+        logp = None
+    yield Response(target, step.texts, logp, True)
