@@ -1,0 +1,175 @@
+"""Linears that read the same input, as one product; and plans folded into a copy of them.
+
+    q ┐                                            every plan alike   W' = W + Σ_e B_e · m_e (α_e / r_e) · A_e,  y = W' x
+    k ├─ W = [q; k; v]   A = [A_q; A_k; A_v]       one plan a row     y = W x + B (m · A x)      (design: equation y)
+    v ┘
+
+The fused matrix is where the linears themselves live from then on: each keeps a view of its rows, so fusing costs no
+memory. Folding does, one copy of the decoder's linears, so there is one such copy for all. Who decodes leases it; a plan
+that finds it taken by another is computed beside the weights, which gives the same to rounding. It is written anew from
+the clean weights for each plan, never added to and subtracted from, and kept for the next who asks for that plan.
+
+In bfloat16 on a CPU the copy is in oneDNN's own order, which is read about twice as fast at a few rows (float32 gains
+nothing from it). That is worth a copy of the clean weights too, where the rows have different plans.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from atmoe.experts import ExpertBank, ExpertLinear
+
+
+class Fused:
+    """Linears of one layer that read the same input. W: [out of all, in].  A: [ranks of all, in], None without experts."""
+
+    def __init__(self, linears: Sequence[nn.Linear | ExpertLinear]):
+        self._experts = [m if isinstance(m, ExpertLinear) else None for m in linears]
+        self._plain = [e.linear if e else m for e, m in zip(self._experts, linears)]
+        self.W = _house([linear.weight for linear in self._plain])
+        adapted = [e for e in self._experts if e]
+        self.A = _house([e.A for e in adapted]) if adapted else None
+        self.bias = None
+        if any(linear.bias is not None for linear in self._plain):
+            self.bias = torch.cat([linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
+                                   for linear in self._plain])
+        self.layer = adapted[0].layer if adapted else None
+        self.expert_of_rank = torch.cat([e.expert_of_rank for e in adapted]) if adapted else None
+        outs = _spans([linear.out_features for linear in self._plain])
+        ranks = iter(_spans([len(e.A) for e in adapted]))
+        self.parts = [(out, next(ranks), e.B.detach()) for out, e in zip(outs, self._experts) if e]
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the linears still live here: not after they were moved, or given other experts."""
+        return _lives([linear.weight for linear in self._plain], self.W) and all(
+            e.B.data_ptr() == B.data_ptr() for e, (_, _, B) in zip(filter(None, self._experts), self.parts)) and (
+            self.A is None or _lives([e.A for e in self._experts if e], self.A))
+
+    def scale(self, weights: Tensor) -> Tensor | None:
+        """weights: [rows, layers, experts], (α / r) included → [rows, ranks of all], None without experts"""
+        return None if self.layer is None else weights[:, self.layer, self.expert_of_rank].to(self.W.dtype)
+
+    def folded(self, weights: Tensor) -> Tensor:
+        """W + Σ_e B_e · m_e (α_e / r_e) · A_e for one plan [1, layers, experts], (α / r) included."""
+        merged, scale = self.W.clone(), self.scale(weights)
+        for out, rank, B in self.parts:
+            merged[out].addmm_(B * scale[:, rank], self.A[rank])
+        return merged
+
+
+class Product:
+    """A fused linear at work: calling it gives y for x [rows, in] → [rows, out of all]."""
+
+    __slots__ = ("_fused", "_weight", "_packed", "_scale")
+
+    def __init__(self, fused: Fused, weight: Tensor, packed: bool, weights: Tensor | None):
+        """weight: W, or what stands for it in the copy.  weights: of plans kept beside it."""
+        self._fused, self._weight, self._packed = fused, weight, packed
+        self._scale = None if weights is None else fused.scale(weights)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        fused = self._fused
+        y = packed_linear(x, self._weight, fused.bias) if self._packed else F.linear(x, self._weight, fused.bias)
+        if self._scale is not None:
+            scaled = F.linear(x, fused.A) * self._scale
+            for out, rank, B in fused.parts:
+                y[:, out] += F.linear(scaled[:, rank], B)
+        return y
+
+
+class Copy:
+    """The one copy of all fused weights that plans are folded into, leased to whoever decodes."""
+
+    def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
+        self._fused, self._bank = fused, bank
+        self.packs = can_pack(fused[0].W)
+        self._lock = threading.Lock()
+        self._kept: list[Tensor] = []
+        self._plan: Tensor | None = None  # [1, layers, experts] of the plan folded in; zeros = the clean weights
+        self._leases = 0
+
+    def lease(self, weights: Tensor) -> Lease:
+        """The products for these weights [rows, layers, experts], gain included. Close the lease when done."""
+        weights = weights * self._bank.scaling
+        alike = bool((weights == weights[:1]).all())
+        plan = weights[:1] if alike else torch.zeros_like(weights[:1])
+        beside = None if alike else weights
+        if not self.packs and not plan.any():
+            return Lease([Product(f, f.W, False, beside) for f in self._fused], alike, lambda: None)
+        with self._lock:
+            here = self._plan is not None and torch.equal(self._plan, plan)
+            if self._leases and not here:
+                return Lease([Product(f, f.W, False, weights) for f in self._fused], False, lambda: None)
+            if not here:
+                self._write(plan)
+            self._leases += 1
+        return Lease([Product(f, kept, self.packs, beside) for f, kept in zip(self._fused, self._kept)], alike, self._give_back)
+
+    def _write(self, plan: Tensor) -> None:
+        self._plan = None  # what is half written is no plan's
+        self._kept = self._kept or [f.W.new_empty(0) for f in self._fused]
+        with torch.inference_mode():
+            for i, f in enumerate(self._fused):
+                self._kept[i] = f.W.new_empty(0)  # the old goes before the new comes
+                self._kept[i] = pack(f.folded(plan)) if self.packs else f.folded(plan)
+        self._plan = plan
+
+    def _give_back(self) -> None:
+        with self._lock:
+            self._leases -= 1
+
+
+class Lease:
+    """products: one for each fused linear.  folded: whether the plan is in the weights."""
+
+    def __init__(self, products: list[Product], folded: bool, give_back):
+        self.products, self.folded, self._give_back = products, folded, give_back
+
+    def close(self) -> None:
+        self.products = []
+        self._give_back()
+
+
+def pack(weight: Tensor) -> Tensor:
+    """A matrix in oneDNN's order, for `packed_linear` alone."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+
+
+def packed_linear(x: Tensor, packed: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+
+
+def can_pack(weight: Tensor) -> bool:
+    """bfloat16 on a CPU whose oneDNN multiplies it; tried out, for these operators are PyTorch's own and may go."""
+    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
+        return False
+    try:
+        one = torch.eye(16, dtype=torch.bfloat16)
+        return torch.equal(packed_linear(one, pack(one)), one)
+    except (AttributeError, RuntimeError):  # NotImplementedError is one
+        return False
+
+
+def _house(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """One matrix of all their rows. Each parameter becomes a view of its own."""
+    with torch.inference_mode(False), torch.no_grad():  # a parameter must not become an inference tensor
+        together = torch.cat([p.detach() for p in parameters])
+        for parameter, rows in zip(parameters, _spans([len(p) for p in parameters])):
+            parameter.data = together[rows]
+    return together
+
+
+def _lives(parameters: Sequence[Tensor], together: Tensor) -> bool:
+    rows = _spans([len(p) for p in parameters])
+    return all(p.data_ptr() == together[r].data_ptr() for p, r in zip(parameters, rows))
+
+
+def _spans(sizes: Sequence[int]) -> list[slice]:
+    ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
+    return [slice(a, b) for a, b in zip(ends, ends[1:])]
