@@ -126,17 +126,9 @@ class Generation:
                 if all(finish):
                     return
                 if decode is None:  # after the first token is out, which need not wait for it
-                    decode = stack.enter_context(closing(self._decoder(batch, cache)))
-                    cache = None
+                    decode = stack.enter_context(closing(decoder(model, batch, cache, self._weights, sampling.max_new_tokens)))
+                    self.engine, cache = decode.name, None
                 logits = decode([t[-1] if t and not f else pad for t, f in zip(tokens, finish)])
-
-    def _decoder(self, batch: Batch, cache) -> Decoder | _Plain:
-        engine = self._model.engine()
-        if engine is None:
-            return _Plain(self._model, batch, cache, self._weights)
-        decoder = Decoder(engine, batch, cache, self._weights, self.sampling.max_new_tokens)
-        self.engine = "lean, folded" if decoder.folded else "lean"
-        return decoder
 
     def _text(self, tokens: list[int]) -> str:
         """Decoded text; a character still missing bytes is held back until they come."""
@@ -161,8 +153,19 @@ class _Chooser:
         return [int(torch.multinomial(s.softmax(-1), 1, generator=g)) for s, g in zip(scores, self._random)]
 
 
+def decoder(model: AtMoe, batch: Batch, cache, weights: Tensor, tokens: int) -> Decoder | _Plain:
+    """What goes on after a prefill: called with one token a row, it gives the logits of the next. Close it when done.
+
+    batch, cache: as prefilled, the cache used up.  weights: [rows, layers, experts], gain included.  tokens: at most.
+    """
+    engine = model.engine()
+    return Decoder(engine, batch, cache, weights, tokens) if engine else _Plain(model, batch, cache, weights)
+
+
 class _Plain:
     """Decodes through transformers, as the prefill ran: for bases of other kinds, and what `Decoder` must equal."""
+
+    name = "plain"
 
     def __init__(self, model: AtMoe, batch: Batch, cache, weights: Tensor):
         self._model, self._batch, self._cache, self._weights = model, batch, cache, weights

@@ -107,7 +107,7 @@ class Engine:
 class Decoder:
     """Rows under way: their keys and values, and the plans they are decoded under.
 
-    folded: whether one plan is in the weights; else each row's is computed beside them.
+    name: "lean, folded" where one plan is in the weights; "lean" where each row's is computed beside them.
     """
 
     def __init__(self, engine: Engine, batch: Batch, cache, weights: Tensor, tokens: int):
@@ -122,7 +122,7 @@ class Decoder:
             self._rotations = {rope: _rotation(engine, self._caches[0].keys, positions, rope)
                                for rope in {layer.rope for layer in engine.layers}}
             self._lease = engine.copy.lease(weights)
-        self.folded, self._step = self._lease.folded, 0
+        self.name, self._step = "lean, folded" if self._lease.folded else "lean", 0
 
     def __call__(self, tokens: Sequence[int]) -> Tensor:
         """One more token of each row → the logits of the next. [rows, vocabulary]"""
@@ -211,6 +211,6 @@ def _rotation(engine: Engine, like: Tensor, positions: Tensor, rope: str) -> tup
 
 
 def _simple(module: nn.Module, dtype: torch.dtype) -> bool:
-    """A plain linear, with experts or without, all in one precision."""
+    """A plain linear, with experts or without, all in one precision, and not in training."""
     linear = module.linear if isinstance(module, ExpertLinear) else module
-    return type(linear) is nn.Linear and all(p.dtype is dtype for p in module.parameters())
+    return type(linear) is nn.Linear and all(p.dtype is dtype and not p.requires_grad for p in module.parameters())

@@ -5,9 +5,9 @@
     v ┘
 
 The fused matrix is where the linears themselves live from then on: each keeps a view of its rows, so fusing costs no
-memory. Folding does, one copy of the decoder's linears, so there is one such copy for all. Who decodes leases it; a plan
-that finds it taken by another is computed beside the weights, which gives the same to rounding. It is written anew from
-the clean weights for each plan, never added to and subtracted from, and kept for the next who asks for that plan.
+memory. Folding does, a copy of the decoder's linears, so there is one at a time for all. Who decodes leases it, with others
+of the same plan; a plan that finds it taken by another is computed beside the weights, which gives the same to rounding.
+It is written from the clean weights for each plan, never added to and subtracted from, and gone with its last lease.
 
 In bfloat16 on a CPU the copy is in oneDNN's own order, which is read about twice as fast at a few rows (float32 gains
 nothing from it). That is worth a copy of the clean weights too, where the rows have different plans.
@@ -16,7 +16,7 @@ nothing from it). That is worth a copy of the clean weights too, where the rows 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -31,9 +31,9 @@ class Fused:
     def __init__(self, linears: Sequence[nn.Linear | ExpertLinear]):
         self._experts = [m if isinstance(m, ExpertLinear) else None for m in linears]
         self._plain = [e.linear if e else m for e, m in zip(self._experts, linears)]
-        self.W = _house([linear.weight for linear in self._plain])
         adapted = [e for e in self._experts if e]
-        self.A = _house([e.A for e in adapted]) if adapted else None
+        self.W = _house(self._plain, "weight")
+        self.A = _house(adapted, "A") if adapted else None
         self.bias = None
         if any(linear.bias is not None for linear in self._plain):
             self.bias = torch.cat([linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
@@ -84,14 +84,14 @@ class Product:
 
 
 class Copy:
-    """The one copy of all fused weights that plans are folded into, leased to whoever decodes."""
+    """The one copy of all fused weights that a plan is folded into, leased to whoever decodes under it."""
 
     def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
         self._fused, self._bank = fused, bank
-        self.packs = can_pack(fused[0].W)
+        self._packs = can_pack(fused[0].W)
         self._lock = threading.Lock()
-        self._kept: list[Tensor] = []
-        self._plan: Tensor | None = None  # [1, layers, experts] of the plan folded in; zeros = the clean weights
+        self._plan: Tensor | None = None  # [1, layers, experts], what is folded in; zeros = the clean weights
+        self._weights: list[Tensor] = []
         self._leases = 0
 
     def lease(self, weights: Tensor) -> Lease:
@@ -100,35 +100,31 @@ class Copy:
         alike = bool((weights == weights[:1]).all())
         plan = weights[:1] if alike else torch.zeros_like(weights[:1])
         beside = None if alike else weights
-        if not self.packs and not plan.any():
+        if not self._packs and not plan.any():
             return Lease([Product(f, f.W, False, beside) for f in self._fused], alike, lambda: None)
         with self._lock:
-            here = self._plan is not None and torch.equal(self._plan, plan)
-            if self._leases and not here:
+            if not self._leases:
+                with torch.inference_mode():
+                    made = (f.folded(plan) if plan.any() else f.W for f in self._fused)
+                    self._weights = [pack(weight) if self._packs else weight for weight in made]
+                self._plan = plan
+            elif not torch.equal(self._plan, plan):
                 return Lease([Product(f, f.W, False, weights) for f in self._fused], False, lambda: None)
-            if not here:
-                self._write(plan)
             self._leases += 1
-        return Lease([Product(f, kept, self.packs, beside) for f, kept in zip(self._fused, self._kept)], alike, self._give_back)
-
-    def _write(self, plan: Tensor) -> None:
-        self._plan = None  # what is half written is no plan's
-        self._kept = self._kept or [f.W.new_empty(0) for f in self._fused]
-        with torch.inference_mode():
-            for i, f in enumerate(self._fused):
-                self._kept[i] = f.W.new_empty(0)  # the old goes before the new comes
-                self._kept[i] = pack(f.folded(plan)) if self.packs else f.folded(plan)
-        self._plan = plan
+            products = [Product(f, weight, self._packs, beside) for f, weight in zip(self._fused, self._weights)]
+        return Lease(products, alike, self._give_back)
 
     def _give_back(self) -> None:
         with self._lock:
             self._leases -= 1
+            if not self._leases:
+                self._plan, self._weights = None, []
 
 
 class Lease:
     """products: one for each fused linear.  folded: whether the plan is in the weights."""
 
-    def __init__(self, products: list[Product], folded: bool, give_back):
+    def __init__(self, products: list[Product], folded: bool, give_back: Callable[[], None]):
         self.products, self.folded, self._give_back = products, folded, give_back
 
     def close(self) -> None:
@@ -156,12 +152,14 @@ def can_pack(weight: Tensor) -> bool:
         return False
 
 
-def _house(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """One matrix of all their rows. Each parameter becomes a view of its own."""
+def _house(modules: Sequence[nn.Module], name: str) -> Tensor:
+    """One matrix of all rows of the modules' parameters of that name, which become views of it. They are replaced, not
+    changed: another thread may be computing with what they were."""
     with torch.inference_mode(False), torch.no_grad():  # a parameter must not become an inference tensor
-        together = torch.cat([p.detach() for p in parameters])
-        for parameter, rows in zip(parameters, _spans([len(p) for p in parameters])):
-            parameter.data = together[rows]
+        parameters = [getattr(module, name) for module in modules]
+        together = torch.cat(parameters)
+        for module, rows in zip(modules, _spans([len(p) for p in parameters])):
+            setattr(module, name, nn.Parameter(together[rows], requires_grad=False))
     return together
 
 
