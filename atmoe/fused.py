@@ -10,13 +10,16 @@ of the same plan; a plan that finds it taken by another is computed beside the w
 It is written from the clean weights for each plan, never added to and subtracted from, and gone with its last lease.
 
 In bfloat16 on a CPU the copy is in oneDNN's own order, which is read about twice as fast at a few rows (float32 gains
-nothing from it). That is worth a copy of the clean weights too, where the rows have different plans.
+nothing from it). Rows of different plans are worth a copy there too, of the clean weights with all B behind them:
+
+    y = [W B] [x; m · A x]
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -66,59 +69,85 @@ class Fused:
 class Product:
     """A fused linear at work: calling it gives y for x [rows, in] → [rows, out of all]."""
 
-    __slots__ = ("_fused", "_weight", "_packed", "_scale")
+    __slots__ = ("_fused", "_scale", "_copied")
 
-    def __init__(self, fused: Fused, weight: Tensor, packed: bool, weights: Tensor | None):
-        """weight: W, or what stands for it in the copy.  weights: of plans kept beside it."""
-        self._fused, self._weight, self._packed = fused, weight, packed
+    def __init__(self, fused: Fused, weights: Tensor | None, copied: _Copied | None):
+        """weights: of plans that are not folded in.  copied: what to compute with instead of the clean weights."""
+        self._fused, self._copied = fused, copied
         self._scale = None if weights is None else fused.scale(weights)
 
     def __call__(self, x: Tensor) -> Tensor:
-        fused = self._fused
-        y = packed_linear(x, self._weight, fused.bias) if self._packed else F.linear(x, self._weight, fused.bias)
-        if self._scale is not None:
-            scaled = F.linear(x, fused.A) * self._scale
+        fused, copied, scale = self._fused, self._copied, self._scale
+        if copied and copied.packed:
+            if scale is not None:
+                x = torch.cat([x, packed_linear(x, copied.A) * scale], 1)
+            return packed_linear(x, copied.W, fused.bias)
+        y = F.linear(x, copied.W if copied else fused.W, fused.bias)
+        if scale is not None:
+            scaled = F.linear(x, fused.A) * scale
             for out, rank, B in fused.parts:
                 y[:, out] += F.linear(scaled[:, rank], B)
         return y
 
 
+@dataclass(frozen=True)
+class _Copied:
+    """W of one fused linear with a plan folded in; or [W B] and A, for plans beside it (packed only)."""
+
+    W: Tensor
+    packed: bool
+    A: Tensor | None = None
+
+
 class Copy:
-    """The one copy of all fused weights that a plan is folded into, leased to whoever decodes under it."""
+    """The one copy of all fused weights at a time, leased to those who decode under what is folded into it."""
 
     def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
         self._fused, self._bank = fused, bank
         self._packs = can_pack(fused[0].W)
         self._lock = threading.Lock()
-        self._plan: Tensor | None = None  # [1, layers, experts], what is folded in; zeros = the clean weights
-        self._weights: list[Tensor] = []
         self._leases = 0
+        self._plan: Tensor | None = None  # [1, layers, experts], what is folded in; None = nothing, for plans beside
+        self._copied: list[_Copied] = []
 
     def lease(self, weights: Tensor) -> Lease:
         """The products for these weights [rows, layers, experts], gain included. Close the lease when done."""
         weights = weights * self._bank.scaling
         alike = bool((weights == weights[:1]).all())
-        plan = weights[:1] if alike else torch.zeros_like(weights[:1])
-        beside = None if alike else weights
-        if not self._packs and not plan.any():
-            return Lease([Product(f, f.W, False, beside) for f in self._fused], alike, lambda: None)
+        clean = not weights.any()
+        if not self._packs and (clean or not alike):
+            return self._lease(None if clean else weights, [None] * len(self._fused), clean)
         with self._lock:
             if not self._leases:
+                self._plan = weights[:1] if alike else None
                 with torch.inference_mode():
-                    made = (f.folded(plan) if plan.any() else f.W for f in self._fused)
-                    self._weights = [pack(weight) if self._packs else weight for weight in made]
-                self._plan = plan
-            elif not torch.equal(self._plan, plan):
-                return Lease([Product(f, f.W, False, weights) for f in self._fused], False, lambda: None)
+                    self._copied = [self._copy(f) for f in self._fused]
+            elif self._plan is not None and not (alike and torch.equal(self._plan, weights[:1])):
+                return self._lease(weights, [None] * len(self._fused), False)
             self._leases += 1
-            products = [Product(f, weight, self._packs, beside) for f, weight in zip(self._fused, self._weights)]
-        return Lease(products, alike, self._give_back)
+            folded = self._plan is not None
+            return self._lease(None if folded else weights, self._copied, folded, self._give_back)
+
+    def _copy(self, fused: Fused) -> _Copied:
+        if self._plan is not None:
+            weight = fused.folded(self._plan) if self._plan.any() else fused.W
+            return _Copied(pack(weight) if self._packs else weight, self._packs)
+        if fused.A is None:
+            return _Copied(pack(fused.W), True)
+        behind = fused.W.new_zeros(len(fused.W), len(fused.A))
+        for out, rank, B in fused.parts:
+            behind[out, rank] = B
+        return _Copied(pack(torch.cat([fused.W, behind], 1)), True, pack(fused.A))
+
+    def _lease(self, weights: Tensor | None, copied: Sequence[_Copied | None], folded: bool,
+               give_back: Callable[[], None] = lambda: None) -> Lease:
+        return Lease([Product(f, weights, c) for f, c in zip(self._fused, copied)], folded, give_back)
 
     def _give_back(self) -> None:
         with self._lock:
             self._leases -= 1
             if not self._leases:
-                self._plan, self._weights = None, []
+                self._plan, self._copied = None, []
 
 
 class Lease:
@@ -128,8 +157,9 @@ class Lease:
         self.products, self.folded, self._give_back = products, folded, give_back
 
     def close(self) -> None:
-        self.products = []
-        self._give_back()
+        if self.products:
+            self.products = []
+            self._give_back()
 
 
 def pack(weight: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ from conftest import LAYOUT, PROMPTS, one_hot, random_plan
 
 from atmoe import RoutingPlan, Sampling
 from atmoe.decode import _Plain, decoder
-from atmoe.engine import Decoder, Engine
-from atmoe.experts import decoder_layers
-from atmoe.fused import Fused
+from atmoe.engine import LINEARS, Decoder, Engine
+from atmoe.experts import Mixing, decoder_layers, mixed_by
+from atmoe.fused import Fused, can_pack
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)  # float32
 PLANS = [random_plan(0), RoutingPlan.off(LAYOUT), one_hot("reader/expert"), random_plan(1)]
@@ -80,13 +80,41 @@ def test_answers_are_those_of_the_plain_path(world, sampling, monkeypatch):
     assert last_of(plain) == answer and (lean.engine, plain.engine) == ("lean", "plain")
 
 
-def test_all_off_is_decoded_by_the_clean_weights(world):
-    model = world.model
-    lease = model.engine().copy.lease(model.weights_of([RoutingPlan.off(LAYOUT)], 1))
-    x = torch.randn(3, model.base.config.hidden_size)
-    attention = decoder_layers(world.base())[0][0].self_attn
-    want = torch.cat([linear(x) for linear in (attention.q_proj, attention.k_proj, attention.v_proj)], 1)
-    torch.testing.assert_close(lease.products[0](x), want, rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_lease_computes_the_equation(world, dtype):
+    """Folded, beside its own copy, beside one taken by others: every product of every layer, against the model's linears."""
+    exact, model = world.model, world.build()
+    model.base.to(dtype)
+    copy, layers = model.engine().copy, decoder_layers(exact.base)[0]
+    folded, other, mixed = (model.weights_of(plans, len(plans)) for plans in (PLANS[:1], PLANS[3:], PLANS))
+    free = not can_pack(model.engine().fused[0].W)  # then the clean weights serve without a copy
+    for order, forms in (([folded, other, mixed, folded], [True, False, False, True]), ([mixed, other, mixed], [False, free, False]),
+                         ([0 * mixed, other], [True, free])):
+        leases = [copy.lease(weights) for weights in order]
+        assert [lease.folded for lease in leases] == forms
+        for lease, weights in zip(leases, order):
+            for i, product in enumerate(lease.products):
+                part, names = LINEARS[i % 4]
+                linears = [getattr(getattr(layers[i // 4], part), name) for name in names]
+                x = torch.randn(len(weights), linears[0].A.shape[1], generator=torch.Generator().manual_seed(i)).to(dtype)
+                with torch.inference_mode(), mixed_by(Mixing(exact.bank, weights)):
+                    want = torch.cat([linear(x.float()[:, None])[:, 0] for linear in linears], 1)
+                    assert (product(x) - want).norm() / want.norm() < (1e-6 if dtype is torch.float32 else 1e-2)
+        for lease in leases:
+            lease.close()
+            lease.close()  # as good as once
+
+
+def test_all_off_is_the_base_model(world):
+    base, model = world.base(), world.model
+    for plans in ([RoutingPlan.off(LAYOUT)], [RoutingPlan.off(LAYOUT)] * 2):
+        generation = model.generate(PROMPTS[:len(plans)], plans, Sampling(12))
+        answers = last_of(generation).tokens
+        for prompt, answer in zip(PROMPTS, answers):
+            ids = torch.tensor([model.encode(prompt).ids])
+            want = base.generate(input_ids=ids, do_sample=False, max_new_tokens=12, pad_token_id=0)[0, ids.shape[1]:].tolist()
+            assert [t for t in want if t != base.generation_config.eos_token_id] == list(answer)
+        assert generation.engine == "lean, folded"
 
 
 def test_bfloat16_is_no_further_from_float32_than_transformers_is(world):
