@@ -84,7 +84,8 @@ class Generation:
 
     plans: the plan of each row, known from the start.  prefill_seconds, tokens_per_second (of all rows together).
     engine: what decodes. "lean" (see `atmoe.engine`), once it has begun "lean, folded" where all rows have one plan and the
-    copy of the weights was free; "plain" where the base is of another kind, and transformers decodes.
+    copy of the weights was free (in bfloat16 the two round differently); "plain" where the base is of another kind, and
+    transformers decodes.
     """
 
     def __init__(self, model: AtMoe, prompts: Sequence[Prompt], plans: Sequence[RoutingPlan] | None, sampling: Sampling):
