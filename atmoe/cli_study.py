@@ -181,7 +181,11 @@ def bench(a) -> tuple[Any, str]:
     return report, "\n".join([f"{report['answer_tokens']} answer tokens, {report['dtype']}, {report['threads']} threads; beside generate of "
                               f"the base model, {report['seconds']['generate']} s:",
                               *(f"{name}: {r['median']:.2f} times ({r['least']:.2f} to {r['most']:.2f})"
-                                for name, r in report["ratio_to_generate"].items())])
+                                for name, r in report["ratio_to_generate"].items()),
+                              "decoding, in tokens a second:",
+                              *(f"{what}: {r['median']:.2f} times ({r['least']:.2f} to {r['most']:.2f})" for what, r in (
+                                  ("a routed plan beside generate", report["decoding"]["routed_to_generate"]),
+                                  ("8 rows with 8 plans, in all, beside one", report["decoding"]["eight_to_one"])))])
 
 
 # -- what they share ------------------------------------------------------------------------------------------------
@@ -261,7 +265,7 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
     made.add_argument("--split", **split)
 
-    made = command("bench", bench, "What an explanation costs beside transformers' generate, interleaved in one run.",
+    made = command("bench", bench, "What decoding and an explanation cost beside transformers' generate, interleaved in one run.",
                    [in_precision("bfloat16")])
     made.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
 

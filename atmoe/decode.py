@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
 
+from atmoe.engine import Decoder, Engine
 from atmoe.errors import PromptError, SamplingError
 from atmoe.plan import RoutingPlan
 from atmoe.prompt import Batch, Prompt
@@ -81,6 +83,9 @@ class Generation:
     """Rows being answered. Iterating decodes; dropping the iterator stops at once.
 
     plans: the plan of each row, known from the start.  prefill_seconds, tokens_per_second (of all rows together).
+    engine: what decodes. "lean" (see `atmoe.engine`), once it has begun "lean, folded" where all rows have one plan and the
+    copy of the weights was free (in bfloat16 the two round differently); "plain" where the base is of another kind, and
+    transformers decodes.
     """
 
     def __init__(self, model: AtMoe, prompts: Sequence[Prompt], plans: Sequence[RoutingPlan] | None, sampling: Sampling):
@@ -92,6 +97,7 @@ class Generation:
         self.prefill_seconds = time.perf_counter() - began
         self.tokens_per_second = 0.0
         self._weights = model.weights_of(self.plans, len(prompts))
+        self.engine = "lean" if Engine.knows(model) else "plain"
 
     def __iter__(self) -> Iterator[Step]:
         model, rows, sampling = self._model, len(self._prompts), self.sampling
@@ -104,24 +110,26 @@ class Generation:
         if logits is None:
             raise RuntimeError("This generation was iterated already; call generate again.")
         began, decoded = time.perf_counter(), 0
-        while True:
-            for row, token in enumerate(choose(logits, tokens)):
-                if finish[row] is None:
-                    if token in ends:
-                        finish[row] = "stop"
-                    else:
-                        tokens[row].append(token)
-                        decoded += 1
-                        if len(tokens[row]) == sampling.max_new_tokens:
-                            finish[row] = "length"
-            self.tokens_per_second = decoded / max(time.perf_counter() - began, 1e-9)
-            yield Step(tuple(self._text(t) for t in tokens), tuple(map(tuple, tokens)), tuple(finish))
-            if all(finish):
-                return
-            with torch.inference_mode():
-                batch = _extend(batch, [t[-1] if t and not f else pad for t, f in zip(tokens, finish)])
-                hidden, _, cache = model.forward(batch, weights=self._weights, logits=False, use_cache=True, cache=cache)
-                logits = model.logits(hidden[:, -1])
+        with ExitStack() as stack:
+            decode = None
+            while True:
+                for row, token in enumerate(choose(logits, tokens)):
+                    if finish[row] is None:
+                        if token in ends:
+                            finish[row] = "stop"
+                        else:
+                            tokens[row].append(token)
+                            decoded += 1
+                            if len(tokens[row]) == sampling.max_new_tokens:
+                                finish[row] = "length"
+                self.tokens_per_second = decoded / max(time.perf_counter() - began, 1e-9)
+                yield Step(tuple(self._text(t) for t in tokens), tuple(map(tuple, tokens)), tuple(finish))
+                if all(finish):
+                    return
+                if decode is None:  # after the first token is out, which need not wait for it
+                    decode = stack.enter_context(closing(decoder(model, batch, cache, self._weights, sampling.max_new_tokens)))
+                    self.engine, cache = decode.name, None
+                logits = decode([t[-1] if t and not f else pad for t, f in zip(tokens, finish)])
 
     def _text(self, tokens: list[int]) -> str:
         """Decoded text; a character still missing bytes is held back until they come."""
@@ -146,11 +154,35 @@ class _Chooser:
         return [int(torch.multinomial(s.softmax(-1), 1, generator=g)) for s, g in zip(scores, self._random)]
 
 
-def _extend(batch: Batch, tokens: list[int]) -> Batch:
-    """The next single-token batch: ids and positions of the new token, attention over all there is."""
-    device = batch.ids.device
-    attention = torch.cat([batch.attention, torch.ones(len(tokens), 1, dtype=torch.long, device=device)], 1)
-    return Batch(torch.tensor(tokens, device=device)[:, None], attention, batch.instruction, batch.positions[:, -1:] + 1)
+def decoder(model: AtMoe, batch: Batch, cache, weights: Tensor, tokens: int) -> Decoder | _Plain:
+    """What goes on after a prefill: called with one token a row, it gives the logits of the next. Close it when done.
+
+    batch, cache: as prefilled, the cache used up.  weights: [rows, layers, experts], gain included.  tokens: at most.
+    """
+    engine = model.engine()
+    return Decoder(engine, batch, cache, weights, tokens) if engine else _Plain(model, batch, cache, weights)
+
+
+class _Plain:
+    """Decodes through transformers, as the prefill ran: for bases of other kinds, and what `Decoder` must equal."""
+
+    name = "plain"
+
+    def __init__(self, model: AtMoe, batch: Batch, cache, weights: Tensor):
+        self._model, self._batch, self._cache, self._weights = model, batch, cache, weights
+
+    def __call__(self, tokens: Sequence[int]) -> Tensor:
+        """One more token of each row → the logits of the next. [rows, vocabulary]"""
+        batch, device = self._batch, self._batch.ids.device
+        attention = torch.cat([batch.attention, torch.ones(len(tokens), 1, dtype=torch.long, device=device)], 1)
+        self._batch = Batch(torch.tensor(tokens, device=device)[:, None], attention, batch.instruction, batch.positions[:, -1:] + 1)
+        with torch.inference_mode():
+            hidden, _, self._cache = self._model.forward(self._batch, weights=self._weights, logits=False, use_cache=True,
+                                                         cache=self._cache)
+            return self._model.logits(hidden[:, -1])
+
+    def close(self) -> None:
+        """Nothing is held but what goes with it."""
 
 
 def _end_tokens(model: AtMoe) -> set[int]:

@@ -10,6 +10,7 @@ Plans and steering are arguments. Nothing a call sets outlives it, so calls may 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from atmoe import store
 from atmoe.decode import Generation, Sampling
+from atmoe.engine import Engine
 from atmoe.errors import PlanError, PromptError
 from atmoe.experts import ExpertBank, Mixing, decoder_layers, mixed_by
 from atmoe.plan import Layout, RoutingPlan
@@ -40,6 +42,7 @@ class AtMoe:
                  router: GroupedRouter, info: Info):
         self.base, self.tokenizer, self.bank, self.router, self.info = model.eval(), tokenizer, bank, router, info
         self.layout: Layout = router.layout
+        self._engine, self._fusing = None, threading.Lock()
         for index, layer in enumerate(decoder_layers(model)[0]):
             layer.register_forward_pre_hook(_tell(index), with_kwargs=True)
 
@@ -171,9 +174,21 @@ class AtMoe:
             last = self.logits(hidden[:, -1]) if use_cache else None
         return last, plans, cache, batch
 
+    def engine(self) -> Engine | None:
+        """What decodes fast; None where the base is of a kind that it does not know, and transformers decodes."""
+        with self._fusing:
+            if not Engine.knows(self):
+                return None
+            if self._engine is None or not self._engine.fresh:
+                self._engine = Engine(self)
+            return self._engine
+
     def logits(self, states: Tensor) -> Tensor:
         """Vocabulary projection of final hidden states, with the soft cap that some families add."""
-        logits = self.base.get_output_embeddings()(states)
+        return self.capped(self.base.get_output_embeddings()(states))
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Logits under the soft cap of the base, where it has one."""
         cap = getattr(self.base.config.get_text_config(), "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 

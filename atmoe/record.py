@@ -32,7 +32,7 @@ class Record:
     router_plan: what the router gave; plan: what was in force.
     finish: "stop" (ended its turn), "length" (token limit) or "cancelled".
     timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
-    versions: of the libraries that computed it, and the precision.
+    versions: of the libraries that computed it, the precision, and what decoded it (see `atmoe.decode.Generation`).
     explanation: what was measured of the answer, once it was asked for.
     """
 
@@ -65,7 +65,7 @@ class Record:
             timings={"prefill_s": round(generation.prefill_seconds, 4),
                      "decode_tokens_per_s": round(generation.tokens_per_second, 2)},
             versions={"torch": torch.__version__, "transformers": transformers.__version__,
-                      "dtype": str(model.bank.dtype).removeprefix("torch.")})
+                      "dtype": str(model.bank.dtype).removeprefix("torch."), "engine": generation.engine})
 
     def to_dict(self) -> dict[str, Any]:
         data = {f.name: getattr(self, f.name) for f in fields(self)}

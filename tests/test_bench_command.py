@@ -17,6 +17,14 @@ def test_explanations_are_timed_beside_generate(llama, own_cache):
         assert ratio["median"] == pytest.approx(report["seconds"][name] / report["seconds"]["generate"], rel=1.0)
 
 
+def test_decoding_is_timed_beside_generate(llama, own_cache):
+    report = bench(llama.model, str(llama.directory), answer_tokens=6, repeats=3)["decoding"]
+    assert report["engine"] == {"routed": "lean, folded", "routed_8": "lean"}
+    for ratio, (a, b) in {"routed_to_generate": ("routed", "generate"), "eight_to_one": ("routed_8", "routed")}.items():
+        assert 0 < report[ratio]["least"] <= report[ratio]["median"] <= report[ratio]["most"]
+        assert report[ratio]["median"] == pytest.approx(report["tokens_per_second"][a] / report["tokens_per_second"][b], rel=1.0)
+
+
 def test_the_command_prints_the_ratio(capsys, llama, own_cache, tmp_path):
     llama.model.save_pretrained(tmp_path)
     report = run(capsys, "bench", "--model", str(tmp_path), "--base", str(llama.directory), "--repeats", "1", "--dtype", "float32")

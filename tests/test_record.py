@@ -35,7 +35,7 @@ def test_a_record_can_be_replayed(record, model):
 
 def test_it_says_what_made_it(record, model):
     assert record.prompt == PROMPTS[0] and record.base == {"name": "base", "sha256": model.info.base_sha256}
-    assert record.versions.keys() == {"torch", "transformers", "dtype"} and record.versions["dtype"] == "float32"
+    assert record.versions.keys() == {"torch", "transformers", "dtype", "engine"} and record.versions["dtype"] == "float32"
     assert record.timings["prefill_s"] > 0 and record.plan.layout == LAYOUT
 
 

@@ -1,0 +1,216 @@
+"""The decode step of our own: one more token a row through every layer, in plain tensor functions.
+
+    prefill (transformers', where the router reads)
+       └─ its cache, copied once ─► keys, values [rows, kv heads, prompt + answer, d]
+                                        ▲ each step writes one column and reads up to it
+    token ─ embed ─┬─ norm ─ q/k/v ─ rotate ─ attend ─ o ─(norm)─ + ─ norm ─ gate/up ─ act · up ─ down ─(norm)─ + ─┐
+                   └───────────────────────────────── every layer ───────────────────────────────────────────────┴─ norm ─ logits
+
+Knows the layers of Llama, Qwen 2 and 3, and Gemma 2 and 3; any other base is decoded by transformers, which is also the
+reference that this must equal: in float32 token for token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from atmoe.experts import ExpertLinear, decoder_layers
+from atmoe.fused import Copy, Fused, can_pack, pack, packed_linear
+from atmoe.prompt import Batch
+
+if TYPE_CHECKING:
+    from atmoe.model import AtMoe
+
+KINDS = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
+LINEARS = (("self_attn", ("q_proj", "k_proj", "v_proj")), ("self_attn", ("o_proj",)), ("mlp", ("gate_proj", "up_proj")),
+           ("mlp", ("down_proj",)))
+"""The four products of a layer, in the order they run."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What a layer does beside its four products.
+
+    norms: before and after attention, before and after the MLP; None where a family has none.
+    head_norm: of queries and keys, [heads + kv heads, d] in float32, or None.
+    """
+
+    norms: tuple[_Norm | None, _Norm | None, _Norm | None, _Norm | None]
+    head_norm: Tensor | None
+    eps: float
+    activation: nn.Module
+    d: int
+    kv_heads: int
+    scaling: float
+    softcap: float | None
+    window: int | None
+    rope: str
+
+
+class _Norm:
+    """Root-mean-square norm. Gemma multiplies by 1 + its weight, in float32."""
+
+    def __init__(self, module: nn.Module, gemma: bool):
+        self._weight = 1 + module.weight.detach().float() if gemma else module.weight.detach()
+        self._eps = module.eps if gemma else module.variance_epsilon
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.to(self._weight.dtype), x.shape[-1:], self._weight, self._eps).to(x.dtype)
+
+
+class Engine:
+    """The layers of one model, fused. Holds nothing of any request; see `Decoder`."""
+
+    def __init__(self, model: AtMoe):
+        """Fuses the model's linears in place; see `atmoe.fused`."""
+        self.model, body = model, model.base.base_model
+        layers = decoder_layers(model.base)[0]
+        gemma = model.base.config.model_type.startswith("gemma")
+        self.layers = [_describe(layer, model.base.config.model_type) for layer in layers]
+        self.fused = [Fused([getattr(getattr(layer, part), name) for name in names]) for layer in layers for part, names in LINEARS]
+        self.copy = Copy(self.fused, model.bank)
+        self.norm = _Norm(body.norm, gemma)
+        self.embed, self.rotary = model.base.get_input_embeddings(), body.rotary_emb
+        head = model.base.get_output_embeddings()
+        self.head = pack(head.weight.detach()) if can_pack(head.weight) and head.bias is None else None
+
+    @staticmethod
+    def knows(model: AtMoe) -> bool:
+        """Whether this model's layers are of a kind that is computed here."""
+        config, body = model.base.config, model.base.base_model
+        if config.model_type not in KINDS or not all(hasattr(body, name) for name in ("norm", "rotary_emb")):
+            return False
+        scaled = config.rope_parameters
+        kinds = {r.get("rope_type") for r in (scaled, *scaled.values()) if isinstance(r, dict)}
+        if kinds & {"dynamic", "longrope"} or getattr(config, "use_bidirectional_attention", False):
+            return False  # angles that change with the length; attention that looks ahead
+        dtype = model.bank.dtype
+        return all(_simple(getattr(getattr(layer, part), name), dtype)
+                   for layer in decoder_layers(model.base)[0] for part, names in LINEARS for name in names)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the model is still the one that was fused: not after it was moved, or given other experts."""
+        return all(f.fresh for f in self.fused)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """states: [rows, hidden] → [rows, vocabulary]"""
+        return self.model.logits(states) if self.head is None else self.model.capped(packed_linear(states, self.head))
+
+
+class Decoder:
+    """Rows under way: their keys and values, and the plans they are decoded under.
+
+    name: "lean, folded" where one plan is in the weights; "lean" where each row's is computed beside them.
+    """
+
+    def __init__(self, engine: Engine, batch: Batch, cache, weights: Tensor, tokens: int):
+        """batch: as it was prefilled.  cache: as that left it.  weights: [rows, layers, experts].  tokens: at most, to come."""
+        self._engine = engine
+        with torch.inference_mode():
+            # Columns that are padding in every row are not kept.
+            padding = int(batch.attention.argmax(1).min())
+            self._caches = [_Cache(layer.keys, layer.values, batch.attention, padding, tokens, engine.layers[i].window)
+                            for i, layer in enumerate(cache.layers)]
+            positions = batch.positions[:, -1:] + torch.arange(1, tokens + 1, device=batch.positions.device)
+            self._rotations = {rope: _rotation(engine, self._caches[0].keys, positions, rope)
+                               for rope in {layer.rope for layer in engine.layers}}
+            self._lease = engine.copy.lease(weights)
+        self.name, self._step = "lean, folded" if self._lease.folded else "lean", 0
+
+    def __call__(self, tokens: Sequence[int]) -> Tensor:
+        """One more token of each row → the logits of the next. [rows, vocabulary]"""
+        engine, at, products = self._engine, self._step, iter(self._lease.products)
+        self._step += 1
+        with torch.inference_mode():
+            x = engine.embed(torch.tensor(tokens, device=self._caches[0].keys.device))
+            rows = len(x)
+            turns = {rope: (cos[:, at], sin[:, at]) for rope, (cos, sin) in self._rotations.items()}
+            for layer, cache in zip(engine.layers, self._caches):
+                before, after, before_mlp, after_mlp = layer.norms
+                heads = next(products)(before(x)).view(rows, -1, layer.d)
+                qk, v = heads[:, :-layer.kv_heads], heads[:, -layer.kv_heads:]
+                if layer.head_norm is not None:
+                    qk = (F.rms_norm(qk.float(), (layer.d,), None, layer.eps) * layer.head_norm).to(x.dtype)
+                cos, sin = turns[layer.rope]
+                qk = torch.addcmul(qk * cos, qk.roll(layer.d // 2, -1), sin)
+                # Queries that share a key head stand in for a sequence of queries: nothing is repeated.
+                q = qk[:, :-layer.kv_heads].reshape(rows, layer.kv_heads, -1, layer.d)
+                seen = cache.attend(q, qk[:, -layer.kv_heads:], v, at, layer.scaling, layer.softcap)
+                y = next(products)(seen.reshape(rows, -1))
+                x = x + (after(y) if after else y)
+                gate, up = next(products)(before_mlp(x)).chunk(2, -1)
+                y = next(products)(layer.activation(gate) * up)
+                x = x + (after_mlp(y) if after_mlp else y)
+            return engine.logits(engine.norm(x))
+
+    def close(self) -> None:
+        """Give the copy of the weights back to others."""
+        self._lease.close()
+
+
+class _Cache:
+    """Keys and values of one layer, with room for the whole answer. [rows, kv heads, tokens, d]"""
+
+    def __init__(self, keys: Tensor, values: Tensor, attention: Tensor, padding: int, tokens: int, window: int | None):
+        """keys, values: as prefilled, the last ones of `attention` [rows, prompt] (a sliding layer keeps no more).
+        padding: how many columns of the prompt are nobody's."""
+        rows, heads, kept, d = keys.shape
+        drop = max(0, padding - (attention.shape[1] - kept))
+        self.filled, self._window = kept - drop, window
+        self.keys, self.values = (t.new_empty(rows, heads, self.filled + tokens, d) for t in (keys, values))
+        self.keys[:, :, :self.filled], self.values[:, :, :self.filled] = keys[:, :, drop:], values[:, :, drop:]
+        real = attention[:, attention.shape[1] - self.filled:]
+        self._mask = None
+        if not real.all():
+            self._mask = keys.new_zeros(rows, 1, 1, self.filled + tokens)
+            self._mask[..., :self.filled].masked_fill_(real[:, None, None] == 0, float("-inf"))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, step: int, scaling: float, softcap: float | None) -> Tensor:
+        """Keep the new token's k, v [rows, kv heads, d] and look back from it. q: [rows, kv heads, queries, d] → the same"""
+        at = self.filled + step
+        self.keys[:, :, at], self.values[:, :, at] = k, v
+        span = slice(max(0, at + 1 - self._window) if self._window else 0, at + 1)
+        keys, values = self.keys[:, :, span], self.values[:, :, span]
+        mask = None if self._mask is None else self._mask[..., span]
+        if softcap is None:
+            return F.scaled_dot_product_attention(q, keys, values, mask, scale=scaling)
+        scores = softcap * torch.tanh(q @ keys.transpose(2, 3) * (scaling / softcap))
+        return (scores if mask is None else scores + mask).softmax(-1, torch.float32).to(q.dtype) @ values
+
+
+def _describe(layer: nn.Module, kind: str) -> _Layer:
+    attention, gemma = layer.self_attn, kind.startswith("gemma")
+    norm = lambda name: _Norm(getattr(layer, name), gemma)
+    norms = ((norm("input_layernorm"), norm("post_attention_layernorm"), norm("pre_feedforward_layernorm"),
+              norm("post_feedforward_layernorm")) if gemma else
+             (norm("input_layernorm"), None, norm("post_attention_layernorm"), None))
+    width = lambda m: (m.linear if isinstance(m, ExpertLinear) else m).out_features // attention.head_dim
+    heads, kv_heads = width(attention.q_proj), width(attention.k_proj)
+    head_norm, eps = None, 0.0
+    if hasattr(attention, "q_norm"):
+        weights = [m.weight.detach().float() + gemma for m in (attention.q_norm, attention.k_norm)]
+        head_norm = torch.stack([weights[0]] * heads + [weights[1]] * kv_heads)
+        eps = attention.q_norm.eps if gemma else attention.q_norm.variance_epsilon
+    return _Layer(norms, head_norm, eps, layer.mlp.act_fn, attention.head_dim, kv_heads, attention.scaling,
+                  attention.attn_logit_softcapping if kind == "gemma2" else None, getattr(attention, "sliding_window", None),
+                  attention.layer_type if kind == "gemma3_text" else "")
+
+
+def _rotation(engine: Engine, like: Tensor, positions: Tensor, rope: str) -> tuple[Tensor, Tensor]:
+    """cos and sin [rows, tokens, 1, d] such that x rotated is x · cos + (x's halves swapped) · sin."""
+    cos, sin = engine.rotary(like, positions, rope) if rope else engine.rotary(like, positions)
+    left, right = sin.chunk(2, -1)
+    return cos[:, :, None], torch.cat([-left, right], -1)[:, :, None]
+
+
+def _simple(module: nn.Module, dtype: torch.dtype) -> bool:
+    """A plain linear, with experts or without, all in one precision, and not in training."""
+    linear = module.linear if isinstance(module, ExpertLinear) else module
+    return type(linear) is nn.Linear and all(p.dtype is dtype and not p.requires_grad for p in module.parameters())

@@ -1,0 +1,203 @@
+"""Linears that read the same input, as one product; and plans folded into a copy of them.
+
+    q ┐                                            every plan alike   W' = W + Σ_e B_e · m_e (α_e / r_e) · A_e,  y = W' x
+    k ├─ W = [q; k; v]   A = [A_q; A_k; A_v]       one plan a row     y = W x + B (m · A x)      (design: equation y)
+    v ┘
+
+The fused matrix is where the linears themselves live from then on: each keeps a view of its rows, so fusing costs no
+memory. Folding does, a copy of the decoder's linears, so there is one at a time for all. Who decodes leases it, with others
+of the same plan; a plan that finds it taken by another is computed beside the weights, which gives the same to rounding.
+It is written from the clean weights for each plan, never added to and subtracted from, and gone with its last lease.
+
+In bfloat16 on a CPU the copy is in oneDNN's own order, which is read about twice as fast at a few rows (float32 gains
+nothing from it). Rows of different plans are worth a copy there too, of the clean weights with all B behind them:
+
+    y = [W B] [x; m · A x]
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from atmoe.experts import ExpertBank, ExpertLinear
+
+
+class Fused:
+    """Linears of one layer that read the same input. W: [out of all, in].  A: [ranks of all, in], None without experts."""
+
+    def __init__(self, linears: Sequence[nn.Linear | ExpertLinear]):
+        self._experts = [m if isinstance(m, ExpertLinear) else None for m in linears]
+        self._plain = [e.linear if e else m for e, m in zip(self._experts, linears)]
+        adapted = [e for e in self._experts if e]
+        self.W = _house(self._plain, "weight")
+        self.A = _house(adapted, "A") if adapted else None
+        self.bias = None
+        if any(linear.bias is not None for linear in self._plain):
+            self.bias = torch.cat([linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
+                                   for linear in self._plain])
+        self.layer = adapted[0].layer if adapted else None
+        self.expert_of_rank = torch.cat([e.expert_of_rank for e in adapted]) if adapted else None
+        outs = _spans([linear.out_features for linear in self._plain])
+        ranks = iter(_spans([len(e.A) for e in adapted]))
+        self.parts = [(out, next(ranks), e.B.detach()) for out, e in zip(outs, self._experts) if e]
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the linears still live here: not after they were moved, or given other experts."""
+        return _lives([linear.weight for linear in self._plain], self.W) and all(
+            e.B.data_ptr() == B.data_ptr() for e, (_, _, B) in zip(filter(None, self._experts), self.parts)) and (
+            self.A is None or _lives([e.A for e in self._experts if e], self.A))
+
+    def scale(self, weights: Tensor) -> Tensor | None:
+        """weights: [rows, layers, experts], (α / r) included → [rows, ranks of all], None without experts"""
+        return None if self.layer is None else weights[:, self.layer, self.expert_of_rank].to(self.W.dtype)
+
+    def folded(self, weights: Tensor) -> Tensor:
+        """W + Σ_e B_e · m_e (α_e / r_e) · A_e for one plan [1, layers, experts], (α / r) included."""
+        merged, scale = self.W.clone(), self.scale(weights)
+        for out, rank, B in self.parts:
+            merged[out].addmm_(B * scale[:, rank], self.A[rank])
+        return merged
+
+
+class Product:
+    """A fused linear at work: calling it gives y for x [rows, in] → [rows, out of all]."""
+
+    __slots__ = ("_fused", "_scale", "_copied")
+
+    def __init__(self, fused: Fused, weights: Tensor | None, copied: _Copied | None):
+        """weights: of plans that are not folded in.  copied: what to compute with instead of the clean weights."""
+        self._fused, self._copied = fused, copied
+        self._scale = None if weights is None else fused.scale(weights)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        fused, copied, scale = self._fused, self._copied, self._scale
+        if copied and copied.packed:
+            if scale is not None:
+                x = torch.cat([x, packed_linear(x, copied.A) * scale], 1)
+            return packed_linear(x, copied.W, fused.bias)
+        y = F.linear(x, copied.W if copied else fused.W, fused.bias)
+        if scale is not None:
+            scaled = F.linear(x, fused.A) * scale
+            for out, rank, B in fused.parts:
+                y[:, out] += F.linear(scaled[:, rank], B)
+        return y
+
+
+@dataclass(frozen=True)
+class _Copied:
+    """W of one fused linear with a plan folded in; or [W B] and A, for plans beside it (packed only)."""
+
+    W: Tensor
+    packed: bool
+    A: Tensor | None = None
+
+
+class Copy:
+    """The one copy of all fused weights at a time, leased to those who decode under what is folded into it."""
+
+    def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
+        self._fused, self._bank = fused, bank
+        self._packs = can_pack(fused[0].W)
+        self._lock = threading.Lock()
+        self._leases = 0
+        self._plan: Tensor | None = None  # [1, layers, experts], what is folded in; None = nothing, for plans beside
+        self._copied: list[_Copied] = []
+
+    def lease(self, weights: Tensor) -> Lease:
+        """The products for these weights [rows, layers, experts], gain included. Close the lease when done."""
+        weights = weights * self._bank.scaling
+        alike = bool((weights == weights[:1]).all())
+        clean = not weights.any()
+        if not self._packs and (clean or not alike):
+            return self._lease(None if clean else weights, [None] * len(self._fused), clean)
+        with self._lock:
+            if not self._leases:
+                self._plan = weights[:1] if alike else None
+                with torch.inference_mode():
+                    self._copied = [self._copy(f) for f in self._fused]
+            elif self._plan is not None and not (alike and torch.equal(self._plan, weights[:1])):
+                return self._lease(weights, [None] * len(self._fused), False)
+            self._leases += 1
+            folded = self._plan is not None
+            return self._lease(None if folded else weights, self._copied, folded, self._give_back)
+
+    def _copy(self, fused: Fused) -> _Copied:
+        if self._plan is not None:
+            weight = fused.folded(self._plan) if self._plan.any() else fused.W
+            return _Copied(pack(weight) if self._packs else weight, self._packs)
+        if fused.A is None:
+            return _Copied(pack(fused.W), True)
+        behind = fused.W.new_zeros(len(fused.W), len(fused.A))
+        for out, rank, B in fused.parts:
+            behind[out, rank] = B
+        return _Copied(pack(torch.cat([fused.W, behind], 1)), True, pack(fused.A))
+
+    def _lease(self, weights: Tensor | None, copied: Sequence[_Copied | None], folded: bool,
+               give_back: Callable[[], None] = lambda: None) -> Lease:
+        return Lease([Product(f, weights, c) for f, c in zip(self._fused, copied)], folded, give_back)
+
+    def _give_back(self) -> None:
+        with self._lock:
+            self._leases -= 1
+            if not self._leases:
+                self._plan, self._copied = None, []
+
+
+class Lease:
+    """products: one for each fused linear.  folded: whether the plan is in the weights."""
+
+    def __init__(self, products: list[Product], folded: bool, give_back: Callable[[], None]):
+        self.products, self.folded, self._give_back = products, folded, give_back
+
+    def close(self) -> None:
+        if self.products:
+            self.products = []
+            self._give_back()
+
+
+def pack(weight: Tensor) -> Tensor:
+    """A matrix in oneDNN's order, for `packed_linear` alone."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+
+
+def packed_linear(x: Tensor, packed: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+
+
+def can_pack(weight: Tensor) -> bool:
+    """bfloat16 on a CPU whose oneDNN multiplies it; tried out, for these operators are PyTorch's own and may go."""
+    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
+        return False
+    try:
+        one = torch.eye(16, dtype=torch.bfloat16)
+        return torch.equal(packed_linear(one, pack(one)), one)
+    except (AttributeError, RuntimeError):  # NotImplementedError is one
+        return False
+
+
+def _house(modules: Sequence[nn.Module], name: str) -> Tensor:
+    """One matrix of all rows of the modules' parameters of that name, which become views of it. They are replaced, not
+    changed: another thread may be computing with what they were."""
+    with torch.inference_mode(False), torch.no_grad():  # a parameter must not become an inference tensor
+        parameters = [getattr(module, name) for module in modules]
+        together = torch.cat(parameters)
+        for module, rows in zip(modules, _spans([len(p) for p in parameters])):
+            setattr(module, name, nn.Parameter(together[rows], requires_grad=False))
+    return together
+
+
+def _lives(parameters: Sequence[Tensor], together: Tensor) -> bool:
+    rows = _spans([len(p) for p in parameters])
+    return all(p.data_ptr() == together[r].data_ptr() for p, r in zip(parameters, rows))
+
+
+def _spans(sizes: Sequence[int]) -> list[slice]:
+    ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
+    return [slice(a, b) for a, b in zip(ends, ends[1:])]
