@@ -7,7 +7,9 @@
                    └───────────────────────────────── every layer ───────────────────────────────────────────────┴─ norm ─ logits
 
 Knows the layers of Llama, Qwen 2 and 3, and Gemma 2 and 3; any other base is decoded by transformers, which is also the
-reference that this must equal: in float32 token for token.
+reference that this must equal: in float32 token for token (the shipped model: 20 prompts × 64 tokens, beside and folded,
+logits to 1e-4). bfloat16 rounds elsewhere: over 6 prompts × 32 tokens its logits were 1.4% (beside) and 1.5% (folded) from
+float32's where transformers' were 1.7%, and 98% of the greedy choices were the same as transformers' in bfloat16.
 """
 
 from __future__ import annotations
