@@ -11,7 +11,7 @@ from atmoe.reading import grade, whole_sentences
 
 NAMES = ("Router's answer", "Your steering")
 PLANS = ("the router's plan", "your steering")
-MEASURES = ("Log-probability: the mean per token of that answer, nearer to 0 is more likely. Reading grade: Flesch–Kincaid, in US "
+MEASURES = ("Log-probability (log-prob.): the mean per token of that answer, nearer to 0 is more likely. Reading grade: Flesch–Kincaid, in US "
             "school years, of whole sentences; it counts syllables and knows nothing of sense.")
 SHARED_WORDS = 8
 """So many of the words before the parting are quoted."""
@@ -24,7 +24,7 @@ def compared(comparison: Comparison, first: Record, second: Record) -> str:
     if parting is not None:
         said += " " + _differing(first.answer, second.answer)
     rows = "".join(_row(name, record.answer, logp) for name, record, logp in zip(NAMES, (first, second), comparison.logp))
-    heads = ("answer", "words", "reading grade", "log-probability, router's plan", "log-probability, your steering")
+    heads = ("answer", "words", "reading grade", "log-prob., router's plan", "log-prob., your steering")
     return (f'<p class="why">{said}</p><div class="scroll" tabindex="0"><table class="lenses compared"><thead><tr>'
             + "".join(f'<th scope="col">{head}</th>' for head in heads) + f"</tr></thead><tbody>{rows}</tbody></table></div>"
             f'<p class="hint">{MEASURES}</p>')

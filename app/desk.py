@@ -175,7 +175,8 @@ class Desk:
         session.compared = session.comparison = session.replay = None
         unmarked = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
         return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self.download(session),
-                ui.comparison: line(UNCOMPARED), ui.link: "", ui.replayed: lines([]), ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
+                ui.comparison: line(UNCOMPARED), ui.link: "", ui.replayed: lines([]),
+                ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
 
     def _note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""

@@ -160,7 +160,7 @@ def _links(ui: SimpleNamespace) -> None:
         ui.make_link = gr.Button("Make the link", scale=0, min_width=150)
         # Not read-only: a disabled box cannot be reached from the keyboard.
         ui.link = gr.Textbox(label="Link", lines=1, max_lines=4, scale=5, min_width=320, elem_id="link",
-                             info="Ready to be copied once you are in it. A change of the settings empties it again.")
+                             info="Selected as you enter it, ready to be copied. A change of the settings empties it again.")
 
     gr.Markdown("### A record, opened again\nA record downloaded above restores the question, the settings and the steering; both "
                 "answers are made again, and this says whether they came out the same. The file is read once and deleted.")
@@ -233,7 +233,8 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
 
     asked = gr.on([ui.answer.click, ui.question.submit], desk.ask,
                   [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, ui.panel],
-                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison, ui.link, ui.replayed], trigger_mode="always_last", **at_once)
+                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison, ui.link, ui.replayed],
+                  trigger_mode="always_last", **at_once)
     stream_first(asked)
     stream_second(asked)
     steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, ui.link, ui.replayed, *plans]

@@ -21,7 +21,8 @@ from atmoe.steering import BANDS, MAX_STRENGTH, layer_range
 
 SCRIPTS = Path(__file__).parents[1] / "assets" / "app"
 UNASKED = "The router decides; its share shows once you ask"
-HINT = "Fixed takes a share; the others divide what is left. Off removes, and nobody takes it over. Tick: the router's own share. Bar: the share in force."
+HINT = ("Fixed takes a share; the others divide what is left. Off removes, and nobody takes it over. Tick: the router's own "
+        "share. Bar: the share in force.")
 ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"})
 """A component's markup is a template in two languages at once; no name may be read as either."""
 
@@ -76,11 +77,12 @@ def _group(index: int, layout: Layout) -> str:
 
 def _control(target: str, name: str, key: str) -> str:
     states = "".join(f'<label><input type="radio" name="state-{key}" value="{state}">{state.capitalize()}</label>' for state in State)
-    slider, number = (f'<input type="{kind}" min="0" max="100" step="1" data-part="{kind}" aria-label="{said} for {_safe(target)} share, %">'
-                      for kind, said in (("range", "range slider"), ("number", "number input")))
+    slider, number = (f'<input type="{kind}" min="0" max="100" step="1" data-part="{kind}" '
+                      f'aria-label="{said} for {_safe(target)} share, %">' for kind, said in (("range", "range slider"), ("number", "number input")))
     return f"""<fieldset class="head states" aria-label="{_safe(target)}"><span class="name">{_safe(name)}</span>{states}</fieldset>
 <div class="move"><span class="track">{slider}</span>{number}<span aria-hidden="true">%</span>
-<button type="button" class="lock" data-part="lock" aria-pressed="false" aria-label="Lock {_safe(target)}" title="Keep this share while others move">Lock</button></div>
+<button type="button" class="lock" data-part="lock" aria-pressed="false" aria-label="Lock {_safe(target)}"
+title="Keep this share while others move">Lock</button></div>
 <small class="note" data-part="note">{UNASKED}</small>"""
 
 

@@ -59,7 +59,8 @@ def told(name: str, then: Record, now: Record) -> str:
     if then.finish == "cancelled":
         tokens = tokens[:len(then.answer_tokens)]
     if tokens == then.answer_tokens:
-        said = f"{name} came out identical, token by token" + " as far as the record goes: it was stopped there" * (then.finish == "cancelled")
+        said = f"{name} came out identical, token by token"
+        said += " as far as the record goes: it was stopped there" * (then.finish == "cancelled")
     else:
         words = then.answer.split(), now.answer.split()
         same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(*words))))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app.bench import View, average_percents, changed, expert_percents, sampling_of
+from app.bench import average_percents, changed, expert_percents, sampling_of
 from app.controls import Controls, Setting, of_steering
 from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State, Steering
 

@@ -185,9 +185,9 @@ def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_ag
     tab.question.fill(QUESTION)
     tab.page.keyboard.press("Enter")
     expect(tab.second_facts).to_contain_text(re.compile(r"\d tokens"))
-    tab.tokens(TOKENS)
     tab.press(group, "End")
     expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
+    expect(tab.second_facts).to_contain_text(re.compile(r"\d token"))
     tab.page.get_by_role("button", name="Stop", exact=True).click()
     expect(tab.second_facts).to_contain_text(re.compile("stopped before its end|per second"))
     longest = tab.model.answer(QUESTION, Steering((Override(group, State.FIXED, 1.0),)), sampling_of(400, 0, 0)).answer

@@ -7,7 +7,7 @@ import pytest
 from conftest import LAYOUT, PROMPTS
 
 from app.controls import Controls, Setting
-from app.replay import NO_RECORD, opened, told
+from app.replay import opened, told
 from atmoe import AtMoeError, Layout, Sampling, State, Steering
 
 CONTROLS = Controls({"task": Setting(State.FIXED, 30, True), "reader/lay": Setting(State.OFF, 50)}, 1.5, "late")
