@@ -58,7 +58,8 @@ def told(name: str, then: Record, now: Record) -> str:
     tokens = now.answer_tokens
     if then.finish == "cancelled":
         tokens = tokens[:len(then.answer_tokens)]
-    if tokens == then.answer_tokens:
+    identical = tokens == then.answer_tokens
+    if identical:
         said = f"{name} came out identical, token by token"
         said += " as far as the record goes: it was stopped there" * (then.finish == "cancelled")
     else:
@@ -67,7 +68,7 @@ def told(name: str, then: Record, now: Record) -> str:
         there, here = (f"“{some[same]}”" if same < len(some) else "its end" for some in words)
         said = (f"{name} differs: after {same} equal word{'s' * (same != 1)} the record has {there}, this one {here}. The shares of "
                 f"weight differ by up to {100 * _farthest(then, now):.2g} points")
-    changes = _changes(then, now)
+    changes = _changes(then, now, identical)
     return f"{said}. " + ("Not as it was: " + "; ".join(changes) + "." if changes else
                           f"Model, base, seed {then.seed}, library versions and precision are as they were.")
 
@@ -76,11 +77,12 @@ def _farthest(then: Record, now: Record) -> float:
     return float((then.plan.weights - now.plan.weights).abs().max())
 
 
-def _changes(then: Record, now: Record) -> list[str]:
-    """Each thing that made the answer and is another now."""
+def _changes(then: Record, now: Record, identical: bool) -> list[str]:
+    """Each thing that made the answer and is another now. Which form of the engine decoded depends on who else was there:
+    it is told only where it may be why the answer differs."""
     changes = [f"the {what} (sha256 {_short(before)} then, {_short(after)} now)" for what, before, after in
                (("model", then.model, now.model), ("base", then.base, now.base)) if before.get("sha256") != after.get("sha256")]
-    names = sorted({*then.versions, *now.versions})
+    names = sorted({*then.versions, *now.versions} - ({"engine"} if identical else set()))
     return changes + [f"{'the precision' if name == 'dtype' else name} ({then.versions.get(name, 'not told')} then, "
                       f"{now.versions.get(name, 'not told')} now)" for name in names if then.versions.get(name) != now.versions.get(name)]
 

@@ -61,6 +61,10 @@ def test_identical_and_all_as_it_was(made, model):
     again = model.answer(PROMPTS[1], Steering(), SAMPLING)
     assert told("The answer", router, again) == ("The answer came out identical, token by token. Model, base, seed 4, library "
                                                  "versions and precision are as they were.")
+    beside = replace(again, versions=again.versions | {"engine": "lean"})  # someone else had the copy of the weights meanwhile
+    assert "are as they were" in told("The answer", replace(router, versions=router.versions | {"engine": "lean, folded"}), beside)
+    assert "engine (lean then" in told("The answer", replace(router, answer_tokens=(1,), versions=beside.versions),
+                                       replace(again, versions=again.versions | {"engine": "lean, folded"}))
     stopped = replace(router, answer_tokens=router.answer_tokens[:3], finish="cancelled")
     assert "identical, token by token as far as the record goes" in told("The answer", stopped, again)
     assert "stopped before its end" in told("The answer", router, replace(again, finish="cancelled"))
