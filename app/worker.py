@@ -7,6 +7,7 @@ here, in turns, one token each: two people both see their answers grow, and neit
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -14,6 +15,9 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+CLOSING_SECONDS = 20
+"""How long the end of the program waits for the step under way."""
 
 
 class Job(Generic[T]):
@@ -66,8 +70,16 @@ class Worker:
     """A daemon thread that takes turns between the jobs under way, one step each."""
 
     def __init__(self):
-        self._arrivals: SimpleQueue[Job] = SimpleQueue()
-        threading.Thread(target=self._work, name="model", daemon=True).start()
+        self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+        # A thread that is still inside torch when the interpreter goes takes the process down with an abort.
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Let the thread end after the step under way; whoever reads its jobs comes to their end."""
+        self._arrivals.put(None)
+        self._thread.join(CLOSING_SECONDS)
 
     def run(self, job: Job[T]) -> Iterator[T]:
         """Iterate a job's steps. Leaving the loop early, or closing it, cancels the job."""
@@ -85,7 +97,12 @@ class Worker:
         active: deque[Job] = deque()
         while True:
             while not active or not self._arrivals.empty():
-                active.append(self._arrivals.get())
+                if (arrived := self._arrivals.get()) is None:
+                    for job in active:
+                        job.cancel()
+                        job.advance()
+                    return
+                active.append(arrived)
             job = active.popleft()
             if job.advance():
                 active.append(job)

@@ -112,3 +112,13 @@ def test_errors_reach_the_reader_and_the_thread_lives_on(worker, model):
 def test_a_job_is_claimed_once():
     job = Job(n for n in ())
     assert job.claim() and not job.claim()
+
+
+def test_at_the_end_the_thread_ends_after_its_step_and_readers_come_to_an_end():
+    worker, seen = Worker(), []
+    reader = threading.Thread(target=lambda: seen.extend(worker.run(Job(n for n in itertools.count()))))
+    reader.start()
+    worker.close()
+    reader.join(10)
+    assert not reader.is_alive() and not worker._thread.is_alive()
+    assert seen == list(range(len(seen)))
