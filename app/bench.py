@@ -52,6 +52,11 @@ def average_percents(plan: RoutingPlan) -> dict[str, float]:
     return {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
 
 
+def all_percents(plan: RoutingPlan) -> dict[str, float]:
+    """`average_percents` of the groups and `expert_percents` together: whatever a control is set to, by target."""
+    return average_percents(plan) | expert_percents(plan)
+
+
 def expert_percents(plan: RoutingPlan) -> dict[str, float]:
     """Each expert's share of its group, in percent, averaged over the layers."""
     means = plan.expert_shares.mean(0).tolist()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from app.compare_text import compared
-from app.desk import UNCOMPARED, Desk, Update, _sentence
+from app.desk import UNCOMPARED, Desk, Update, sentence
 from app.difference import differences
 from app.markup import differing, line
 from app.session import Session
@@ -35,7 +35,7 @@ class CompareDesk:
         try:
             comparison = self.worker.call(lambda: compare(self.model, first, second))
         except Exception as error:
-            yield {ui.comparison: line(_sentence(error))}
+            yield {ui.comparison: line(sentence(error))}
             return
         if session.still_there(first) and session.still_there(second):
             session.comparison = comparison

@@ -47,7 +47,7 @@ def guarded(callback: Callable[..., Update]) -> Callable[..., Update]:
         try:
             return {desk.ui.message: message("")} | callback(desk, *values)
         except Exception as error:
-            return {desk.ui.message: message(_sentence(error))}
+            return {desk.ui.message: message(sentence(error))}
     return safe
 
 
@@ -83,7 +83,7 @@ class Desk:
                 session.routed = progress.record
                 yield update
         except Exception as error:
-            yield {ui.first: told(_sentence(error))}
+            yield {ui.first: told(sentence(error))}
             return
         if session.first is job:
             yield self._end(session, progress, ui.first, ui.first_facts)
@@ -106,7 +106,7 @@ class Desk:
                     session.steered = progress.record
                     yield {ui.second: passage(progress.record.answer), ui.second_facts: line(text.facts(progress))}
             except Exception as error:
-                yield {ui.second: told(_sentence(error))}
+                yield {ui.second: told(sentence(error))}
                 return
             if session.second is job:
                 yield self._end(session, progress, ui.second, ui.second_facts)
@@ -221,7 +221,7 @@ class Desk:
         return gr.DownloadButton(value=str(path), interactive=True)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """What to tell a person about an error: its own sentence if it has one for them."""
     if isinstance(error, AtMoeError):
         return str(error)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from app.bench import average_percents, expert_percents
-from app.desk import Desk, Update, _sentence, guarded
+from app.bench import all_percents
+from app.desk import Desk, Update, sentence, guarded
 from app.dose_figure import PERCENTS, dose_figure, dose_table
 from app.markup import line, passage, told
 from app.session import Session
@@ -50,7 +50,7 @@ class DoseDesk:
                 yield {ui.dose_progress: line(f"Answering at {len(PERCENTS)} shares: {len(response.answers[0].split())} words"),
                        ui.dose_answer: passage(response.answers[session.dose_shown])}
         except Exception as error:
-            yield {ui.dose_progress: line(_sentence(error))}
+            yield {ui.dose_progress: line(sentence(error))}
             return
         if session.dose is not job:
             return
@@ -58,7 +58,7 @@ class DoseDesk:
             yield {ui.dose_progress: line(CANCELLED)}
             return
         plan, target = session.routed.router_plan, session.response.target
-        own = {**average_percents(plan), **expert_percents(plan)}[target]
+        own = all_percents(plan)[target]
         yield {ui.dose_progress: line(DONE), ui.dose_table: dose_table(session.response),
                ui.dose_plot: gr.Plot(value=dose_figure(session.response, own), visible=True)}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from app.bench import View, average_percents, expert_percents
+from app.bench import View, all_percents
 from app.controls import Controls
 from app.presets import presets
 from app.text import changes, share_note
@@ -38,7 +38,7 @@ def shown(layout: Layout, view: View | None, undo: bool = False, redo: bool = Fa
     """What the controls show beside the settings: nothing but a note before the router's plan is known."""
     targets = {}
     if view is not None:
-        router, force = ({**average_percents(plan), **expert_percents(plan)} for plan in (view.router_plan, view.plan))
+        router, force = (all_percents(plan) for plan in (view.router_plan, view.plan))
         targets = {t: {"router": router[t], "force": force[t], "note": share_note(view, t)} for t in router}
     return {"targets": targets, "undo": undo, "redo": redo}
 

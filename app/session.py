@@ -10,7 +10,7 @@ from app.controls import Controls
 from app.history import History
 from app.replay import Replay
 from app.worker import Job
-from atmoe import AtMoe, AtMoeError, Record, RoutingPlan, Sampling, Steering
+from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
 from atmoe.compare import Comparison
 from atmoe.doses import Response
 
@@ -46,14 +46,8 @@ def answer(model: AtMoe, question: Question, steering: Steering) -> Generator[Pr
     for step in generation:
         record = Record.of(model, question.prompt, steering, question.router_plan, generation, step)
         yield Progress(record)
-    yield Progress(record, True, _mean_logp(model, record))
-
-
-def _mean_logp(model: AtMoe, record: Record) -> float | None:
-    try:
-        return float(model.score(record.prompt, record.answer, [record.plan])[0].mean())
-    except AtMoeError:  # an answer without words cannot be scored
-        return None
+    logp = record.mean_logp(model, [record.plan])
+    yield Progress(record, True, logp and logp[0])
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from app.bench import View, average_percents, changed, expert_percents
+from app.bench import View, all_percents, average_percents, changed
 from app.session import Progress
 from atmoe import Override, RoutingPlan, State, Steering
 
@@ -62,8 +62,7 @@ def reading(view: View) -> str:
 
 def share_note(view: View, target: str) -> str:
     """The shares of one group, or of one expert inside its group: the router's beside the one in force."""
-    percents = expert_percents if "/" in target else average_percents
-    before, now = (percents(plan)[target] for plan in (view.router_plan, view.plan))
+    before, now = (all_percents(plan)[target] for plan in (view.router_plan, view.plan))
     state = next((o.state for o in view.steering.overrides if o.target == target), State.ROUTER)
     note = f"Router gave {before:.0f}% on average"
     if state is State.OFF:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from app import figures, why_text
-from app.desk import Desk, Update, _sentence, guarded
+from app.desk import Desk, Update, sentence, guarded
 from app.markup import line, marked, ruling, told
 from app.session import Session
 from app.worker import Job
@@ -19,6 +19,7 @@ from atmoe import AtMoe, Record
 from atmoe.explain import explaining
 from atmoe.explanation import Explanation
 from atmoe.smallest_change import searching
+from atmoe.sweep import telling
 from atmoe.verdict import verdict
 
 FIRST, SECOND = "Router's answer", "Your steering"
@@ -50,11 +51,7 @@ def why(model: AtMoe, record: Record) -> Generator[WhyProgress, None, None]:
 
 
 def _told(steps: Generator, begin: float, end: float, what: str) -> Generator:
-    while True:
-        try:
-            yield WhyProgress(begin + (end - begin) * next(steps), what)
-        except StopIteration as stop:
-            return stop.value
+    return telling(steps, lambda fraction: WhyProgress(begin + (end - begin) * fraction, what))
 
 
 class WhyDesk:
@@ -91,7 +88,7 @@ class WhyDesk:
                     update |= self._show(session, progress.explanation)
                 yield update
         except Exception as error:
-            yield {ui.why_progress: line(_sentence(error))}
+            yield {ui.why_progress: line(sentence(error))}
             return
         if session.why is job:
             yield {ui.why_progress: line(CANCELLED if progress is None or progress.fraction < 1 else DONE)}

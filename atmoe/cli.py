@@ -107,6 +107,20 @@ def score(a) -> tuple[Any, str]:
             f"mean log-probability {mean:.4f} a token over {len(tokens)} tokens")
 
 
+def bench(a) -> tuple[Any, str]:
+    from atmoe.bench import bench
+
+    report = bench(load_model(a), a.base, repeats=a.repeats)
+    return report, "\n".join([f"{report['answer_tokens']} answer tokens, {report['dtype']}, {report['threads']} threads; beside generate of "
+                              f"the base model, {report['seconds']['generate']} s:",
+                              *(f"{name}: {r['median']:.2f} times ({r['least']:.2f} to {r['most']:.2f})"
+                                for name, r in report["ratio_to_generate"].items()),
+                              "decoding, in tokens a second:",
+                              *(f"{what}: {r['median']:.2f} times ({r['least']:.2f} to {r['most']:.2f})" for what, r in (
+                                  ("a routed plan beside generate", report["decoding"]["routed_to_generate"]),
+                                  ("8 rows with 8 plans, in all, beside one", report["decoding"]["eight_to_one"])))])
+
+
 # -- what the commands share ----------------------------------------------------------------------------------------
 
 
@@ -188,5 +202,8 @@ def build_parser() -> argparse.ArgumentParser:
     made = command("score", score, "Score a given answer, token by token.", [model, steering])
     made.add_argument("prompt", help="the question")
     made.add_argument("answer", help="the answer to score")
+    made = command("bench", bench, "What decoding and an explanation cost beside transformers' generate, interleaved in one run.",
+                   [in_precision("bfloat16")])
+    made.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
     add_study_commands(command, commands, common, in_precision)
     return parser

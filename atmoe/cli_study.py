@@ -1,4 +1,4 @@
-"""The commands that read data: train {experts,router,baseline}, evaluate, evaluate-{routing,control}, faithfulness, bench."""
+"""The commands that read data: train {experts,router,baseline}, evaluate, evaluate-{routing,control} and faithfulness."""
 
 from __future__ import annotations
 
@@ -173,21 +173,6 @@ def faithfulness(a) -> tuple[Any, str]:
     return report, "\n".join(lines)
 
 
-def bench(a) -> tuple[Any, str]:
-    from atmoe.bench import bench
-    from atmoe.cli import load_model
-
-    report = bench(load_model(a), a.base, repeats=a.repeats)
-    return report, "\n".join([f"{report['answer_tokens']} answer tokens, {report['dtype']}, {report['threads']} threads; beside generate of "
-                              f"the base model, {report['seconds']['generate']} s:",
-                              *(f"{name}: {r['median']:.2f} times ({r['least']:.2f} to {r['most']:.2f})"
-                                for name, r in report["ratio_to_generate"].items()),
-                              "decoding, in tokens a second:",
-                              *(f"{what}: {r['median']:.2f} times ({r['least']:.2f} to {r['most']:.2f})" for what, r in (
-                                  ("a routed plan beside generate", report["decoding"]["routed_to_generate"]),
-                                  ("8 rows with 8 plans, in all, beside one", report["decoding"]["eight_to_one"])))])
-
-
 # -- what they share ------------------------------------------------------------------------------------------------
 
 
@@ -264,10 +249,6 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
     made.add_argument("--limit", type=int, default=60, metavar="N", help="prompts, of different diseases (default: 60)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
     made.add_argument("--split", **split)
-
-    made = command("bench", bench, "What decoding and an explanation cost beside transformers' generate, interleaved in one run.",
-                   [in_precision("bfloat16")])
-    made.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
 
     train = command("train", None, "Train experts, the router or a baseline. Run on several processes by  accelerate launch "
                     "--num_processes N -m atmoe train ...", []).add_subparsers(required=True, metavar="{experts,router,baseline}")

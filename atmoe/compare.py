@@ -43,19 +43,8 @@ def compare(model: AtMoe, first: Record, second: Record) -> Comparison:
     """
     if first.prompt != second.prompt:
         raise PromptError("These are answers to different questions; compare two answers to one question.")
-    return Comparison(_logp(model, first, second), _parting(model, first, second))
-
-
-def _logp(model: AtMoe, first: Record, second: Record):
-    scored = []
-    for record in (first, second):
-        try:
-            both = model.score(record.prompt, record.answer, [first.plan, second.plan])
-        except PromptError:
-            scored.append(None)
-        else:
-            scored.append(tuple(both.mean(1).tolist()))
-    return tuple(scored)
+    plans = [first.plan, second.plan]
+    return Comparison((first.mean_logp(model, plans), second.mean_logp(model, plans)), _parting(model, first, second))
 
 
 def _parting(model: AtMoe, first: Record, second: Record) -> Parting | None:

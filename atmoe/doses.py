@@ -9,7 +9,6 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from atmoe.decode import Sampling
-from atmoe.errors import PromptError
 from atmoe.model import AtMoe
 from atmoe.plan import Layout
 from atmoe.record import Record
@@ -45,8 +44,4 @@ def dosing(model: AtMoe, record: Record, target: str) -> Generator[Response, Non
     plans = [Steering((Override(target, State.FIXED, dose),)).apply(record.router_plan) for dose in DOSES]
     for step in model.generate([record.prompt] * len(plans), plans, Sampling(seed=record.seed, **record.sampling)):
         yield Response(target, step.texts)
-    try:
-        logp = tuple(model.score(record.prompt, record.answer, plans).mean(1).tolist())
-    except PromptError:
-        logp = None
-    yield Response(target, step.texts, logp, True)
+    yield Response(target, step.texts, record.mean_logp(model, plans), True)

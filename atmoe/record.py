@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 
-from atmoe.errors import AtMoeError
+from atmoe.errors import AtMoeError, PromptError
 from atmoe.explanation import Explanation
 from atmoe.plan import RoutingPlan
 from atmoe.steering import Steering
@@ -66,6 +66,13 @@ class Record:
                      "decode_tokens_per_s": round(generation.tokens_per_second, 2)},
             versions={"torch": torch.__version__, "transformers": transformers.__version__,
                       "dtype": str(model.bank.dtype).removeprefix("torch."), "engine": generation.engine})
+
+    def mean_logp(self, model: AtMoe, plans: Sequence[RoutingPlan]) -> tuple[float, ...] | None:
+        """Mean log-probability per token of the answer under each plan; None for an answer without words."""
+        try:
+            return tuple(model.score(self.prompt, self.answer, plans).mean(1).tolist())
+        except PromptError:
+            return None
 
     def to_dict(self) -> dict[str, Any]:
         data = {f.name: getattr(self, f.name) for f in fields(self)}

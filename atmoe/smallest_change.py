@@ -23,7 +23,7 @@ from atmoe.plan import RoutingPlan
 from atmoe.prompt import Prompt
 from atmoe.record import Record
 from atmoe.spans import Span, sentence_spans
-from atmoe.sweep import finish, sweep
+from atmoe.sweep import finish, sweep, telling
 
 POINTS = 2
 """How close the bisection comes, in points of a group's mean share."""
@@ -161,8 +161,4 @@ def _chooser(sampling: Sampling, prompt: Prompt, tokens: Sequence[int]):
 
 def _part(steps: Generator, begin: float, end: float) -> Generator:
     """The same steps, their fractions mapped to a part of the whole."""
-    while True:
-        try:
-            yield begin + (end - begin) * next(steps)
-        except StopIteration as stop:
-            return stop.value
+    return telling(steps, lambda fraction: begin + (end - begin) * fraction)

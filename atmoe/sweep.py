@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from atmoe.experts import ExpertLinear, Mixing, decoder_layers, mixed_by
 from atmoe.model import AtMoe, entering
 from atmoe.plan import RoutingPlan
 from atmoe.prompt import Prompt, collate
+
+S, T = TypeVar("S"), TypeVar("T")
 
 MULTIPLE = 32
 """Lengths are rounded up to it in bfloat16, whose kernels pay for every new shape on a CPU."""
@@ -128,6 +131,16 @@ def finish(steps: Generator):
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def telling(steps: Generator[float, None, T], tell: Callable[[float], S]) -> Generator[S, None, T]:
+    """The same steps, each told in another way: the fraction done as `tell` has it. Returns what they return."""
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield tell(fraction)
 
 
 def _through(layer, hidden: Tensor, call: tuple[tuple, dict]) -> Tensor:

@@ -19,8 +19,9 @@ from atmoe.store import Info, build, read_config
 from atmoe.train import loop
 from atmoe.train import rows as rows_module
 from atmoe.train.experts import SHARE, label_weights
-from atmoe.train.router import RouterSettings, TrainingRouter, fit_heads, label_losses, pooled_states, train_router
+from atmoe.train.router import RouterSettings, fit_heads, label_losses, pooled_states, train_router
 from atmoe.train.rows import Sampler, answer_loss, batches, collate_rows, encode_row, label_targets
+from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team
 
 WORDS = {"define": "What is", "treat": "How is one treated who has", "warn": "Who should beware of"}
