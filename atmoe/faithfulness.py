@@ -29,7 +29,6 @@ from atmoe.errors import DataError
 from atmoe.explain import explain, without
 from atmoe.explanation import Explanation
 from atmoe.model import AtMoe
-from atmoe.plan import RoutingPlan
 from atmoe.record import Record
 from atmoe.steering import Steering
 from atmoe.sweep import finish, sweep
