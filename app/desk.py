@@ -120,26 +120,10 @@ class Desk:
         try:
             moved = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible
-            return {self.ui.message: message(str(error)), self.ui.panel: gr.HTML(value=session.controls.to_dict())}
-        session.history.record(session.controls, moved, time.monotonic())
+            shown = panel.shown(self.model.layout, self._view(session), str(error))
+            return {self.ui.message: message(str(error)), self.ui.panel: gr.HTML(value=session.controls.to_dict(), shown=shown)}
         session.controls = moved
         return self._prepare_second(session) | self.weights(session)
-
-    @guarded
-    def undo(self, session: Session) -> Update:
-        """Back to the setting before."""
-        return self.put(session, session.history.undo(session.controls))
-
-    @guarded
-    def redo(self, session: Session) -> Update:
-        """Forward to the setting that was undone last."""
-        return self.put(session, session.history.redo(session.controls))
-
-    @guarded
-    def reset(self, session: Session) -> Update:
-        """All controls back to the router's own."""
-        session.history.record(session.controls, Controls(), time.monotonic())
-        return self.put(session, Controls())
 
     def stop(self, session: Session) -> None:
         """Abandon both answers; what is there stays."""
@@ -188,19 +172,22 @@ class Desk:
 
     def weights(self, session: Session, controls: dict | None = None) -> Update:
         """Everything that shows the plans, as far as the router's plan is known.  controls: put there, where given"""
-        ui, layout, view = self.ui, self.model.layout, None
-        if session.question is not None and (router_plan := session.question.router_plan) is not None:
-            try:
-                view = View.of(router_plan, session.steering)
-            except AtMoeError:  # a contradiction: the steered column says so, the router's plan is still true
-                view = View.of(router_plan, Steering())
+        ui, layout, view = self.ui, self.model.layout, self._view(session)
         put = {} if controls is None else {"value": controls}
-        history = session.history
-        update = {ui.panel: gr.HTML(shown=panel.shown(layout, view, history.can_undo, history.can_redo), **put)}
+        update = {ui.panel: gr.HTML(shown=panel.shown(layout, view), **put)}
         return update if view is None else update | {
             ui.reading: text.reading(view),
             ui.group_plot: figures.group_figure(layout, view), ui.expert_plot: figures.expert_figure(layout, view),
             ui.group_table: figures.group_table(view), ui.expert_table: figures.expert_table(view)}
+
+    def _view(self, session: Session) -> View | None:
+        """What there is to see, once the router's plan is known."""
+        if session.question is None or (router_plan := session.question.router_plan) is None:
+            return None
+        try:
+            return View.of(router_plan, session.steering)
+        except AtMoeError:  # a contradiction: the steered column says so, the router's plan is still true
+            return View.of(router_plan, Steering())
 
     def _end(self, session: Session, progress: Progress | None, place: gr.HTML, facts: gr.HTML) -> Update:
         """The last update of an answer, whether it ended or was stopped."""

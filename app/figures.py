@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.bench import View
-from app.text import SCOPES
+from app.text import where
 from atmoe import Layout, State
 from atmoe.explanation import Explanation
-from atmoe.steering import layer_range
 
 ROW_HEIGHT, TITLE_HEIGHT, MARGIN = 19, 24, 46
+STRIP = 0.32
+"""The part of a row's height that shows the router's share, where that stands above the one in force."""
 OUTLINE = "#d55e00"
 """Vermilion of the Okabe–Ito palette: apart from both ends of cividis, for colour-blind eyes too."""
 
@@ -28,48 +30,55 @@ OUTLINE = "#d55e00"
 class Panel:
     """One heatmap: shares in percent [names, layers], or None where there is nothing to show yet.
 
-    outlines: (row, first layer, last layer) of what a person changed.
+    outlines: (row, first layer, last layer) of what a person changed.  targets: what the rows stand for in a steering.
+    above: other shares, drawn as a thin strip above each row.
     """
 
     title: str
     names: list[str]
+    targets: list[str]
     percents: list[list[float]] | None
     words: list[list[str]] | None = None
     outlines: tuple[tuple[int, int, int], ...] = ()
+    above: list[list[float]] | None = None
+    pickable: bool = True
 
 
 def group_figure(layout: Layout, view: View | None) -> go.Figure:
     """Group shares [groups, layers]: the router's plan above the one in force, changed rows outlined."""
     names = list(layout.group_names)
     if view is None:
-        return _draw(layout, [Panel("Router's plan", names, None), Panel("Plan in force", names, None)])
+        return _draw(layout, [Panel("Router's plan", names, names, None, pickable=False), Panel("Plan in force", names, names, None)])
     router, force = (_percents(plan.group_shares) for plan in (view.router_plan, view.plan))
     said = [[f"{name} received {p:.1f}% of the routing weight at layer {i}" for i, p in enumerate(row)]
             for name, row in zip(names, router)]
     now = [[f"{name} receives {p:.1f}% of the routing weight at layer {i}; the router gave {was:.1f}%"
             for i, (p, was) in enumerate(zip(row, before))] for name, row, before in zip(names, force, router)]
     title = "Plan in force" + (": untouched, the router's own" if view.steering.untouched else ", with your steering")
-    states = {o.target: o.state for o in view.steering.overrides}
-    marked = [name if states.get(name, State.ROUTER) is State.ROUTER else f"{name} · {states[name]}" for name in names]
-    return _draw(layout, [Panel("Router's plan", names, router, said),
-                          Panel(title, marked, force, now, outlines(view, names))])
+    boxes, states = outlines(view, names), _states(view)
+    return _draw(layout, [Panel("Router's plan", names, names, router, said, pickable=False),
+                          Panel(title, [name + states.get(name, "") for name in names], names, force, now, boxes)])
 
 
 def expert_figure(layout: Layout, view: View | None) -> go.Figure:
-    """In-group shares of the plan in force [experts, layers], one panel a group."""
+    """In-group shares of the plan in force [experts, layers], the router's as a strip above each row; one panel a group."""
+    full = {group: [f"{group}/{expert}" for expert in experts] for group, experts in layout.groups}
     if view is None:
-        return _draw(layout, [Panel(group, list(experts), None) for group, experts in layout.groups])
-    states = {o.target: o.state for o in view.steering.overrides if o.state is not State.ROUTER}
-    off = {o.target: f" · off {SCOPES[o.scope]}" for o in view.steering.overrides if o.state is State.OFF}
-    boxes, panels = outlines(view, layout.expert_names), []
+        return _draw(layout, [Panel(group, list(experts), full[group], None) for group, experts in layout.groups])
+    states, boxes, panels = _states(view), outlines(view, layout.expert_names), []
+    off: dict[str, list[str]] = {}
+    for o in view.steering.overrides:
+        if o.state is State.OFF:
+            off.setdefault(o.target, []).append(where(o.scope))
     for group, experts in layout.groups:
-        percents = _percents(view.plan.expert_shares[:, layout.members(group)])
-        words = [[f"{expert} receives {p:.1f}% of the {group} share at layer {i}" for i, p in enumerate(row)]
-                 for expert, row in zip(experts, percents)]
-        names = [f"{expert} · {states[full]}" if (full := f"{group}/{expert}") in states else expert for expert in experts]
         rows = layout.members(group)
-        panels.append(Panel(group + off.get(group, ""), names, percents, words,
-                            tuple((row - rows.start, *layers) for row, *layers in boxes if rows.start <= row < rows.stop)))
+        router, force = (_percents(plan.expert_shares[:, rows]) for plan in (view.router_plan, view.plan))
+        words = [[f"{expert} receives {p:.1f}% of the {group} share at layer {i}; the router gave {was:.1f}%"
+                  for i, (p, was) in enumerate(zip(row, before))] for expert, row, before in zip(experts, force, router)]
+        names = [expert + states.get(target, "") for expert, target in zip(experts, full[group])]
+        title = group + (f" · off {' and '.join(off[group])}" if group in off else "")
+        panels.append(Panel(title, names, full[group], force, words,
+                            tuple((row - rows.start, *layers) for row, *layers in boxes if rows.start <= row < rows.stop), router))
     return _draw(layout, panels)
 
 
@@ -94,30 +103,43 @@ def shapley_figure(explanation: Explanation) -> go.Figure:
 
 
 def outlines(view: View, names: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
-    """(row, first layer, last layer) of every override in force whose target is among the rows' names."""
-    found = []
-    for override in view.steering.overrides:
-        if override.state is not State.ROUTER and override.target in names:
-            layers = layer_range(override.scope, view.plan.layout.layers)
-            found.append((names.index(override.target), layers[0], layers[-1]))
+    """(row, first layer, last layer) of every run of layers in which a row's name is set, and set alike."""
+    chosen, found = view.steering.by_layer(view.plan.layout), []
+    for row, name in enumerate(names):
+        settings = [c[name] if name in c and c[name].state is not State.ROUTER else None for c in chosen]
+        for setting, run in groupby(enumerate(settings), key=lambda pair: pair[1] and (pair[1].state, pair[1].share)):
+            layers = [layer for layer, _ in run]
+            if setting:
+                found.append((row, layers[0], layers[-1]))
     return tuple(found)
+
+
+def _states(view: View) -> dict[str, str]:
+    """Target → what its name is followed by where it is set: " · fixed", or " · fixed, off" where layers differ."""
+    found: dict[str, set[str]] = {}
+    for chosen in view.steering.by_layer(view.plan.layout):
+        for target, override in chosen.items():
+            if override.state is not State.ROUTER:
+                found.setdefault(target, set()).add(str(override.state))
+    return {target: f" · {', '.join(sorted(states))}" for target, states in found.items()}
 
 
 def group_table(view: View) -> pd.DataFrame:
     """A row a layer: each group's share in percent, the router's and the one in force."""
-    columns: dict[str, list] = {"Layer": list(range(view.plan.layout.layers))}
-    router, force = (_percents(plan.group_shares) for plan in (view.router_plan, view.plan))
-    for i, group in enumerate(view.plan.layout.group_names):
-        columns[f"{group}, router %"] = _rounded(router[i])
-        columns[f"{group}, in force %"] = _rounded(force[i])
-    return pd.DataFrame(columns)
+    return _table(view, view.plan.layout.group_names, "group_shares")
 
 
 def expert_table(view: View) -> pd.DataFrame:
-    """A row a layer: each expert's share of its group in the plan in force, in percent."""
-    percents = _percents(view.plan.expert_shares)
+    """A row a layer: each expert's share of its group in percent, the router's and the one in force."""
+    return _table(view, view.plan.layout.expert_names, "expert_shares")
+
+
+def _table(view: View, names: Sequence[str], shares: str) -> pd.DataFrame:
     columns: dict[str, list] = {"Layer": list(range(view.plan.layout.layers))}
-    columns |= {f"{name} %": _rounded(row) for name, row in zip(view.plan.layout.expert_names, percents)}
+    router, force = (_percents(getattr(plan, shares)) for plan in (view.router_plan, view.plan))
+    for i, name in enumerate(names):
+        columns[f"{name}, router %"] = _rounded(router[i])
+        columns[f"{name}, in force %"] = _rounded(force[i])
     return pd.DataFrame(columns)
 
 
@@ -141,10 +163,13 @@ def _draw(layout: Layout, panels: list[Panel]) -> go.Figure:
     figure.update_annotations(font_size=12, x=0, xanchor="left")
     layers = list(range(layout.layers))
     for row, panel in enumerate(panels, 1):
+        shares, words, edges = panel.percents or [[None] * len(layers) for _ in panel.names], panel.words, range(len(panel.names))
+        if panel.above is not None:  # two rows for each name, between edges instead of around middles
+            shares, words = ([row for pair in pairs for row in pair] for pairs in (zip(panel.above, shares), zip(words, words)))
+            edges = [edge for i in edges for edge in (i - 0.5, i - 0.5 + STRIP)] + [len(panel.names) - 0.5]
         figure.add_trace(go.Heatmap(
-            z=panel.percents or [[None] * len(layers) for _ in panel.names], x=layers, y=list(range(len(panel.names))),
-            text=panel.words, hovertemplate="%{text}<extra></extra>", hoverongaps=False, coloraxis="coloraxis",
-            xgap=1, ygap=1), row=row, col=1)
+            z=shares, x=layers, y=list(edges), text=words, hovertemplate="%{text}<extra></extra>", hoverongaps=False,
+            coloraxis="coloraxis", xgap=1, ygap=1, meta={"targets": panel.targets, "pickable": panel.pickable}), row=row, col=1)
         figure.update_yaxes(row=row, col=1, tickvals=list(range(len(panel.names))), ticktext=panel.names,
                             range=[len(panel.names) - 0.5, -0.5], showgrid=False, zeroline=False, automargin=True)
         for place, first, last in panel.outlines:

@@ -1,8 +1,9 @@
 """The state of the page in a query string, short enough to mail and plain enough to read:
 
-    ?v=1&set=audience/patient:100!,specialty:off&in=late&strength=0.5&tokens=80&q=How is asthma treated?
+    ?v=2&set=audience/patient:100!,specialty:off&in=late&cells=task:12-17:60,task:3:off&strength=0.5&tokens=80&q=How is asthma treated?
 
 `v` is the version. `!` locks. What is at its default is left out, and so is the question unless a person ticks it.
+Version 1 knew no cells; its links still open.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlencode
 
 from app.bench import sampling_of
-from app.controls import Controls, Setting
+from app.controls import Cells, Controls, Setting
 from atmoe import AtMoeError, Layout, State
 
-VERSION = "1"
-OURS = ("v", "set", "strength", "in", "on", "tokens", "temperature", "seed", "q")
+VERSION, READ = "2", ("1", "2")
+OURS = ("v", "set", "cells", "strength", "in", "on", "tokens", "temperature", "seed", "q")
 MAX_QUESTION = 2000
 """Characters; browsers and mail programs cut longer links."""
 SETTING = re.compile(r"(off)?(\d{1,3}(?:\.\d{1,4})?)?(!)?")
+CELLS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?:(?:(off|router)|(\d{1,3}(?:\.\d{1,4})?))")
 
 
 class LinkError(AtMoeError):
@@ -52,6 +54,8 @@ def to_query(linked: Linked) -> str:
     parts = {"v": VERSION}
     if controls.settings:
         parts["set"] = ",".join(f"{quote(target, safe='/')}:{_written(setting)}" for target, setting in controls.settings.items())
+    if controls.cells:
+        parts["cells"] = ",".join(_written_cells(cells) for cells in controls.cells)
     values = {"strength": f"{controls.strength:g}", "in": controls.scope, "on": f"{controls.on:d}", "tokens": f"{linked.tokens}",
               "temperature": f"{linked.temperature:g}", "seed": f"{linked.seed}"}
     defaults = {"strength": "1", "in": "all", "on": "1", "tokens": f"{usual.tokens}", "temperature": "0", "seed": "0"}
@@ -69,12 +73,13 @@ def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
     """
     if not any(key in query for key in OURS):
         return None
-    if query.get("v") != VERSION:
-        raise LinkError(f"This link is of version {query.get('v', 'none')!s:.12}, and this page reads version {VERSION}; "
+    if query.get("v") not in READ:
+        raise LinkError(f"This link is of version {query.get('v', 'none')!s:.12}, and this page reads versions {' and '.join(READ)}; "
                         f"the page starts clean.")
     try:
         settings = dict(_read(item) for item in query.get("set", "").split(",") if item)
-        controls = Controls(settings, float(query.get("strength", 1)), query.get("in", "all"), _flag(query.get("on", "1")))
+        cells = tuple(_read_cells(item) for item in query.get("cells", "").split(",") if item)
+        controls = Controls(settings, float(query.get("strength", 1)), query.get("in", "all"), _flag(query.get("on", "1")), cells)
         tokens, temperature, seed = int(query.get("tokens", 160)), float(query.get("temperature", 0)), int(query.get("seed", 0))
         if not math.isfinite(controls.strength):
             raise ValueError("strength")
@@ -88,6 +93,20 @@ def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
 
 def _written(setting: Setting) -> str:
     return "off" * (setting.state is State.OFF) + f"{setting.percent:g}" + "!" * setting.locked
+
+
+def _written_cells(cells: Cells) -> str:
+    layers = f"{cells.first}" if cells.first == cells.last else f"{cells.first}-{cells.last}"
+    return f"{quote(cells.target, safe='/')}:{layers}:" + (f"{cells.percent:g}" if cells.state is State.FIXED else str(cells.state))
+
+
+def _read_cells(item: str) -> Cells:
+    target, _, written = item.partition(":")
+    match = CELLS.fullmatch(written)
+    if not match:
+        raise ValueError(item)
+    first, last, state, percent = match.groups()
+    return Cells(unquote(target), int(first), int(last or first), State(state or State.FIXED), float(percent or 0))
 
 
 def _read(item: str) -> tuple[str, Setting]:

@@ -12,6 +12,7 @@ import gradio as gr
 from app import desk as words
 from app import dose_desk, figures, why
 from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
+from app.cells import build_cells
 from app.compare_desk import CompareDesk
 from app.desk import Desk
 from app.dose_desk import DoseDesk
@@ -123,15 +124,16 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
     gr.Markdown("## Weights by layer")
     gr.Markdown("Weight is what each expert was given, not proof that it mattered; what mattered is measured under "
                 "“Why this answer”, below.", elem_id="caution")
+    ui.cells = build_cells()
     with gr.Tabs():
         with gr.Tab("Pictures"):
             gr.Markdown("**Between the groups**: how much of the layer's routing weight each group received")
-            ui.group_plot = _plot(figures.group_figure(layout, None), "Group shares by layer")
-            gr.Markdown("**Inside each group**: how much of the group's share each expert received")
-            ui.expert_plot = _plot(figures.expert_figure(layout, None), "Expert shares by layer")
+            ui.group_plot = _plot(figures.group_figure(layout, None), "Group shares by layer", "group-plot")
+            gr.Markdown("**Inside each group**: how much of the group's share each expert received. Thin strip: the router's; below it: in force")
+            ui.expert_plot = _plot(figures.expert_figure(layout, None), "Expert shares by layer", "expert-plot")
         with gr.Tab("Tables"):
             ui.group_table = _table("Group shares by layer", layout.group_names, each=2)
-            ui.expert_table = _table("Expert shares by layer", layout.expert_names)
+            ui.expert_table = _table("Expert shares by layer", layout.expert_names, each=2)
     ui.download = gr.DownloadButton("Download this record (JSON)", interactive=False, size="sm", elem_id="download")
 
 
@@ -201,8 +203,8 @@ def _why(ui: SimpleNamespace, layout: Layout) -> None:
             ui.why_sum = gr.HTML(line(""), elem_id="why-sum")
 
 
-def _plot(figure, label: str) -> gr.Plot:
-    return gr.Plot(figure, label=label, show_label=False, container=False, elem_classes="figure")
+def _plot(figure, label: str, name: str) -> gr.Plot:
+    return gr.Plot(figure, label=label, show_label=False, container=False, elem_classes="figure", elem_id=name)
 
 
 def _table(label: str, names: Sequence[str], each: int = 1) -> gr.Dataframe:
@@ -238,12 +240,9 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     stream_first(asked)
     stream_second(asked)
     steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, ui.link, ui.replayed, *plans]
+    # Undo, redo and reset come this way too: one event, of which the last value wins, so no two can overtake each other.
     moved = ui.panel.input(desk.steer, [session, ui.panel], steered, trigger_mode="always_last", **at_once)
-    # Two quick presses are two steps.
-    put = [event(call, [session], steered, trigger_mode="multiple", **at_once) for event, call in
-           ((ui.panel.undo, desk.undo), (ui.panel.redo, desk.redo), (ui.panel.reset, desk.reset))]
-    for event in (moved, *put):
-        stream_second(event)
+    stream_second(moved)
     links, settings = LinkDesk(desk), [ui.max_tokens, ui.temperature, ui.seed]
     made = ui.make_link.click(links.make, [session, ui.question, ui.with_question, *settings], [ui.message, ui.link], **at_once)
     made.success(None, [ui.link], [ui.link], js="(query) => query && location.origin + location.pathname + query", **at_once)
@@ -253,7 +252,7 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     ui.page.load(links.open, [session], [*steered, ui.question, *settings], **at_once)
     _wire_doses(ui, session, DoseDesk(desk), (asked, replayed), at_once, common)
     ui.stop.click(desk.stop, [session], **at_once)
-    _wire_why(ui, session, WhyDesk(desk), (asked, moved, replayed, *put), at_once, common)
+    _wire_why(ui, session, WhyDesk(desk), (asked, moved, replayed), at_once, common)
 
 
 def _wire_doses(ui: SimpleNamespace, session: gr.State, doses: DoseDesk, changes: Sequence, at_once: dict, common: dict) -> None:

@@ -29,24 +29,28 @@ ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96
 
 def build_panel(layout: Layout) -> gr.HTML:
     """The controls, all left to the router."""
-    shares, panel = (SCRIPTS.joinpath(name).read_text("utf-8") for name in ("shares.js", "panel.js"))
-    return gr.HTML(Controls().to_dict(), html_template=_markup(layout), js_on_load=f"const balance = {shares.rstrip()};\n{panel}",
-                   apply_default_css=False, elem_id="panel", shown={"targets": {}, "undo": False, "redo": False})
+    shares, history, presets, panel = (SCRIPTS.joinpath(f"{name}.js").read_text("utf-8").rstrip()
+                                       for name in ("shares", "history", "own_presets", "panel"))
+    script = f"const balance = {shares};\nconst makeHistory = {history};\nconst ownPresets = {presets};\n{panel}"
+    return gr.HTML(Controls().to_dict(), html_template=_markup(layout), js_on_load=script, apply_default_css=False,
+                   elem_id="panel", shown={"targets": {}, "refused": ""})
 
 
-def shown(layout: Layout, view: View | None, undo: bool = False, redo: bool = False) -> dict:
-    """What the controls show beside the settings: nothing but a note before the router's plan is known."""
+def shown(layout: Layout, view: View | None, refused: str = "") -> dict:
+    """What the controls show beside the settings: nothing but a note before the router's plan is known.
+
+    refused: why the settings that were sent last are not in force.
+    """
     targets = {}
     if view is not None:
         router, force = (all_percents(plan) for plan in (view.router_plan, view.plan))
         targets = {t: {"router": router[t], "force": force[t], "note": share_note(view, t)} for t in router}
-    return {"targets": targets, "undo": undo, "redo": redo}
+    return {"targets": targets, "refused": refused}
 
 
 def _markup(layout: Layout) -> str:
     groups = "".join(_group(i, layout) for i in range(len(layout.groups)))
-    bands = "".join(f'<label><input type="radio" name="scope" value="{value}" data-scope>{name}</label>' for value, name in
-                    (("all", "All layers"), *((band, _band(band, layout)) for band in BANDS)))
+    bands = "".join(_scope(scope, layout) for scope in ("all", *BANDS))
     ready = "".join(f'<button type="button" data-preset="{_safe(json.dumps(preset.to_dict()))}" '
                     f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>' for name, preset in presets(layout).items())
     return f"""<div class="bar">
@@ -60,7 +64,11 @@ def _markup(layout: Layout) -> str:
 <input type="range" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="range slider for Strength of all experts">
 <input type="number" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="number input for Strength of all experts"></div>
 <small class="hint">0 = the base model alone, 1 = as trained</small>
-<fieldset class="states" aria-label="Where the states above apply">{bands}</fieldset>"""
+<fieldset class="states" aria-label="Where the states above apply">{bands}</fieldset>
+<p class="hint" data-part="apart"></p>
+<form class="bar" data-part="save" aria-label="Own presets"><input type="text" maxlength="40" aria-label="Name of a preset of your own"
+placeholder="Name a preset of your own" autocomplete="off"><button>Save</button></form>
+<ul class="bar" data-part="own" aria-label="Own presets, kept in this browser"></ul><p class="hint" role="status" data-part="kept"></p>"""
 
 
 def _group(index: int, layout: Layout) -> str:
@@ -90,6 +98,8 @@ def _safe(text: str) -> str:
     return escape(text).translate(ENTITIES)
 
 
-def _band(name: str, layout: Layout) -> str:
-    layers = layer_range(name, layout.layers)
-    return f"{name.capitalize()} {layers[0]}–{layers[-1]}"
+def _scope(scope: str, layout: Layout) -> str:
+    layers = layer_range(scope, layout.layers)
+    name = "All layers" if scope == "all" else f"{scope.capitalize()} {layers[0]}–{layers[-1]}"
+    return (f'<label><input type="radio" name="scope" value="{scope}" data-scope data-first="{layers[0]}" data-last="{layers[-1]}">'
+            f'{name}</label>')

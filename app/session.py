@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
 from app.controls import Controls
-from app.history import History
 from app.replay import Replay
 from app.worker import Job
 from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
@@ -54,7 +53,7 @@ def answer(model: AtMoe, question: Question, steering: Steering) -> Generator[Pr
 class Session:
     """The state of one tab. A job is also its own epoch: one that is no longer here is stale.
 
-    controls: what the steering controls are set to.  history: what they were set to before.
+    controls: what the steering controls are set to.
     first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
     routed, steered: their records.  folder: holds the download, and goes when the session goes.
     compared: the plan of the steered answer that was compared.  comparison: what came out.
@@ -65,7 +64,6 @@ class Session:
 
     question: Question | None = None
     controls: Controls = field(default_factory=Controls)
-    history: History = field(default_factory=History)
     first: Job[Progress] | None = None
     second: Job[Progress] | None = None
     routed: Record | None = None

@@ -28,11 +28,15 @@ def badge(steering: Steering) -> str:
 
 def changes(steering: Steering) -> str:
     """What was changed, in one line: "task fixed at 60% in all layers; strength 0.5"."""
-    parts = [f"{_change(o)} {SCOPES.get(o.scope, f'in layers {o.scope}')}" for o in steering.overrides
-             if o.state is not State.ROUTER]
+    parts = [f"{_change(o)} {where(o.scope)}" for o in steering.overrides]
     if steering.strength != 1:
         parts.append(f"strength {steering.strength:g}" + " (the base model alone)" * (steering.strength == 0))
     return "; ".join(parts)
+
+
+def where(scope: str) -> str:
+    """The layers of an override: "in the late layers", "in layers 12–17"."""
+    return SCOPES.get(scope) or f"in layer{'s' * ('-' in scope)} {scope.replace('-', '–')}"
 
 
 def facts(progress: Progress) -> str:
@@ -63,8 +67,12 @@ def reading(view: View) -> str:
 def share_note(view: View, target: str) -> str:
     """The shares of one group, or of one expert inside its group: the router's beside the one in force."""
     before, now = (all_percents(plan)[target] for plan in (view.router_plan, view.plan))
-    state = next((o.state for o in view.steering.overrides if o.target == target), State.ROUTER)
+    states = {chosen[target].state if target in chosen else State.ROUTER for chosen in view.steering.by_layer(view.plan.layout)}
     note = f"Router gave {before:.0f}% on average"
+    if len(states) > 1:
+        return f"{note} · {now:.0f}% in force, " + ("off in some layers, where nobody takes it over"
+                                                    if State.FIXED not in states else "set in some layers")
+    [state] = states
     if state is State.OFF:
         return f"{note} · off: {now:.0f}% in force, and nobody takes it over"
     if abs(now - before) < 0.5:
@@ -73,7 +81,8 @@ def share_note(view: View, target: str) -> str:
 
 
 def _change(override: Override) -> str:
-    return f"{override.target} " + (f"fixed at {override.share:.0%}" if override.state is State.FIXED else "off")
+    return f"{override.target} " + {State.ROUTER: "left to the router", State.OFF: "off"}.get(
+        override.state, f"fixed at {override.share or 0:.0%}")
 
 
 def _tops(plan: RoutingPlan) -> str:

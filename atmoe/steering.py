@@ -112,7 +112,7 @@ class Steering:
                 nothing left to take the rest; two equally narrow overrides that contradict each other.
         """
         layout = plan.layout
-        chosen = self._by_layer(layout)
+        chosen = self.by_layer(layout)
         groups, experts = plan.group_shares.clone(), plan.expert_shares.clone()
         for layer, overrides in enumerate(chosen):
             if not overrides:
@@ -126,8 +126,12 @@ class Steering:
         strength = plan.strength if self.strength == 1.0 else torch.full_like(plan.strength, self.strength)
         return RoutingPlan(layout, groups, experts, strength)
 
-    def _by_layer(self, layout: Layout) -> list[dict[str, Override]]:
-        """For each layer, the override in force for each target: the narrowest."""
+    def by_layer(self, layout: Layout) -> list[dict[str, Override]]:
+        """For each layer, the override in force for each target: the narrowest.
+
+        Raises:
+            SteeringError: an unknown name or layer; two equally narrow overrides that contradict each other.
+        """
         chosen: list[dict[str, Override]] = [{} for _ in range(layout.layers)]
         width = lambda o: len(layer_range(o.scope, layout.layers))
         for override in sorted(self.overrides, key=width):  # narrowest first, whatever the order given

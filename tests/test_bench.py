@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from app.bench import average_percents, changed, expert_percents, sampling_of
-from app.controls import Controls, Setting, of_steering
+from app.controls import Controls, Setting
 from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State, Steering
 
 LAYOUT = Layout.of(3, {group: ("a", "b") for group in ("task", "field", "reader")})
@@ -53,15 +53,6 @@ def test_an_experts_percent_is_its_share_of_the_group():
 def test_impossible_settings_are_refused_with_a_sentence(sent):
     with pytest.raises(AtMoeError, match=r"\.$"):
         Controls.from_dict(sent, LAYOUT)
-
-
-def test_the_controls_of_a_steering():
-    steering = Steering((Override("task/a", State.FIXED, 0.25, "early"), Override("field", State.OFF, None, "early")), 1.5)
-    made = of_steering(steering, LAYOUT)
-    plan = RoutingPlan.uniform(LAYOUT)
-    assert made.steering.apply(plan).close_to(steering.apply(plan))
-    with pytest.raises(AtMoeError, match="several ranges"):
-        of_steering(Steering((Override("task", State.OFF, None, "early"), Override("field", State.OFF))), LAYOUT)
 
 
 def test_settings():

@@ -35,8 +35,13 @@ def test_group_figure_shows_both_plans(router):
 def test_expert_figure_has_a_panel_a_group(router):
     view = View.of(router, STEERING)
     figure = figures.expert_figure(LAYOUT, view)
-    np.testing.assert_allclose(np.concatenate([np.array(t.z) for t in figure.data]), 100 * view.plan.expert_shares.T,
-                               atol=1e-4)
+    strips, rows = (np.concatenate([np.array(t.z)[first::2] for t in figure.data]) for first in (0, 1))
+    np.testing.assert_allclose(rows, 100 * view.plan.expert_shares.T, atol=1e-4)
+    np.testing.assert_allclose(strips, 100 * router.expert_shares.T, atol=1e-4)
+    assert [t for trace in figure.data for t in trace.meta["targets"]] == list(LAYOUT.expert_names)
+    for trace, (group, experts) in zip(figure.data, LAYOUT.groups):  # two rows an expert, between edges half a row beside its name
+        assert len(trace.y) == 2 * len(experts) + 1 and list(trace.y[::2]) == [i - 0.5 for i in range(len(experts) + 1)]
+        assert f"{experts[-1]} receives" in trace.text[-1][2] and f"of the {group} share at layer 2; the router gave" in trace.text[-1][2]
     assert [a.text for a in figure.layout.annotations] == ["task", "field", "reader · off in the late layers"]
     assert list(figure.layout.yaxis2.ticktext) == ["heart", "lung", "skin"]
 
@@ -52,6 +57,10 @@ def test_outlines_mark_exactly_what_was_changed(router):
     assert boxes(figures.group_figure(LAYOUT, View.of(router, STEERING))) == {("y2", 3.5, 5.5, 0.5, 1.5),
                                                                               ("y2", 3.5, 5.5, 1.5, 2.5)}
     assert not boxes(figures.group_figure(LAYOUT, View.of(router, Steering())))
+    cells = Steering((Override("task", State.FIXED, 0.5), Override("task", State.ROUTER, None, "2"), Override("task", State.OFF, None, "4")))
+    figure = figures.group_figure(LAYOUT, View.of(router, cells))
+    assert boxes(figure) == {("y2", first - 0.5, last + 0.5, -0.5, 0.5) for first, last in ((0, 1), (3, 3), (4, 4), (5, 5))}
+    assert figure.layout.yaxis2.ticktext[0] == "task · fixed, off"
 
 
 def test_changes_are_said_in_words_too(router):
@@ -90,4 +99,5 @@ def test_tables_equal_the_plan(router):
         np.testing.assert_allclose(groups[f"{name}, router %"], 100 * router.group_shares[:, i], atol=0.051)
         np.testing.assert_allclose(groups[f"{name}, in force %"], 100 * view.plan.group_shares[:, i], atol=0.051)
     for i, name in enumerate(LAYOUT.expert_names):
-        np.testing.assert_allclose(experts[f"{name} %"], 100 * view.plan.expert_shares[:, i], atol=0.051)
+        np.testing.assert_allclose(experts[f"{name}, router %"], 100 * router.expert_shares[:, i], atol=0.051)
+        np.testing.assert_allclose(experts[f"{name}, in force %"], 100 * view.plan.expert_shares[:, i], atol=0.051)

@@ -77,9 +77,10 @@ def test_badge(steering, said):
 
 
 def test_changes():
-    steering = Steering((Override("task", State.FIXED, 0.6, "late"), Override("field", State.OFF, None, "2-3")), 0)
-    assert text.changes(steering) == ("task fixed at 60% in the late layers; field off in layers 2-3; "
-                                      "strength 0 (the base model alone)")
+    steering = Steering((Override("task", State.FIXED, 0.6, "late"), Override("field", State.OFF, None, "2-3"),
+                         Override("task", State.ROUTER, None, "3")), 0)
+    assert text.changes(steering) == ("task fixed at 60% in the late layers; field off in layers 2–3; "
+                                      "task left to the router in layer 3; strength 0 (the base model alone)")
 
 
 def test_facts():
@@ -98,6 +99,8 @@ def test_facts():
     ((Override("task", State.FIXED, 0.5),), "task", "Router gave 50% on average · the same in force"),
     ((Override("task", State.OFF),), "task", "Router gave 50% on average · off: 0% in force, and nobody takes it over"),
     ((Override("task", State.OFF),), "field", "Router gave 50% on average · untouched"),
+    ((Override("task", State.OFF, None, "2-3"),), "task", "Router gave 50% on average · 35% in force, off in some layers, where nobody takes it over"),
+    ((Override("task", State.FIXED, 0.5, "0-1"), Override("task", State.OFF, None, "3")), "task", "Router gave 50% on average · 35% in force, set in some layers"),
     ((Override("field/skin", State.FIXED, 0.6),), "field/skin", "Router gave 20% on average · 60% in force"),
     ((Override("field/skin", State.FIXED, 0.6),), "field/lung", "Router gave 70% on average · 35% in force (shares what is left)"),
 ])

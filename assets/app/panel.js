@@ -1,9 +1,13 @@
 // The steering controls at work. `props.value` is what app/controls.py reads; `props.shown` is what the server last
-// measured: each target's note, the router's own share and the one in force. `balance` is shares.js.
+// measured: each target's note, the router's own share and the one in force. `balance` is shares.js, `makeHistory`
+// history.js, `ownPresets` own_presets.js. The bar by the heatmaps (cells.js) speaks to this through events of the document.
+const history = makeHistory(), own = ownPresets(() => localStorage);
+const UNTOUCHED = { set: {}, strength: 1, scope: "all", on: true, cells: [] };
 const rows = new Map([...element.querySelectorAll("[data-target]")].map((row) => [row.dataset.target, row]));
 const groupOf = (target) => (target.includes("/") ? target.split("/")[0] : "");
 const part = (target, name) => rows.get(target).querySelector(`[data-part="${name}"]`);
-const say = (sentence) => (element.querySelector("[data-part=refusal]").textContent = sentence);
+const place = (name) => element.querySelector(`[data-part="${name}"]`);
+const say = (sentence) => (place("refusal").textContent = sentence);
 
 const read = (target) => {
   const router = props.shown.targets[target]?.router ?? Number(rows.get(target).dataset.even);
@@ -12,7 +16,8 @@ const read = (target) => {
 };
 
 const draw = () => {
-  const { strength, scope, on } = props.value, { targets, undo, redo } = props.shown;
+  const { strength, scope, on, cells } = props.value, { targets } = props.shown;
+  const apart = (group) => cells.some(([t]) => t === group || groupOf(t) === group);
   for (const [target, row] of rows) {
     const { state, share, locked } = read(target), known = targets[target];
     for (const radio of row.querySelectorAll(":scope > .head [type=radio]")) radio.checked = radio.value === state;
@@ -23,7 +28,7 @@ const draw = () => {
     }
     part(target, "lock").setAttribute("aria-pressed", locked);
     part(target, "lock").disabled = state !== "fixed";
-    row.classList.toggle("changed", state !== "router");
+    row.classList.toggle("changed", state !== "router" || cells.some(([t]) => t === target));
     row.style.setProperty("--router", known?.router ?? 0);
     row.style.setProperty("--force", known?.force ?? 0);
     row.classList.toggle("known", known?.router != null);
@@ -31,19 +36,67 @@ const draw = () => {
   }
   for (const button of element.querySelectorAll("[data-clear]")) {
     const group = button.dataset.clear;
-    button.disabled = ![...rows.keys()].some((t) => (t === group || groupOf(t) === group) && props.value.set[t]);
+    button.disabled = ![...rows.keys()].some((t) => (t === group || groupOf(t) === group) && props.value.set[t]) && !apart(group);
   }
   for (const input of element.querySelectorAll("[data-strength]")) input.value = strength;
   for (const radio of element.querySelectorAll("[data-scope]")) radio.checked = radio.value === scope;
   element.querySelector("[data-on]").checked = on;
-  element.querySelector("[data-do=undo]").disabled = !undo;
-  element.querySelector("[data-do=redo]").disabled = !redo;
+  const able = history.can(), steps = ["undo", "redo"].map((what) => element.querySelector(`[data-do=${what}]`));
+  for (const button of steps) button.disabled = false;
+  // A button that can do no more must not take the keyboard's place on the page with it.
+  if (steps.includes(document.activeElement) && !able[document.activeElement.dataset.do]) steps.find((b) => able[b.dataset.do])?.focus();
+  for (const button of steps) button.disabled = !able[button.dataset.do];
+  place("apart").textContent = cells.length ? `And what is set for picked cells: ${cells.length} in all, listed by the pictures of the weights.` : "";
+  document.dispatchEvent(new CustomEvent("atmoe:set", { detail: cells }));
+};
+
+const put = (value) => {
+  props.value = value;
+  draw();
+  trigger("input");
 };
 
 const send = (change) => {
-  props.value = { ...props.value, ...change };
-  draw();
-  trigger("input");
+  const value = { ...props.value, ...change };
+  // Cells left to the router say something only where there is a setting to be left out of.
+  value.cells = value.cells.filter(([target, , , state]) => state !== "router" || value.set[target]);
+  history.record(props.value, value, performance.now());
+  put(value);
+};
+
+// What is set for layers of some targets takes them from whatever was set for them before.  state: null only does that
+const setCells = ({ targets, first, last, state, share }) => {
+  const cells = props.value.cells.flatMap(([target, from, to, ...rest]) => !targets.includes(target) || to < first || from > last
+    ? [[target, from, to, ...rest]]
+    : [[target, from, first - 1, ...rest], [target, last + 1, to, ...rest]].filter(([, a, b]) => a <= b));
+  const reach = element.querySelector("[data-scope]:checked").dataset;
+  for (const target of targets) {
+    const [from, to] = state === "router" ? [Math.max(first, reach.first), Math.min(last, reach.last)] : [first, last];
+    if (state && from <= to) cells.push([target, from, to, state, state === "fixed" ? share : 0]);
+  }
+  say("");
+  send({ cells });
+};
+
+const drawOwn = (sentence) => {
+  const { presets, trouble } = own.read();
+  place("kept").textContent = sentence || trouble;
+  place("own").replaceChildren(...[...presets].filter(([, value]) => !value || [...Object.keys(value.set), ...value.cells.map(([t]) => t)].every((t) => rows.has(t)))
+    .map(([name, value]) => {
+      const item = document.createElement("li");
+      for (const [what, label] of [["apply", name], ["remove", "Delete"]]) {
+        const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+        button.dataset.own = what;
+        if (what === "remove") button.setAttribute("aria-label", `Delete ${name}`);
+        button.addEventListener("click", () => {
+          if (what === "remove") drawOwn(own.remove(name)), element.querySelector("[data-part=save] input").focus();
+          else if (!value) drawOwn(`“${name}” is broken and cannot be applied; delete it.`);
+          else say(""), drawOwn(""), send({ ...UNTOUCHED, ...value });
+        });
+        item.append(button);
+      }
+      return item;
+    }));
 };
 
 const change = (target, one, dragged) => {
@@ -58,6 +111,7 @@ const change = (target, one, dragged) => {
 };
 
 element.addEventListener("input", ({ target: input }) => {
+  if (input.type === "text") return; // a preset's name
   const target = input.closest("[data-target]")?.dataset.target;
   if (input.dataset.strength !== undefined) {
     if (input.value !== "") send({ strength: Math.min(Math.max(Number(input.value), 0), Number(input.max)) });
@@ -78,16 +132,31 @@ element.addEventListener("click", ({ target: clicked }) => {
   } else if (clear) {
     const kept = Object.entries(props.value.set).filter(([t]) => t !== clear && groupOf(t) !== clear);
     say("");
-    send({ set: Object.fromEntries(kept) });
+    send({ set: Object.fromEntries(kept), cells: props.value.cells.filter(([t]) => t !== clear && groupOf(t) !== clear) });
   } else if (preset) {
     say("");
     send(JSON.parse(preset));
   } else if (opens !== undefined) button.setAttribute("aria-expanded", button.getAttribute("aria-expanded") !== "true");
   else if (what) {
     say("");
-    trigger(what === "undo" ? "undo" : what === "redo" ? "redo" : "reset");
+    if (what === "reset") send(UNTOUCHED);
+    else put(history[what](props.value));
   }
 });
 
-watch(["value", "shown"], draw);
+place("save").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const input = event.target.querySelector("input"), name = input.value.trim();
+  drawOwn(own.save(name, props.value));
+  if (own.read().presets.has(name)) input.value = "";
+});
+document.addEventListener("atmoe:cells", ({ detail }) => setCells(detail));
+document.addEventListener("atmoe:ask", draw);
+
+watch(["value", "shown"], () => {
+  if (props.shown.refused) history.refused(props.value);
+  document.dispatchEvent(new CustomEvent("atmoe:answered", { detail: props.shown.refused }));
+  draw();
+});
 draw();
+drawOwn("");
