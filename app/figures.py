@@ -61,10 +61,11 @@ def group_figure(layout: Layout, view: View | None) -> go.Figure:
 
 
 def expert_figure(layout: Layout, view: View | None) -> go.Figure:
-    """In-group shares of the plan in force [experts, layers], the router's as a strip above each row; one panel a group."""
+    """In-group shares of the plan in force [experts, layers], one panel a group; the router's as a strip above each row
+    wherever they differ."""
     full = {group: [f"{group}/{expert}" for expert in experts] for group, experts in layout.groups}
     if view is None:
-        return _draw(layout, [Panel(group, list(experts), full[group], None) for group, experts in layout.groups])
+        return _draw(layout, [Panel(group, list(experts), full[group], None) for group, experts in layout.groups], scale=False)
     states, boxes, panels = _states(view), outlines(view, layout.expert_names), []
     off: dict[str, list[str]] = {}
     for o in view.steering.overrides:
@@ -78,8 +79,9 @@ def expert_figure(layout: Layout, view: View | None) -> go.Figure:
         names = [expert + states.get(target, "") for expert, target in zip(experts, full[group])]
         title = group + (f" · off {' and '.join(off[group])}" if group in off else "")
         panels.append(Panel(title, names, full[group], force, words,
-                            tuple((row - rows.start, *layers) for row, *layers in boxes if rows.start <= row < rows.stop), router))
-    return _draw(layout, panels)
+                            tuple((row - rows.start, *layers) for row, *layers in boxes if rows.start <= row < rows.stop),
+                            router if router != force else None))
+    return _draw(layout, panels, scale=False)
 
 
 def shapley_figure(explanation: Explanation) -> go.Figure:
@@ -152,8 +154,8 @@ def _rounded(row: list[float]) -> list[float]:
     return [round(percent, 1) for percent in row]
 
 
-def _draw(layout: Layout, panels: list[Panel]) -> go.Figure:
-    """Panels one above the other over the same layers and one colour scale from 0 to 100%."""
+def _draw(layout: Layout, panels: list[Panel], scale: bool = True) -> go.Figure:
+    """Panels one above the other over the same layers and one colour scale from 0 to 100%, drawn beside them or not."""
     rows = sum(len(panel.names) for panel in panels)
     inner = rows * ROW_HEIGHT + len(panels) * TITLE_HEIGHT
     gap = TITLE_HEIGHT / inner
@@ -183,7 +185,7 @@ def _draw(layout: Layout, panels: list[Panel]) -> go.Figure:
     figure.update_layout(
         height=inner + TITLE_HEIGHT + MARGIN, margin={"l": 4, "r": 4, "t": TITLE_HEIGHT, "b": MARGIN},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(128,128,128,0.12)", font={"size": 12, "family": "system-ui"},
-        coloraxis={"colorscale": "Cividis", "cmin": 0, "cmax": 100, "showscale": True,
+        coloraxis={"colorscale": "Cividis", "cmin": 0, "cmax": 100, "showscale": scale,
                    "colorbar": {"thickness": 10, "tickvals": [0, 50, 100], "ticktext": ["0%", "50%", "100%"],
                                 "outlinewidth": 0}},
         hoverlabel={"font_size": 13}, dragmode=False)

@@ -129,7 +129,8 @@ def _weights(ui: SimpleNamespace, layout: Layout) -> None:
         with gr.Tab("Pictures"):
             gr.Markdown("**Between the groups**: how much of the layer's routing weight each group received")
             ui.group_plot = _plot(figures.group_figure(layout, None), "Group shares by layer", "group-plot")
-            gr.Markdown("**Inside each group**: how much of the group's share each expert received. Thin strip: the router's; below it: in force")
+            gr.Markdown("**Inside each group**: how much of the group's share each expert receives, in the same colours. Where that is not the "
+                        "router's, a thin strip above each row shows what the router gave")
             ui.expert_plot = _plot(figures.expert_figure(layout, None), "Expert shares by layer", "expert-plot")
         with gr.Tab("Tables"):
             ui.group_table = _table("Group shares by layer", layout.group_names, each=2)

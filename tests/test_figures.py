@@ -33,17 +33,21 @@ def test_group_figure_shows_both_plans(router):
 
 
 def test_expert_figure_has_a_panel_a_group(router):
-    view = View.of(router, STEERING)
+    steering = Steering((*STEERING.overrides, Override("task/warn", State.OFF), Override("field/skin", State.FIXED, 0.1, "3")))
+    view = View.of(router, steering)
     figure = figures.expert_figure(LAYOUT, view)
-    strips, rows = (np.concatenate([np.array(t.z)[first::2] for t in figure.data]) for first in (0, 1))
-    np.testing.assert_allclose(rows, 100 * view.plan.expert_shares.T, atol=1e-4)
-    np.testing.assert_allclose(strips, 100 * router.expert_shares.T, atol=1e-4)
+    *changed, reader = figure.data
+    assert not boxes(figures.expert_figure(LAYOUT, View.of(router, STEERING)))
+    np.testing.assert_allclose(np.array(reader.z), 100 * router.expert_shares.T[5:], atol=1e-4)  # untouched inside: no strips
+    strips, rows = (np.concatenate([np.array(t.z)[first::2] for t in changed]) for first in (0, 1))
+    np.testing.assert_allclose(rows, 100 * view.plan.expert_shares.T[:5], atol=1e-4)
+    np.testing.assert_allclose(strips, 100 * router.expert_shares.T[:5], atol=1e-4)
     assert [t for trace in figure.data for t in trace.meta["targets"]] == list(LAYOUT.expert_names)
-    for trace, (group, experts) in zip(figure.data, LAYOUT.groups):  # two rows an expert, between edges half a row beside its name
+    for trace, (group, experts) in zip(changed, LAYOUT.groups):  # two rows an expert, between edges half a row beside its name
         assert len(trace.y) == 2 * len(experts) + 1 and list(trace.y[::2]) == [i - 0.5 for i in range(len(experts) + 1)]
         assert f"{experts[-1]} receives" in trace.text[-1][2] and f"of the {group} share at layer 2; the router gave" in trace.text[-1][2]
     assert [a.text for a in figure.layout.annotations] == ["task", "field", "reader · off in the late layers"]
-    assert list(figure.layout.yaxis2.ticktext) == ["heart", "lung", "skin"]
+    assert list(figure.layout.yaxis2.ticktext) == ["heart", "lung", "skin · fixed"]
 
 
 def test_one_scale_from_0_to_100_and_no_title(router):

@@ -158,7 +158,7 @@ on(document, "keydown", (event) => {
     focus(plot, to);
   } else if (event.key === " " || event.key === "Enter") {
     if (cell.ariaSelected !== "true") choose({ plot, from: here, to: here });
-    if (event.key === "Enter") bar("share").focus();
+    if (event.key === "Enter") bar("share").focus(), bar("share").select(); // what is typed replaces it
   } else if (event.key === "Escape") choose(null);
   else return;
   event.preventDefault();
