@@ -117,10 +117,11 @@ class Desk:
     @guarded
     def steer(self, session: Session, controls: dict) -> Update:
         """The controls moved: draw the plan at once, and make the job that `second` will run."""
+        session.heard = controls.get("at", 0) if isinstance(controls, dict) else 0
         try:
             moved = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible
-            shown = panel.shown(self.model.layout, self._view(session), str(error))
+            shown = panel.shown(self.model.layout, self._view(session), session.heard, str(error))
             return {self.ui.message: message(str(error)), self.ui.panel: gr.HTML(value=session.controls.to_dict(), shown=shown)}
         session.controls = moved
         return self._prepare_second(session) | self.weights(session)
@@ -174,7 +175,7 @@ class Desk:
         """Everything that shows the plans, as far as the router's plan is known.  controls: put there, where given"""
         ui, layout, view = self.ui, self.model.layout, self._view(session)
         put = {} if controls is None else {"value": controls}
-        update = {ui.panel: gr.HTML(shown=panel.shown(layout, view), **put)}
+        update = {ui.panel: gr.HTML(shown=panel.shown(layout, view, session.heard), **put)}
         return update if view is None else update | {
             ui.reading: text.reading(view),
             ui.group_plot: figures.group_figure(layout, view), ui.expert_plot: figures.expert_figure(layout, view),

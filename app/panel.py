@@ -33,19 +33,19 @@ def build_panel(layout: Layout) -> gr.HTML:
                                        for name in ("shares", "history", "own_presets", "panel"))
     script = f"const balance = {shares};\nconst makeHistory = {history};\nconst ownPresets = {presets};\n{panel}"
     return gr.HTML(Controls().to_dict(), html_template=_markup(layout), js_on_load=script, apply_default_css=False,
-                   elem_id="panel", shown={"targets": {}, "refused": ""})
+                   elem_id="panel", shown=shown(layout, None))
 
 
-def shown(layout: Layout, view: View | None, refused: str = "") -> dict:
+def shown(layout: Layout, view: View | None, at: int = 0, refused: str = "") -> dict:
     """What the controls show beside the settings: nothing but a note before the router's plan is known.
 
-    refused: why the settings that were sent last are not in force.
+    at: the number of the settings heard last.  refused: why those are not in force.
     """
     targets = {}
     if view is not None:
         router, force = (all_percents(plan) for plan in (view.router_plan, view.plan))
         targets = {t: {"router": router[t], "force": force[t], "note": share_note(view, t)} for t in router}
-    return {"targets": targets, "refused": refused}
+    return {"targets": targets, "at": at, "refused": refused}
 
 
 def _markup(layout: Layout) -> str:

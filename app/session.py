@@ -53,7 +53,7 @@ def answer(model: AtMoe, question: Question, steering: Steering) -> Generator[Pr
 class Session:
     """The state of one tab. A job is also its own epoch: one that is no longer here is stale.
 
-    controls: what the steering controls are set to.
+    controls: what the steering controls are set to.  heard: the number that the browser gave what it sent last.
     first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
     routed, steered: their records.  folder: holds the download, and goes when the session goes.
     compared: the plan of the steered answer that was compared.  comparison: what came out.
@@ -64,6 +64,7 @@ class Session:
 
     question: Question | None = None
     controls: Controls = field(default_factory=Controls)
+    heard: int = 0
     first: Job[Progress] | None = None
     second: Job[Progress] | None = None
     routed: Record | None = None

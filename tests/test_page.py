@@ -389,7 +389,7 @@ def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browse
         tab.page.get_by_role("tab", name="Link and record").click()
         link = tab.page.get_by_label("Link", exact=False).and_(tab.page.get_by_role("textbox"))
         tab.page.get_by_role("button", name="Make the link").click()
-        expect(link).to_have_value(f"{tab.address}?v=1&set={group}:7!,{other}:off{round(100 / len(tab.layout.groups) - .5)}&in=late&tokens={TOKENS}")
+        expect(link).to_have_value(f"{tab.address}?v=2&set={group}:7!,{other}:off{round(100 / len(tab.layout.groups) - .5)}&in=late&tokens={TOKENS}")
         tab.page.get_by_label("With my question").check()
         tab.page.get_by_role("button", name="Make the link").click()
         expect(link).to_have_value(re.compile("&q="))

@@ -50,10 +50,28 @@ const draw = () => {
   document.dispatchEvent(new CustomEvent("atmoe:set", { detail: cells }));
 };
 
+// One request at a time: Gradio lets several that begin together run side by side, and an older one could end last. What
+// is set meanwhile goes with the next, as soon as the server has heard this one, or has been silent for long.
+const SILENCE = 5000;
+let sent = 0, heard = true, waiting = false, giveUp;
+const tell = () => {
+  waiting = !heard;
+  if (!heard) return;
+  heard = false;
+  props.value = { ...props.value, at: ++sent };
+  trigger("input");
+  giveUp = setTimeout(listen, SILENCE);
+};
+const listen = () => {
+  clearTimeout(giveUp);
+  heard = true;
+  if (waiting) tell();
+};
+
 const put = (value) => {
   props.value = value;
   draw();
-  trigger("input");
+  tell();
 };
 
 const send = (change) => {
@@ -156,6 +174,7 @@ document.addEventListener("atmoe:ask", draw);
 watch(["value", "shown"], () => {
   if (props.shown.refused) history.refused(props.value);
   document.dispatchEvent(new CustomEvent("atmoe:answered", { detail: props.shown.refused }));
+  if (!heard && props.shown.at === sent) listen();
   draw();
 });
 draw();
