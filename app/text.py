@@ -27,8 +27,11 @@ def badge(steering: Steering) -> str:
 
 
 def changes(steering: Steering) -> str:
-    """What was changed, in one line: "task fixed at 60% in all layers; strength 0.5"."""
-    parts = [f"{_change(o)} {where(o.scope)}" for o in steering.overrides]
+    """What was changed, in one line: "task and field fixed at 30% in all layers; strength 0.5"."""
+    alike: dict[str, list[str]] = {}
+    for o in steering.overrides:
+        alike.setdefault(f"{_change(o)} {where(o.scope)}", []).append(o.target)
+    parts = [f"{_list(targets)} {change}" for change, targets in alike.items()]
     if steering.strength != 1:
         parts.append(f"strength {steering.strength:g}" + " (the base model alone)" * (steering.strength == 0))
     return "; ".join(parts)
@@ -81,8 +84,7 @@ def share_note(view: View, target: str) -> str:
 
 
 def _change(override: Override) -> str:
-    return f"{override.target} " + {State.ROUTER: "left to the router", State.OFF: "off"}.get(
-        override.state, f"fixed at {override.share or 0:.0%}")
+    return {State.ROUTER: "left to the router", State.OFF: "off"}.get(override.state) or f"fixed at {override.share:.0%}"
 
 
 def _tops(plan: RoutingPlan) -> str:

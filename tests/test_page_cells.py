@@ -61,7 +61,7 @@ def test_a_dragged_rectangle_is_switched_off_and_the_answer_follows(tab):
     assert flat(tab.steered()) == flat(expected(tab, steering))
     expect(listed(tab)).to_have_text([f"{group} off in layers 1–3 Reset" for group in (first, second)])
     expect(tab.badge).to_have_text("You changed 2 groups")
-    expect(tab.page.locator("#reading")).to_contain_text(f"{first} off in layers 1–3; {second} off in layers 1–3")
+    expect(tab.page.locator("#reading")).to_contain_text(f"{first} and {second} off in layers 1–3")
     expect(tab.page.locator("#group-plot")).to_contain_text(f"{first} · off")
     shapes = tab.page.evaluate("document.querySelector('#group-plot .js-plotly-plot').layout.shapes.map(({ x0, x1 }) => [x0, x1])")
     assert shapes == [[0.5, 3.5]] * 2
@@ -173,7 +173,7 @@ def test_impossible_cells_are_refused_beside_them_and_nothing_is_lost(tab):
     share.fill("40")
     bar(tab, "Fix at this share").click()
     expect(listed(tab)).to_have_count(2)
-    expect(tab.second).to_contain_text(f"{second} fixed at 40% in layers 1–2")
+    expect(tab.second).to_contain_text(f"{first} and {second} fixed at 40% in layers 1–2")
     expect(refusal).to_have_text("")
     expect(tab.message).to_have_count(0)
 

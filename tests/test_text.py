@@ -81,6 +81,8 @@ def test_changes():
                          Override("task", State.ROUTER, None, "3")), 0)
     assert text.changes(steering) == ("task fixed at 60% in the late layers; field off in layers 2–3; "
                                       "task left to the router in layer 3; strength 0 (the base model alone)")
+    alike = Steering(tuple(Override(target, State.OFF, None, scope) for scope in ("0-1", "3") for target in ("task", "field")))
+    assert text.changes(alike) == "task and field off in layers 0–1; task and field off in layer 3"
 
 
 def test_facts():
