@@ -195,6 +195,42 @@ def medical() -> AtMoe:
     return AtMoe.from_pretrained(ASSETS)
 
 
+# Of the browser tests, in whichever file they are: one page and one browser for all. Gradio is imported only for them.
+@pytest.fixture(scope="session")
+def served(worlds):
+    """(address, model) of the page, served once for all tests."""
+    from app.page import LAUNCH, build
+    path = Path(os.environ.get("ATMOE_MODEL", ASSETS))
+    model = AtMoe.from_pretrained(path) if path.is_dir() else worlds("llama").build(scripts=("LATIN",))
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield address, model
+    demo.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright import sync_api
+    from test_page import CHROMIUM, QUIET
+    with sync_api.sync_playwright() as control:
+        try:
+            opened = control.chromium.launch(executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET)
+        except sync_api.Error as error:
+            if os.environ.get("CI", "").lower() == "true":
+                raise
+            pytest.skip(f"no browser: {error}")
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab(browser, served):
+    """One visitor."""
+    from test_page import visit
+    with visit(browser, served) as tab:
+        yield tab
+
+
 def random_plan(seed: int, layout: Layout = LAYOUT) -> RoutingPlan:
     """A plan whose shares differ at every layer and sum to 1."""
     generator = torch.Generator().manual_seed(seed)

@@ -17,7 +17,7 @@ from app.bench import sampling_of
 from app.controls import Controls, Setting
 from app.difference import differences
 from app.page import LAUNCH, build
-from atmoe import AtMoe, Override, Record, State, Steering
+from atmoe import Override, Record, State, Steering
 from atmoe.compare import compare
 from atmoe.doses import dosing
 from atmoe.errors import SteeringError
@@ -33,30 +33,6 @@ QUESTION = "How is asthma treated?"
 TOKENS = 12
 WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 180))
 expect.set_options(timeout=WAIT)
-
-
-@pytest.fixture(scope="session")
-def served(worlds):
-    """(address, model) of the page, served once for all tests."""
-    path = Path(os.environ.get("ATMOE_MODEL", ROOT / "assets" / "medical"))
-    model = AtMoe.from_pretrained(path) if path.is_dir() else worlds("llama").build(scripts=("LATIN",))
-    demo = build(model)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield address, model
-    demo.close()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with playwright.sync_playwright() as control:
-        try:
-            opened = control.chromium.launch(executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET)
-        except playwright.Error as error:
-            if os.environ.get("CI", "").lower() == "true":
-                raise
-            pytest.skip(f"no browser: {error}")
-        yield opened
-        opened.close()
 
 
 class Tab:
@@ -123,12 +99,6 @@ def visit(browser, served, **size):
     yield tab
     assert not tab.troubles
     tab.context.close()
-
-
-@pytest.fixture
-def tab(browser, served):
-    with visit(browser, served) as tab:
-        yield tab
 
 
 def expected(tab: Tab, steering: Steering) -> str:

@@ -2,8 +2,6 @@
 
 import pytest
 from test_page import Tab, visit
-from test_page import browser as browser  # noqa: PLC0414
-from test_page import served as served  # noqa: PLC0414
 from test_page_cells import bar, drag, keep
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the check needs axe-playwright-python")

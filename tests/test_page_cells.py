@@ -1,4 +1,4 @@
-"""Cells picked on the heatmaps and a person's own presets, in a real browser; and the page under axe-core."""
+"""Cells picked on the heatmaps, undo and redo, and a person's own presets, in a real browser."""
 
 import json
 import re
@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 from test_page import QUESTION, Tab, expected, flat, visit
-from test_page import browser as browser  # noqa: PLC0414
-from test_page import served as served  # noqa: PLC0414
-from test_page import tab as tab  # noqa: PLC0414
 
 from app.bench import sampling_of
 from app.controls import Controls
@@ -66,9 +63,11 @@ def test_a_dragged_rectangle_is_switched_off_and_the_answer_follows(tab):
     shapes = tab.page.evaluate("document.querySelector('#group-plot .js-plotly-plot').layout.shapes.map(({ x0, x1 }) => [x0, x1])")
     assert shapes == [[0.5, 3.5]] * 2
     expect(cell(tab, 0, 2)).to_have_attribute("aria-label", re.compile(f"{first} receives 0.0% .* at layer 2; the router gave"))
+    tab.page.evaluate("document.querySelectorAll('#second-facts span').forEach((old) => (old.dataset.old = 1))")
     tab.page.get_by_role("button", name=f"Reset {first} in layers 1–3", exact=True).click()
     expect(listed(tab)).to_have_text([f"{second} off in layers 1–3 Reset"])
-    assert flat(tab.steered()) == flat(expected(tab, Steering(steering.overrides[1:])))
+    expect(tab.second_facts.locator("span:not([data-old])")).to_contain_text("per second")
+    assert flat(tab.second.inner_text()) == flat(expected(tab, Steering(steering.overrides[1:])))
     tab.page.get_by_role("button", name="Reset all").click()
     expect(listed(tab)).to_have_count(0)
     expect(tab.badge).to_have_text("Router's own weights")
