@@ -27,10 +27,10 @@ ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96
 """A component's markup is a template in two languages at once; no name may be read as either."""
 
 
-def build_panel(layout: Layout) -> gr.HTML:
-    """The controls, all left to the router."""
+def build_panel(layout: Layout, strength_note: str = "") -> gr.HTML:
+    """The controls, all left to the router.  strength_note: what was measured of strengths"""
     shares, panel = (SCRIPTS.joinpath(name).read_text("utf-8") for name in ("shares.js", "panel.js"))
-    return gr.HTML(Controls().to_dict(), html_template=_markup(layout), js_on_load=f"const balance = {shares.rstrip()};\n{panel}",
+    return gr.HTML(Controls().to_dict(), html_template=_markup(layout, strength_note), js_on_load=f"const balance = {shares.rstrip()};\n{panel}",
                    apply_default_css=False, elem_id="panel", shown={"targets": {}, "undo": False, "redo": False})
 
 
@@ -43,7 +43,7 @@ def shown(layout: Layout, view: View | None, undo: bool = False, redo: bool = Fa
     return {"targets": targets, "undo": undo, "redo": redo}
 
 
-def _markup(layout: Layout) -> str:
+def _markup(layout: Layout, strength_note: str) -> str:
     groups = "".join(_group(i, layout) for i in range(len(layout.groups)))
     bands = "".join(f'<label><input type="radio" name="scope" value="{value}" data-scope>{name}</label>' for value, name in
                     (("all", "All layers"), *((band, _band(band, layout)) for band in BANDS)))
@@ -59,7 +59,7 @@ def _markup(layout: Layout) -> str:
 <div class="move"><span class="name">Strength of all experts</span>
 <input type="range" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="range slider for Strength of all experts">
 <input type="number" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="number input for Strength of all experts"></div>
-<small class="hint">0 = the base model alone, 1 = as trained</small>
+<small class="hint">0 = the base model alone, 1 = as trained. {_safe(strength_note)}</small>
 <fieldset class="states" aria-label="Where the states above apply">{bands}</fieldset>"""
 
 
