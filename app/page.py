@@ -62,7 +62,7 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
         _question(ui)
         with gr.Column(elem_id="bench"):
             with gr.Column(elem_id="answer", elem_classes="area"):
-                gr.Markdown("## Router's answer")
+                _titled("Router's answer", "first", "the router's answer")
                 ui.first = gr.HTML(told(words.UNASKED), elem_id="first")
                 ui.first_facts = gr.HTML(line(""), elem_id="first-facts", elem_classes="facts")
             with gr.Column(elem_id="words", elem_classes="area"):
@@ -72,7 +72,7 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
                 gr.Markdown("## Steer")
                 ui.panel = build_panel(model.layout, strength_note(cohort))
             with gr.Column(elem_id="steered", elem_classes="area"):
-                gr.Markdown("## Your steering")
+                _titled("Your steering", "second", "the steered answer")
                 ui.second = gr.HTML(told(words.UNTOUCHED), elem_id="second")
                 ui.second_facts = gr.HTML(line(""), elem_id="second-facts", elem_classes="facts")
             with gr.Column(elem_id="compare", elem_classes="area"):
@@ -137,6 +137,14 @@ def _settings(ui: SimpleNamespace) -> None:
                                info="0 = always the most likely token; higher = more varied.")
     ui.seed = gr.Number(0, precision=0, minimum=0, maximum=2**31, label="Seed",
                         info="Used when the temperature is above 0, and to draw a random steer.")
+
+
+def _titled(title: str, place: str, said: str) -> None:
+    """An answer's heading, and a button that copies the answer."""
+    with gr.Row(elem_classes="titled"):
+        gr.Markdown(f"## {title}")
+        copy = gr.Button(f"Copy {said}", size="sm", scale=0, min_width=170, elem_id=f"copy-{place}")
+    copy.click(None, js=f"() => ({(ASSETS / 'copy.js').read_text('utf-8').partition(chr(10))[2]})('{place}')", api_visibility="private")
 
 
 def _compare(ui: SimpleNamespace) -> None:

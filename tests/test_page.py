@@ -436,6 +436,20 @@ def test_a_third_answer_can_be_stopped(tab, monkeypatch):
     expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
 
 
+def test_answers_can_be_copied(tab):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    button = tab.page.get_by_role("button", name="Copy the router's answer")
+    button.click()
+    expect(tab.page.locator("#copy-first")).to_have_text("Nothing to copy yet")
+    tab.ask()
+    expect(button).to_be_visible()
+    button.focus()
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#copy-first")).to_have_text("Copied")
+    assert tab.page.evaluate("navigator.clipboard.readText()") == expected(tab, Steering())
+    expect(tab.page.locator("#copy-first")).to_have_text("Copy the router's answer")
+
+
 def test_switching_off_keeps_the_settings(tab):
     group = tab.layout.group_names[0]
     tab.ask()
@@ -676,6 +690,16 @@ def test_two_visitors_with_opposite_sliders_do_not_touch_each_other(browser, ser
             assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 1.0),))))
             expect(tab.first_facts).to_contain_text("per second")
             assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
+
+
+def test_two_browsers_in_opposite_directions_get_what_they_get_alone(browser, served):
+    """A minute of it with the shipped model: tests/two_browsers.py."""
+    from two_browsers import different, opposite  # which is made of this file's Tab
+
+    with visit(browser, served) as left, visit(browser, served) as right:
+        given = opposite([left, right], 4, TOKENS)
+        assert len(given) >= 4 and len({answer for *_, answer in given}) > 1
+        assert different(left.model, given, TOKENS) == []
 
 
 def test_wide_screens_show_both_answers_and_all_sliders_without_scrolling(tab):
