@@ -11,10 +11,10 @@ import gradio as gr
 
 from app import desk as words
 from app import dose_desk, figures, why
+from app.answers import compare_area, titled
 from app.beside_desk import BesideDesk
 from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 from app.compare_desk import CompareDesk
-from app.compare_text import BESIDE
 from app.desk import Desk
 from app.dose_desk import DoseDesk
 from app.link_desk import LinkDesk
@@ -26,7 +26,7 @@ from app.text import badge as badge_text
 from app.text import strength_note
 from app.why import WhyDesk
 from app.worker import Worker
-from atmoe import AtMoe, AtMoeError, Layout, Steering
+from atmoe import AtMoe, Layout, Steering
 from atmoe.doses import targets
 from atmoe.experts import ExpertLinear
 from atmoe.strength import Cohort
@@ -50,7 +50,7 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
     Raises:
         AtMoeError: a report there cannot be read.
     """
-    cohort = _cohort(model, reports)
+    cohort = reports and Cohort.read(reports / "strength.json", model)
     with gr.Blocks(title="AT-MoE Explorer", analytics_enabled=False, fill_width=True,
                    delete_cache=(3600, 3600)) as page:  # old downloads are removed within the hour
         session = gr.State(Session())
@@ -62,7 +62,7 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
         _question(ui)
         with gr.Column(elem_id="bench"):
             with gr.Column(elem_id="answer", elem_classes="area"):
-                _titled("Router's answer", "first", "the router's answer")
+                titled("Router's answer", "first", "the router's answer")
                 ui.first = gr.HTML(told(words.UNASKED), elem_id="first")
                 ui.first_facts = gr.HTML(line(""), elem_id="first-facts", elem_classes="facts")
             with gr.Column(elem_id="words", elem_classes="area"):
@@ -72,11 +72,11 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
                 gr.Markdown("## Steer")
                 ui.panel = build_panel(model.layout, strength_note(cohort))
             with gr.Column(elem_id="steered", elem_classes="area"):
-                _titled("Your steering", "second", "the steered answer")
+                titled("Your steering", "second", "the steered answer")
                 ui.second = gr.HTML(told(words.UNTOUCHED), elem_id="second")
                 ui.second_facts = gr.HTML(line(""), elem_id="second-facts", elem_classes="facts")
             with gr.Column(elem_id="compare", elem_classes="area"):
-                _compare(ui)
+                compare_area(ui)
             with gr.Column(elem_id="weights", elem_classes="area"):
                 _weights(ui, model.layout)
         with gr.Tabs(elem_id="tabs"):
@@ -98,16 +98,6 @@ def _base_parameters(model: AtMoe) -> int:
     experts = sum(linear.A.numel() + linear.B.numel() for linear in model.base.modules()
                   if isinstance(linear, ExpertLinear))
     return model.base.num_parameters() - experts
-
-
-def _cohort(model: AtMoe, reports: Path | None) -> Cohort | None:
-    file = reports and reports / "strength.json"
-    if file is None or not file.is_file():
-        return None
-    try:
-        return Cohort.of(json.loads(file.read_text("utf-8")), model)
-    except ValueError as error:
-        raise AtMoeError(f"{file} is not JSON; write it with python -m atmoe evaluate-strength … --json.") from error
 
 
 def _question(ui: SimpleNamespace) -> None:
@@ -137,27 +127,6 @@ def _settings(ui: SimpleNamespace) -> None:
                                info="0 = always the most likely token; higher = more varied.")
     ui.seed = gr.Number(0, precision=0, minimum=0, maximum=2**31, label="Seed",
                         info="Used when the temperature is above 0, and to draw a random steer.")
-
-
-def _titled(title: str, place: str, said: str) -> None:
-    """An answer's heading, and a button that copies the answer."""
-    with gr.Row(elem_classes="titled"):
-        gr.Markdown(f"## {title}")
-        copy = gr.Button(f"Copy {said}", size="sm", scale=0, min_width=170, elem_id=f"copy-{place}")
-    copy.click(None, js=f"() => ({(ASSETS / 'copy.js').read_text('utf-8').partition(chr(10))[2]})('{place}')", api_visibility="private")
-
-
-def _compare(ui: SimpleNamespace) -> None:
-    gr.Markdown("## Compare")
-    ui.comparison = gr.HTML(line(words.UNCOMPARED), elem_id="comparison", apply_default_css=False)
-    with gr.Row(elem_id="beside-ask"):
-        ui.beside_kind = gr.Dropdown([(voice.name, str(kind)) for kind, voice in BESIDE.items()], value=str(next(iter(BESIDE))),
-                                     label="A third answer", scale=1, min_width=240,
-                                     info="The random steer shows whether the direction of yours mattered, or only the push.")
-        ui.beside_start = gr.Button("Answer beside", scale=0, min_width=150)
-        ui.beside_cancel = gr.Button("Stop third answer", scale=0, min_width=150)
-    ui.third = gr.HTML(line(""), elem_id="third")
-    ui.third_facts = gr.HTML(line(""), elem_id="third-facts", elem_classes="facts")
 
 
 def _weights(ui: SimpleNamespace, layout: Layout) -> None:

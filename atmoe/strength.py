@@ -9,9 +9,11 @@ tokens, as many as the cohort's answers had at most, and only where it was sampl
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -75,6 +77,14 @@ class Cohort:
     range: Mapping[str, tuple[float, float]]
     median: Mapping[str, tuple[float, ...]]
     leaves: float | None
+
+    @classmethod
+    def read(cls, file: Path, model: AtMoe) -> Cohort | None:
+        """As `of`; None also where there is no such file."""
+        try:
+            return cls.of(json.loads(file.read_text("utf-8")), model) if file.is_file() else None
+        except ValueError as error:
+            raise AtMoeError(f"{file} is not JSON; write it with python -m atmoe evaluate-strength … --json.") from error
 
     @classmethod
     def of(cls, report: Mapping[str, Any], model: AtMoe) -> Cohort | None:

@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python tests/latency.py [--model DIR] [--moves 20]
 
-One browser, one visitor, the real page: each move lands while the answer of the move before is still streaming, eight tokens or more into it. The wait in
-which the controls must come to rest is part of it. Beside it stands what reading the question once under a plan takes in the same process, for no first token can
-come sooner than that: where the machine is busy with other things, both grow.
+One browser, one visitor, the real page: each move lands while the answer of the move before is still streaming, eight tokens or
+more into it. The wait in which the controls must come to rest is part of it. Beside it stands what reading the question once
+under a plan takes in the same process, for no first token can come sooner: where the machine is busy with other things, both grow.
 """
 
 import argparse

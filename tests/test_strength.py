@@ -31,7 +31,7 @@ def test_coherence_is_that_of_the_first_tokens_under_the_answers_own_plan(model)
     assert coherence(model, replace(record, answer="", answer_tokens=())) is None
 
 
-def test_the_study_measures_each_strength_alone(model):
+def test_the_study_measures_each_strength_alone(model, tmp_path):
     report = json.loads(json.dumps(study(model, PROMPTS[:3], sampling=SAMPLING)))
     assert report["strengths"] == list(STRENGTHS) and report["prompts"] == 3 and report["model"]["sha256"] == model.info.sha256
     for prompt, repeated, logp in zip(PROMPTS, report["answers"]["repeated"], report["answers"]["logp"]):
@@ -44,6 +44,13 @@ def test_the_study_measures_each_strength_alone(model):
     assert Cohort.of(report | {"model": {"name": "another", "sha256": "0"}}, model) is None
     with pytest.raises(AtMoeError, match="evaluate-strength"):
         Cohort.of({"model": report["model"]}, model)
+    file = tmp_path / "strength.json"
+    assert Cohort.read(file, model) is None
+    file.write_text(json.dumps(report))
+    assert Cohort.read(file, model) == Cohort.of(report, model)
+    file.write_text("{")
+    with pytest.raises(AtMoeError, match="is not JSON"):
+        Cohort.read(file, model)
 
 
 def found(over: dict[float, float], logp: float = -1.0) -> dict:

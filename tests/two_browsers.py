@@ -34,8 +34,8 @@ def opposite(tabs: list[Tab], seconds: float, tokens: int) -> list[Given]:
         shares = STEPS[step % len(STEPS)], 100 - STEPS[step % len(STEPS)]
         for tab, group, share in zip(tabs, groups, shares):
             tab.page.evaluate("document.querySelectorAll('#second-facts span').forEach((old) => (old.dataset.old = 1))")
-            tab.share(group).evaluate("""(slider, share) => { slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true })); }""",
-                                      share)
+            tab.share(group).evaluate("""(slider, share) => {
+                slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true })); }""", share)
         for tab, group, share in zip(tabs, groups, shares):
             expect(tab.second_facts.locator("span:not([data-old])")).to_contain_text("per second")
             given.append((group, share, tab.second.evaluate("(passage) => passage.textContent")))
