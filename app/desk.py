@@ -32,8 +32,10 @@ from atmoe.strength import Cohort
 log = logging.getLogger(__name__)
 Update = dict[Any, Any]
 
-SETTLE_SECONDS = 0.25
-"""The controls must rest this long before a steered answer is begun."""
+ROUTING_SECONDS = 0.25
+"""After a question the steered answer waits this long: the router's answer then has the plan for both."""
+LAST_MOVE_SECONDS = 2
+"""The browser sends one movement at a time, so word of the rest may overtake the last of them, by no more than this."""
 OUR_FAULT = "Something went wrong on our side, and it was logged. Nothing of yours is lost; please try again."
 UNASKED = "The router's own answer will appear here."
 UNTOUCHED = "Untouched: the same weights as the router's answer. Change a group to see a second answer here."
@@ -95,15 +97,12 @@ class Desk:
             yield self._end(session, progress, ui.first, ui.first_facts)
 
     def second(self, session: Session) -> Iterator[Update]:
-        """Stream the steered answer once the controls have come to rest; begin again when they move."""
-        ui = self.ui
+        """Stream the steered answer."""
+        ui, job = self.ui, session.second
         yield {ui.second: gr.skip()}
-        while (job := session.second) is not None:
-            time.sleep(SETTLE_SECONDS)
-            if session.second is not job:
-                continue
-            if not job.claim():
-                return
+        if job is not None and session.question.router_plan is None:
+            time.sleep(ROUTING_SECONDS)
+        if job is not None and job.claim():
             progress = None
             try:
                 for progress in self.worker.run(job):
@@ -112,17 +111,33 @@ class Desk:
                     session.steered = progress.record
                     yield {ui.second: passage(progress.record.answer), ui.second_facts: self.facts(progress)}
             except Exception as error:
-                yield {ui.second: told(sentence(error))}
+                if session.second is job:
+                    yield {ui.second: told(sentence(error))}
                 return
             if session.second is job:
                 yield self._end(session, progress, ui.second, ui.second_facts)
                 return
-        # Words of an abandoned answer may still have been on their way when the controls went back.
-        yield {ui.second: told(self._note(session)), ui.second_facts: line("")}
+        if session.second is None:  # words of an abandoned answer may still have been on their way when the controls went back
+            yield {ui.second: told(self._note(session)), ui.second_facts: line("")}
+
+    def rested(self, session: Session, controls: dict) -> Iterator[Update]:
+        """The controls have come to rest: stream the answer of their last setting, once `steer` has it as well."""
+        until = time.monotonic() + LAST_MOVE_SECONDS
+        while not self._arrived(session, controls) and time.monotonic() < until:
+            time.sleep(0.01)
+        yield from self.second(session)
+
+    def _arrived(self, session: Session, controls: dict) -> bool:
+        """Whether `steer` has this setting; one that it refuses it never will."""
+        try:
+            return session.controls == Controls.from_dict(controls, self.model.layout)
+        except AtMoeError:
+            return True
 
     @guarded
     def steer(self, session: Session, controls: dict) -> Update:
-        """The controls moved: say what is in force at once, and make the job that `second` will run; `draw` follows."""
+        """The controls moved: say what is in force at once, and make the job that `second` will run; `draw` follows, and `rested`
+        once they rest."""
         try:
             moved = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible

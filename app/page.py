@@ -254,8 +254,10 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     # Two quick presses are two steps.
     put = [event(call, [session], steered, trigger_mode="multiple", **at_once) for event, call in
            ((ui.panel.undo, desk.undo), (ui.panel.redo, desk.redo), (ui.panel.reset, desk.reset))]
-    for event in (moved, *put):
+    for event in put:
         stream_second(event)
+    # Only the browser knows that no further movement is on its way, however long each takes to arrive.
+    ended(ui.panel.rest(desk.rested, outputs=[*second, ui.download], concurrency_id="second", **streams | {"inputs": [session, ui.panel]}))
     moved.success(desk.draw, [session], [ui.message, *pictures], trigger_mode="always_last", **at_once)
     besides = BesideDesk(desk)
     beside = ui.beside_start.click(besides.ask, [session, ui.beside_kind], [ui.message, ui.first, *third, ui.comparison], **at_once)

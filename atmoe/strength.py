@@ -140,16 +140,20 @@ def summary(found: Mapping[str, Sequence[Sequence[float | None]]]) -> dict:
     tables = {m: pd.DataFrame(found[m], columns=list(STRENGTHS), dtype=float) for m in MEASURES}
     span = {m: tables[m][1.0].quantile(list(INNER)).tolist() for m in MEASURES}
     worse = {"repeated": tables["repeated"] > span["repeated"][1], "logp": tables["logp"] < span["logp"][0]}
-    rows = [{"strength": s} | {m: {"mean": t[s].mean(), "median": t[s].median(), "quartiles": t[s].quantile([0.25, 0.75]).tolist(),
-                                   "outside": float(worse[m][s].mean())} for m, t in tables.items()} for s in STRENGTHS]
+    rows = [{"strength": s} | {m: {"mean": _round(t[s].mean()), "median": _round(t[s].median()), "outside": _round(worse[m][s].mean()),
+                                   "quartiles": [_round(q) for q in t[s].quantile([0.25, 0.75])]} for m, t in tables.items()} for s in STRENGTHS]
     # From there on, not merely there: every greater strength that was measured must be out as well.
     leaves = None
     for row in reversed([row for row in rows if row["strength"] > 1]):
-        if not row["repeated"]["median"] > span["repeated"][1]:
+        if not tables["repeated"][row["strength"]].median() > span["repeated"][1]:
             break
         leaves = row["strength"]
-    rounded = {m: [[None if x is None else round(x, 4) for x in row] for row in found[m]] for m in MEASURES}
-    return {"strengths": list(STRENGTHS), "range": span, "by_strength": rows, "leaves": leaves, "answers": rounded}
+    rounded = {m: [[None if x is None else _round(x) for x in row] for row in found[m]] for m in MEASURES}
+    return {"strengths": list(STRENGTHS), "range": {m: [_round(x) for x in ends] for m, ends in span.items()}, "by_strength": rows, "leaves": leaves, "answers": rounded}
+
+
+def _round(number: float) -> float:
+    return round(float(number), 4)
 
 
 def _own_logp(model: AtMoe, prompt: str, texts: Sequence[str], plans: Sequence) -> list[float | None]:

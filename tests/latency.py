@@ -17,7 +17,6 @@ from pathlib import Path
 from playwright.sync_api import expect, sync_playwright
 from test_page import CHROMIUM, QUIET, Tab
 
-from app.desk import SETTLE_SECONDS
 from app.page import LAUNCH, build
 from atmoe import AtMoe
 
@@ -70,7 +69,7 @@ def main() -> None:
         model.prefill([encoded], [plan])
         alone.append(time.perf_counter() - began)
     low, median, high = statistics.quantiles(seconds, n=4)
-    print(json.dumps({"question_tokens": TOKENS, "moves": args.moves, "settle_s": SETTLE_SECONDS, "median_s": round(median, 3),
+    print(json.dumps({"question_tokens": TOKENS, "moves": args.moves, "median_s": round(median, 3),
                       "quartiles_s": [round(low, 3), round(high, 3)], "least_s": round(min(seconds), 3), "most_s": round(max(seconds), 3),
                       "reading_the_question_alone_s": round(statistics.median(alone), 3)}))
 

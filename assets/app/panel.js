@@ -40,10 +40,14 @@ const draw = () => {
   element.querySelector("[data-do=redo]").disabled = !redo;
 };
 
+const REST = 250; // milliseconds without a movement, before the steered answer is begun
+let resting;
 const send = (change) => {
   props.value = { ...props.value, ...change };
   draw();
   trigger("input");
+  clearTimeout(resting);
+  resting = setTimeout(() => trigger("rest"), REST);
 };
 
 const change = (target, one, dragged) => {
@@ -85,6 +89,7 @@ element.addEventListener("click", ({ target: clicked }) => {
   } else if (opens !== undefined) button.setAttribute("aria-expanded", button.getAttribute("aria-expanded") !== "true");
   else if (what) {
     say("");
+    clearTimeout(resting); // These begin their answer themselves.
     trigger(what === "undo" ? "undo" : what === "redo" ? "redo" : "reset");
   }
 });
