@@ -10,8 +10,7 @@ import gradio as gr
 from app.compare_text import beside_note
 from app.desk import MEASURING_AGAIN, STOPPED, WAITING, Desk, Update, guarded, sentence
 from app.markup import facts, line, passage, told
-from app.session import Session, answer
-from app.worker import Job
+from app.session import Session
 from atmoe import AtMoeError, Steering
 from atmoe.beside import Beside, plan_beside
 
@@ -24,7 +23,7 @@ class BesideDesk:
     """Callbacks over a desk. Everything of a person is in the `Session` that each call is given."""
 
     def __init__(self, desk: Desk):
-        self.desk, self.model, self.worker, self.ui = desk, desk.model, desk.worker, desk.ui
+        self.desk, self.worker, self.ui = desk, desk.worker, desk.ui
 
     @guarded
     def ask(self, session: Session, kind: str) -> Update:
@@ -42,8 +41,8 @@ class BesideDesk:
                 update[ui.first] = passage(session.routed.answer)
         session.forget_beside()
         session.kind = kind
-        session.third = Job(answer(self.model, question, Steering(),
-                                   lambda router_plan: plan_beside(kind, router_plan, steering, question.sampling.seed)))
+        session.third = self.desk.job(question, Steering(),
+                                      lambda router_plan: plan_beside(kind, router_plan, steering, question.sampling.seed))
         return update
 
     def run(self, session: Session) -> Iterator[Update]:

@@ -25,9 +25,9 @@ from app.controls import Controls
 from app.markup import badge, facts, line, lines, message, passage, told
 from app.session import Progress, Question, Session, answer
 from app.worker import Job, Worker
-from atmoe import AtMoe, AtMoeError, Sampling, Steering
+from atmoe import AtMoe, AtMoeError, RoutingPlan, Sampling, Steering
 from atmoe.beside import Beside
-from atmoe.strength import Cohort
+from atmoe.strength import SAMPLING, Cohort
 
 log = logging.getLogger(__name__)
 Update = dict[Any, Any]
@@ -182,7 +182,7 @@ class Desk:
         session.stop()
         session.forget_beside()
         session.question, session.controls, session.routed = Question(prompt, sampling), controls, None
-        session.first = Job(answer(self.model, session.question, Steering()))
+        session.first = self.job(session.question, Steering())
         ui = self.ui
         return self._prepare_second(session) | {ui.first: told(WAITING), ui.first_facts: line(""), ui.third: line(""), ui.third_facts: line("")}
 
@@ -200,7 +200,7 @@ class Desk:
             session.second.cancel()
         session.second, session.steered = None, None
         if session.question is not None and not steering.untouched:
-            session.second = Job(answer(self.model, session.question, steering))
+            session.second = self.job(session.question, steering)
         session.compared, session.comparison, session.replay = (), None, None
         others = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
         if session.kind is Beside.RANDOM:  # of the size of a steering that is no more
@@ -245,6 +245,10 @@ class Desk:
         return {} if view is None else {
             ui.group_plot: figures.group_figure(layout, view), ui.expert_plot: figures.expert_figure(layout, view),
             ui.group_table: figures.group_table(view), ui.expert_table: figures.expert_table(view)}
+
+    def job(self, question: Question, steering: Steering, plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None) -> Job[Progress]:
+        """An answer to be made, and measured as the cohort was; see `app.session.answer`."""
+        return Job(answer(self.model, question, steering, plan_of, (self.cohort.sampling if self.cohort else SAMPLING).max_new_tokens))
 
     def facts(self, progress: Progress, note: str = "") -> str:
         """What was measured about an answer, and a warning where it reads worse than a cohort's."""

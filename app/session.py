@@ -14,7 +14,7 @@ from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
 from atmoe.beside import Beside
 from atmoe.compare import Comparison
 from atmoe.response import Response
-from atmoe.strength import Coherence, coherence
+from atmoe.strength import SAMPLING, Coherence, coherence
 
 
 @dataclass
@@ -39,10 +39,11 @@ class Progress:
 
 
 def answer(model: AtMoe, question: Question, steering: Steering,
-           plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None) -> Generator[Progress, None, None]:
+           plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
+           opening_tokens: int = SAMPLING.max_new_tokens) -> Generator[Progress, None, None]:
     """Answer a question token by token, then score the answer. To be iterated on the worker's thread only.
 
-    plan_of: the plan to answer under, made of the router's; default: the steering's.
+    plan_of: the plan to answer under, made of the router's; default: the steering's.  opening_tokens: of `Progress.opening`
     """
     if steering.untouched and plan_of is None:
         generation = model.generate([question.prompt], None, question.sampling)
@@ -54,7 +55,7 @@ def answer(model: AtMoe, question: Question, steering: Steering,
     for step in generation:
         record = Record.of(model, question.prompt, steering, question.router_plan, generation, step)
         yield Progress(record)
-    opening = coherence(model, record)
+    opening = coherence(model, record, opening_tokens)
     longer = opening is not None and opening.tokens < len(record.answer_tokens)
     yield Progress(record, True, coherence(model, record, len(record.answer_tokens)) if longer else opening, opening)
 

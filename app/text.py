@@ -63,7 +63,7 @@ def warning(progress: Progress, cohort: Cohort | None) -> str:
             "logp": f"its mean log-probability{where} is {_signed(found.logp)} per token; {INNER[1]:.0%} of them had at least "
                     f"{_signed(cohort.range['logp'][0])}"}
     parts = [said[measure] for measure in cohort.outside(found)]
-    return f"Beyond the {cohort.prompts} answers measured at strength 1: {'; '.join(parts)}." if parts else ""
+    return f"Beyond the {_count(cohort.prompts, 'answer')} measured at strength 1: {'; '.join(parts)}." if parts else ""
 
 
 def strength_note(cohort: Cohort | None) -> str:
@@ -72,7 +72,7 @@ def strength_note(cohort: Cohort | None) -> str:
         return ""
     repeated = dict(zip(cohort.strengths, cohort.median["repeated"]))
     low, high = cohort.range["repeated"]
-    measured = f"Measured on {cohort.prompts} questions: at strength 1, nine in ten answers repeated {low:.0%} to {high:.0%} of their trigrams"
+    measured = f"Measured on {_count(cohort.prompts, 'question')}: at strength 1, nine in ten answers repeated {low:.0%} to {high:.0%} of their trigrams"
     most = max(repeated)
     if cohort.leaves is None:
         return f"{measured}; up to {most:g} the median answer stayed within that ({repeated[most]:.0%} at {most:g})."

@@ -24,7 +24,7 @@ WORDS = ("My father is seventy-one years old and was told last week that he has 
          "rest, he walks slowly and he sleeps badly. Which treatments are there for the tremor, what side effects should we "
          "expect from them, and when should he see a specialist again? Please explain it to us in simple words.").split()
 TOKENS = 60
-ANSWER = 400
+ANSWER = 60
 FIRST_TOKEN = """([share]) => {
   const slider = window.slider, place = document.querySelector("#second");
   slider.value = share;

@@ -14,17 +14,18 @@ from pathlib import Path
 import pytest
 
 from app import presets
-from app.bench import sampling_of
+from app.bench import REPETITION_PENALTY, sampling_of
 from app.controls import Controls, Setting
 from app.compare_text import BESIDE
 from app.difference import differences
 from app.page import LAUNCH, build
-from atmoe import AtMoe, Generation, Override, Record, State, Steering
+from atmoe import AtMoe, Generation, Override, Record, Sampling, State, Steering
 from atmoe.beside import Beside, plan_beside
 from atmoe.compare import compare
 from atmoe.doses import dosing
 from atmoe.errors import SteeringError
 from atmoe.random_steer import size
+from atmoe.strength import study
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -435,6 +436,24 @@ def test_a_third_answer_can_be_stopped(tab, monkeypatch):
     tab.page.get_by_role("button", name="Stop third answer").click()
     expect(tab.page.locator("#third-facts")).to_contain_text("stopped before its end")
     expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+
+
+def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer_beyond_it(browser, worlds, tmp_path):
+    model = worlds("llama").build(scripts=("LATIN",))
+    report = study(model, [QUESTION], sampling=Sampling(50, repetition_penalty=REPETITION_PENALTY))
+    report["range"]["logp"] = [-0.001, 0.0]  # no answer is as likely as that
+    (tmp_path / "strength.json").write_text(json.dumps(report), "utf-8")
+    demo = build(model, tmp_path)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with visit(browser, (address, model)) as tab:
+        expect(tab.page.locator("#panel")).to_contain_text("Measured on 1 question: at strength 1, nine in ten answers repeated")
+        tab.ask(tokens=60)
+        warning = tab.page.locator("#first-facts .warns")
+        expect(warning).to_contain_text("Beyond the 1 answer measured at strength 1: ")
+        expect(warning).to_contain_text("log-probability in its first 50 tokens is −")
+        tab.ask(tokens=20)  # too short to be held against them
+        expect(warning).to_have_count(0)
+    demo.close()
 
 
 def test_answers_can_be_copied(tab):
