@@ -31,7 +31,7 @@ def compare_area(ui: SimpleNamespace) -> None:
         ui.beside_kind = gr.Dropdown([(voice.name, str(kind)) for kind, voice in BESIDE.items()], value=str(next(iter(BESIDE))),
                                      label="A third answer", scale=1, min_width=240,
                                      info="The random steer shows whether the direction of yours mattered, or only the push.")
-        ui.beside_start = gr.Button("Answer beside", scale=0, min_width=150)
-        ui.beside_cancel = gr.Button("Stop third answer", scale=0, min_width=150)
+        ui.beside_start = gr.Button("Answer beside", scale=0, min_width=170)
+        ui.beside_cancel = gr.Button("Stop third answer", scale=0, min_width=190)
     ui.third = gr.HTML(line(""), elem_id="third")
     ui.third_facts = gr.HTML(line(""), elem_id="third-facts", elem_classes="facts")
