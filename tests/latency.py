@@ -25,7 +25,7 @@ WORDS = ("My father is seventy-one years old and was told last week that he has 
          "expect from them, and when should he see a specialist again? Please explain it to us in simple words.").split()
 TOKENS = 60
 ANSWER = 60
-FIRST_TOKEN = """([share]) => {
+FIRST_TOKEN = r"""([share]) => {
   const slider = window.slider, place = document.querySelector("#second");
   slider.value = share;
   const began = performance.now();
@@ -35,8 +35,12 @@ FIRST_TOKEN = """([share]) => {
     new MutationObserver((_, observer) => {
       const passage = place.querySelector(".passage");
       if (passage?.classList.contains("told")) emptied = true;
-      else if (emptied && passage?.textContent.trim()) { observer.disconnect(); resolve(performance.now() - began); }
-    }).observe(place, { subtree: true, childList: true, characterData: true, attributes: true });
+      // A word of the abandoned answer may still arrive; it was eight tokens or more into it.
+      else if (emptied && passage?.textContent.trim() && /\b[1-7] tokens?\b/.test(document.querySelector("#second-facts").textContent)) {
+        observer.disconnect();
+        resolve(performance.now() - began);
+      }
+    }).observe(document.querySelector("#steered"), { subtree: true, childList: true, characterData: true, attributes: true });
   });
 }"""
 
