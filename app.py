@@ -21,11 +21,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
     args = parser.parse_args()
     try:
-        model = AtMoe.from_pretrained(args.model, args.base)
+        page = build(AtMoe.from_pretrained(args.model, args.base), Path(args.model) / "reports")
     except AtMoeError as error:
         print(error, file=sys.stderr)
         return 2
-    build(model).launch(server_name=args.host, server_port=args.port, **LAUNCH)
+    page.launch(server_name=args.host, server_port=args.port, **LAUNCH)
     return 0
 
 

@@ -22,20 +22,24 @@ import gradio as gr
 from app import figures, panel, text
 from app.bench import View, sampling_of
 from app.controls import Controls
-from app.markup import badge, line, lines, message, passage, told
+from app.markup import badge, facts, line, lines, message, passage, told
 from app.session import Progress, Question, Session, answer
 from app.worker import Job, Worker
-from atmoe import AtMoe, AtMoeError, Sampling, Steering
+from atmoe import AtMoe, AtMoeError, RoutingPlan, Sampling, Steering
+from atmoe.beside import Beside
+from atmoe.strength import SAMPLING, Cohort
 
 log = logging.getLogger(__name__)
 Update = dict[Any, Any]
 
-SETTLE_SECONDS = 0.25
-"""The controls must rest this long before a steered answer is begun."""
+ROUTING_SECONDS = 0.25
+"""After a question the steered answer waits this long: the router's answer then has the plan for both."""
 OUR_FAULT = "Something went wrong on our side, and it was logged. Nothing of yours is lost; please try again."
 UNASKED = "The router's own answer will appear here."
 UNTOUCHED = "Untouched: the same weights as the router's answer. Change a group to see a second answer here."
 UNCOMPARED = "Once both answers have ended, this says where they part, and how likely each is under either plan."
+MEASURING_AGAIN = "The third answer is on its way; the comparison follows it."
+MOVED_ON = "Your steering has changed, and so would a random steer of its size; ask for it again."
 WAITING = "…"
 STOPPED = "Stopped before the first word."
 
@@ -54,8 +58,9 @@ def guarded(callback: Callable[..., Update]) -> Callable[..., Update]:
 class Desk:
     """Callbacks over one model and one worker. All state of a person is in the `Session` that each call is given."""
 
-    def __init__(self, model: AtMoe, worker: Worker, ui: SimpleNamespace):
-        self.model, self.worker, self.ui = model, worker, ui
+    def __init__(self, model: AtMoe, worker: Worker, ui: SimpleNamespace, cohort: Cohort | None = None):
+        """cohort: what was measured of the model's answers at several strengths, where it was."""
+        self.model, self.worker, self.ui, self.cohort = model, worker, ui, cohort
 
     # -- callbacks ----------------------------------------------------------------------------------------------
 
@@ -77,7 +82,7 @@ class Desk:
             for progress in self.worker.run(job):
                 if session.first is not job:
                     return
-                update = {ui.first: passage(progress.record.answer), ui.first_facts: line(text.facts(progress))}
+                update = {ui.first: passage(progress.record.answer), ui.first_facts: self.facts(progress)}
                 if session.routed is None:
                     update |= self.weights(session)
                 session.routed = progress.record
@@ -86,37 +91,37 @@ class Desk:
             yield {ui.first: told(sentence(error))}
             return
         if session.first is job:
+            session.take_over()
             yield self._end(session, progress, ui.first, ui.first_facts)
 
     def second(self, session: Session) -> Iterator[Update]:
-        """Stream the steered answer once the controls have come to rest; begin again when they move."""
-        ui = self.ui
+        """Stream the steered answer."""
+        ui, job = self.ui, session.second
         yield {ui.second: gr.skip()}
-        while (job := session.second) is not None:
-            time.sleep(SETTLE_SECONDS)
-            if session.second is not job:
-                continue
-            if not job.claim():
-                return
+        if job is not None and session.question.router_plan is None:
+            time.sleep(ROUTING_SECONDS)
+        if job is not None and job.claim():
             progress = None
             try:
                 for progress in self.worker.run(job):
                     if session.second is not job:
                         break
                     session.steered = progress.record
-                    yield {ui.second: passage(progress.record.answer), ui.second_facts: line(text.facts(progress))}
+                    yield {ui.second: passage(progress.record.answer), ui.second_facts: self.facts(progress)}
             except Exception as error:
-                yield {ui.second: told(sentence(error))}
+                if session.second is job:
+                    yield {ui.second: told(sentence(error))}
                 return
             if session.second is job:
                 yield self._end(session, progress, ui.second, ui.second_facts)
                 return
-        # Words of an abandoned answer may still have been on their way when the controls went back.
-        yield {ui.second: told(self._note(session)), ui.second_facts: line("")}
+        if session.second is None:  # words of an abandoned answer may still have been on their way when the controls went back
+            yield {ui.second: told(self._note(session)), ui.second_facts: line("")}
 
     @guarded
     def steer(self, session: Session, controls: dict) -> Update:
-        """The controls moved: draw the plan at once, and make the job that `second` will run."""
+        """The controls moved: say what is in force at once, and make the job that `second` will run; `draw` follows, and `second`
+        once they rest."""
         session.heard = controls.get("at", 0) if isinstance(controls, dict) else 0
         try:
             moved = Controls.from_dict(controls, self.model.layout)
@@ -124,7 +129,13 @@ class Desk:
             shown = panel.shown(self.model.layout, self._view(session), session.heard, str(error))
             return {self.ui.message: message(str(error)), self.ui.panel: gr.HTML(value=session.controls.to_dict(), shown=shown)}
         session.controls = moved
-        return self._prepare_second(session) | self.weights(session)
+        return self._prepare_second(session) | self._said(session)
+
+    @guarded
+    def draw(self, session: Session) -> Update:
+        """The pictures and tables of the plans. They take the page longer than all else that a movement changes, and the next
+        answer must not wait for them."""
+        return self._drawn(session)
 
     def stop(self, session: Session) -> None:
         """Abandon both answers; what is there stays."""
@@ -138,9 +149,11 @@ class Desk:
         """
         self.worker.call(lambda: self.model.encode(prompt))
         session.stop()
+        session.forget_beside()
         session.question, session.controls, session.routed = Question(prompt, sampling), controls, None
-        session.first = Job(answer(self.model, session.question, Steering()))
-        return self._prepare_second(session) | {self.ui.first: told(WAITING), self.ui.first_facts: line("")}
+        session.first = self.job(session.question, Steering())
+        ui = self.ui
+        return self._prepare_second(session) | {ui.first: told(WAITING), ui.first_facts: line(""), ui.third: line(""), ui.third_facts: line("")}
 
     def put(self, session: Session, controls: Controls) -> Update:
         """Put the controls somewhere themselves, not a person's hand."""
@@ -156,12 +169,15 @@ class Desk:
             session.second.cancel()
         session.second, session.steered = None, None
         if session.question is not None and not steering.untouched:
-            session.second = Job(answer(self.model, session.question, steering))
-        session.compared = session.comparison = session.replay = None
-        unmarked = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
+            session.second = self.job(session.question, steering)
+        session.compared, session.comparison, session.replay = (), None, None
+        others = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
+        if session.kind is Beside.RANDOM:  # of the size of a steering that is no more
+            session.forget_beside()
+            others |= {ui.third: told(MOVED_ON), ui.third_facts: line("")}
         return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self.download(session),
                 ui.comparison: line(UNCOMPARED), ui.link: "", ui.replayed: lines([]),
-                ui.badge: badge(text.badge(steering), not steering.untouched)} | unmarked
+                ui.badge: badge(text.badge(steering), not steering.untouched)} | others
 
     def _note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""
@@ -173,13 +189,7 @@ class Desk:
 
     def weights(self, session: Session, controls: dict | None = None) -> Update:
         """Everything that shows the plans, as far as the router's plan is known.  controls: put there, where given"""
-        ui, layout, view = self.ui, self.model.layout, self._view(session)
-        put = {} if controls is None else {"value": controls}
-        update = {ui.panel: gr.HTML(shown=panel.shown(layout, view, session.heard), **put)}
-        return update if view is None else update | {
-            ui.reading: text.reading(view),
-            ui.group_plot: figures.group_figure(layout, view), ui.expert_plot: figures.expert_figure(layout, view),
-            ui.group_table: figures.group_table(view), ui.expert_table: figures.expert_table(view)}
+        return self._said(session, controls) | self._drawn(session)
 
     def _view(self, session: Session) -> View | None:
         """What there is to see, once the router's plan is known."""
@@ -190,11 +200,33 @@ class Desk:
         except AtMoeError:  # a contradiction: the steered column says so, the router's plan is still true
             return View.of(router_plan, Steering())
 
-    def _end(self, session: Session, progress: Progress | None, place: gr.HTML, facts: gr.HTML) -> Update:
+    def _said(self, session: Session, controls: dict | None = None) -> Update:
+        """What the controls and the sentences show."""
+        ui, layout, view = self.ui, self.model.layout, self._view(session)
+        put = {} if controls is None else {"value": controls}
+        update = {ui.panel: gr.HTML(shown=panel.shown(layout, view, session.heard), **put)}
+        return update if view is None else update | {ui.reading: text.reading(view)}
+
+    def _drawn(self, session: Session) -> Update:
+        """What the pictures and tables show."""
+        ui, layout, view = self.ui, self.model.layout, self._view(session)
+        return {} if view is None else {
+            ui.group_plot: figures.group_figure(layout, view), ui.expert_plot: figures.expert_figure(layout, view),
+            ui.group_table: figures.group_table(view), ui.expert_table: figures.expert_table(view)}
+
+    def job(self, question: Question, steering: Steering, plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None) -> Job[Progress]:
+        """An answer to be made, and measured as the cohort was; see `app.session.answer`."""
+        return Job(answer(self.model, question, steering, plan_of, (self.cohort.sampling if self.cohort else SAMPLING).max_new_tokens))
+
+    def facts(self, progress: Progress, note: str = "") -> str:
+        """What was measured about an answer, and a warning where it reads worse than a cohort's."""
+        return facts(text.facts(progress), note, text.warning(progress, self.cohort))
+
+    def _end(self, session: Session, progress: Progress | None, place: gr.HTML, below: gr.HTML) -> Update:
         """The last update of an answer, whether it ended or was stopped."""
         if progress is None:
             return {place: told(STOPPED)}
-        return {facts: line(text.facts(replace(progress, ended=True))), self.ui.download: self.download(session)}
+        return {below: self.facts(replace(progress, ended=True)), self.ui.download: self.download(session)}
 
     def download(self, session: Session) -> gr.DownloadButton:
         """The download button, with this session's records behind it."""
@@ -204,7 +236,8 @@ class Desk:
             session.folder = TemporaryDirectory(prefix="atmoe-")
         path = Path(session.folder.name, "atmoe-record.json")
         records = {"router": session.routed.to_dict(), "steered": session.steered and session.steered.to_dict(),
-                   "controls": session.controls.to_dict(), "comparison": session.comparison and asdict(session.comparison)}
+                   "controls": session.controls.to_dict(), "comparison": session.comparison and asdict(session.comparison),
+                   "beside": session.beside and {"kind": session.kind, "record": session.beside.to_dict()}}
         path.write_text(json.dumps(records, ensure_ascii=False, indent=1), "utf-8")
         return gr.DownloadButton(value=str(path), interactive=True)
 

@@ -12,20 +12,22 @@ from app.dose_figure import PERCENTS, dose_figure, dose_table
 from app.markup import line, passage, told
 from app.session import Session
 from app.worker import Job
-from atmoe import AtMoeError
+from atmoe import AtMoeError, RoutingPlan
 from atmoe.doses import dosing
+from atmoe.response import Response
 
 UNASKED = "Once there is an answer, this answers its question again with one group or expert at 0, 25, 50, 75 and 100%."
 NOTHING = "There is no finished answer of the router yet; ask a question first, or wait until it has ended."
 CANCELLED = "Cancelled. Press the button to begin again."
 DONE = "Measured. Move the slider to read each answer."
+RESTORED = "From the opened record, not measured again. Move the slider to read each answer."
 
 
 class DoseDesk:
     """Callbacks of the tab. Everything of a person is in the `Session` that each call is given."""
 
     def __init__(self, desk: Desk):
-        self.model, self.worker, self.ui = desk.model, desk.worker, desk.ui
+        self.desk, self.model, self.worker, self.ui = desk, desk.model, desk.worker, desk.ui
 
     @guarded
     def ask(self, session: Session, target: str) -> Update:
@@ -57,10 +59,8 @@ class DoseDesk:
         if session.response is None or not session.response.ended:
             yield {ui.dose_progress: line(CANCELLED)}
             return
-        plan, target = session.routed.router_plan, session.response.target
-        own = all_percents(plan)[target]
-        yield {ui.dose_progress: line(DONE), ui.dose_table: dose_table(session.response),
-               ui.dose_plot: gr.Plot(value=dose_figure(session.response, own), visible=True)}
+        session.keep(session.routed, response=session.response)
+        yield self._measured(session.response, session.routed.router_plan, DONE) | {ui.download: self.desk.download(session)}
 
     @guarded
     def pick(self, session: Session, percent: float) -> Update:
@@ -77,6 +77,19 @@ class DoseDesk:
         """After a new question."""
         session.forget_doses()
         return self._blank("")
+
+    def restore(self, session: Session) -> Update:
+        """After a record was opened: what it holds, as it was measured."""
+        if session.opened is None:
+            return self.forget(session)
+        response = session.response
+        return self._measured(response, session.opened.router_plan, RESTORED) | {
+            self.ui.dose_answer: passage(response.answers[session.dose_shown]), self.ui.dose_part: response.target}
+
+    def _measured(self, response: Response, router_plan: RoutingPlan, note: str) -> Update:
+        ui, own = self.ui, all_percents(router_plan)[response.target]
+        return {ui.dose_progress: line(note), ui.dose_table: dose_table(response),
+                ui.dose_plot: gr.Plot(value=dose_figure(response, own), visible=True)}
 
     def _blank(self, note: str) -> Update:
         ui = self.ui

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from app.compare_text import MEASURES, reading_grade
 from app.figures import OUTLINE
-from atmoe.doses import DOSES, Response
+from atmoe.response import DOSES, Response
 
 BLUE = "#0072b2"
 PERCENTS = [round(100 * dose) for dose in DOSES]

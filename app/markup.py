@@ -27,6 +27,12 @@ def line(text: str) -> str:
     return f"<span>{escape(text)}</span>"
 
 
+def facts(text: str, note: str = "", warning: str = "") -> str:
+    """A line of small print under an answer, what else is to be known of it, and what was measured against it."""
+    return line(text) + (f'<p class="hint">{escape(note)}</p>' if note else "") + \
+        (f'<p class="warns" role="status">{escape(warning)}</p>' if warning else "")
+
+
 def lines(texts: Sequence[str]) -> str:
     """Several sentences that came with time, each on its own line."""
     return '<div role="status">' + "".join(f"<p>{escape(text)}</p>" for text in texts) + "</div>"

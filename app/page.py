@@ -11,6 +11,8 @@ import gradio as gr
 
 from app import desk as words
 from app import dose_desk, figures, why
+from app.answers import compare_area, titled
+from app.beside_desk import BesideDesk
 from app.bench import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 from app.cells import build_cells
 from app.compare_desk import CompareDesk
@@ -22,11 +24,13 @@ from app.panel import build_panel
 from app.replay_desk import ReplayDesk
 from app.session import Session
 from app.text import badge as badge_text
+from app.text import strength_note
 from app.why import WhyDesk
 from app.worker import Worker
 from atmoe import AtMoe, Layout, Steering
 from atmoe.doses import targets
 from atmoe.experts import ExpertLinear
+from atmoe.strength import Cohort
 from atmoe.verdict import plain
 
 ASSETS = Path(__file__).parents[1] / "assets" / "app"
@@ -39,8 +43,15 @@ LAUNCH = {"ssr_mode": False, "pwa": False, "run_history": False, "show_error": F
 Space unless refused; a run history would keep people's questions in their browser."""
 
 
-def build(model: AtMoe) -> gr.Blocks:
-    """The page over one model, with a worker of its own. Launch it with `**LAUNCH`."""
+def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
+    """The page over one model, with a worker of its own. Launch it with `**LAUNCH`.
+
+    reports: where what was measured of the model lies, as the evaluation commands print it.
+
+    Raises:
+        AtMoeError: a report there cannot be read.
+    """
+    cohort = reports and Cohort.read(reports / "strength.json", model)
     with gr.Blocks(title="AT-MoE Explorer", analytics_enabled=False, fill_width=True,
                    delete_cache=(3600, 3600)) as page:  # old downloads are removed within the hour
         session = gr.State(Session())
@@ -52,7 +63,7 @@ def build(model: AtMoe) -> gr.Blocks:
         _question(ui)
         with gr.Column(elem_id="bench"):
             with gr.Column(elem_id="answer", elem_classes="area"):
-                gr.Markdown("## Router's answer")
+                titled("Router's answer", "first", "the router's answer")
                 ui.first = gr.HTML(told(words.UNASKED), elem_id="first")
                 ui.first_facts = gr.HTML(line(""), elem_id="first-facts", elem_classes="facts")
             with gr.Column(elem_id="words", elem_classes="area"):
@@ -60,14 +71,13 @@ def build(model: AtMoe) -> gr.Blocks:
                                          "groups of experts, and who received most.", elem_id="reading")
             with gr.Column(elem_id="steer", elem_classes="area"):
                 gr.Markdown("## Steer")
-                ui.panel = build_panel(model.layout)
+                ui.panel = build_panel(model.layout, strength_note(cohort))
             with gr.Column(elem_id="steered", elem_classes="area"):
-                gr.Markdown("## Your steering")
+                titled("Your steering", "second", "the steered answer")
                 ui.second = gr.HTML(told(words.UNTOUCHED), elem_id="second")
                 ui.second_facts = gr.HTML(line(""), elem_id="second-facts", elem_classes="facts")
             with gr.Column(elem_id="compare", elem_classes="area"):
-                gr.Markdown("## Compare")
-                ui.comparison = gr.HTML(line(words.UNCOMPARED), elem_id="comparison", apply_default_css=False)
+                compare_area(ui)
             with gr.Column(elem_id="weights", elem_classes="area"):
                 _weights(ui, model.layout)
         with gr.Tabs(elem_id="tabs"):
@@ -79,7 +89,7 @@ def build(model: AtMoe) -> gr.Blocks:
                 _links(ui)
             with gr.Tab("How to read it"):
                 gr.Markdown((ASSETS / "reading.md").read_text("utf-8"), elem_id="how-to-read")
-        _wire(ui, session, Desk(model, Worker(), ui))
+        _wire(ui, session, Desk(model, Worker(), ui, cohort))
         page.load(None, js=(ASSETS / "page.js").read_text("utf-8"), api_visibility="private")
     return page.queue(max_size=WAITING_PEOPLE)
 
@@ -117,7 +127,7 @@ def _settings(ui: SimpleNamespace) -> None:
     ui.temperature = gr.Slider(0, MAX_TEMPERATURE, 0, step=0.1, label="Temperature",
                                info="0 = always the most likely token; higher = more varied.")
     ui.seed = gr.Number(0, precision=0, minimum=0, maximum=2**31, label="Seed",
-                        info="Used only when the temperature is above 0.")
+                        info="Used when the temperature is above 0, and to draw a random steer.")
 
 
 def _weights(ui: SimpleNamespace, layout: Layout) -> None:
@@ -216,8 +226,9 @@ def _table(label: str, names: Sequence[str], each: int = 1) -> gr.Dataframe:
 
 
 def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
-    plans = [ui.panel, ui.reading, ui.group_plot, ui.expert_plot, ui.group_table, ui.expert_table]
-    first, second = [ui.first, ui.first_facts], [ui.second, ui.second_facts]
+    pictures = [ui.group_plot, ui.expert_plot, ui.group_table, ui.expert_table]
+    plans = [ui.panel, ui.reading, *pictures]
+    first, second, third = [ui.first, ui.first_facts], [ui.second, ui.second_facts], [ui.third, ui.third_facts]
     common = {"api_visibility": "private", "show_progress": "hidden"}
     at_once = {**common, "queue": False}
     streams = {**common, "trigger_mode": "always_last", "concurrency_limit": AT_ONCE, "inputs": [session]}
@@ -225,7 +236,7 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     compare_desk, replays = CompareDesk(desk), ReplayDesk(desk)
 
     def ended(event) -> None:
-        event.success(compare_desk.compare, outputs=[ui.first, ui.second, ui.comparison, ui.download], concurrency_id="compare", **streams)
+        event.success(compare_desk.compare, outputs=[ui.first, ui.second, ui.third, ui.comparison, ui.download], concurrency_id="compare", **streams)
         event.success(replays.judge, [session], [ui.replayed], trigger_mode="always_last", **at_once)
 
     def stream_first(event) -> None:
@@ -236,14 +247,21 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
 
     asked = gr.on([ui.answer.click, ui.question.submit], desk.ask,
                   [session, ui.question, ui.max_tokens, ui.temperature, ui.seed, ui.panel],
-                  [ui.message, ui.badge, ui.download, *first, *second, ui.comparison, ui.link, ui.replayed],
+                  [ui.message, ui.badge, ui.download, *first, *second, *third, ui.comparison, ui.link, ui.replayed],
                   trigger_mode="always_last", **at_once)
     stream_first(asked)
     stream_second(asked)
-    steered = [ui.message, ui.badge, ui.download, ui.first, *second, ui.comparison, ui.link, ui.replayed, *plans]
-    # Undo, redo and reset come this way too: one event, of which the last value wins, so no two can overtake each other.
-    moved = ui.panel.input(desk.steer, [session, ui.panel], steered, trigger_mode="always_last", **at_once)
-    stream_second(moved)
+    steered = [ui.message, ui.badge, ui.download, ui.first, *second, *third, ui.comparison, ui.link, ui.replayed, *plans]
+    # Undo, redo, presets and reset come this way too: one event, of which the last value wins, so no two can overtake each other.
+    moved = ui.panel.input(desk.steer, [session, ui.panel], [part for part in steered if part not in pictures], trigger_mode="always_last",
+                           **at_once)
+    # Only the browser knows that no further movement is on its way; it says so once the last one was heard.
+    ended(ui.panel.rest(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams))
+    moved.success(desk.draw, [session], [ui.message, *pictures], trigger_mode="always_last", **at_once)
+    besides = BesideDesk(desk)
+    beside = ui.beside_start.click(besides.ask, [session, ui.beside_kind], [ui.message, ui.first, *third, ui.comparison], **at_once)
+    ended(beside.success(besides.run, outputs=[*third, ui.download], concurrency_id="third", **streams))
+    ui.beside_cancel.click(besides.cancel, [session], **at_once)
     links, settings = LinkDesk(desk), [ui.max_tokens, ui.temperature, ui.seed]
     made = ui.make_link.click(links.make, [session, ui.question, ui.with_question, *settings], [ui.message, ui.link], **at_once)
     made.success(None, [ui.link], [ui.link], js="(query) => query && location.origin + location.pathname + query", **at_once)
@@ -251,17 +269,17 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
     stream_second(replayed)
     stream_first(replayed)
     ui.page.load(links.open, [session], [*steered, ui.question, *settings], **at_once)
-    _wire_doses(ui, session, DoseDesk(desk), (asked, replayed), at_once, common)
+    _wire_doses(ui, session, DoseDesk(desk), asked, replayed, at_once, common)
     ui.stop.click(desk.stop, [session], **at_once)
     _wire_why(ui, session, WhyDesk(desk), (asked, moved, replayed), at_once, common)
 
 
-def _wire_doses(ui: SimpleNamespace, session: gr.State, doses: DoseDesk, changes: Sequence, at_once: dict, common: dict) -> None:
+def _wire_doses(ui: SimpleNamespace, session: gr.State, doses: DoseDesk, asked, replayed, at_once: dict, common: dict) -> None:
     shown = [ui.dose_progress, ui.dose_answer, ui.dose_table, ui.dose_plot]
-    for event in changes:
-        event.success(doses.forget, [session], shown, **at_once)
+    asked.success(doses.forget, [session], shown, **at_once)
+    replayed.success(doses.restore, [session], [*shown, ui.dose_part], **at_once)
     started = ui.dose_start.click(doses.ask, [session, ui.dose_part], [ui.message, *shown], **at_once)
-    started.success(doses.run, [session], shown, trigger_mode="always_last", concurrency_limit=AT_ONCE, concurrency_id="dose",
+    started.success(doses.run, [session], [*shown, ui.download], trigger_mode="always_last", concurrency_limit=AT_ONCE, concurrency_id="dose",
                     **common)
     ui.dose_shown.input(doses.pick, [session, ui.dose_shown], [ui.message, ui.dose_answer], trigger_mode="always_last", **at_once)
     ui.dose_cancel.click(doses.cancel, [session], **at_once)

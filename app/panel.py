@@ -27,12 +27,12 @@ ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96
 """A component's markup is a template in two languages at once; no name may be read as either."""
 
 
-def build_panel(layout: Layout) -> gr.HTML:
-    """The controls, all left to the router."""
+def build_panel(layout: Layout, strength_note: str = "") -> gr.HTML:
+    """The controls, all left to the router.  strength_note: what was measured of strengths"""
     shares, history, presets, panel = (SCRIPTS.joinpath(f"{name}.js").read_text("utf-8").rstrip()
                                        for name in ("shares", "history", "own_presets", "panel"))
     script = f"const balance = {shares};\nconst makeHistory = {history};\nconst ownPresets = {presets};\n{panel}"
-    return gr.HTML(Controls().to_dict(), html_template=_markup(layout), js_on_load=script, apply_default_css=False,
+    return gr.HTML(Controls().to_dict(), html_template=_markup(layout, strength_note), js_on_load=script, apply_default_css=False,
                    elem_id="panel", shown=shown(layout, None))
 
 
@@ -48,7 +48,7 @@ def shown(layout: Layout, view: View | None, at: int = 0, refused: str = "") -> 
     return {"targets": targets, "at": at, "refused": refused}
 
 
-def _markup(layout: Layout) -> str:
+def _markup(layout: Layout, strength_note: str) -> str:
     groups = "".join(_group(i, layout) for i in range(len(layout.groups)))
     bands = "".join(_scope(scope, layout) for scope in ("all", *BANDS))
     ready = "".join(f'<button type="button" data-preset="{_safe(json.dumps(preset.to_dict()))}" '
@@ -63,7 +63,7 @@ def _markup(layout: Layout) -> str:
 <div class="move"><span class="name">Strength of all experts</span>
 <input type="range" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="range slider for Strength of all experts">
 <input type="number" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="number input for Strength of all experts"></div>
-<small class="hint">0 = the base model alone, 1 = as trained</small>
+<small class="hint">0 = the base model alone, 1 = as trained. {_safe(strength_note)}</small>
 <fieldset class="states" aria-label="Where the states above apply">{bands}</fieldset>
 <p class="hint" data-part="apart"></p>
 <form class="bar" data-part="save" aria-label="Own presets"><input type="text" maxlength="40" aria-label="Name of a preset of your own"

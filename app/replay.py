@@ -9,18 +9,21 @@ from itertools import takewhile
 from app.bench import sampling_of
 from app.controls import Controls, of_steering
 from atmoe import AtMoeError, Layout, Record, Sampling
+from atmoe.beside import Beside
+from atmoe.doses import targets
 
 NO_RECORD = "This file is no record of this page; choose one that “Download this record” saved, unedited."
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What a file holds.  steered: None where nothing was steered."""
+    """What a file holds.  steered: None where nothing was steered.  beside: the third answer and its kind, where there was one."""
 
     router: Record
     steered: Record | None
     controls: Controls
     sampling: Sampling
+    beside: tuple[Beside, Record] | None = None
 
 
 def opened(text: str, layout: Layout) -> Replay:
@@ -42,13 +45,18 @@ def opened(text: str, layout: Layout) -> Replay:
         sampling_of(sampling.max_new_tokens, sampling.temperature, sampling.seed)
         if steered is not None and (steered.prompt, steered.seed, steered.sampling) != (router.prompt, router.seed, router.sampling):
             raise AtMoeError(NO_RECORD)
-        if not all(isinstance(text, str) for record in (router, steered) if record for text in (record.prompt, record.answer)):
+        beside = None if data.get("beside") is None else (Beside(data["beside"]["kind"]), Record.from_dict(data["beside"]["record"]))
+        if beside is not None and (beside[1].prompt, beside[1].plan.layout) != (router.prompt, layout):
+            raise AtMoeError(NO_RECORD)
+        if router.response is not None and router.response.target not in targets(layout):
+            raise AtMoeError(NO_RECORD)
+        if not all(isinstance(text, str) for record in (router, steered, beside and beside[1]) if record for text in (record.prompt, record.answer)):
             raise AtMoeError(NO_RECORD)
     except AtMoeError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AtMoeError(NO_RECORD) from error
-    return Replay(router, steered, controls, sampling)
+    return Replay(router, steered, controls, sampling, beside)
 
 
 def told(name: str, then: Record, now: Record) -> str:

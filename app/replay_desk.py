@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from app.beside_desk import BesideDesk
 from app.desk import Desk, Update, guarded
 from app.markup import lines, message
 from app.replay import NO_RECORD, opened, told
@@ -19,7 +20,7 @@ class ReplayDesk:
     """Callbacks over a desk. Everything of a person is in the `Session` that each call is given."""
 
     def __init__(self, desk: Desk):
-        self.desk, self.ui, self.layout = desk, desk.ui, desk.model.layout
+        self.desk, self.ui, self.layout, self.besides = desk, desk.ui, desk.model.layout, BesideDesk(desk)
 
     @guarded
     def open(self, session: Session, path: str) -> Update:
@@ -33,6 +34,12 @@ class ReplayDesk:
         ui, sampling = self.ui, replay.sampling
         update = self.desk.begin(session, replay.router.prompt, sampling, replay.controls)
         session.replay = replay
+        session.forget_doses()
+        if replay.router.response is not None:
+            session.opened, session.response = replay.router, replay.router.response
+        if replay.beside is not None:
+            session.kind, session.beside = replay.beside
+            update |= self.besides.restored(session)
         return update | self.desk.weights(session, replay.controls.to_dict()) | {
             ui.question: replay.router.prompt, ui.max_tokens: sampling.max_new_tokens, ui.temperature: sampling.temperature,
             ui.seed: sampling.seed, ui.replayed: lines(["Answering again …"]), ui.message: message("Record opened; it is answered again, "

@@ -128,6 +128,23 @@ def routing_sentences(report: Mapping) -> str:
     return "\n".join(said)
 
 
+def strength_table(report: Mapping) -> str:
+    """Markdown: both measures at each strength, and how many answers are beyond the range of strength 1."""
+    lines = ["| strength | repeated trigrams, median (quartiles) | above the range of strength 1 | mean log-probability, median (quartiles) "
+             "| below its range |", "| ---: | ---: | ---: | ---: | ---: |"]
+    for row in report["by_strength"]:
+        repeated, logp = row["repeated"], row["logp"]
+        lines.append(f"| {row['strength']:g} | {repeated['median']:.1%} ({repeated['quartiles'][0]:.1%} to {repeated['quartiles'][1]:.1%}) | "
+                     f"{repeated['outside']:.0%} | {logp['median']:.2f} ({logp['quartiles'][0]:.2f} to {logp['quartiles'][1]:.2f}) | "
+                     f"{logp['outside']:.0%} |")
+    (low, high), (least, most) = report["range"]["repeated"], report["range"]["logp"]
+    leaves = "at no measured strength above 1" if report["leaves"] is None else f"from strength {report['leaves']:g} on"
+    return "\n".join([*lines, "", f"{report['prompts']} questions, answers of at most {report['sampling']['max_new_tokens']} tokens, temperature "
+                      f"{report['sampling']['temperature']:g}, {report['dtype']}, {report['date']}. Range of strength 1, from its 5% to its 95% quantile: "
+                      f"repeated trigrams {low:.1%} to {high:.1%}, mean log-probability {least:.2f} to {most:.2f}. The median answer repeats "
+                      f"more than that {leaves}."])
+
+
 def faithfulness_table(report: Mapping) -> str:
     """Markdown: what was measured of the weights as an explanation."""
     number = lambda x, form: "not defined" if x is None else format(x, form)

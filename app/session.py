@@ -1,17 +1,19 @@
-"""What one browser tab is about: a question, its answer under the router's plan, and one under a steered plan."""
+"""What one browser tab is about: a question, its answer under the router's plan, one under a steered plan, and a third beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 
 from app.controls import Controls
 from app.replay import Replay
 from app.worker import Job
 from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
+from atmoe.beside import Beside
 from atmoe.compare import Comparison
-from atmoe.doses import Response
+from atmoe.response import Response
+from atmoe.strength import SAMPLING, Coherence, coherence
 
 
 @dataclass
@@ -26,27 +28,35 @@ class Question:
 @dataclass(frozen=True)
 class Progress:
     """An answer so far.  ended: False while tokens are still coming.
-    logp: mean log-probability per token under the plan in force, once ended."""
+    whole: how the answer reads, once ended; None where it holds no words.  opening: the same of its first tokens, as many as
+    a cohort's answers had."""
 
     record: Record
     ended: bool = False
-    logp: float | None = None
+    whole: Coherence | None = None
+    opening: Coherence | None = None
 
 
-def answer(model: AtMoe, question: Question, steering: Steering) -> Generator[Progress, None, None]:
-    """Answer a question token by token, then score the answer. To be iterated on the worker's thread only."""
-    if steering.untouched:
+def answer(model: AtMoe, question: Question, steering: Steering,
+           plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
+           opening_tokens: int = SAMPLING.max_new_tokens) -> Generator[Progress, None, None]:
+    """Answer a question token by token, then score the answer. To be iterated on the worker's thread only.
+
+    plan_of: the plan to answer under, made of the router's; default: the steering's.  opening_tokens: of `Progress.opening`
+    """
+    if steering.untouched and plan_of is None:
         generation = model.generate([question.prompt], None, question.sampling)
         question.router_plan = generation.plans[0]
     else:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
         question.router_plan = question.router_plan or model.route(question.prompt)
-        generation = model.generate([question.prompt], [steering.apply(question.router_plan)], question.sampling)
+        generation = model.generate([question.prompt], [(plan_of or steering.apply)(question.router_plan)], question.sampling)
     for step in generation:
         record = Record.of(model, question.prompt, steering, question.router_plan, generation, step)
         yield Progress(record)
-    logp = record.mean_logp(model, [record.plan])
-    yield Progress(record, True, logp and logp[0])
+    opening = coherence(model, record, opening_tokens)
+    longer = opening is not None and opening.tokens < len(record.answer_tokens)
+    yield Progress(record, True, coherence(model, record, len(record.answer_tokens)) if longer else opening, opening)
 
 
 @dataclass
@@ -55,10 +65,12 @@ class Session:
 
     controls: what the steering controls are set to.  heard: the number that the browser gave what it sent last.
     first: the answer under the router's plan.  second: the steered one; None while nothing is steered.
-    routed, steered: their records.  folder: holds the download, and goes when the session goes.
-    compared: the plan of the steered answer that was compared.  comparison: what came out.
+    third: the answer beside them, under no steering of a person's; kind: under which plan.
+    routed, steered, beside: their records.  folder: holds the download, and goes when the session goes.
+    compared: the plans of the answers that were compared.  comparison: what came out.
     replay: the opened record that is being answered again.
     dose: answers at five shares; response: what came out; dose_shown: which of the five is on show.
+    opened: the opened record that holds the response, where it was not measured here.
     why: measures what an answer depended on; explained: that answer's record, with what is known of it.
     """
 
@@ -69,13 +81,17 @@ class Session:
     second: Job[Progress] | None = None
     routed: Record | None = None
     steered: Record | None = None
+    third: Job[Progress] | None = None
+    kind: Beside | None = None
+    beside: Record | None = None
     folder: TemporaryDirectory | None = None
-    compared: RoutingPlan | None = None
+    compared: tuple[RoutingPlan, ...] = ()
     comparison: Comparison | None = None
     replay: Replay | None = None
     dose: Job[Response] | None = None
     response: Response | None = None
     dose_shown: int = 0
+    opened: Record | None = None
     why: Job | None = None
     explained: Record | None = None
 
@@ -86,25 +102,25 @@ class Session:
 
     def stop(self) -> None:
         """Abandon whatever is being answered, at the next token."""
-        for job in (self.first, self.second, self.why, self.dose):
+        for job in (self.first, self.second, self.third, self.why, self.dose):
             if job is not None:
                 job.cancel()
 
     def ended(self, which: str) -> bool:
-        """Whether the "first" or "second" answer is there, to its end or as far as it was let grow."""
-        record, job = (self.routed, self.first) if which == "first" else (self.steered, self.second)
-        return record is not None and job is not None and (record.finish != "cancelled" or job.cancelled)
+        """Whether the "first", "second" or "third" answer is there, to its end or as far as it was let grow. One that came
+        with a record has no job."""
+        record, job = {"first": (self.routed, self.first), "second": (self.steered, self.second), "third": (self.beside, self.third)}[which]
+        return record is not None and (job is None or record.finish != "cancelled" or job.cancelled)
 
     def still_there(self, record: Record) -> bool:
         """Whether a record is still that of one of the answers shown. A plan is made anew for each answer."""
-        return any(shown is not None and shown.plan is record.plan for shown in (self.routed, self.steered))
+        return any(shown is not None and shown.plan is record.plan for shown in (self.routed, self.steered, self.beside))
 
-    def keep(self, record: Record) -> None:
-        """Let a record that has been explained stand for its answer."""
-        self.explained = record
-        for name in ("routed", "steered"):
-            if (shown := getattr(self, name)) is not None and shown.plan is record.plan:
-                setattr(self, name, record)
+    def keep(self, record: Record, **measured) -> None:
+        """Add what was measured of an answer to its record, wherever that is held.  measured: fields of `Record`"""
+        for name in ("routed", "steered", "explained"):
+            if (held := getattr(self, name)) is not None and held.plan is record.plan:
+                setattr(self, name, replace(held, **measured))
 
     def forget_explanation(self) -> None:
         """Stop measuring; a finished explanation stays with its record."""
@@ -112,8 +128,19 @@ class Session:
             self.why.cancel()
         self.why = self.explained = None
 
+    def forget_beside(self) -> None:
+        """Stop the third answer, and take it away."""
+        if self.third is not None:
+            self.third.cancel()
+        self.third = self.kind = self.beside = None
+
     def forget_doses(self) -> None:
         """Stop answering at five shares, and take away what came out."""
         if self.dose is not None:
             self.dose.cancel()
-        self.dose = self.response = None
+        self.dose = self.response = self.opened = None
+
+    def take_over(self) -> None:
+        """What an opened record's doses say of the router's answer is true of this one where it came out the same."""
+        if self.opened is not None and self.routed is not None and self.routed.answer_tokens == self.opened.answer_tokens:
+            self.routed = replace(self.routed, response=self.opened.response)

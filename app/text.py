@@ -10,6 +10,7 @@ from itertools import groupby
 from app.bench import View, all_percents, average_percents, changed
 from app.session import Progress
 from atmoe import Override, RoutingPlan, State, Steering
+from atmoe.strength import INNER, Cohort
 
 SCOPES = {"all": "in all layers", "early": "in the early layers", "middle": "in the middle layers",
           "late": "in the late layers"}
@@ -52,10 +53,37 @@ def facts(progress: Progress) -> str:
     limit = record.sampling["max_new_tokens"]
     parts.append({"stop": "ended by itself", "length": f"stopped at the {limit}-token limit"}.get(
         record.finish, "stopped before its end"))
-    if progress.logp is not None:
-        parts.append(f"mean log-probability {_signed(progress.logp)} per token")
+    if progress.whole is not None:
+        parts += [f"mean log-probability {_signed(progress.whole.logp)} per token", f"repeated trigrams {progress.whole.repeated:.0%}"]
     parts.append(f"{record.timings['decode_tokens_per_s']:.0f} tokens per second")
     return " · ".join(parts)
+
+
+def warning(progress: Progress, cohort: Cohort | None) -> str:
+    """Where an answer reads worse than those that were measured at strength 1; empty where it does not, or nothing was."""
+    found = progress.opening
+    if cohort is None or found is None or not cohort.compares(progress.record):
+        return ""
+    where = "" if found.tokens == len(progress.record.answer_tokens) else f" in its first {found.tokens} tokens"
+    said = {"repeated": f"{found.repeated:.0%} of its trigrams (three words in a row) stood in it before{where}; "
+                        f"{INNER[1]:.0%} of them had at most {cohort.range['repeated'][1]:.0%}",
+            "logp": f"its mean log-probability{where} is {_signed(found.logp)} per token; {INNER[1]:.0%} of them had at least "
+                    f"{_signed(cohort.range['logp'][0])}"}
+    parts = [said[measure] for measure in cohort.outside(found)]
+    return f"Beyond the {_count(cohort.prompts, 'answer')} measured at strength 1: {'; '.join(parts)}." if parts else ""
+
+
+def strength_note(cohort: Cohort | None) -> str:
+    """From which strength on answers were measured to run in circles; empty where it was not measured."""
+    if cohort is None:
+        return ""
+    repeated = dict(zip(cohort.strengths, cohort.median["repeated"]))
+    low, high = cohort.range["repeated"]
+    measured = f"Measured on {_count(cohort.prompts, 'question')}: at strength 1, nine in ten answers repeated {low:.0%} to {high:.0%} of their trigrams"
+    most = max(repeated)
+    if cohort.leaves is None:
+        return f"{measured}; up to {most:g} the median answer stayed within that ({repeated[most]:.0%} at {most:g})."
+    return f"{measured}; from {cohort.leaves:g} on the median answer repeated more ({repeated[cohort.leaves]:.0%}, and {repeated[most]:.0%} at {most:g})."
 
 
 def reading(view: View) -> str:

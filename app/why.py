@@ -84,7 +84,7 @@ class WhyDesk:
                     return
                 update = {ui.why_progress: line(f"{progress.fraction:.0%} · {progress.what}")}
                 if progress.explanation is not None:
-                    session.keep(replace(record, explanation=progress.explanation))
+                    session.keep(record, explanation=progress.explanation)
                     update |= self._show(session, progress.explanation)
                 yield update
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The commands that read data: train {experts,router,baseline}, evaluate, evaluate-{routing,control} and faithfulness."""
+"""The commands that read data: train {experts,router,baseline}, evaluate, evaluate-{routing,control,strength} and faithfulness."""
 
 from __future__ import annotations
 
@@ -173,6 +173,29 @@ def faithfulness(a) -> tuple[Any, str]:
     return report, "\n".join(lines)
 
 
+def evaluate_strength(a) -> tuple[Any, str]:
+    from datetime import date
+
+    from atmoe.cli import load_model
+    from atmoe.control import sample
+    from atmoe.strength import study
+
+    description, examples = _held_out(a)
+    # Questions alone: a dialogue or an abstract settles how one writes.
+    chosen = sample([e for e in examples if not e.material] or examples, description.main_group, a.limit, a.seed)
+    report = study(load_model(a), [e.prompt for e in chosen], a.seed)
+    report |= {"date": date.today().isoformat(), "command": f"python -m atmoe evaluate-strength --data DIR --split {a.split} --limit {a.limit} "
+                                                            f"--seed {a.seed} --dtype {a.dtype} --json"}
+    low, high = report["range"]["repeated"]
+    lines = [f"{report['prompts']} prompts; at strength 1 nine in ten answers repeat {low:.1%} to {high:.1%} of their trigrams"]
+    for row in report["by_strength"]:
+        repeated, logp = row["repeated"], row["logp"]
+        lines.append(f"strength {row['strength']:g}: repeated trigrams {repeated['median']:.1%} in the median, above that range in "
+                     f"{repeated['outside']:.0%} of answers; mean log-probability {logp['median']:.2f}, below its range in {logp['outside']:.0%}")
+    lines.append("the median answer leaves the range " + ("at no strength" if report["leaves"] is None else f"from strength {report['leaves']:g} on"))
+    return report, "\n".join([*lines, f"{report['seconds']} s"])
+
+
 # -- what they share ------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +270,12 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
     made = command("faithfulness", faithfulness, "Do the routing weights explain the answers? Weight against measured effect.",
                    [in_precision("float32"), sources])
     made.add_argument("--limit", type=int, default=60, metavar="N", help="prompts, of different diseases (default: 60)")
+    made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
+    made.add_argument("--split", **split)
+
+    made = command("evaluate-strength", evaluate_strength, "From which strength on do answers run in circles? Repeated trigrams and "
+                   "log-probability at strengths 0 to 2.", [in_precision("float32"), sources])
+    made.add_argument("--limit", type=int, default=40, metavar="N", help="prompts, of different diseases (default: 40)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
     made.add_argument("--split", **split)
 

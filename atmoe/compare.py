@@ -1,4 +1,4 @@
-"""Two answers to one question, each under its own plan: how likely each is under either plan, and where they part."""
+"""Answers to one question, each under its own plan: how likely each is under every plan, and where the first two part."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ class Parting:
 @dataclass(frozen=True)
 class Comparison:
     """logp: [answer][plan], the mean log-probability of an answer's tokens; None for an answer that holds no words.
-    parting: None where the answers are the same."""
+    parting: of the first two answers; None where they are the same."""
 
-    logp: tuple[tuple[float, float] | None, tuple[float, float] | None]
+    logp: tuple[tuple[float, ...] | None, ...]
     parting: Parting | None
 
 
-def compare(model: AtMoe, first: Record, second: Record) -> Comparison:
-    """Compare two records of one question.
+def compare(model: AtMoe, *records: Record) -> Comparison:
+    """Compare two or more records of one question.
 
     Raises:
         PromptError: they answer different questions.
     """
-    if first.prompt != second.prompt:
-        raise PromptError("These are answers to different questions; compare two answers to one question.")
-    plans = [first.plan, second.plan]
-    return Comparison((first.mean_logp(model, plans), second.mean_logp(model, plans)), _parting(model, first, second))
+    if len({record.prompt for record in records}) > 1:
+        raise PromptError("These are answers to different questions; compare answers to one question.")
+    plans = [record.plan for record in records]
+    return Comparison(tuple(record.mean_logp(model, plans) for record in records), _parting(model, *records[:2]))
 
 
 def _parting(model: AtMoe, first: Record, second: Record) -> Parting | None:

@@ -24,10 +24,10 @@ from tqdm import tqdm
 
 from atmoe.data import Example
 from atmoe.decode import Sampling
-from atmoe.doses import DOSES
 from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.reading import grade, whole_sentences
+from atmoe.response import DOSES
 from atmoe.steering import Override, State, Steering
 
 SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGNORECASE)

@@ -6,27 +6,13 @@ Everything else follows the router's own plan, as where a single share is fixed 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from atmoe.decode import Sampling
 from atmoe.model import AtMoe
 from atmoe.plan import Layout
 from atmoe.record import Record
+from atmoe.response import DOSES, Response
 from atmoe.steering import Override, State, Steering
-
-DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-@dataclass(frozen=True)
-class Response:
-    """answers: one a dose, as far as they are there.
-    logp: the mean log-probability per token of the router's own answer at each dose; None until measured, or where it
-    holds no words."""
-
-    target: str
-    answers: tuple[str, ...]
-    logp: tuple[float, ...] | None = None
-    ended: bool = False
 
 
 def targets(layout: Layout) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import transformers
 from atmoe.errors import AtMoeError, PromptError
 from atmoe.explanation import Explanation
 from atmoe.plan import RoutingPlan
+from atmoe.response import Response
 from atmoe.steering import Steering
 from atmoe.verdict import verdict
 
@@ -34,6 +35,7 @@ class Record:
     timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
     versions: of the libraries that computed it, the precision, and what decoded it (see `atmoe.decode.Generation`).
     explanation: what was measured of the answer, once it was asked for.
+    response: what became of the question with one part at five shares, once that was asked for; of the router's answer only.
     """
 
     prompt: str
@@ -50,6 +52,7 @@ class Record:
     timings: Mapping[str, float]
     versions: Mapping[str, str]
     explanation: Explanation | None = None
+    response: Response | None = None
 
     @classmethod
     def of(cls, model: AtMoe, prompt: str, steering: Steering, router_plan: RoutingPlan, generation: Generation,
@@ -78,7 +81,7 @@ class Record:
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data |= {"answer_tokens": list(self.answer_tokens), "steering": self.steering.to_dict(),
                  "router_plan": self.router_plan.to_dict(), "plan": self.plan.to_dict(),
-                 "explanation": self.explanation and self.explanation.to_dict()}
+                 "explanation": self.explanation and self.explanation.to_dict(), "response": self.response and self.response.to_dict()}
         # Follows from the explanation, so it is never read back; written for whoever has the file alone.
         ruled = self.explanation and verdict(self.explanation).to_dict()
         return {"format": FORMAT, **data, "verdict": ruled}
@@ -101,7 +104,8 @@ class Record:
         kept = {f.name: data.get(f.name) for f in fields(cls)}
         kept |= {"answer_tokens": tuple(data["answer_tokens"]), "steering": Steering.from_dict(data["steering"]),
                  "router_plan": RoutingPlan.from_dict(data["router_plan"]), "plan": RoutingPlan.from_dict(data["plan"]),
-                 "explanation": None if data.get("explanation") is None else Explanation.from_dict(data["explanation"])}
+                 "explanation": None if data.get("explanation") is None else Explanation.from_dict(data["explanation"]),
+                 "response": None if data.get("response") is None else Response.from_dict(data["response"])}
         return cls(**kept)
 
     @classmethod

@@ -202,7 +202,7 @@ def served(worlds):
     from app.page import LAUNCH, build
     path = Path(os.environ.get("ATMOE_MODEL", ASSETS))
     model = AtMoe.from_pretrained(path) if path.is_dir() else worlds("llama").build(scripts=("LATIN",))
-    demo = build(model)
+    demo = build(model, path / "reports")
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     yield address, model
     demo.close()

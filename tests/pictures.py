@@ -19,6 +19,7 @@ from app.reports import (
     faithfulness_table,
     routing_figure,
     routing_sentences,
+    strength_table,
 )
 
 REPORTS, PICTURES = ROOT / "assets/medical/reports", ROOT / "assets/figures"
@@ -26,10 +27,11 @@ PAGES = (ROOT / "README.md", ROOT / "assets/medical/README.md")
 
 
 def main() -> None:
-    evaluation, routing, control, faithfulness = (json.loads((REPORTS / f"{name}.json").read_text())
-                                                  for name in ("evaluate", "routing", "control", "faithfulness"))
+    evaluation, routing, control, faithfulness, strength = (json.loads((REPORTS / f"{name}.json").read_text())
+                                                  for name in ("evaluate", "routing", "control", "faithfulness", "strength"))
     tables = {"baselines": baseline_table(evaluation), "routing": routing_sentences(routing), "bands": band_table(routing),
-              "control": control_table(control), "faithfulness": faithfulness_table(faithfulness)}
+              "control": control_table(control), "faithfulness": faithfulness_table(faithfulness),
+              "strength": strength_table(strength)}
     for page in PAGES:
         text = page.read_text()
         for name, table in tables.items():

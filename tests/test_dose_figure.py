@@ -1,7 +1,7 @@
 """The chart and the table show the response, number by number."""
 
 from app.dose_figure import dose_figure, dose_table
-from atmoe.doses import Response
+from atmoe.response import Response
 
 ANSWERS = ("Rest. Drink water.", "Rest and drink.", "12", "", "Immunosuppressive pharmacotherapy necessitates surveillance.")
 

@@ -7,20 +7,25 @@ import json
 import math
 import os
 import re
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from app import presets
-from app.bench import sampling_of
+from app.bench import REPETITION_PENALTY, sampling_of
 from app.controls import Controls, Setting
+from app.compare_text import BESIDE
 from app.difference import differences
 from app.page import LAUNCH, build
-from atmoe import Override, Record, State, Steering
+from atmoe import Generation, Override, Record, Sampling, State, Steering
+from atmoe.beside import Beside, plan_beside
 from atmoe.compare import compare
 from atmoe.doses import dosing
 from atmoe.errors import SteeringError
+from atmoe.random_steer import size
+from atmoe.strength import study
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -147,8 +152,9 @@ def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_ag
     group, made = tab.layout.group_names[0], []
     generate = tab.model.generate
     monkeypatch.setattr(tab.model, "generate", lambda *args: made.append(1) or generate(*args))
-    tab.share(group).evaluate("""(slider) => { for (let share = 1; share <= 20; share++) {
-        slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true })); } }""")
+    tab.share(group).evaluate("""async (slider) => { for (let share = 1; share <= 20; share++) {
+        slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true }));
+        await new Promise((done) => setTimeout(done, 100)); } }""")  # two seconds
     assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 0.2),))))
     assert len(made) == 2  # the page's, and the one that was expected
     tab.tokens(400)
@@ -332,6 +338,108 @@ def test_both_answers_are_compared_once_they_have_ended(tab):
     expect(tab.page.locator("#first mark")).to_have_count(0)
 
 
+def choose(tab: Tab, label: str, option: str) -> None:
+    """Pick from a dropdown."""
+    tab.page.get_by_label(label, exact=True).click()
+    tab.page.get_by_role("option", name=option, exact=True).click()
+
+
+def third(tab: Tab, kind: Beside) -> str:
+    """Ask for a third answer, wait for its end. → its text"""
+    choose(tab, "A third answer", BESIDE[kind].name)
+    tab.page.evaluate("document.querySelectorAll('#third-facts span').forEach((old) => (old.dataset.old = 1))")
+    tab.page.get_by_role("button", name="Answer beside").click()
+    expect(tab.page.locator("#third-facts span:not([data-old])")).to_contain_text("per second")
+    return tab.page.locator("#third .passage").inner_text()
+
+
+def under(tab: Tab, plan) -> Record:
+    """What the library answers under a plan, alone."""
+    sampling = sampling_of(TOKENS, 0, 0)
+    generation = tab.model.generate([QUESTION], [plan], sampling)
+    *_, step = generation
+    return Record.of(tab.model, QUESTION, Steering(), tab.model.route(QUESTION), generation, step)
+
+
+def test_a_third_answer_stands_beside_and_goes_stale_with_what_it_was_made_of(tab):
+    group, router_plan, page = tab.layout.group_names[0], tab.model.route(QUESTION), tab.page
+    rows, place = page.locator("#comparison tbody tr"), page.locator("#third .passage")
+    page.get_by_role("button", name="Answer beside").click()
+    expect(tab.message).to_have_text("There is no question yet; ask one first, then its third answer.")
+    tab.ask()
+    base = under(tab, plan_beside(Beside.BASE, router_plan, Steering(), 0))
+    assert flat(third(tab, Beside.BASE)) == flat(base.answer)  # beside the router's answer alone
+    expect(rows).to_have_count(2)
+    expect(rows.last).to_contain_text("Base model, all experts off")
+    choose(tab, "A third answer", BESIDE[Beside.RANDOM].name)
+    page.get_by_role("button", name="Answer beside").click()
+    expect(tab.message).to_contain_text("Nothing is steered, so a random steer of the same size would be the router's own plan.")
+    assert flat(place.inner_text()) == flat(base.answer)
+    tab.press(group, "End")
+    tab.steered()
+    expect(rows).to_have_count(3)  # the base model's answer is no other one for it
+    steering = Steering((Override(group, State.FIXED, 1.0),))
+    drawn = plan_beside(Beside.RANDOM, router_plan, steering, 0)
+    random = under(tab, drawn)
+    assert flat(third(tab, Beside.RANDOM)) == flat(random.answer)
+    expect(page.locator("#third-facts")).to_contain_text(f"{100 * float(size(router_plan, drawn).mean()):.0f}% on average over the layers")
+    expect(rows.last).to_contain_text("Random steer of the same size")
+    records = [tab.model.answer(QUESTION, s, sampling_of(TOKENS, 0, 0)) for s in (Steering(), steering)] + [random]
+    for row, record, logp in zip(rows.all(), records, compare(tab.model, *records).logp):
+        expect(row.locator("td").first).to_have_text(str(len(record.answer.split())))
+        for i, mean in enumerate(logp or ()):
+            expect(row.locator("td").nth(2 + i)).to_have_text(f"{mean:.2f}".replace("-", "−"))
+    tab.press(group, "ArrowLeft")
+    expect(place).to_contain_text("Your steering has changed, and so would a random steer of its size")
+    expect(rows).to_have_count(2)
+    tab.ask("What causes gout?")
+    expect(place).to_have_count(0)
+
+
+def test_a_third_answer_can_be_stopped(tab, monkeypatch):
+    tab.ask(tokens=400)
+    decode = Generation._text
+    monkeypatch.setattr(Generation, "_text", lambda self, tokens: time.sleep(0.02) or decode(self, tokens))  # a tiny model is done at once
+    choose(tab, "A third answer", BESIDE[Beside.UNIFORM].name)
+    tab.page.get_by_role("button", name="Answer beside").click()
+    expect(tab.page.locator("#third-facts")).to_contain_text(re.compile(r"\d tokens"))
+    tab.page.get_by_role("button", name="Stop third answer").click()
+    expect(tab.page.locator("#third-facts")).to_contain_text("stopped before its end")
+    expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+
+
+def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer_beyond_it(browser, worlds, tmp_path):
+    model = worlds("llama").build(scripts=("LATIN",))
+    report = study(model, [QUESTION], sampling=Sampling(50, repetition_penalty=REPETITION_PENALTY))
+    report["range"]["logp"] = [-0.001, 0.0]  # no answer is as likely as that
+    (tmp_path / "strength.json").write_text(json.dumps(report), "utf-8")
+    demo = build(model, tmp_path)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with visit(browser, (address, model)) as tab:
+        expect(tab.page.locator("#panel")).to_contain_text("Measured on 1 question: at strength 1, nine in ten answers repeated")
+        tab.ask(tokens=60)
+        warning = tab.page.locator("#first-facts .warns")
+        expect(warning).to_contain_text("Beyond the 1 answer measured at strength 1: ")
+        expect(warning).to_contain_text("log-probability in its first 50 tokens is −")
+        tab.ask(tokens=20)  # too short to be held against them
+        expect(warning).to_have_count(0)
+    demo.close()
+
+
+def test_answers_can_be_copied(tab):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    button = tab.page.get_by_role("button", name="Copy the router's answer")
+    button.click()
+    expect(tab.page.locator("#copy-first")).to_have_text("Nothing to copy yet")
+    tab.ask()
+    expect(button).to_be_visible()
+    button.focus()
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#copy-first")).to_have_text("Copied")
+    assert tab.page.evaluate("navigator.clipboard.readText()") == expected(tab, Steering())
+    expect(tab.page.locator("#copy-first")).to_have_text("Copy the router's answer")
+
+
 def test_switching_off_keeps_the_settings(tab):
     group = tab.layout.group_names[0]
     tab.ask()
@@ -416,6 +524,47 @@ def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, ser
         assert tab.question.input_value() == QUESTION
         tab.page.get_by_role("button", name="Reset all").click()
         expect(said).to_have_text("")
+
+
+def test_an_opened_record_restores_doses_and_third_answer_without_measuring_again(browser, served, tmp_path, monkeypatch):
+    record, again = tmp_path / "record.json", tmp_path / "again.json"
+
+    def download(tab: Tab, path: Path) -> dict:
+        with tab.page.expect_download() as download:
+            tab.page.locator("#download").click()
+        path.write_bytes(Path(download.value.path()).read_bytes())
+        return json.loads(path.read_text("utf-8"))
+
+    shown = ["#dose-answer .passage", "#dose-table table", "#third .passage"]
+    with visit(browser, served) as tab:
+        target = tab.layout.group_names[-1]
+        tab.ask()
+        third(tab, Beside.UNIFORM)
+        expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+        tab.page.get_by_role("tab", name="What if").click()
+        choose(tab, "Part to vary", target)
+        tab.page.get_by_role("button", name="Answer at five shares").click()
+        expect(tab.page.locator("#dose-progress")).to_contain_text("Measured.")
+        held = download(tab, record)
+        before = [tab.page.locator(place).inner_text() for place in shown]
+    assert held["router"]["response"]["target"] == target and len(held["router"]["response"]["answers"]) == 5
+    assert held["beside"]["kind"] == "uniform"
+    monkeypatch.setattr("app.dose_desk.dosing", lambda *_: pytest.fail("measured again"))
+    with visit(browser, served) as tab:
+        tab.page.get_by_role("tab", name="Link and record").click()
+        tab.page.locator("#tabs [type=file]").set_input_files(record)
+        expect(tab.page.locator("#replayed")).to_contain_text("The router's answer came out identical")
+        expect(tab.page.locator("#third-facts")).to_contain_text("From the opened record; not answered again.")
+        expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+        tab.page.get_by_role("tab", name="What if").click()
+        expect(tab.page.locator("#dose-progress")).to_have_text("From the opened record, not measured again. Move the slider to read each answer.")
+        expect(tab.page.locator("#tabs .js-plotly-plot").last).to_be_visible()
+        assert [tab.page.locator(place).inner_text() for place in shown] == before
+        assert download(tab, again)["router"]["response"] == held["router"]["response"]
+        tab.ask("What causes gout?")
+        expect(tab.page.locator("#dose-table table")).to_have_count(0)
+        expect(tab.page.locator("#third .passage")).to_have_count(0)
+        assert download(tab, again)["router"]["response"] is None
 
 
 def test_one_part_is_answered_at_five_shares_and_a_slider_plays_them(tab):
@@ -531,6 +680,16 @@ def test_two_visitors_with_opposite_sliders_do_not_touch_each_other(browser, ser
             assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 1.0),))))
             expect(tab.first_facts).to_contain_text("per second")
             assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
+
+
+def test_two_browsers_in_opposite_directions_get_what_they_get_alone(browser, served):
+    """A minute of it with the shipped model: tests/two_browsers.py."""
+    from two_browsers import different, opposite  # which is made of this file's Tab
+
+    with visit(browser, served) as left, visit(browser, served) as right:
+        given = opposite([left, right], 3, TOKENS)
+        assert len(given) >= 4 and len({answer for *_, answer in given}) > 1
+        assert different(left.model, given, TOKENS) == []
 
 
 def test_wide_screens_show_both_answers_and_all_sliders_without_scrolling(tab):

@@ -1,12 +1,13 @@
 """A record holds all that a replay needs, and says so when it does not."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from conftest import LAYOUT, PROMPTS
 
 from atmoe import AtMoeError, Override, Record, Sampling, State, Steering
+from atmoe.response import Response
 
 STEERING = Steering((Override("task/warn", State.FIXED, 0.9, "late"), Override("reader", State.OFF)), 0.5)
 SAMPLING = Sampling(6, temperature=0.8, top_p=0.9, seed=11, repetition_penalty=1.2)
@@ -47,12 +48,24 @@ def test_a_row_of_a_batch_and_an_answer_given_up(model):
     assert record.answer_tokens == step.tokens[2] and record.finish == (step.finish[2] or "cancelled")
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Record) if f.name != "explanation"])
+@pytest.mark.parametrize("name", [f.name for f in fields(Record) if f.name not in ("explanation", "response")])
 def test_a_missing_field_is_named(record, name):
     data = record.to_dict()
     del data[name]
     with pytest.raises(AtMoeError, match=f"lacks {name}; use one downloaded"):
         Record.from_dict(data)
+
+
+def test_answers_at_five_shares_go_with_it_and_older_records_have_none(record):
+    response = Response("task/warn", tuple("abcde"), (-1.5, -1.25, -1.0, -2.0, -2.5), True)
+    held = replace(record, response=response)
+    assert Record.from_json(held.to_json()).response == response
+    older = record.to_dict()
+    del older["response"]
+    assert Record.from_dict(older).response is None
+    for damage in ({"answers": ["a"]}, {"logp": [1]}, {"logp": ["x"] * 5}, {"doses": [0, 1]}, {"target": 7}, {"answers": [1] * 5}, {"logp": [float("nan")] * 5}):
+        with pytest.raises(AtMoeError, match="five shares cannot be read"):
+            Record.from_dict(held.to_dict() | {"response": response.to_dict() | damage})
 
 
 @pytest.mark.parametrize("change", [{"format": 2}, {"format": None}, {"format": "1"}])

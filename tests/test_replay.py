@@ -9,6 +9,8 @@ from conftest import LAYOUT, PROMPTS
 from app.controls import Controls, Setting
 from app.replay import opened, told
 from atmoe import AtMoeError, Layout, Sampling, State, Steering
+from atmoe.beside import Beside
+from atmoe.response import Response
 
 CONTROLS = Controls({"task": Setting(State.FIXED, 30, True), "reader/lay": Setting(State.OFF, 50)}, 1.5, "late")
 SAMPLING = Sampling(8, temperature=0.9, seed=4, repetition_penalty=1.1)
@@ -49,6 +51,21 @@ def edited(data: dict, **fields) -> dict:
 def test_what_is_no_such_record_is_refused_in_a_sentence(made, spoil):
     with pytest.raises(AtMoeError, match=r"\.$"):
         opened(spoil(made[2]), LAYOUT)
+
+
+def test_doses_and_a_third_answer_come_back_and_older_downloads_have_neither(made):
+    router, steered, data = made
+    assert opened(json.dumps(data), LAYOUT).beside is None and opened(json.dumps(data), LAYOUT).router.response is None
+    response = Response("task/warn", tuple("abcde"), None, True)
+    held = edited(data, response=response.to_dict()) | {"beside": {"kind": "random", "record": steered.to_dict()}}
+    replay = opened(json.dumps(held), LAYOUT)
+    assert replay.router.response == response and replay.beside[0] is Beside.RANDOM and replay.beside[1].answer == steered.answer
+    other = steered.to_dict() | {"prompt": "Another question?"}
+    for spoiled in ({"beside": {"kind": "dance", "record": steered.to_dict()}}, {"beside": {"kind": "base"}}, {"beside": 7},
+                    {"beside": {"kind": "base", "record": other}}, edited(data, response=response.to_dict() | {"target": "task/dance"}),
+                    edited(data, response=response.to_dict() | {"target": "field/heart"})):  # alone in its group: it has no share to be given
+        with pytest.raises(AtMoeError, match=r"\.$"):
+            opened(json.dumps(held | spoiled), LAYOUT)
 
 
 def test_a_record_of_another_model_is_refused(made):

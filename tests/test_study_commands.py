@@ -7,7 +7,7 @@ import torch
 from test_cli import refused, run
 from test_team import LINES
 
-from app.reports import band_table, baseline_table, control_figure, control_table, routing_figure, routing_sentences
+from app.reports import band_table, baseline_table, control_figure, control_table, routing_figure, routing_sentences, strength_table
 from atmoe import AtMoe
 from atmoe.experts import Adapter
 
@@ -72,6 +72,16 @@ def test_control_of_a_model_of_ones_own(capsys, words, trained):
         shown = [trace for trace in figure.data if trace.mode == "lines+markers"]
         assert len(shown) == lines and list(shown[0].x) == [0, 25, 50, 75, 100]
     assert "no unseen wording" in refused(capsys, "evaluate-routing", *words, "--model", str(trained), "--split", "all").lower()
+
+
+def test_strength_of_a_model_of_ones_own(capsys, words, trained):
+    report = run(capsys, "evaluate-strength", *words, "--model", str(trained), "--split", "all", "--limit", "2", "--seed", "3")
+    assert report["prompts"] == 2 and report["strengths"][0] == 0 and report["strengths"][-1] == 2
+    assert report["command"] == "python -m atmoe evaluate-strength --data DIR --split all --limit 2 --seed 3 --dtype float32 --json"
+    table = strength_table(report)
+    row, at_one = table.splitlines()[2 + 4], report["by_strength"][4]
+    assert row.startswith(f"| 1 | {at_one['repeated']['median']:.1%} (") and f"| {at_one['logp']['median']:.2f} (" in row
+    assert "2 questions, answers of at most 160 tokens, temperature 0, float32, 20" in table
 
 
 def test_pictures_of_routing_show_the_report():

@@ -8,6 +8,7 @@ import torch
 from app import text
 from app.bench import View
 from app.session import Progress
+from atmoe.strength import Coherence
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 
 LAYOUT = Layout.of(4, {"task": ("treat", "warn"), "field": ("heart", "lung", "skin")})
@@ -23,7 +24,7 @@ EVEN = plan([[0.7, 0.3], [0.7, 0.3], [0.4, 0.6], [0.2, 0.8]])
 def progress(finish="stop", ended=True, logp=-1.214, answer="Rest and water.", tokens=5) -> Progress:
     record = SimpleNamespace(answer=answer, answer_tokens=(1,) * tokens, finish=finish,
                              sampling={"max_new_tokens": 160}, timings={"decode_tokens_per_s": 31.4})
-    return Progress(record, ended, logp)
+    return Progress(record, ended, logp and Coherence(0.125, logp, tokens))
 
 
 def test_reading_of_the_routers_plan():
@@ -87,7 +88,7 @@ def test_changes():
 
 def test_facts():
     assert text.facts(progress()) == ("3 words · 5 tokens · ended by itself · mean log-probability −1.21 per token · "
-                                      "31 tokens per second")
+                                      "repeated trigrams 12% · 31 tokens per second")
     assert "stopped at the 160-token limit" in text.facts(progress("length"))
     assert "stopped before its end" in text.facts(progress("cancelled"))
     assert text.facts(progress(ended=False, answer="Rest", tokens=1)) == "1 word · 1 token"

@@ -69,12 +69,12 @@ def test_the_steered_answer_starts_from_the_routers_plan(worker, model):
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_an_ended_answer_is_scored_under_its_own_plan(worker, model, prompt):
     *unfinished, last = worker.run(Job(answer(model, Question(prompt, Sampling(12)), Steering())))
-    assert last.ended and not any(progress.ended or progress.logp for progress in unfinished)
+    assert last.ended and not any(progress.ended or progress.whole for progress in unfinished)
     try:
         logp = pytest.approx(float(model.score(prompt, last.record.answer, [last.record.plan]).mean()))
     except AtMoeError:  # nothing to score in it
         logp = None
-    assert last.logp == logp
+    assert (last.whole and last.whole.logp) == logp and last.opening == last.whole
 
 
 def test_cancelling_frees_the_job_at_its_next_step(worker):

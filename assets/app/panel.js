@@ -66,12 +66,25 @@ const listen = () => {
   clearTimeout(giveUp);
   heard = true;
   if (waiting) tell();
+  else rest();
+};
+
+// The steered answer is begun once nothing has moved for a while, and the server has heard the last movement.
+const REST = 250;
+let resting = null, moved = false;
+const rest = () => {
+  if (!moved || resting !== null || !heard) return;
+  moved = false;
+  trigger("rest");
 };
 
 const put = (value) => {
   props.value = value;
   draw();
   tell();
+  moved = true;
+  clearTimeout(resting);
+  resting = setTimeout(() => { resting = null; rest(); }, REST);
 };
 
 const send = (change) => {
