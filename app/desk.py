@@ -24,8 +24,9 @@ from app.bench import View, sampling_of
 from app.controls import Controls
 from app.markup import badge, line, lines, message, passage, told
 from app.session import Progress, Question, Session, answer
-from app.worker import Job, Worker
+from app.worker import Job, Kind, Waiting, Worker
 from atmoe import AtMoe, AtMoeError, Sampling, Steering
+from atmoe.batching import Batching
 
 log = logging.getLogger(__name__)
 Update = dict[Any, Any]
@@ -52,10 +53,11 @@ def guarded(callback: Callable[..., Update]) -> Callable[..., Update]:
 
 
 class Desk:
-    """Callbacks over one model and one worker. All state of a person is in the `Session` that each call is given."""
+    """Callbacks over one model, one worker and one batch. All state of a person is in the `Session` that each call is given."""
 
     def __init__(self, model: AtMoe, worker: Worker, ui: SimpleNamespace):
-        self.model, self.worker, self.ui = model, worker, ui
+        self.model, self.worker, self.ui, self.batch = model, worker, ui, Batching(model)
+        worker.give(Job(self.batch.warm() for _ in range(1)))
 
     # -- callbacks ----------------------------------------------------------------------------------------------
 
@@ -74,9 +76,13 @@ class Desk:
             return
         progress = None
         try:
-            for progress in self.worker.run(job):
+            for now in self.worker.run(job, waiting=True):
                 if session.first is not job:
                     return
+                if isinstance(now, Waiting):
+                    yield {ui.first: told(text.waiting(now.before))}
+                    continue
+                progress = now
                 update = {ui.first: passage(progress.record.answer), ui.first_facts: line(text.facts(progress))}
                 if session.routed is None:
                     update |= self.weights(session)
@@ -100,9 +106,13 @@ class Desk:
                 return
             progress = None
             try:
-                for progress in self.worker.run(job):
+                for now in self.worker.run(job, waiting=True):
                     if session.second is not job:
                         break
+                    if isinstance(now, Waiting):
+                        yield {ui.second: told(text.waiting(now.before))}
+                        continue
+                    progress = now
                     session.steered = progress.record
                     yield {ui.second: passage(progress.record.answer), ui.second_facts: line(text.facts(progress))}
             except Exception as error:
@@ -145,16 +155,16 @@ class Desk:
         """Abandon both answers; what is there stays."""
         session.stop()
 
-    def begin(self, session: Session, prompt: str, sampling: Sampling, controls: Controls) -> Update:
-        """A question, checked, and the jobs that answer it.
+    def begin(self, session: Session, prompt: str, sampling: Sampling, controls: Controls, anew: bool = False) -> Update:
+        """A question, checked, and the jobs that answer it.  anew: decode it though the answer is known.
 
         Raises:
             PromptError: it cannot be answered.
         """
-        self.worker.call(lambda: self.model.encode(prompt))
+        self.worker.call(lambda: self.model.encode(prompt), short=True)
         session.stop()
-        session.question, session.controls, session.routed = Question(prompt, sampling), controls, None
-        session.first = Job(answer(self.model, session.question, Steering()))
+        session.question, session.controls, session.routed = Question(prompt, sampling, anew=anew), controls, None
+        session.first = Job(answer(self.batch, session.question, Steering(), session.known), Kind.ANSWER)
         return self._prepare_second(session) | {self.ui.first: told(WAITING), self.ui.first_facts: line("")}
 
     def put(self, session: Session, controls: Controls) -> Update:
@@ -171,7 +181,7 @@ class Desk:
             session.second.cancel()
         session.second, session.steered = None, None
         if session.question is not None and not steering.untouched:
-            session.second = Job(answer(self.model, session.question, steering))
+            session.second = Job(answer(self.batch, session.question, steering, session.known), Kind.ANSWER)
         session.compared = session.comparison = session.replay = None
         unmarked = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
         return {ui.second: told(self._note(session)), ui.second_facts: line(""), ui.download: self.download(session),

@@ -31,7 +31,7 @@ class ReplayDesk:
         finally:
             Path(path).unlink(missing_ok=True)  # a question is in it
         ui, sampling = self.ui, replay.sampling
-        update = self.desk.begin(session, replay.router.prompt, sampling, replay.controls)
+        update = self.desk.begin(session, replay.router.prompt, sampling, replay.controls, anew=True)
         session.replay = replay
         return update | self.desk.weights(session, replay.controls.to_dict()) | {
             ui.question: replay.router.prompt, ui.max_tokens: sampling.max_new_tokens, ui.temperature: sampling.temperature,

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
 from app.controls import Controls
 from app.history import History
 from app.replay import Replay
-from app.worker import Job
-from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
+from app.worker import LATER, Job
+from atmoe import Record, RoutingPlan, Sampling, Steering
+from atmoe.answers import Answers, given_again
+from atmoe.batching import Batching
 from atmoe.compare import Comparison
 from atmoe.doses import Response
 
 
 @dataclass
 class Question:
-    """A question and how to answer it. `router_plan` is filled in by the first answer's prefill."""
+    """A question and how to answer it. `router_plan` is filled in by the first answer's prefill.
+    anew: decode it though the answer is known."""
 
     prompt: str
     sampling: Sampling
     router_plan: RoutingPlan | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,20 +39,32 @@ class Progress:
     logp: float | None = None
 
 
-def answer(model: AtMoe, question: Question, steering: Steering) -> Generator[Progress, None, None]:
-    """Answer a question token by token, then score the answer. To be iterated on the worker's thread only."""
-    if steering.untouched:
-        generation = model.generate([question.prompt], None, question.sampling)
-        question.router_plan = generation.plans[0]
-    else:
+def answer(batch: Batching, question: Question, steering: Steering, known: Answers | None = None) -> Generator[Progress, None, None]:
+    """Answer a question token by token, then score the answer. To be iterated on the worker's thread only.
+
+    batch: of all users.  known: answers given before, which are given again at once, and where this one is kept."""
+    model, plan = batch.model, None
+    known = Answers() if known is None else known
+    if not steering.untouched:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
         question.router_plan = question.router_plan or model.route(question.prompt)
-        generation = model.generate([question.prompt], [steering.apply(question.router_plan)], question.sampling)
-    for step in generation:
-        record = Record.of(model, question.prompt, steering, question.router_plan, generation, step)
-        yield Progress(record)
+        plan = steering.apply(question.router_plan)
+    key = known.key(model, question.prompt, plan, question.sampling)
+    if (found := None if question.anew else known.get(key)) is not None:
+        record, logp = found
+        question.router_plan = question.router_plan or record.router_plan
+        yield Progress(given_again(record, steering, question.router_plan), True, logp)
+        return
+    with closing(batch.add(question.prompt, plan, question.sampling)) as row:
+        question.router_plan = question.router_plan or row.plans[0]
+        for step in row:
+            record = Record.of(model, question.prompt, steering, question.router_plan, row, step)
+            yield Progress(record)
+    yield LATER
     logp = record.mean_logp(model, [record.plan])
-    yield Progress(record, True, logp and logp[0])
+    logp = logp and logp[0]
+    known.put(key, record, logp)
+    yield Progress(record, True, logp)
 
 
 @dataclass
@@ -61,6 +78,7 @@ class Session:
     replay: the opened record that is being answered again.
     dose: answers at five shares; response: what came out; dose_shown: which of the five is on show.
     why: measures what an answer depended on; explained: that answer's record, with what is known of it.
+    known: answers given in this tab.
     """
 
     question: Question | None = None
@@ -79,6 +97,7 @@ class Session:
     dose_shown: int = 0
     why: Job | None = None
     explained: Record | None = None
+    known: Answers = field(default_factory=Answers)
 
     @property
     def steering(self) -> Steering:

@@ -47,8 +47,15 @@ def facts(progress: Progress) -> str:
         record.finish, "stopped before its end"))
     if progress.logp is not None:
         parts.append(f"mean log-probability {_signed(progress.logp)} per token")
-    parts.append(f"{record.timings['decode_tokens_per_s']:.0f} tokens per second")
+    speed = record.timings.get("decode_tokens_per_s")
+    parts.append("given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second")
     return " · ".join(parts)
+
+
+def waiting(before: int, what: str = "answer") -> str:
+    """Where someone stands who waits for a place."""
+    return "Waiting for a free place: " + (f"{before} {what}{'s are' if before > 1 else ' is'} before yours." if before else
+                                           "yours is next.")
 
 
 def reading(view: View) -> str:

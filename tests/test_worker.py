@@ -8,8 +8,10 @@ import pytest
 from conftest import PROMPTS
 
 from app.session import Question, answer
-from app.worker import Job, Worker
+from app.worker import LATER, OTHERS_AT_ONCE, SHARE, Job, Kind, Waiting, Worker
 from atmoe import AtMoeError, Override, Sampling, State, Steering
+from atmoe.answers import AGAIN, Answers
+from atmoe.batching import Batching
 from atmoe.errors import PromptError
 
 
@@ -51,7 +53,8 @@ def test_jobs_take_turns(worker):
 
 def test_two_answers_at_once_are_those_given_alone(worker, model):
     steering = Steering((Override("task", State.FIXED, 1.0),))
-    jobs = lambda: [Job(answer(model, Question(prompt, Sampling(12)), how)) for prompt, how in
+    batch = Batching(model)
+    jobs = lambda: [Job(answer(batch, Question(prompt, Sampling(12)), how), Kind.ANSWER) for prompt, how in
                     (("How is asthma treated?", Steering()), ("Explain gout, please.", steering))]
     alone = [list(worker.run(job))[-1].record.answer_tokens for job in jobs()]
     together = zip(*itertools.zip_longest(*(worker.run(job) for job in jobs())))
@@ -60,15 +63,15 @@ def test_two_answers_at_once_are_those_given_alone(worker, model):
 
 def test_the_steered_answer_starts_from_the_routers_plan(worker, model):
     question, steering = Question("How is asthma treated?", Sampling(12)), Steering((Override("task", State.OFF),))
-    steered = list(worker.run(Job(answer(model, question, steering))))[-1]
-    first = list(worker.run(Job(answer(model, question, Steering()))))[-1]
+    steered = list(worker.run(Job(answer(Batching(model), question, steering))))[-1]
+    first = list(worker.run(Job(answer(Batching(model), question, Steering()))))[-1]
     assert steered.record.router_plan.close_to(first.record.plan)
     assert steered.record.plan.close_to(steering.apply(first.record.plan))
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_an_ended_answer_is_scored_under_its_own_plan(worker, model, prompt):
-    *unfinished, last = worker.run(Job(answer(model, Question(prompt, Sampling(12)), Steering())))
+    *unfinished, last = worker.run(Job(answer(Batching(model), Question(prompt, Sampling(12)), Steering())))
     assert last.ended and not any(progress.ended or progress.logp for progress in unfinished)
     try:
         logp = pytest.approx(float(model.score(prompt, last.record.answer, [last.record.plan]).mean()))
