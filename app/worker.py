@@ -184,8 +184,9 @@ class Worker:
                     others.under_way.append(job)
             spent = self._clock() - began
             # Time is owed only while both are at work: nobody saves up a share of the time when nothing was asked of it.
-            owed = owed + spent * SHARE / (1 - SHARE) if others.under_way and answers.under_way else 0.0
-            if others.under_way and (owed > 0 or not answers.under_way):
+            streaming = bool(answers.under_way or answers.waiting)
+            owed = owed + spent * SHARE / (1 - SHARE) if others.under_way and streaming else 0.0
+            if others.under_way and (owed > 0 or not streaming):
                 began, job = self._clock(), others.under_way.popleft()
                 if job.advance():
                     others.under_way.append(job)

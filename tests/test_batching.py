@@ -4,10 +4,9 @@ import random
 
 import pytest
 import torch
-from conftest import LAYOUT, PROMPTS, one_hot, random_plan
+from conftest import ASSETS, LAYOUT, PROMPTS, one_hot, random_plan
 
-from atmoe import Record, RoutingPlan, Sampling, Steering
-from atmoe import batching
+from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering, batching
 from atmoe.batching import Batching, Row, even_rows
 from atmoe.engine import Engine
 from atmoe.errors import PlanError, PromptError
@@ -73,8 +72,6 @@ def test_rows_that_come_and_go_are_each_alone_bit_for_bit(world, seen, seed, dty
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def test_shipped_rows_that_come_and_go_are_each_alone_bit_for_bit(medical, seen, dtype):
-    from atmoe import AtMoe
-    from conftest import ASSETS
     model = medical if dtype is torch.float32 else AtMoe.from_pretrained(ASSETS, dtype=dtype)
     off = RoutingPlan.off(model.layout)
     asked = [(question, plan, sampling) for question, plan, sampling in zip(
