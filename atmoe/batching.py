@@ -14,9 +14,10 @@ needs an even number of rows (a lone one rounds otherwise in the widest products
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import torch
@@ -170,7 +171,7 @@ class Batching:
         turns = {rope: tuple(map(torch.cat, zip(*(turn[rope] for turn in each)))) for rope in each[0]}
 
         def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            seen = [row.past.attend(index, q[i:i + 1], k[i:i + 1], v[i:i + 1]) for i, row in enumerate(group)]
+            seen = [row.past.attend(index, *own) for row, own in zip(group, zip(q.split(1), k.split(1), v.split(1)))]
             return torch.cat([*seen, q[rows:]])  # whatever stands in the spare rows, nobody reads it
 
         return self._engine.step(lease.products, [row.last for row in group] + [0] * spare, turns, attend)[:rows]
@@ -207,15 +208,26 @@ def _made_up(engine: Engine, which: Tensor) -> Tensor:
         return torch.cat([*given, logits], 1)
 
 
-def together(model: AtMoe, questions: Sequence[str], tokens: int = 64) -> float:
-    """Tokens a second, of all together, while each of these questions is answered in a row of its own; at most `tokens` each,
-    as long as none has ended."""
-    with closing(Batching(model, max(len(questions), MOST_ROWS))) as batch:
+def gain(model: AtMoe, questions: Sequence[str], steps: int = 64) -> dict[str, float]:
+    """Tokens a second while each of these questions is answered in a row of its own, of all together, beside the first alone.
+    Steps of both take turns, so that whatever else the machine does slows both; it ends early where an answer does.
+
+    → {"rows", "steps", "alone" and "together": medians, "ratio": median of the steps' own ratios}
+    """
+    with closing(Batching(model, 1)) as one, closing(Batching(model, max(len(questions), MOST_ROWS))) as all_rows:
+        one.add(questions[0], None, Sampling(steps + 2))
         for question in questions:
-            batch.add(question, None, Sampling(tokens))
-        batch.step()  # what is done once is not counted
-        began, made = time.perf_counter(), 0
-        while len(batch.rows) == len(questions):
-            batch.step()
-            made += len(questions)
-        return made / (time.perf_counter() - began)
+            all_rows.add(question, None, Sampling(steps + 2))
+        pairs: list[tuple[float, float]] = []
+        while one.rows and len(all_rows.rows) == len(questions):
+            pairs.append((_seconds(one.step), _seconds(all_rows.step)))
+    pairs = pairs[1:]  # what is done once is in the first
+    middle = lambda values: round(statistics.median(values), 3)
+    return {"rows": len(questions), "steps": len(pairs), "alone": middle([1 / a for a, _ in pairs]),
+            "together": middle([len(questions) / b for _, b in pairs]), "ratio": middle([len(questions) * a / b for a, b in pairs])}
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began

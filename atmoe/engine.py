@@ -208,10 +208,11 @@ class _Cache:
     def attend(self, q: Tensor, k: Tensor, v: Tensor, step: int, scaling: float, softcap: float | None) -> Tensor:
         """Keep the new token's k, v [rows, kv heads, d] and look back from it. q: [rows, kv heads, queries, d] → the same"""
         at = self.filled + step
-        self.keys[:, :, at], self.values[:, :, at] = k, v
-        span = slice(max(0, at + 1 - self._window) if self._window else 0, at + 1)
-        keys, values = self.keys[:, :, span], self.values[:, :, span]
-        mask = None if self._mask is None else self._mask[..., span]
+        self.keys.select(2, at).copy_(k)
+        self.values.select(2, at).copy_(v)
+        first = max(0, at + 1 - self._window) if self._window else 0
+        keys, values = (t.narrow(2, first, at + 1 - first) for t in (self.keys, self.values))
+        mask = None if self._mask is None else self._mask[..., first:at + 1]
         if softcap is None:
             return F.scaled_dot_product_attention(q, keys, values, mask, scale=scaling)
         scores = softcap * torch.tanh(q @ keys.transpose(2, 3) * (scaling / softcap))
