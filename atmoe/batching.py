@@ -87,6 +87,7 @@ class Batching:
         self.rows: list[Row] = []
         self._engine: Engine | None = None
         self._multiple = 0
+        self._prepared: tuple[Row, ...] = ()
         self._leases: dict[tuple[Row, ...], Lease] = {}
 
     def add(self, prompt: str, plan: RoutingPlan | None = None, sampling: Sampling = Sampling()) -> Row:
@@ -111,12 +112,15 @@ class Batching:
 
     def step(self) -> None:
         """One more token of every row. Those that end with it leave."""
-        rows, engine = tuple(self.rows), self.model.engine()
-        if engine is None or not rows:
+        rows = tuple(self.rows)
+        if not rows:
+            return
+        if rows != self._prepared:
+            self._prepare()
+            self._prepared = rows
+        if self._engine is None:
             found = [row.past([row.last]) for row in rows]
         else:
-            self.warm()
-            self._prepare(engine)
             found = [logits for group, lease in self._leases.items() for logits in self._decode(group, lease).split(1)]
         for row, logits in zip(rows, found):
             row.take(logits)
@@ -126,9 +130,9 @@ class Batching:
     def warm(self) -> None:
         """Try the machine out now, which the first step would do otherwise."""
         engine = self.model.engine()
-        if engine is not None and engine is not self._engine:
+        if engine is not self._engine:
             self._lease({})
-            self._engine, self._multiple = engine, even_rows(engine, self.most)
+            self._engine, self._multiple = engine, even_rows(engine, self.most) if engine else 0
 
     def close(self) -> None:
         """Give up all rows, and the copy of the weights."""
@@ -138,8 +142,11 @@ class Batching:
 
     # -- what a step is made of ---------------------------------------------------------------------------------
 
-    def _prepare(self, engine: Engine) -> None:
+    def _prepare(self) -> None:
         """Lease the products of the rows of now, which decode together, or each alone where that would show."""
+        self.warm()
+        if (engine := self._engine) is None:
+            return
         groups = [tuple(self.rows)] if self._multiple else [(row,) for row in self.rows]
         new = {}
         for group in groups:
