@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import gradio as gr
 
+from app import text
 from app.compare_text import beside_note
 from app.desk import MEASURING_AGAIN, STOPPED, WAITING, Desk, Update, guarded, sentence
 from app.markup import facts, line, passage, told
 from app.session import Session
+from app.worker import Waiting
 from atmoe import AtMoeError, Steering
 from atmoe.beside import Beside, plan_beside
 
@@ -41,7 +43,7 @@ class BesideDesk:
                 update[ui.first] = passage(session.routed.answer)
         session.forget_beside()
         session.kind = kind
-        session.third = self.desk.job(question, Steering(),
+        session.third = self.desk.job(session, Steering(),
                                       lambda router_plan: plan_beside(kind, router_plan, steering, question.sampling.seed))
         return update
 
@@ -53,9 +55,13 @@ class BesideDesk:
             return
         progress = None
         try:
-            for progress in self.worker.run(job):
+            for now in self.worker.run(job, waiting=True):
                 if session.third is not job:
                     return
+                if isinstance(now, Waiting):
+                    yield {ui.third: told(text.waiting(now.before))}
+                    continue
+                progress = now
                 session.beside = progress.record
                 yield {ui.third: passage(progress.record.answer), ui.third_facts: self.desk.facts(progress, self._note(session))}
         except Exception as error:

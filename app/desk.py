@@ -24,8 +24,9 @@ from app.bench import View, sampling_of
 from app.controls import Controls
 from app.markup import badge, facts, line, lines, message, passage, told
 from app.session import Progress, Question, Session, answer
-from app.worker import Job, Worker
+from app.worker import Job, Kind, Waiting, Worker
 from atmoe import AtMoe, AtMoeError, RoutingPlan, Sampling, Steering
+from atmoe.batching import Batching
 from atmoe.beside import Beside
 from atmoe.strength import SAMPLING, Cohort
 
@@ -56,11 +57,12 @@ def guarded(callback: Callable[..., Update]) -> Callable[..., Update]:
 
 
 class Desk:
-    """Callbacks over one model and one worker. All state of a person is in the `Session` that each call is given."""
+    """Callbacks over one model, one worker and one batch. All state of a person is in the `Session` that each call is given."""
 
     def __init__(self, model: AtMoe, worker: Worker, ui: SimpleNamespace, cohort: Cohort | None = None):
         """cohort: what was measured of the model's answers at several strengths, where it was."""
-        self.model, self.worker, self.ui, self.cohort = model, worker, ui, cohort
+        self.model, self.worker, self.ui, self.cohort, self.batch = model, worker, ui, cohort, Batching(model)
+        worker.give(Job(self.batch.warm() for _ in range(1)))
 
     # -- callbacks ----------------------------------------------------------------------------------------------
 
@@ -79,9 +81,13 @@ class Desk:
             return
         progress = None
         try:
-            for progress in self.worker.run(job):
+            for now in self.worker.run(job, waiting=True):
                 if session.first is not job:
                     return
+                if isinstance(now, Waiting):
+                    yield {ui.first: told(text.waiting(now.before))}
+                    continue
+                progress = now
                 update = {ui.first: passage(progress.record.answer), ui.first_facts: self.facts(progress)}
                 if session.routed is None:
                     update |= self.weights(session)
@@ -103,9 +109,13 @@ class Desk:
         if job is not None and job.claim():
             progress = None
             try:
-                for progress in self.worker.run(job):
+                for now in self.worker.run(job, waiting=True):
                     if session.second is not job:
                         break
+                    if isinstance(now, Waiting):
+                        yield {ui.second: told(text.waiting(now.before))}
+                        continue
+                    progress = now
                     session.steered = progress.record
                     yield {ui.second: passage(progress.record.answer), ui.second_facts: self.facts(progress)}
             except Exception as error:
@@ -141,17 +151,17 @@ class Desk:
         """Abandon both answers; what is there stays."""
         session.stop()
 
-    def begin(self, session: Session, prompt: str, sampling: Sampling, controls: Controls) -> Update:
-        """A question, checked, and the jobs that answer it.
+    def begin(self, session: Session, prompt: str, sampling: Sampling, controls: Controls, anew: bool = False) -> Update:
+        """A question, checked, and the jobs that answer it.  anew: decode it though the answer is known.
 
         Raises:
             PromptError: it cannot be answered.
         """
-        self.worker.call(lambda: self.model.encode(prompt))
+        self.worker.call(lambda: self.model.encode(prompt), short=True)
         session.stop()
         session.forget_beside()
-        session.question, session.controls, session.routed = Question(prompt, sampling), controls, None
-        session.first = self.job(session.question, Steering())
+        session.question, session.controls, session.routed = Question(prompt, sampling, anew=anew), controls, None
+        session.first = self.job(session, Steering())
         ui = self.ui
         return self._prepare_second(session) | {ui.first: told(WAITING), ui.first_facts: line(""), ui.third: line(""), ui.third_facts: line("")}
 
@@ -169,7 +179,7 @@ class Desk:
             session.second.cancel()
         session.second, session.steered = None, None
         if session.question is not None and not steering.untouched:
-            session.second = self.job(session.question, steering)
+            session.second = self.job(session, steering)
         session.compared, session.comparison, session.replay = (), None, None
         others = {} if session.routed is None else {ui.first: passage(session.routed.answer)}
         if session.kind is Beside.RANDOM:  # of the size of a steering that is no more
@@ -214,9 +224,10 @@ class Desk:
             ui.group_plot: figures.group_figure(layout, view), ui.expert_plot: figures.expert_figure(layout, view),
             ui.group_table: figures.group_table(view), ui.expert_table: figures.expert_table(view)}
 
-    def job(self, question: Question, steering: Steering, plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None) -> Job[Progress]:
-        """An answer to be made, and measured as the cohort was; see `app.session.answer`."""
-        return Job(answer(self.model, question, steering, plan_of, (self.cohort.sampling if self.cohort else SAMPLING).max_new_tokens))
+    def job(self, session: Session, steering: Steering, plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None) -> Job[Progress]:
+        """An answer to be made to a session's question, and measured as the cohort was; see `app.session.answer`."""
+        opening = (self.cohort.sampling if self.cohort else SAMPLING).max_new_tokens
+        return Job(answer(self.batch, session.question, steering, session.known, plan_of, opening), Kind.ANSWER)
 
     def facts(self, progress: Progress, note: str = "") -> str:
         """What was measured about an answer, and a warning where it reads worse than a cohort's."""

@@ -34,13 +34,15 @@ from atmoe.strength import Cohort
 from atmoe.verdict import plain
 
 ASSETS = Path(__file__).parents[1] / "assets" / "app"
-WAITING_PEOPLE, AT_ONCE = 32, 4
+WAITING_PEOPLE, AT_ONCE = 32, 32
+"""Of each kind of event, so many run at once for Gradio: the worker is who lets them wait, for it can say so."""
 LAUNCH = {"ssr_mode": False, "pwa": False, "run_history": False, "show_error": False, "enable_monitoring": False,
-          "max_file_size": "1mb", "footer_links": [], "css_paths": ASSETS / "page.css",
+          "max_file_size": "1mb", "max_threads": 8 * AT_ONCE, "footer_links": [], "css_paths": ASSETS / "page.css",
           "theme": gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"],
                                      primary_hue="blue", spacing_size="sm", text_size="md")}
 """Arguments of `launch` that belong to the page. Server-side rendering and the installable app are switched on by a
-Space unless refused; a run history would keep people's questions in their browser."""
+Space unless refused; a run history would keep people's questions in their browser. Each generator that waits for the worker
+holds one of the threads, and what needs no waiting must find one free."""
 
 
 def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:

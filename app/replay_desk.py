@@ -32,7 +32,7 @@ class ReplayDesk:
         finally:
             Path(path).unlink(missing_ok=True)  # a question is in it
         ui, sampling = self.ui, replay.sampling
-        update = self.desk.begin(session, replay.router.prompt, sampling, replay.controls)
+        update = self.desk.begin(session, replay.router.prompt, sampling, replay.controls, anew=True)
         session.replay = replay
         session.forget_doses()
         if replay.router.response is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 
 from app.controls import Controls
 from app.replay import Replay
-from app.worker import Job
-from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
+from app.worker import LATER, Job
+from atmoe import Record, RoutingPlan, Sampling, Steering
+from atmoe.answers import Answers, given_again
+from atmoe.batching import Batching
 from atmoe.beside import Beside
 from atmoe.compare import Comparison
 from atmoe.response import Response
@@ -18,11 +21,13 @@ from atmoe.strength import SAMPLING, Coherence, coherence
 
 @dataclass
 class Question:
-    """A question and how to answer it. `router_plan` is filled in by the first answer's prefill."""
+    """A question and how to answer it. `router_plan` is filled in by the first answer's prefill.
+    anew: decode it though the answer is known."""
 
     prompt: str
     sampling: Sampling
     router_plan: RoutingPlan | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,26 +42,37 @@ class Progress:
     opening: Coherence | None = None
 
 
-def answer(model: AtMoe, question: Question, steering: Steering,
+def answer(batch: Batching, question: Question, steering: Steering, known: Answers | None = None,
            plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
            opening_tokens: int = SAMPLING.max_new_tokens) -> Generator[Progress, None, None]:
     """Answer a question token by token, then score the answer. To be iterated on the worker's thread only.
 
+    batch: of all users.  known: answers given before, which are given again at once, and where this one is kept.
     plan_of: the plan to answer under, made of the router's; default: the steering's.  opening_tokens: of `Progress.opening`
     """
-    if steering.untouched and plan_of is None:
-        generation = model.generate([question.prompt], None, question.sampling)
-        question.router_plan = generation.plans[0]
-    else:
+    model, plan = batch.model, None
+    known = Answers() if known is None else known
+    if not steering.untouched or plan_of is not None:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
         question.router_plan = question.router_plan or model.route(question.prompt)
-        generation = model.generate([question.prompt], [(plan_of or steering.apply)(question.router_plan)], question.sampling)
-    for step in generation:
-        record = Record.of(model, question.prompt, steering, question.router_plan, generation, step)
-        yield Progress(record)
+        plan = (plan_of or steering.apply)(question.router_plan)
+    key = known.key(model, question.prompt, plan, question.sampling)
+    if (found := None if question.anew else known.get(key)) is not None:
+        record, measured = found
+        question.router_plan = question.router_plan or record.router_plan
+        yield Progress(given_again(record, steering, question.router_plan), True, *measured)
+        return
+    with closing(batch.add(question.prompt, plan, question.sampling)) as row:
+        question.router_plan = question.router_plan or row.plans[0]
+        for step in row:
+            record = Record.of(model, question.prompt, steering, question.router_plan, row, step)
+            yield Progress(record)
+    yield LATER
     opening = coherence(model, record, opening_tokens)
     longer = opening is not None and opening.tokens < len(record.answer_tokens)
-    yield Progress(record, True, coherence(model, record, len(record.answer_tokens)) if longer else opening, opening)
+    measured = coherence(model, record, len(record.answer_tokens)) if longer else opening, opening
+    known.put(key, record, measured)
+    yield Progress(record, True, *measured)
 
 
 @dataclass
@@ -72,6 +88,7 @@ class Session:
     dose: answers at five shares; response: what came out; dose_shown: which of the five is on show.
     opened: the opened record that holds the response, where it was not measured here.
     why: measures what an answer depended on; explained: that answer's record, with what is known of it.
+    known: answers given in this tab.
     """
 
     question: Question | None = None
@@ -94,6 +111,7 @@ class Session:
     opened: Record | None = None
     why: Job | None = None
     explained: Record | None = None
+    known: Answers = field(default_factory=Answers)
 
     @property
     def steering(self) -> Steering:

@@ -55,7 +55,8 @@ def facts(progress: Progress) -> str:
         record.finish, "stopped before its end"))
     if progress.whole is not None:
         parts += [f"mean log-probability {_signed(progress.whole.logp)} per token", f"repeated trigrams {progress.whole.repeated:.0%}"]
-    parts.append(f"{record.timings['decode_tokens_per_s']:.0f} tokens per second")
+    speed = record.timings.get("decode_tokens_per_s")
+    parts.append("given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second")
     return " · ".join(parts)
 
 
@@ -84,6 +85,12 @@ def strength_note(cohort: Cohort | None) -> str:
     if cohort.leaves is None:
         return f"{measured}; up to {most:g} the median answer stayed within that ({repeated[most]:.0%} at {most:g})."
     return f"{measured}; from {cohort.leaves:g} on the median answer repeated more ({repeated[cohort.leaves]:.0%}, and {repeated[most]:.0%} at {most:g})."
+
+
+def waiting(before: int, what: str = "answer") -> str:
+    """Where someone stands who waits for a place."""
+    return "Waiting for a free place: " + (f"{before} {what}{'s are' if before > 1 else ' is'} before yours." if before else
+                                           "yours is next.")
 
 
 def reading(view: View) -> str:

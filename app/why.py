@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
-from app import figures, why_text
+from app import figures, text, why_text
 from app.desk import Desk, Update, sentence, guarded
 from app.markup import line, marked, ruling, told
 from app.session import Session
-from app.worker import Job
+from app.worker import Job, Waiting
 from atmoe import AtMoe, Record
 from atmoe.explain import explaining
 from atmoe.explanation import Explanation
@@ -79,9 +79,13 @@ class WhyDesk:
             return
         progress = None
         try:
-            for progress in self.worker.run(job):
+            for now in self.worker.run(job, waiting=True):
                 if session.why is not job:
                     return
+                if isinstance(now, Waiting):
+                    yield {ui.why_progress: line(text.waiting(now.before, "measurement"))}
+                    continue
+                progress = now
                 update = {ui.why_progress: line(f"{progress.fraction:.0%} · {progress.what}")}
                 if progress.explanation is not None:
                     session.keep(record, explanation=progress.explanation)

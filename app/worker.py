@@ -2,32 +2,65 @@
 
 Gradio may take each step of a generator on another thread, where context variables and `torch.inference_mode` of
 the step before are gone, and tokenizers are not safe to share between threads. So every step of every job is made
-here, in turns, one token each: two people both see their answers grow, and neither can disturb the other.
+here, in rounds: one step of each answer that streams (whose tokens are made together, see `atmoe.batching`), then perhaps
+one of other work.
+
+    Answers come first: while any streams, everything else together gets a tenth of the time, one step at a time, in turn.
+
+    answers      ─► [waiting, in order] ─► at most as many at once as the batch has rows; one begins in a round
+    other work   ─► [waiting, in order] ─► at most four at once, for their memory
 """
 
 from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from queue import SimpleQueue
+from dataclasses import dataclass
+from enum import Enum
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
+
+from atmoe.batching import MOST_ROWS
 
 T = TypeVar("T")
 
 CLOSING_SECONDS = 20
 """How long the end of the program waits for the step under way."""
+SHARE = 0.1
+"""Of the time, for other work while answers stream."""
+OTHERS_AT_ONCE = 4
+STILL_SECONDS = 1.0
+"""Who waits is told again after so long: a generator that is asked for its next value cannot be closed, and a browser tab
+that was closed must not keep its place."""
+LATER = object()
+"""Yielded by an answer's steps: what is left of them is other work, and the place is free."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job that has not begun.  before: how many of its kind will begin before it."""
+
+    before: int
+
+
+class Kind(Enum):
+    """What a job is: a call too short to wait, an answer that streams, or other work."""
+
+    CALL, ANSWER, OTHER = "call", "answer", "other"
 
 
 class Job(Generic[T]):
     """Steps still to be made. Nothing runs before a worker is given the job."""
 
-    def __init__(self, steps: Generator[T, None, None]):
-        self._steps = steps
+    def __init__(self, steps: Generator[T, None, None], kind: Kind = Kind.OTHER):
+        self._steps, self.kind = steps, kind
         self._made: SimpleQueue = SimpleQueue()
         self._cancelled = threading.Event()
         self._claim = threading.Lock()
+        self._before: int | None = None
 
     def claim(self) -> bool:
         """True for the first caller only: whoever gets it may run the job."""
@@ -41,11 +74,20 @@ class Job(Generic[T]):
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
+    def wait(self, before: int) -> None:
+        """Tell whoever reads the steps how many begin before it."""
+        if before != self._before:
+            self._before = before
+            self._made.put(("waiting", before))
+
     def advance(self) -> bool:
         """Make one step, on the worker's thread. → whether there may be another"""
         try:
             if not self.cancelled:
-                self._made.put(("step", next(self._steps)))
+                if (step := next(self._steps)) is LATER:
+                    self.kind = Kind.OTHER
+                else:
+                    self._made.put(("step", step))
                 return True
             self._steps.close()
             self._made.put(("end", None))
@@ -55,22 +97,48 @@ class Job(Generic[T]):
             self._made.put(("error", error))
         return False
 
-    def read(self) -> Iterator[T]:
-        """The steps as they are made; raises what making them raised."""
+    def read(self) -> Iterator[T | Waiting]:
+        """The steps as they are made, and how long the wait is before the first; raises what making them raised."""
+        waiting = None
         while True:
-            kind, value = self._made.get()
+            try:
+                kind, value = self._made.get(timeout=None if waiting is None else STILL_SECONDS)
+            except Empty:
+                yield waiting
+                continue
+            waiting = Waiting(value) if kind == "waiting" else None
             if kind == "error":
                 raise value
             if kind == "end":
                 return
-            yield value
+            yield value if waiting is None else waiting
+
+
+class _Lane:
+    """Jobs of one kind: at most `places` under way, the others waiting in the order they came."""
+
+    def __init__(self, places: int):
+        self.places = places
+        self.under_way: deque[Job] = deque()
+        self.waiting: deque[Job] = deque()
+
+    def admit(self, most: int) -> None:
+        """Let at most so many begin, as far as there are places, and tell the others where they stand."""
+        for job in [job for job in self.waiting if job.cancelled]:
+            self.waiting.remove(job)
+            job.advance()
+        for _ in range(min(most, len(self.waiting), self.places - len(self.under_way))):
+            self.under_way.append(self.waiting.popleft())
+        for before, job in enumerate(self.waiting):
+            job.wait(before)
 
 
 class Worker:
-    """A daemon thread that takes turns between the jobs under way, one step each."""
+    """A daemon thread that makes the steps of all jobs; see the module."""
 
-    def __init__(self):
+    def __init__(self, answers_at_once: int = MOST_ROWS, clock: Callable[[], float] = time.perf_counter):
         self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
+        self._answers, self._others, self._clock = _Lane(answers_at_once), _Lane(OTHERS_AT_ONCE), clock
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
         # A thread that is still inside torch when the interpreter goes takes the process down with an abort.
@@ -81,28 +149,62 @@ class Worker:
         self._arrivals.put(None)
         self._thread.join(CLOSING_SECONDS)
 
-    def run(self, job: Job[T]) -> Iterator[T]:
-        """Iterate a job's steps. Leaving the loop early, or closing it, cancels the job."""
+    def give(self, job: Job) -> None:
+        """Have a job made, whether or not anybody reads its steps."""
         self._arrivals.put(job)
+
+    def run(self, job: Job[T], waiting: bool = False) -> Iterator[T | Waiting]:
+        """Iterate a job's steps. Leaving the loop early, or closing it, cancels the job.
+
+        waiting: before the first step, say each second and at each change how many will begin before it.
+        """
+        self.give(job)
         try:
-            yield from job.read()
+            for step in job.read():
+                if waiting or not isinstance(step, Waiting):
+                    yield step
         finally:
             job.cancel()
 
-    def call(self, function: Callable[[], T]) -> T:
-        """A function's result, computed on the worker's thread."""
-        return next(self.run(Job(function() for _ in range(1))))
+    def call(self, function: Callable[[], T], short: bool = False) -> T:
+        """A function's result, computed on the worker's thread: as other work or, if it is short, before the next step."""
+        return next(self.run(Job((function() for _ in range(1)), Kind.CALL if short else Kind.OTHER)))
 
     def _work(self) -> None:
-        active: deque[Job] = deque()
-        while True:
-            while not active or not self._arrivals.empty():
-                if (arrived := self._arrivals.get()) is None:
-                    for job in active:
-                        job.cancel()
-                        job.advance()
-                    return
-                active.append(arrived)
-            job = active.popleft()
-            if job.advance():
-                active.append(job)
+        answers, others, owed = self._answers, self._others, 0.0
+        while self._arrive():
+            answers.admit(1)  # whose prompt the others wait for
+            others.admit(others.places)
+            began = self._clock()
+            for job in tuple(answers.under_way):
+                if not job.advance():
+                    answers.under_way.remove(job)
+                elif job.kind is Kind.OTHER:
+                    answers.under_way.remove(job)
+                    others.under_way.append(job)
+            spent = self._clock() - began
+            # Time is owed only while both are at work: nobody saves up a share of the time when nothing was asked of it.
+            streaming = bool(answers.under_way or answers.waiting)
+            owed = owed + spent * SHARE / (1 - SHARE) if others.under_way and streaming else 0.0
+            if others.under_way and (owed > 0 or not streaming):
+                began, job = self._clock(), others.under_way.popleft()
+                if job.advance():
+                    others.under_way.append(job)
+                owed -= self._clock() - began
+
+    def _arrive(self) -> bool:
+        """Take in whoever came; wait for somebody where there is nothing to do. → whether to go on"""
+        lanes = {Kind.ANSWER: self._answers, Kind.OTHER: self._others}
+        jobs = lambda: [job for lane in lanes.values() for job in (*lane.under_way, *lane.waiting)]
+        while not jobs() or not self._arrivals.empty():
+            if (arrived := self._arrivals.get()) is None:
+                for job in jobs():
+                    job.cancel()
+                    job.advance()
+                return False
+            if arrived.kind is Kind.CALL:
+                while arrived.advance():
+                    pass
+            else:
+                lanes[arrived.kind].waiting.append(arrived)
+        return True

@@ -78,6 +78,12 @@ class Step:
     tokens: tuple[tuple[int, ...], ...]
     finish: tuple[str | None, ...]
 
+    @classmethod
+    def of(cls, model: AtMoe, tokens: Sequence[Sequence[int]], finish: Sequence[str | None]) -> Step:
+        """The answers so far, in words; a character still missing bytes is held back until they come."""
+        texts = (model.tokenizer.decode(t, skip_special_tokens=True).rstrip("�").lstrip() for t in tokens)
+        return cls(tuple(texts), tuple(map(tuple, tokens)), tuple(finish))
+
 
 class Generation:
     """Rows being answered. Iterating decodes; dropping the iterator stops at once.
@@ -101,29 +107,23 @@ class Generation:
 
     def __iter__(self) -> Iterator[Step]:
         model, rows, sampling = self._model, len(self._prompts), self.sampling
-        choose = _Chooser(sampling, self._prompts)
-        ends, pad = _end_tokens(model), model.tokenizer.pad_token_id
+        choose = Chooser(sampling, self._prompts)
+        ends, pad = end_tokens(model), model.tokenizer.pad_token_id
         tokens: list[list[int]] = [[] for _ in range(rows)]
         finish: list[str | None] = [None] * rows
         batch, logits, cache = self._batch, self._logits, self._cache
         self._logits = self._cache = None  # a generation is decoded once; its cache is used up
         if logits is None:
             raise RuntimeError("This generation was iterated already; call generate again.")
-        began, decoded = time.perf_counter(), 0
+        began = time.perf_counter()
         with ExitStack() as stack:
             decode = None
             while True:
                 for row, token in enumerate(choose(logits, tokens)):
                     if finish[row] is None:
-                        if token in ends:
-                            finish[row] = "stop"
-                        else:
-                            tokens[row].append(token)
-                            decoded += 1
-                            if len(tokens[row]) == sampling.max_new_tokens:
-                                finish[row] = "length"
-                self.tokens_per_second = decoded / max(time.perf_counter() - began, 1e-9)
-                yield Step(tuple(self._text(t) for t in tokens), tuple(map(tuple, tokens)), tuple(finish))
+                        finish[row] = grow(tokens[row], token, ends, sampling)
+                self.tokens_per_second = sum(map(len, tokens)) / max(time.perf_counter() - began, 1e-9)
+                yield Step.of(model, tokens, finish)
                 if all(finish):
                     return
                 if decode is None:  # after the first token is out, which need not wait for it
@@ -131,12 +131,8 @@ class Generation:
                     self.engine, cache = decode.name, None
                 logits = decode([t[-1] if t and not f else pad for t, f in zip(tokens, finish)])
 
-    def _text(self, tokens: list[int]) -> str:
-        """Decoded text; a character still missing bytes is held back until they come."""
-        return self._model.tokenizer.decode(tokens, skip_special_tokens=True).rstrip("�").lstrip()
 
-
-class _Chooser:
+class Chooser:
     """Picks each row's next token from its own random stream, so that a row in a batch equals the row alone."""
 
     def __init__(self, sampling: Sampling, prompts: Sequence[Prompt]):
@@ -154,16 +150,16 @@ class _Chooser:
         return [int(torch.multinomial(s.softmax(-1), 1, generator=g)) for s, g in zip(scores, self._random)]
 
 
-def decoder(model: AtMoe, batch: Batch, cache, weights: Tensor, tokens: int) -> Decoder | _Plain:
+def decoder(model: AtMoe, batch: Batch, cache, weights: Tensor, tokens: int) -> Decoder | Plain:
     """What goes on after a prefill: called with one token a row, it gives the logits of the next. Close it when done.
 
     batch, cache: as prefilled, the cache used up.  weights: [rows, layers, experts], gain included.  tokens: at most.
     """
     engine = model.engine()
-    return Decoder(engine, batch, cache, weights, tokens) if engine else _Plain(model, batch, cache, weights)
+    return Decoder(engine, batch, cache, weights, tokens) if engine else Plain(model, batch, cache, weights)
 
 
-class _Plain:
+class Plain:
     """Decodes through transformers, as the prefill ran: for bases of other kinds, and what `Decoder` must equal."""
 
     name = "plain"
@@ -185,7 +181,16 @@ class _Plain:
         """Nothing is held but what goes with it."""
 
 
-def _end_tokens(model: AtMoe) -> set[int]:
+def grow(tokens: list[int], token: int, ends: set[int], sampling: Sampling) -> str | None:
+    """Add a chosen token to an answer, unless it ends the turn. → how the answer ended, if it did"""
+    if token in ends:
+        return "stop"
+    tokens.append(token)
+    return "length" if len(tokens) == sampling.max_new_tokens else None
+
+
+def end_tokens(model: AtMoe) -> set[int]:
+    """The tokens that end a turn."""
     config = model.base.generation_config
     ends = config.eos_token_id if config is not None else None
     ends = {ends} if isinstance(ends, int) else set(ends or ())

@@ -14,7 +14,7 @@ float32's where transformers' were 1.7%, and 98% of the greedy choices were the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atmoe.experts import ExpertLinear, decoder_layers
-from atmoe.fused import Copy, Fused, can_pack, pack, packed_linear
+from atmoe.fused import Copy, Fused, Product, can_pack, pack, packed_linear
 from atmoe.prompt import Batch
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ KINDS = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
 LINEARS = (("self_attn", ("q_proj", "k_proj", "v_proj")), ("self_attn", ("o_proj",)), ("mlp", ("gate_proj", "up_proj")),
            ("mlp", ("down_proj",)))
 """The four products of a layer, in the order they run."""
+Turns = dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -101,40 +102,18 @@ class Engine:
         """Whether the model is still the one that was fused: not after it was moved, or given other experts."""
         return all(f.fresh for f in self.fused)
 
-    def logits(self, states: Tensor) -> Tensor:
-        """states: [rows, hidden] → [rows, vocabulary]"""
-        return self.model.logits(states) if self.head is None else self.model.capped(packed_linear(states, self.head))
+    def step(self, products: Sequence[Product], tokens: Sequence[int], turns: Turns,
+             attend: Callable[[int, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """One more token of each row through every layer → the logits of the next. [rows, vocabulary]
 
-
-class Decoder:
-    """Rows under way: their keys and values, and the plans they are decoded under.
-
-    name: "lean, folded" where one plan is in the weights; "lean" where each row's is computed beside them.
-    """
-
-    def __init__(self, engine: Engine, batch: Batch, cache, weights: Tensor, tokens: int):
-        """batch: as it was prefilled.  cache: as that left it.  weights: [rows, layers, experts].  tokens: at most, to come."""
-        self._engine = engine
+        products: as leased for these rows.  turns: see `Past.turns`.
+        attend: layer, q [rows, kv heads, queries, d], k and v [rows, kv heads, d] → what the queries saw, like q
+        """
+        products = iter(products)
         with torch.inference_mode():
-            # Columns that are padding in every row are not kept.
-            padding = int(batch.attention.argmax(1).min())
-            self._caches = [_Cache(layer.keys, layer.values, batch.attention, padding, tokens, engine.layers[i].window)
-                            for i, layer in enumerate(cache.layers)]
-            positions = batch.positions[:, -1:] + torch.arange(1, tokens + 1, device=batch.positions.device)
-            self._rotations = {rope: _rotation(engine, self._caches[0].keys, positions, rope)
-                               for rope in {layer.rope for layer in engine.layers}}
-            self._lease = engine.copy.lease(weights)
-        self.name, self._step = "lean, folded" if self._lease.folded else "lean", 0
-
-    def __call__(self, tokens: Sequence[int]) -> Tensor:
-        """One more token of each row → the logits of the next. [rows, vocabulary]"""
-        engine, at, products = self._engine, self._step, iter(self._lease.products)
-        self._step += 1
-        with torch.inference_mode():
-            x = engine.embed(torch.tensor(tokens, device=self._caches[0].keys.device))
+            x = self.embed(torch.tensor(tokens, device=self.embed.weight.device))
             rows = len(x)
-            turns = {rope: (cos[:, at], sin[:, at]) for rope, (cos, sin) in self._rotations.items()}
-            for layer, cache in zip(engine.layers, self._caches):
+            for index, layer in enumerate(self.layers):
                 before, after, before_mlp, after_mlp = layer.norms
                 heads = next(products)(before(x)).view(rows, -1, layer.d)
                 qk, v = heads[:, :-layer.kv_heads], heads[:, -layer.kv_heads:]
@@ -144,17 +123,69 @@ class Decoder:
                 qk = torch.addcmul(qk * cos, qk.roll(layer.d // 2, -1), sin)
                 # Queries that share a key head stand in for a sequence of queries: nothing is repeated.
                 q = qk[:, :-layer.kv_heads].reshape(rows, layer.kv_heads, -1, layer.d)
-                seen = cache.attend(q, qk[:, -layer.kv_heads:], v, at, layer.scaling, layer.softcap)
-                y = next(products)(seen.reshape(rows, -1))
+                y = next(products)(attend(index, q, qk[:, -layer.kv_heads:], v).reshape(rows, -1))
                 x = x + (after(y) if after else y)
                 gate, up = next(products)(before_mlp(x)).chunk(2, -1)
                 y = next(products)(layer.activation(gate) * up)
                 x = x + (after_mlp(y) if after_mlp else y)
-            return engine.logits(engine.norm(x))
+            return self.logits(self.norm(x))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """states: [rows, hidden] → [rows, vocabulary]"""
+        return self.model.logits(states) if self.head is None else self.model.capped(packed_linear(states, self.head))
+
+
+class Decoder:
+    """Rows that were prefilled together, to their end under the plans that they began with.
+
+    name: "lean, folded" where one plan is in the weights; "lean" where each row's is computed beside them.
+    """
+
+    def __init__(self, engine: Engine, batch: Batch, cache, weights: Tensor, tokens: int):
+        """batch: as it was prefilled.  cache: as that left it.  weights: [rows, layers, experts].  tokens: at most, to come."""
+        self._engine, self._past = engine, Past(engine, batch, cache, tokens)
+        with torch.inference_mode():
+            self._lease = engine.copy.lease(weights)
+        self.name = "lean, folded" if self._lease.folded else "lean"
+
+    def __call__(self, tokens: Sequence[int]) -> Tensor:
+        """One more token of each row → the logits of the next. [rows, vocabulary]"""
+        return self._engine.step(self._lease.products, tokens, self._past.turns(), self._past.attend)
 
     def close(self) -> None:
         """Give the copy of the weights back to others."""
         self._lease.close()
+
+
+class Past:
+    """What rows that were prefilled together look back on: their keys and values, with room for what is to come.
+
+    A step calls `turns`, then `attend` for each layer. One that failed midway may be made again.
+    """
+
+    def __init__(self, engine: Engine, batch: Batch, cache, tokens: int):
+        """batch, cache, tokens: see `Decoder`."""
+        with torch.inference_mode():
+            # Columns that are padding in every row are not kept.
+            padding = int(batch.attention.argmax(1).min())
+            self._layers = engine.layers
+            self._caches = [_Cache(layer.keys, layer.values, batch.attention, padding, tokens, engine.layers[i].window)
+                            for i, layer in enumerate(cache.layers)]
+            positions = batch.positions[:, -1:] + torch.arange(1, tokens + 1, device=batch.positions.device)
+            self._rotations = {rope: _rotation(engine, self._caches[0].keys, positions, rope)
+                               for rope in {layer.rope for layer in engine.layers}}
+        self._at = 0
+
+    def turns(self) -> Turns:
+        """How the next token's queries and keys are rotated: cos and sin [rows, 1, d], by kind of rotation."""
+        return {rope: (cos[:, self._at], sin[:, self._at]) for rope, (cos, sin) in self._rotations.items()}
+
+    def attend(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """`_Cache.attend` of layer `index`; the last layer's ends the step."""
+        layer, at = self._layers[index], self._at
+        if index == len(self._layers) - 1:
+            self._at += 1
+        return self._caches[index].attend(q, k, v, at, layer.scaling, layer.softcap)
 
 
 class _Cache:
@@ -177,10 +208,11 @@ class _Cache:
     def attend(self, q: Tensor, k: Tensor, v: Tensor, step: int, scaling: float, softcap: float | None) -> Tensor:
         """Keep the new token's k, v [rows, kv heads, d] and look back from it. q: [rows, kv heads, queries, d] → the same"""
         at = self.filled + step
-        self.keys[:, :, at], self.values[:, :, at] = k, v
-        span = slice(max(0, at + 1 - self._window) if self._window else 0, at + 1)
-        keys, values = self.keys[:, :, span], self.values[:, :, span]
-        mask = None if self._mask is None else self._mask[..., span]
+        self.keys.select(2, at).copy_(k)
+        self.values.select(2, at).copy_(v)
+        first = max(0, at + 1 - self._window) if self._window else 0
+        keys, values = (t.narrow(2, first, at + 1 - first) for t in (self.keys, self.values))
+        mask = None if self._mask is None else self._mask[..., first:at + 1]
         if softcap is None:
             return F.scaled_dot_product_attention(q, keys, values, mask, scale=scaling)
         scores = softcap * torch.tanh(q @ keys.transpose(2, 3) * (scaling / softcap))

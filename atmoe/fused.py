@@ -110,11 +110,13 @@ class Copy:
         self._plan: Tensor | None = None  # [1, layers, experts], what is folded in; None = nothing, for plans beside
         self._copied: list[_Copied] = []
 
-    def lease(self, weights: Tensor) -> Lease:
-        """The products for these weights [rows, layers, experts], gain included. Close the lease when done."""
+    def lease(self, weights: Tensor, fold: bool = True) -> Lease:
+        """The products for these weights [rows, layers, experts], gain included. Close the lease when done.
+
+        fold: False computes every row beside the weights, though all have one plan, so that who else is there decides nothing."""
         weights = weights * self._bank.scaling
-        alike = bool((weights == weights[:1]).all())
-        clean = not weights.any()
+        alike = fold and bool((weights == weights[:1]).all())
+        clean = fold and not weights.any()
         if not self._packs and (clean or not alike):
             return self._lease(None if clean else weights, [None] * len(self._fused), clean)
         with self._lock:

@@ -7,7 +7,7 @@ import torch
 from conftest import LAYERS, LAYOUT, PROMPTS, one_hot, random_plan, reference_logits
 
 from atmoe import RoutingPlan, Sampling
-from atmoe.decode import MAX_NEW_TOKENS, _Chooser, _end_tokens
+from atmoe.decode import MAX_NEW_TOKENS, Chooser, end_tokens
 from atmoe.errors import SamplingError
 from atmoe.experts import _mixing
 from atmoe.model import _entered
@@ -24,7 +24,7 @@ def last_of(generation):
 
 def scripted(monkeypatch, rows):
     """Have the model answer with these tokens, then end its turn."""
-    monkeypatch.setattr(_Chooser, "__call__", lambda self, logits, tokens: [
+    monkeypatch.setattr(Chooser, "__call__", lambda self, logits, tokens: [
         rows[i][len(t)] if len(t) < len(rows[i]) else 2 for i, t in enumerate(tokens)])
 
 
@@ -136,7 +136,7 @@ def test_steps_grow_by_one_token_until_the_limit(model, monkeypatch):
 
 
 def test_every_token_that_ends_a_turn_ends_it(model, monkeypatch):
-    assert model.tokenizer.eos_token_id in _end_tokens(model)
+    assert model.tokenizer.eos_token_id in end_tokens(model)
     monkeypatch.setattr(model.base.generation_config, "eos_token_id", [2, 17])
     scripted(monkeypatch, [[10, 17, 11]])
     last = last_of(model.generate(PROMPTS[:1], None, Sampling(9)))
@@ -172,7 +172,7 @@ def test_greedy_has_no_use_for_a_seed(model):
 
 
 def draws(sampling, logits, prompt=Prompt((9,), 0, 1), tokens=()):
-    choose = _Chooser(sampling, [prompt])
+    choose = Chooser(sampling, [prompt])
     return [choose(torch.tensor([logits]), [list(tokens)])[0] for _ in range(400)]
 
 

@@ -8,7 +8,7 @@ import torch
 from conftest import LAYOUT, PROMPTS, one_hot, random_plan
 
 from atmoe import RoutingPlan, Sampling
-from atmoe.decode import _Plain, decoder
+from atmoe.decode import Plain, decoder
 from atmoe.engine import LINEARS, Decoder, Engine
 from atmoe.experts import Mixing, decoder_layers, mixed_by
 from atmoe.fused import Fused, can_pack
@@ -28,7 +28,7 @@ def both(model, prompts, plans, tokens):
     encoded = [model.encode(p) for p in prompts]
     weights = model.weights_of(plans, len(prompts))
     first, _, cache, batch = model.prefill(encoded, plans)
-    plain, chosen, logits = _Plain(model, batch, cache, weights), [], first
+    plain, chosen, logits = Plain(model, batch, cache, weights), [], first
     want = []
     for _ in range(tokens):
         chosen.append(logits.argmax(-1).tolist())
@@ -127,7 +127,7 @@ def test_bfloat16_is_no_further_from_float32_than_transformers_is(world):
         for kind in ("lean", "plain"):
             weights = rounded.weights_of(plans, len(prompts))
             _, _, cache, batch = rounded.prefill(encoded, plans)
-            decode = decoder(rounded, batch, cache, weights, 24) if kind == "lean" else _Plain(rounded, batch, cache, weights)
+            decode = decoder(rounded, batch, cache, weights, 24) if kind == "lean" else Plain(rounded, batch, cache, weights)
             with closing(decode):
                 steps = [decode([int(token)] * len(prompts))[-1] for token in exact[2][0]]
             off[how, kind] = float((torch.stack(steps).float() - exact[0][0]).norm() / exact[0].norm())

@@ -10,6 +10,7 @@ import re
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 
@@ -19,7 +20,9 @@ from app.controls import Controls, Setting
 from app.compare_text import BESIDE
 from app.difference import differences
 from app.page import LAUNCH, build
-from atmoe import Generation, Override, Record, Sampling, State, Steering
+from app.worker import Worker
+from atmoe import Override, Record, Sampling, State, Steering
+from atmoe.batching import Batching
 from atmoe.beside import Beside, plan_beside
 from atmoe.compare import compare
 from atmoe.doses import dosing
@@ -37,6 +40,7 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 QUESTION = "How is asthma treated?"
 TOKENS = 12
 WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 180))
+ENDED = re.compile("per second|given before")
 expect.set_options(timeout=WAIT)
 
 
@@ -74,7 +78,7 @@ class Tab:
         self.page.evaluate("document.querySelectorAll('#first-facts span').forEach((old) => (old.dataset.old = 1))")
         self.question.fill(question)
         self.page.keyboard.press("Enter")
-        expect(self.first_facts.locator("span:not([data-old])")).to_contain_text("per second")
+        expect(self.first_facts.locator("span:not([data-old])")).to_contain_text(ENDED)
 
     def share(self, group: str):
         return self.page.get_by_label(f"range slider for {group} share, %")
@@ -94,7 +98,7 @@ class Tab:
 
     def steered(self) -> str:
         """The steered answer, once it has ended."""
-        expect(self.second_facts).to_contain_text("per second")
+        expect(self.second_facts).to_contain_text(ENDED)
         return self.second.inner_text()
 
 
@@ -150,13 +154,13 @@ def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
 def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_again(tab, monkeypatch):
     tab.ask()
     group, made = tab.layout.group_names[0], []
-    generate = tab.model.generate
-    monkeypatch.setattr(tab.model, "generate", lambda *args: made.append(1) or generate(*args))
+    add = Batching.add
+    monkeypatch.setattr(Batching, "add", lambda *args: made.append(1) or add(*args))
     tab.share(group).evaluate("""async (slider) => { for (let share = 1; share <= 20; share++) {
         slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true }));
         await new Promise((done) => setTimeout(done, 100)); } }""")  # two seconds
     assert flat(tab.steered()) == flat(expected(tab, Steering((Override(group, State.FIXED, 0.2),))))
-    assert len(made) == 2  # the page's, and the one that was expected
+    assert len(made) == 1
     tab.tokens(400)
     tab.question.fill(QUESTION)
     tab.page.keyboard.press("Enter")
@@ -398,8 +402,8 @@ def test_a_third_answer_stands_beside_and_goes_stale_with_what_it_was_made_of(ta
 
 def test_a_third_answer_can_be_stopped(tab, monkeypatch):
     tab.ask(tokens=400)
-    decode = Generation._text
-    monkeypatch.setattr(Generation, "_text", lambda self, tokens: time.sleep(0.02) or decode(self, tokens))  # a tiny model is done at once
+    step = Batching.step
+    monkeypatch.setattr(Batching, "step", lambda self: time.sleep(0.02) or step(self))  # a tiny model is done at once
     choose(tab, "A third answer", BESIDE[Beside.UNIFORM].name)
     tab.page.get_by_role("button", name="Answer beside").click()
     expect(tab.page.locator("#third-facts")).to_contain_text(re.compile(r"\d tokens"))
@@ -663,6 +667,42 @@ def test_stop_ends_an_answer_and_keeps_what_is_there(tab):
     tab.page.get_by_role("button", name="Stop", exact=True).click()
     expect(tab.first_facts).to_contain_text("stopped before its end")
     assert 0 < int(re.search(r"(\d+) token", tab.first_facts.inner_text())[1]) < 400
+
+
+def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next(browser, worlds, monkeypatch):
+    model, rows, gate = worlds("llama").build(scripts=("LATIN",)), [], Semaphore(0)
+    add, step = Batching.add, Batching.step
+    monkeypatch.setattr(Batching, "add", lambda *args: rows.append(add(*args)) or rows[-1])
+    monkeypatch.setattr(Batching, "step", lambda self: (gate.acquire(timeout=0.2), step(self)))  # slow until released
+    monkeypatch.setattr("app.page.Worker", lambda: Worker(answers_at_once=1))
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    try:
+        with visit(browser, (address, model)) as first, visit(browser, (address, model)) as second, visit(browser, (address, model)) as third:
+            for tab, said in ((first, "tokens"), (second, "yours is next"), (third, "1 answer is before yours")):
+                tab.tokens(400)
+                tab.question.fill(QUESTION)
+                tab.page.keyboard.press("Enter")
+                expect(tab.page.locator("#answer")).to_contain_text(said)
+            first.page.close()
+            expect(second.first_facts).to_contain_text("token")
+            expect(third.first).to_contain_text("Waiting for a free place: yours is next.")
+            assert rows[0].finish is None and len(rows[0]._tokens) < 400
+            second.page.get_by_role("button", name="Stop", exact=True).click()
+            gate.release(400)
+            expect(third.first_facts).to_contain_text(ENDED)
+    finally:
+        gate.release(4000)
+        demo.close()
+
+
+def test_asked_again_the_answer_is_there_at_once_and_says_so(tab):
+    tab.ask()
+    once = tab.first.inner_text()
+    tab.ask()
+    assert tab.first.inner_text() == once
+    expect(tab.first_facts).to_contain_text("given before, not decoded again")
+    expect(tab.first_facts).not_to_contain_text("per second")
 
 
 def test_two_visitors_with_opposite_sliders_do_not_touch_each_other(browser, served):

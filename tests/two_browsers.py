@@ -9,15 +9,16 @@ more by the library with nobody beside it.
 import argparse
 import json
 import time
-from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
-from test_page import CHROMIUM, QUESTION, QUIET, Tab
+from test_page import CHROMIUM, ENDED, QUESTION, QUIET, Tab
 
 from app.bench import sampling_of
 from app.page import LAUNCH, build
-from atmoe import AtMoe, Override, State, Steering
+from atmoe import AtMoe, Override, Sampling, State, Steering
+from atmoe.batching import Batching
 
 Given = tuple[str, int, str]
 """A group, its share in percent, and the answer that a browser showed."""
@@ -37,15 +38,22 @@ def opposite(tabs: list[Tab], seconds: float, tokens: int) -> list[Given]:
             tab.share(group).evaluate("""(slider, share) => {
                 slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true })); }""", share)
         for tab, group, share in zip(tabs, groups, shares):
-            expect(tab.second_facts.locator("span:not([data-old])")).to_contain_text("per second")
+            expect(tab.second_facts.locator("span:not([data-old])")).to_contain_text(ENDED)
             given.append((group, share, tab.second.evaluate("(passage) => passage.textContent")))
         step += 1
     return given
 
 
+def alone_in_a_batch(model: AtMoe, prompt: str, steering: Steering, sampling: Sampling) -> str:
+    """The answer as the page decodes it, with nobody beside it."""
+    with closing(Batching(model)) as batch:
+        *_, last = batch.add(prompt, steering.apply(model.route(prompt)), sampling)
+    return last.texts[0]
+
+
 def different(model: AtMoe, given: list[Given], tokens: int) -> list[tuple[str, int, str, str]]:
     """→ (group, share, shown, alone) of each answer that is not the one it is alone."""
-    alone = {(group, share): model.answer(QUESTION, Steering((Override(group, State.FIXED, share / 100),)), sampling_of(tokens, 0, 0)).answer
+    alone = {(group, share): alone_in_a_batch(model, QUESTION, Steering((Override(group, State.FIXED, share / 100),)), sampling_of(tokens, 0, 0))
              for group, share in {(group, share) for group, share, _ in given}}
     return [(group, share, shown, alone[group, share]) for group, share, shown in given if shown != alone[group, share]]
 
@@ -57,8 +65,6 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24)
     args = parser.parse_args()
     model = AtMoe.from_pretrained(args.model)
-    made, generate = [], model.generate
-    model.generate = lambda *asked: made.append(generate(*asked)) or made[-1]  # what decoded each answer is known once it has begun
     demo = build(model)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     with sync_playwright() as control:
@@ -66,9 +72,8 @@ def main() -> None:
         given = opposite([Tab(browser, (address, model)) for _ in range(2)], args.seconds, args.tokens)
         browser.close()
     demo.close()
-    engines = Counter(generation.engine for generation in made)
     wrong = different(model, given, args.tokens)
-    print(json.dumps({"seconds": args.seconds, "answers": len(given), "settings": len({one[:2] for one in given}), "engines": engines, "different": wrong},
+    print(json.dumps({"seconds": args.seconds, "answers": len(given), "settings": len({one[:2] for one in given}), "dtype": model.precision, "different": wrong},
                      ensure_ascii=False))
     raise SystemExit(bool(wrong))
 
