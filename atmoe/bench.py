@@ -53,7 +53,7 @@ def bench(model: AtMoe, base: str | None, answer_tokens: int = 128, repeats: int
             seconds[name].append(_timed(task))
     ratios = {name: [s / g for s, g in zip(taken, seconds["generate"])] for name, taken in seconds.items() if name != "generate"}
     return {"prompt_tokens": ids.shape[1], "answer_tokens": len(written), "rows": rows,
-            "dtype": str(model.bank.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
+            "dtype": model.precision, "threads": torch.get_num_threads(),
             "seconds": {name: round(statistics.median(taken), 3) for name, taken in seconds.items()},
             "ratio_to_generate": {name: _spread(r) for name, r in ratios.items()},
             "decoding": decoding(model, plain, answer_tokens, repeats)}

@@ -15,6 +15,7 @@ from typing import Any
 
 from atmoe.cli_study import add_study_commands
 from atmoe.errors import AtMoeError
+from atmoe.precision import CHOICES
 from atmoe.steering import State, Steering, parse_target
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "assets" / "medical"
@@ -126,11 +127,9 @@ def bench(a) -> tuple[Any, str]:
 
 def load_model(a):
     """The trained AT-MoE that --model, --base and --dtype name."""
-    import torch
-
     from atmoe.model import AtMoe
 
-    return AtMoe.from_pretrained(a.model, a.base, getattr(torch, a.dtype))
+    return AtMoe.from_pretrained(a.model, a.base, a.dtype)
 
 
 def _text(argument: str) -> str:
@@ -163,10 +162,11 @@ def build_parser() -> argparse.ArgumentParser:
                         "the experts were trained on, from the cache, the hub or a wheel)")
     common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
 
-    def in_precision(dtype: str) -> argparse.ArgumentParser:
+    def in_precision(dtype: str, choices: Sequence[str] = CHOICES) -> argparse.ArgumentParser:
         made = argparse.ArgumentParser(add_help=False, parents=[common])
         made.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR", help="a trained AT-MoE (default: the medical one)")
-        made.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype, help=f"precision (default: {dtype})")
+        auto = "; auto = what this machine is quick in" if "auto" in choices else ""
+        made.add_argument("--dtype", choices=choices, default=dtype, help=f"precision{auto} (default: {dtype})")
         return made
 
     model = in_precision("float32")

@@ -27,6 +27,7 @@ from atmoe.decode import Generation, Sampling
 from atmoe.engine import Engine
 from atmoe.errors import PlanError, PromptError
 from atmoe.experts import ExpertBank, Mixing, decoder_layers, mixed_by
+from atmoe.int8 import Int8Linear
 from atmoe.plan import Layout, RoutingPlan
 from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
 from atmoe.record import Record
@@ -42,6 +43,8 @@ class AtMoe:
                  router: GroupedRouter, info: Info):
         self.base, self.tokenizer, self.bank, self.router, self.info = model.eval(), tokenizer, bank, router, info
         self.layout: Layout = router.layout
+        # Counted before int8 parts a head from the embedding that it shared.
+        self.base_parameters = model.num_parameters() - sum(x.A.numel() + x.B.numel() for x in bank.linears.values())
         self._engine, self._fusing = None, threading.Lock()
         for index, layer in enumerate(decoder_layers(model)[0]):
             layer.register_forward_pre_hook(_tell(index), with_kwargs=True)
@@ -50,10 +53,11 @@ class AtMoe:
 
     @classmethod
     def from_pretrained(cls, path: str | Path, base: str | Path | None = None,
-                        dtype: torch.dtype = torch.float32, check_base: bool = True) -> AtMoe:
+                        dtype: torch.dtype | str = torch.float32, check_base: bool = True) -> AtMoe:
         """Load a saved AT-MoE and the base model it belongs to.
 
         base: a path or hub id; default: the base that `path` names (see `atmoe.base.fetch`).
+        dtype: float32 or bfloat16; or by name, "int8" and "auto" (what the machine is quick in) too (see `atmoe.precision`).
 
         Raises:
             AssetError: something under `path` is missing, corrupt, or made for another base.
@@ -68,6 +72,12 @@ class AtMoe:
     @property
     def device(self) -> torch.device:
         return self.base.get_input_embeddings().weight.device
+
+    @property
+    def precision(self) -> str:
+        """"float32", "bfloat16" or "int8"."""
+        quantised = any(isinstance(linear.linear, Int8Linear) for linear in self.bank.linears.values())
+        return "int8" if quantised else str(self.bank.dtype).removeprefix("torch.")
 
     def to(self, device: torch.device | str) -> AtMoe:
         """Move the base, the experts and the router; returns the model itself."""
