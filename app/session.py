@@ -13,15 +13,17 @@ from app.worker import Job
 from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
 from atmoe.compare import Comparison
 from atmoe.doses import Response
+from atmoe.kept import Kept
 
 
 @dataclass
 class Question:
-    """A question and how to answer it. `router_plan` is filled in by the first answer's prefill."""
+    """A question and how to answer it. `router_plan` and `kept` are filled in by the first answer's prefill."""
 
     prompt: str
     sampling: Sampling
     router_plan: RoutingPlan | None = None
+    kept: Kept = field(default_factory=Kept)
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,13 @@ class Progress:
 def answer(model: AtMoe, question: Question, steering: Steering) -> Generator[Progress, None, None]:
     """Answer a question token by token, then score the answer. To be iterated on the worker's thread only."""
     if steering.untouched:
-        generation = model.generate([question.prompt], None, question.sampling)
+        generation = model.generate([question.prompt], None, question.sampling, question.kept)
         question.router_plan = generation.plans[0]
     else:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
-        question.router_plan = question.router_plan or model.route(question.prompt)
-        generation = model.generate([question.prompt], [steering.apply(question.router_plan)], question.sampling)
+        question.router_plan = question.router_plan or model.route(question.prompt, question.kept)
+        generation = model.generate([question.prompt], [steering.apply(question.router_plan)], question.sampling,
+                                    question.kept)
     for step in generation:
         record = Record.of(model, question.prompt, steering, question.router_plan, generation, step)
         yield Progress(record)
