@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from peft import PeftModel
 
 from atmoe import base as base_models
+from atmoe import bench_scale
 from atmoe.baselines import logits_of, xlora_model
 from atmoe.bench_scale import in_turns, over, routed_speed
 from atmoe.model import AtMoe
@@ -31,12 +31,12 @@ def peers(model: AtMoe, path: Path, base: str | None, question: str, generate, t
 
     def by_xlora() -> float:
         """It takes no cache: each token is a pass over all before it (two, one of them for its scalings)."""
-        ids, began = list(prompt.ids), time.perf_counter()
+        ids, began = list(prompt.ids), bench_scale.now()
         for _ in range(XLORA_TOKENS):
             batch = collate([prompt], [ids[len(prompt.ids):]], pad=0, device=model.device)
             with torch.inference_mode():
                 ids.append(int(logits_of(xlora, batch)[0, -1].argmax()))
-        return XLORA_TOKENS / (time.perf_counter() - began)
+        return XLORA_TOKENS / (bench_scale.now() - began)
 
     found = in_turns({"routed": lambda: routed_speed(model, [question], tokens), "PEFT, one LoRA": lambda: generate(one, tokens),
                       f"PEFT, {min(TOGETHER, len(model.layout.expert_names))} LoRAs": lambda: generate(several, tokens),

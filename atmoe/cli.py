@@ -116,8 +116,8 @@ def bench(a) -> tuple[Any, str]:
     from atmoe.bench import PARTS, bench, check
 
     kept = _kept(a.check) if a.check else None
-    report = bench(load_model(a), a.model, a.base, a.only or PARTS, repeats=a.repeats)
-    lines = [f"{report['dtype']}, {report['threads']} threads, medians of {report['repeats']} (least to most); more is better",
+    report = bench(load_model(a), a.model, a.base, a.only or PARTS, repeats=a.repeats, processor=a.clock == "processor")
+    lines = [f"{report['dtype']}, {report['threads']} threads, {report['clock']} time, medians of {report['repeats']} (least to most); more is better",
              *(f"{name}: {r['median']:.2f} ({r['least']:.2f} to {r['most']:.2f})" for name, r in report["ratios"].items()),
              *(f"{name}: imports {s['import_s']} s, loading {s['load_s']} s, at most {s['peak_mb']:.0f} MB = {s['peak_to_weights']} "
                f"times its weights ({s['imports_mb']:.0f} MB before loading)" for name, s in report.get("start", {}).items())]
@@ -130,7 +130,7 @@ def bench(a) -> tuple[Any, str]:
 def _kept(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
-        return {"dtype": found["dtype"], "ratios": {name: {"median": float(r["median"])} for name, r in found["ratios"].items()}}
+        return {name: found[name] for name in ("dtype", "threads", "clock")} | {"ratios": {name: {"median": float(r["median"])} for name, r in found["ratios"].items()}}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AssetError(f"{path} holds no ratios of a bench ({error}); keep some with: python -m atmoe bench --json > {path}") from error
 
@@ -219,6 +219,8 @@ def build_parser() -> argparse.ArgumentParser:
                    [in_precision("bfloat16", FLOATING)])
     made.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
     made.add_argument("--only", nargs="+", choices=BENCH_PARTS, metavar="PART", help=f"of {', '.join(BENCH_PARTS)} (default: all)")
+    made.add_argument("--clock", choices=("wall", "processor"), default="wall", help="what to time by; on a machine that others use, "
+                      "processor, with OMP_NUM_THREADS=1 (default: wall)")
     made.add_argument("--check", nargs="?", type=Path, const=DEFAULT_MODEL / "reports" / "bench.json", metavar="FILE", help="exit with 1 "
                       "where a ratio fell below 0.9 of the one kept in FILE (default: the medical model's report)")
     add_study_commands(command, commands, common, in_precision)

@@ -134,7 +134,7 @@ class Copy:
             if not self._leases:
                 self._plan = weights[:1] if alike else None
                 with torch.inference_mode():
-                    room = torch.empty(max(f.W.numel() for f in self._fused)) if self._fused[0].S is not None else None
+                    room = None if self._fused[0].S is None else torch.empty(max(f.W.numel() for f in self._fused), device=self._fused[0].W.device)
                     self._copied = [self._copy(f, room) for f in self._fused]
             elif self._plan is not None and not (alike and torch.equal(self._plan, weights[:1])):
                 return self._lease(weights, [None] * len(self._fused), False)

@@ -1,12 +1,14 @@
 """Ratios are what their own parts say, for the very answer that was generated; and what fell is told."""
 
 import json
+import time
 
 import pytest
 import torch
+from conftest import LAYOUT, logits_of
 from test_cli import run
 
-from atmoe import AtMoeError, bench_scale, cli
+from atmoe import AtMoeError, RoutingPlan, bench_scale, cli
 from atmoe.bench import PARTS, bench, check, decoding, explaining
 from atmoe.cli import main
 from atmoe.model import AtMoe
@@ -62,6 +64,13 @@ def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
     assert made == [(saved, str(llama.directory), "int8")]
 
 
+def test_the_processors_time_leaves_out_waiting(llama, saved, monkeypatch):
+    """A part that mostly waits takes 5 times as long by the wall's clock, and not by the processor's."""
+    monkeypatch.setattr("atmoe.bench.rows", lambda *a: {"now": [bench_scale.now() - before for before in [bench_scale.now()] if not time.sleep(0.3)]})
+    waited = {p: bench(llama.model, saved, str(llama.directory), ["rows"], 5, 1, processor=p)["ratios"]["now"]["median"] for p in (False, True)}
+    assert waited[False] >= 0.3 > 0.1 > waited[True]
+
+
 def test_start_is_of_a_process_of_its_own(llama, saved):
     found = bench_scale.start(saved, str(llama.directory), "float32")
     assert found["import_s"] > 0 and found["load_s"] > 0 and 50 < found["imports_mb"] <= found["peak_mb"]
@@ -71,19 +80,17 @@ def test_start_is_of_a_process_of_its_own(llama, saved):
 
 def test_prefills_of_the_base_read_the_same_tokens(llama):
     """What is timed against: the base model's own logits for the prompt."""
-    model, seen = llama.model, []
-    plain = llama.base()
-    plain.register_forward_hook(lambda module, args, kwargs, out: seen.append((kwargs["input_ids"], out.logits)), with_kwargs=True)
+    model, plain, seen = llama.model, llama.base(), []
+    plain.get_output_embeddings().register_forward_hook(lambda module, args, out: seen.append(out))
     assert bench_scale.base_prefill_speed(model, plain, "How is asthma treated?") > 0
-    ids, logits = seen[0]
-    assert ids[0].tolist() == list(model.encode("How is asthma treated?").ids) and logits.shape[1] == 1 and torch.isfinite(logits).all()
+    torch.testing.assert_close(seen[0], logits_of(model, "How is asthma treated?", RoutingPlan.off(LAYOUT))[-1:])
 
 
 # -- what was kept ----------------------------------------------------------------------------------------------------
 
 
 def report(dtype="bfloat16", **ratios):
-    return {"dtype": dtype, "ratios": {name: {"median": value} for name, value in ratios.items()}}
+    return {"dtype": dtype, "threads": 1, "clock": "wall", "ratios": {name: {"median": value} for name, value in ratios.items()}}
 
 
 def test_only_what_fell_below_nine_tenths_is_told():
@@ -92,6 +99,10 @@ def test_only_what_fell_below_nine_tenths_is_told():
     assert check(report(a=1.79, b=0.5), kept) == ["a fell to 1.79 from 2.00 (least allowed: 1.80)", "b fell to 0.50 from 1.00 (least allowed: 0.90)"]
     with pytest.raises(AtMoeError, match="run it with --dtype bfloat16"):
         check(report("float32", a=2.0), kept)
+    with pytest.raises(AtMoeError, match="clock processor, these of wall; run it with --clock processor"):
+        check(report(a=2.0), kept | {"clock": "processor"})
+    with pytest.raises(AtMoeError, match="run it with OMP_NUM_THREADS=2"):
+        check(report(a=2.0), kept | {"threads": 2})
     with pytest.raises(AtMoeError, match="None of the ratios measured was kept"):
         check(report(new=1.0), kept)
 
