@@ -29,7 +29,6 @@ from app.why import WhyDesk
 from app.worker import Worker
 from atmoe import AtMoe, Layout, Steering
 from atmoe.doses import targets
-from atmoe.experts import ExpertLinear
 from atmoe.strength import Cohort
 from atmoe.verdict import plain
 
@@ -60,7 +59,7 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
         ui = SimpleNamespace(page=page)
         untouched = badge(badge_text(Steering()), False)
         with gr.Row(elem_id="header"):
-            gr.HTML(header(_base_parameters(model), model.info.base_name), elem_id="title")
+            gr.HTML(header(model.base_parameters, model.info.base_name), elem_id="title")
             ui.badge = gr.HTML(untouched, elem_id="badge")
         _question(ui)
         with gr.Column(elem_id="bench"):
@@ -94,13 +93,6 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
         _wire(ui, session, Desk(model, Worker(), ui, cohort))
         page.load(None, js=(ASSETS / "page.js").read_text("utf-8"), api_visibility="private")
     return page.queue(max_size=WAITING_PEOPLE)
-
-
-def _base_parameters(model: AtMoe) -> int:
-    """How many numbers the base model has, the experts' own left out."""
-    experts = sum(linear.A.numel() + linear.B.numel() for linear in model.base.modules()
-                  if isinstance(linear, ExpertLinear))
-    return model.base.num_parameters() - experts
 
 
 def _question(ui: SimpleNamespace) -> None:

@@ -15,18 +15,20 @@ from atmoe.answers import Answers, given_again
 from atmoe.batching import Batching
 from atmoe.beside import Beside
 from atmoe.compare import Comparison
+from atmoe.kept import Kept
 from atmoe.response import Response
 from atmoe.strength import SAMPLING, Coherence, coherence
 
 
 @dataclass
 class Question:
-    """A question and how to answer it. `router_plan` is filled in by the first answer's prefill.
+    """A question and how to answer it. `router_plan` and `kept` are filled in by the first answer's prefill.
     anew: decode it though the answer is known."""
 
     prompt: str
     sampling: Sampling
     router_plan: RoutingPlan | None = None
+    kept: Kept = field(default_factory=Kept)
     anew: bool = False
 
 
@@ -54,7 +56,7 @@ def answer(batch: Batching, question: Question, steering: Steering, known: Answe
     known = Answers() if known is None else known
     if not steering.untouched or plan_of is not None:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
-        question.router_plan = question.router_plan or model.route(question.prompt)
+        question.router_plan = question.router_plan or model.route(question.prompt, question.kept)
         plan = (plan_of or steering.apply)(question.router_plan)
     key = known.key(model, question.prompt, plan, question.sampling)
     if (found := None if question.anew else known.get(key)) is not None:
@@ -62,7 +64,7 @@ def answer(batch: Batching, question: Question, steering: Steering, known: Answe
         question.router_plan = question.router_plan or record.router_plan
         yield Progress(given_again(record, steering, question.router_plan), True, *measured)
         return
-    with closing(batch.add(question.prompt, plan, question.sampling)) as row:
+    with closing(batch.add(question.prompt, plan, question.sampling, question.kept)) as row:
         question.router_plan = question.router_plan or row.plans[0]
         for step in row:
             record = Record.of(model, question.prompt, steering, question.router_plan, row, step)

@@ -34,7 +34,7 @@ class Answers:
     def key(model: AtMoe, prompt: str, plan: RoutingPlan | None, sampling: Sampling) -> bytes:
         """plan: None = the router's own, which the prompt and the weights decide."""
         shares = () if plan is None else (plan.group_shares, plan.expert_shares, plan.strength)
-        rest = (model.info.sha256, model.info.base_sha256, str(model.bank.dtype), model.encode(prompt).ids, astuple(sampling))
+        rest = (model.info.sha256, model.info.base_sha256, model.precision, model.encode(prompt).ids, astuple(sampling))
         return sha256(b"".join([repr(rest).encode(), *(t.numpy().tobytes() for t in shares)])).digest()
 
     def get(self, key: bytes) -> tuple[Record, Any] | None:

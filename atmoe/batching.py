@@ -26,6 +26,7 @@ from torch import Tensor
 from atmoe.decode import Chooser, Plain, Sampling, Step, end_tokens, grow
 from atmoe.engine import Engine, Past
 from atmoe.fused import Lease
+from atmoe.kept import Kept
 from atmoe.model import AtMoe
 from atmoe.plan import RoutingPlan
 
@@ -39,10 +40,10 @@ class Row:
     tokens_per_second: of this row, while others were decoded too.
     """
 
-    def __init__(self, batch: Batching, prompt: str, plan: RoutingPlan | None, sampling: Sampling):
+    def __init__(self, batch: Batching, prompt: str, plan: RoutingPlan | None, sampling: Sampling, kept: Kept | None):
         model, self._batch, self.sampling = batch.model, batch, sampling
         encoded, began = model.encode(prompt), time.perf_counter()
-        logits, self.plans, cache, read = model.prefill([encoded], None if plan is None else [plan])
+        logits, self.plans, cache, read = model.prefill([encoded], None if plan is None else [plan], kept=kept)
         self._began = time.perf_counter()
         self.prefill_seconds, self.tokens_per_second = self._began - began, 0.0
         self.weights = model.weights_of(self.plans, 1)
@@ -90,8 +91,8 @@ class Batching:
         self._prepared: tuple[Row, ...] = ()
         self._leases: dict[tuple[Row, ...], Lease] = {}
 
-    def add(self, prompt: str, plan: RoutingPlan | None = None, sampling: Sampling = Sampling()) -> Row:
-        """Read a prompt and choose its first token; None routes it on the way.
+    def add(self, prompt: str, plan: RoutingPlan | None = None, sampling: Sampling = Sampling(), kept: Kept | None = None) -> Row:
+        """Read a prompt and choose its first token; None routes it on the way.  kept: see `AtMoe.generate`.
 
         Raises:
             PromptError, PlanError: before anything runs.
@@ -99,7 +100,7 @@ class Batching:
         """
         if len(self.rows) >= self.most:
             raise RuntimeError(f"All {self.most} rows are taken; remove one first.")
-        row = Row(self, prompt, plan, sampling)
+        row = Row(self, prompt, plan, sampling, kept)
         if row.finish is None:
             self.rows.append(row)
         return row

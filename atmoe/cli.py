@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atmoe.cli_study import add_study_commands
-from atmoe.errors import AtMoeError
+from atmoe.cli_study import FLOATING, add_study_commands
+from atmoe.errors import AssetError, AtMoeError
+from atmoe.precision import CHOICES
 from atmoe.steering import State, Steering, parse_target
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "assets" / "medical"
+BENCH_PARTS = ("explanation", "decoding", "rows", "prefill", "sizes", "precision", "peers", "start")  # of atmoe.bench, which is slow to import
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("atmoe: stopped", file=sys.stderr)
         raise SystemExit(130) from None
     print(json.dumps(result, ensure_ascii=False) if arguments.json else sentences)
+    if fallen := isinstance(result, dict) and result.get("fallen"):
+        print(f"atmoe: {'; '.join(fallen)}.", file=sys.stderr)
+        raise SystemExit(1)
 
 
 # -- commands: each returns (what --json prints, what a person reads) ------------------------------------------------
@@ -108,17 +113,26 @@ def score(a) -> tuple[Any, str]:
 
 
 def bench(a) -> tuple[Any, str]:
-    from atmoe.bench import bench
+    from atmoe.bench import PARTS, bench, check
 
-    report = bench(load_model(a), a.base, repeats=a.repeats)
-    return report, "\n".join([f"{report['answer_tokens']} answer tokens, {report['dtype']}, {report['threads']} threads; beside generate of "
-                              f"the base model, {report['seconds']['generate']} s:",
-                              *(f"{name}: {r['median']:.2f} times ({r['least']:.2f} to {r['most']:.2f})"
-                                for name, r in report["ratio_to_generate"].items()),
-                              "decoding, in tokens a second:",
-                              *(f"{what}: {r['median']:.2f} times ({r['least']:.2f} to {r['most']:.2f})" for what, r in (
-                                  ("a routed plan beside generate", report["decoding"]["routed_to_generate"]),
-                                  ("8 rows with 8 plans, in all, beside one", report["decoding"]["eight_to_one"])))])
+    kept = _kept(a.check) if a.check else None
+    report = bench(load_model(a), a.model, a.base, a.only or PARTS, repeats=a.repeats, processor=a.clock == "processor")
+    lines = [f"{report['dtype']}, {report['threads']} threads, {report['clock']} time, medians of {report['repeats']} (least to most); more is better",
+             *(f"{name}: {r['median']:.2f} ({r['least']:.2f} to {r['most']:.2f})" for name, r in report["ratios"].items()),
+             *(f"{name}: imports {s['import_s']} s, loading {s['load_s']} s, at most {s['peak_mb']:.0f} MB = {s['peak_to_weights']} "
+               f"times its weights ({s['imports_mb']:.0f} MB before loading)" for name, s in report.get("start", {}).items())]
+    if kept is not None:
+        report["fallen"] = check(report, kept)
+        lines.append("; ".join(report["fallen"]) + "." if report["fallen"] else f"No ratio fell below 0.9 of the one kept in {a.check}.")
+    return report, "\n".join(lines)
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+        return {name: found[name] for name in ("dtype", "threads", "clock")} | {"ratios": {name: {"median": float(r["median"])} for name, r in found["ratios"].items()}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AssetError(f"{path} holds no ratios of a bench ({error}); keep some with: python -m atmoe bench --json > {path}") from error
 
 
 # -- what the commands share ----------------------------------------------------------------------------------------
@@ -126,11 +140,9 @@ def bench(a) -> tuple[Any, str]:
 
 def load_model(a):
     """The trained AT-MoE that --model, --base and --dtype name."""
-    import torch
-
     from atmoe.model import AtMoe
 
-    return AtMoe.from_pretrained(a.model, a.base, getattr(torch, a.dtype))
+    return AtMoe.from_pretrained(a.model, a.base, a.dtype)
 
 
 def _text(argument: str) -> str:
@@ -163,10 +175,11 @@ def build_parser() -> argparse.ArgumentParser:
                         "the experts were trained on, from the cache, the hub or a wheel)")
     common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
 
-    def in_precision(dtype: str) -> argparse.ArgumentParser:
+    def in_precision(dtype: str, choices: Sequence[str] = CHOICES) -> argparse.ArgumentParser:
         made = argparse.ArgumentParser(add_help=False, parents=[common])
         made.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR", help="a trained AT-MoE (default: the medical one)")
-        made.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype, help=f"precision (default: {dtype})")
+        auto = "; auto = what this machine is quick in" if "auto" in choices else ""
+        made.add_argument("--dtype", choices=choices, default=dtype, help=f"precision{auto} (default: {dtype})")
         return made
 
     model = in_precision("float32")
@@ -202,8 +215,13 @@ def build_parser() -> argparse.ArgumentParser:
     made = command("score", score, "Score a given answer, token by token.", [model, steering])
     made.add_argument("prompt", help="the question")
     made.add_argument("answer", help="the answer to score")
-    made = command("bench", bench, "What decoding and an explanation cost beside transformers' generate, interleaved in one run.",
-                   [in_precision("bfloat16")])
+    made = command("bench", bench, "What decoding, reading and explaining cost beside transformers, PEFT and X-LoRA, interleaved in one run.",
+                   [in_precision("bfloat16", FLOATING)])
     made.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
+    made.add_argument("--only", nargs="+", choices=BENCH_PARTS, metavar="PART", help=f"of {', '.join(BENCH_PARTS)} (default: all)")
+    made.add_argument("--clock", choices=("wall", "processor"), default="wall", help="what to time by; on a machine that others use, "
+                      "processor, with OMP_NUM_THREADS=1 (default: wall)")
+    made.add_argument("--check", nargs="?", type=Path, const=DEFAULT_MODEL / "reports" / "bench.json", metavar="FILE", help="exit with 1 "
+                      "where a ratio fell below 0.9 of the one kept in FILE (default: the medical model's report)")
     add_study_commands(command, commands, common, in_precision)
     return parser

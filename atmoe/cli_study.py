@@ -9,6 +9,8 @@ from typing import Any
 
 from atmoe.errors import DataError
 
+FLOATING = ("float32", "bfloat16")
+"""What a model is trained in."""
 CORPORA = ("medquad", "pubmedqa", "mts-dialog")
 BASELINES = Path("baselines")
 
@@ -286,7 +288,7 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
     _settings(made, rank="of every LoRA", alpha="of every LoRA", answer_tokens="budget", learning_rate="peak", seed="of everything",
               dtype="of the base model (default: bfloat16)")
     made = command("router", _training(train_router), "Stage 2: the router, experts frozen. Writes into --model.",
-                   [in_precision("bfloat16"), sources], train)
+                   [in_precision("bfloat16", FLOATING), sources], train)
     _settings(made, instructions="of the warm start", answer_tokens="budget of the refinement",
               learning_rate="peak, of the in-group heads", group_learning_rate="peak, of the group heads",
               label_weight="of the labelled auxiliary loss", balance_weight="of the balance term", seed="of everything")
@@ -299,7 +301,7 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
     _settings(made, rank="of the LoRA (default: 4 for each expert)", alpha="of the LoRA (default: that rank)", answer_tokens="budget",
               learning_rate="peak", seed="of everything", dtype="of the base model (default: bfloat16)")
     made = command("xlora", _training(train_xlora), "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
-                   [in_precision("bfloat16"), sources], baseline)
+                   [in_precision("bfloat16", FLOATING), sources], baseline)
     made.add_argument("--out", type=Path, metavar="DIR", help="where its classifier goes (default: baselines/xlora)")
     _settings(made, answer_tokens="budget", learning_rate="peak, of the classifier", gain="of all its scalings",
               seed="of everything")
@@ -312,4 +314,4 @@ def _settings(parser: argparse.ArgumentParser, **fields: str) -> None:
     """An option for each of these fields of a settings class; left out, the class decides."""
     for name, what in fields.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=_KINDS.get(name, float), help=what,
-                            **({"choices": ("float32", "bfloat16")} if name == "dtype" else {"metavar": "X"}))
+                            **({"choices": FLOATING} if name == "dtype" else {"metavar": "X"}))

@@ -22,6 +22,7 @@ from atmoe.plan import RoutingPlan
 from atmoe.prompt import Batch, Prompt
 
 if TYPE_CHECKING:
+    from atmoe.kept import Kept
     from atmoe.model import AtMoe
 
 MAX_NEW_TOKENS = 1024
@@ -94,12 +95,13 @@ class Generation:
     transformers decodes.
     """
 
-    def __init__(self, model: AtMoe, prompts: Sequence[Prompt], plans: Sequence[RoutingPlan] | None, sampling: Sampling):
+    def __init__(self, model: AtMoe, prompts: Sequence[Prompt], plans: Sequence[RoutingPlan] | None, sampling: Sampling,
+                 kept: Kept | None = None):
         if not prompts:
             raise PromptError("There is no prompt to answer; give at least one.")
         self.sampling, self._model, self._prompts = sampling, model, prompts
         began = time.perf_counter()
-        self._logits, self.plans, self._cache, self._batch = model.prefill(prompts, plans)
+        self._logits, self.plans, self._cache, self._batch = model.prefill(prompts, plans, kept=kept)
         self.prefill_seconds = time.perf_counter() - began
         self.tokens_per_second = 0.0
         self._weights = model.weights_of(self.plans, len(prompts))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from atmoe.experts import ExpertLinear, decoder_layers
 from atmoe.fused import Copy, Fused, Product, can_pack, pack, packed_linear
+from atmoe.int8 import Int8Linear
 from atmoe.prompt import Batch
 
 if TYPE_CHECKING:
@@ -247,4 +248,4 @@ def _rotation(engine: Engine, like: Tensor, positions: Tensor, rope: str) -> tup
 def _simple(module: nn.Module, dtype: torch.dtype) -> bool:
     """A plain linear, with experts or without, all in one precision, and not in training."""
     linear = module.linear if isinstance(module, ExpertLinear) else module
-    return type(linear) is nn.Linear and all(p.dtype is dtype and not p.requires_grad for p in module.parameters())
+    return type(linear) in (nn.Linear, Int8Linear) and all(p.dtype in (dtype, torch.int8) and not p.requires_grad for p in module.parameters())

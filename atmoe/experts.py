@@ -215,7 +215,9 @@ class ExpertBank(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(iter(self.linears.values())).linear.weight.dtype
+        """What is computed in: the precision of the base's weights, or of their scales where those are int8."""
+        linear = next(iter(self.linears.values())).linear
+        return getattr(linear, "scale", linear.weight).dtype
 
     def adapter(self, expert: int) -> Adapter:
         """One expert as PEFT stores it, taken back out of the concatenated form."""

@@ -120,7 +120,7 @@ def study(model: AtMoe, prompts: Sequence[str], seed: int = 0, random_orders: in
     fraction = lambda flags: sum(flags) / len(flags) if flags else None
     return {
         "prompts": len(records), "answer_tokens": sum(len(r.answer_tokens) for r in records), "seed": seed,
-        "sampling": asdict(sampling), "dtype": str(model.bank.dtype).removeprefix("torch."),
+        "sampling": asdict(sampling), "dtype": model.precision,
         "kendall": {name: {kind: lens(name, kind) for kind in KINDS} for name in ("weight", "contribution")},
         "top_expert_agrees": {g: fraction(flags) for g, flags in agree.items()}
                              | {"all": fraction([flag for flags in agree.values() for flag in flags])},

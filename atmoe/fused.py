@@ -13,6 +13,9 @@ In bfloat16 on a CPU the copy is in oneDNN's own order, which is read about twic
 nothing from it). Rows of different plans are worth a copy there too, of the clean weights with all B behind them:
 
     y = [W B] [x; m · A x]
+
+Weights in int8 (see `atmoe.int8`) stay so, a plan folded in too; behind rows of different plans stands a bfloat16 copy of
+them, for int8 is quick at few rows only.
 """
 
 from __future__ import annotations
@@ -26,20 +29,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atmoe.experts import ExpertBank, ExpertLinear
+from atmoe.int8 import Int8Linear, product, quantised
 
 
 class Fused:
-    """Linears of one layer that read the same input. W: [out of all, in].  A: [ranks of all, in], None without experts."""
+    """Linears of one layer that read the same input. W: [out of all, in], in int8 with its S [out of all], which is None
+    otherwise.  A: [ranks of all, in], None without experts."""
 
     def __init__(self, linears: Sequence[nn.Linear | ExpertLinear]):
         self._experts = [m if isinstance(m, ExpertLinear) else None for m in linears]
         self._plain = [e.linear if e else m for e, m in zip(self._experts, linears)]
         adapted = [e for e in self._experts if e]
         self.W = _house(self._plain, "weight")
+        self.S = _house(self._plain, "scale") if isinstance(self._plain[0], Int8Linear) else None
         self.A = _house(adapted, "A") if adapted else None
         self.bias = None
         if any(linear.bias is not None for linear in self._plain):
-            self.bias = torch.cat([linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
+            like = next(linear.bias.detach() for linear in self._plain if linear.bias is not None)
+            self.bias = torch.cat([like.new_zeros(linear.out_features) if linear.bias is None else linear.bias.detach()
                                    for linear in self._plain])
         self.layer = adapted[0].layer if adapted else None
         self.expert_of_rank = torch.cat([e.expert_of_rank for e in adapted]) if adapted else None
@@ -56,11 +63,15 @@ class Fused:
 
     def scale(self, weights: Tensor) -> Tensor | None:
         """weights: [rows, layers, experts], (α / r) included → [rows, ranks of all], None without experts"""
-        return None if self.layer is None else weights[:, self.layer, self.expert_of_rank].to(self.W.dtype)
+        return None if self.layer is None else weights[:, self.layer, self.expert_of_rank].to(self.A.dtype)
+
+    def clean(self) -> Tensor:
+        """W as floating numbers."""
+        return self.W if self.S is None else self.W * self.S[:, None]
 
     def folded(self, weights: Tensor) -> Tensor:
         """W + Σ_e B_e · m_e (α_e / r_e) · A_e for one plan [1, layers, experts], (α / r) included."""
-        merged, scale = self.W.clone(), self.scale(weights)
+        merged, scale = self.clean() if self.S is not None else self.W.clone(), self.scale(weights)
         for out, rank, B in self.parts:
             merged[out].addmm_(B * scale[:, rank], self.A[rank])
         return merged
@@ -82,7 +93,8 @@ class Product:
             if scale is not None:
                 x = torch.cat([x, packed_linear(x, copied.A) * scale], 1)
             return packed_linear(x, copied.W, fused.bias)
-        y = F.linear(x, copied.W if copied else fused.W, fused.bias)
+        W, S = (copied.W, copied.S) if copied else (fused.W, fused.S)
+        y = F.linear(x, W, fused.bias) if S is None else product(x, W, S, fused.bias)
         if scale is not None:
             scaled = F.linear(x, fused.A) * scale
             for out, rank, B in fused.parts:
@@ -92,10 +104,11 @@ class Product:
 
 @dataclass(frozen=True)
 class _Copied:
-    """W of one fused linear with a plan folded in; or [W B] and A, for plans beside it (packed only)."""
+    """W of one fused linear with a plan folded in, S with it where it is int8; or [W B] and A, for plans beside it (packed only)."""
 
     W: Tensor
-    packed: bool
+    S: Tensor | None = None
+    packed: bool = False
     A: Tensor | None = None
 
 
@@ -104,7 +117,7 @@ class Copy:
 
     def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
         self._fused, self._bank = fused, bank
-        self._packs = can_pack(fused[0].W)
+        self._packs = can_pack(fused[0].W if fused[0].S is None else fused[0].S)
         self._lock = threading.Lock()
         self._leases = 0
         self._plan: Tensor | None = None  # [1, layers, experts], what is folded in; None = nothing, for plans beside
@@ -123,23 +136,26 @@ class Copy:
             if not self._leases:
                 self._plan = weights[:1] if alike else None
                 with torch.inference_mode():
-                    self._copied = [self._copy(f) for f in self._fused]
+                    room = None if self._fused[0].S is None else torch.empty(max(f.W.numel() for f in self._fused), device=self._fused[0].W.device)
+                    self._copied = [self._copy(f, room) for f in self._fused]
             elif self._plan is not None and not (alike and torch.equal(self._plan, weights[:1])):
                 return self._lease(weights, [None] * len(self._fused), False)
             self._leases += 1
             folded = self._plan is not None
             return self._lease(None if folded else weights, self._copied, folded, self._give_back)
 
-    def _copy(self, fused: Fused) -> _Copied:
+    def _copy(self, fused: Fused, room: Tensor | None) -> _Copied | None:
         if self._plan is not None:
+            if fused.S is not None:
+                return _Copied(*quantised(fused.folded(self._plan), room)) if self._plan.any() else None
             weight = fused.folded(self._plan) if self._plan.any() else fused.W
-            return _Copied(pack(weight) if self._packs else weight, self._packs)
+            return _Copied(pack(weight), packed=True) if self._packs else _Copied(weight)
         if fused.A is None:
-            return _Copied(pack(fused.W), True)
-        behind = fused.W.new_zeros(len(fused.W), len(fused.A))
+            return _Copied(pack(fused.clean()), packed=True)
+        behind = fused.A.new_zeros(len(fused.W), len(fused.A))
         for out, rank, B in fused.parts:
             behind[out, rank] = B
-        return _Copied(pack(torch.cat([fused.W, behind], 1)), True, pack(fused.A))
+        return _Copied(pack(torch.cat([fused.clean(), behind], 1)), packed=True, A=pack(fused.A))
 
     def _lease(self, weights: Tensor | None, copied: Sequence[_Copied | None], folded: bool,
                give_back: Callable[[], None] = lambda: None) -> Lease:

@@ -27,6 +27,8 @@ from atmoe.decode import Generation, Sampling
 from atmoe.engine import Engine
 from atmoe.errors import PlanError, PromptError
 from atmoe.experts import ExpertBank, Mixing, decoder_layers, mixed_by
+from atmoe.int8 import Int8Linear
+from atmoe.kept import Both, Kept, begin
 from atmoe.plan import Layout, RoutingPlan
 from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
 from atmoe.record import Record
@@ -42,6 +44,8 @@ class AtMoe:
                  router: GroupedRouter, info: Info):
         self.base, self.tokenizer, self.bank, self.router, self.info = model.eval(), tokenizer, bank, router, info
         self.layout: Layout = router.layout
+        # Counted before int8 parts a head from the embedding that it shared.
+        self.base_parameters = model.num_parameters() - sum(x.A.numel() + x.B.numel() for x in bank.linears.values())
         self._engine, self._fusing = None, threading.Lock()
         for index, layer in enumerate(decoder_layers(model)[0]):
             layer.register_forward_pre_hook(_tell(index), with_kwargs=True)
@@ -50,10 +54,11 @@ class AtMoe:
 
     @classmethod
     def from_pretrained(cls, path: str | Path, base: str | Path | None = None,
-                        dtype: torch.dtype = torch.float32, check_base: bool = True) -> AtMoe:
+                        dtype: torch.dtype | str = torch.float32, check_base: bool = True) -> AtMoe:
         """Load a saved AT-MoE and the base model it belongs to.
 
         base: a path or hub id; default: the base that `path` names (see `atmoe.base.fetch`).
+        dtype: float32 or bfloat16; or by name, "int8" and "auto" (what the machine is quick in) too (see `atmoe.precision`).
 
         Raises:
             AssetError: something under `path` is missing, corrupt, or made for another base.
@@ -69,6 +74,12 @@ class AtMoe:
     def device(self) -> torch.device:
         return self.base.get_input_embeddings().weight.device
 
+    @property
+    def precision(self) -> str:
+        """"float32", "bfloat16" or "int8"."""
+        quantised = any(isinstance(linear.linear, Int8Linear) for linear in self.bank.linears.values())
+        return "int8" if quantised else str(self.bank.dtype).removeprefix("torch.")
+
     def to(self, device: torch.device | str) -> AtMoe:
         """Move the base, the experts and the router; returns the model itself."""
         for part in (self.base, self.bank, self.router):
@@ -77,27 +88,30 @@ class AtMoe:
 
     # -- the four calls -----------------------------------------------------------------------------------------
 
-    def route(self, prompt: str) -> RoutingPlan:
+    def route(self, prompt: str, kept: Kept | None = None) -> RoutingPlan:
         """The router's own plan for a prompt.
+
+        kept: see `generate`.
 
         Raises:
             PromptError: the prompt cannot be read (see `atmoe.prompt`).
         """
-        return self.prefill([self.encode(prompt)], None, use_cache=False)[1][0]
+        return self.prefill([self.encode(prompt)], None, use_cache=False, kept=kept)[1][0]
 
     def generate(self, prompts: Sequence[str], plans: Sequence[RoutingPlan] | None = None,
-                 sampling: Sampling = Sampling()) -> Generation:
+                 sampling: Sampling = Sampling(), kept: Kept | None = None) -> Generation:
         """Answer each prompt under its own plan; iterate the result for steps as they are decoded.
 
         plans: one a prompt; None routes each prompt in the prefill itself. The plans used are `.plans` of the
         result.
+        kept: of one prompt: filled by the router's own prefill, and later ones begin where their plan parts from the router's.
 
         Raises:
             PromptError, PlanError: before anything runs.
         """
         if isinstance(prompts, str):
             raise PromptError("Prompts must be a list; put a single one in brackets.")
-        return Generation(self, [self.encode(p) for p in prompts], plans, sampling)
+        return Generation(self, [self.encode(p) for p in prompts], plans, sampling, kept)
 
     def answer(self, prompt: str, steering: Steering = Steering(), sampling: Sampling = Sampling()) -> Record:
         """One prompt, answered to the end under the router's plan as steered.
@@ -109,8 +123,8 @@ class AtMoe:
             generation = self.generate([prompt], None, sampling)
             router_plan = generation.plans[0]
         else:
-            router_plan = self.route(prompt)
-            generation = self.generate([prompt], [steering.apply(router_plan)], sampling)
+            router_plan = self.route(prompt, kept := Kept())
+            generation = self.generate([prompt], [steering.apply(router_plan)], sampling, kept)
         for step in generation:
             pass
         return Record.of(self, prompt, steering, router_plan, generation, step)
@@ -165,12 +179,28 @@ class AtMoe:
                               for part, want in zip(states.split(512), targets.split(512))])
         return list(logp.cpu().split([len(t) for t in tails])), plans
 
-    def prefill(self, prompts: Sequence[Prompt], plans: Sequence[RoutingPlan] | None, use_cache: bool = True):
+    def prefill(self, prompts: Sequence[Prompt], plans: Sequence[RoutingPlan] | None, use_cache: bool = True, kept: Kept | None = None):
         """Run prompts through the model once. → (logits of the last token [rows, vocabulary] or None, plans,
-        cache, batch)"""
-        batch = self.collate(prompts)
+        cache, batch)
+
+        kept: see `generate`; used and filled for one prompt only.
+        """
+        if plans is not None:
+            self.weights_of(plans, len(prompts))  # refuses what does not fit
+        found = kept.of(self, prompts[0]) if kept is not None and len(prompts) == 1 else None
         with torch.inference_mode():
-            hidden, plans, cache = self.forward(batch, plans, logits=False, use_cache=use_cache)
+            if found is not None:
+                plans, batch = [found.plan] if plans is None else list(plans), found.batch
+                hidden, cache, kept.reused = found.resume(plans[0])
+            else:
+                batch, read = self.collate(prompts), None
+                if kept is not None:
+                    kept.reused = 0
+                    read = begin(self, prompts[0], batch) if plans is None and len(prompts) == 1 else None
+                hidden, plans, cache = self.forward(batch, plans, logits=False, use_cache=use_cache or read is not None, watch=read)
+                if read is not None:
+                    read.end(hidden, plans[0], cache)
+                    kept.keep(read)
             last = self.logits(hidden[:, -1]) if use_cache else None
         return last, plans, cache, batch
 
@@ -193,18 +223,20 @@ class AtMoe:
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def forward(self, batch: Batch, plans: Sequence[RoutingPlan] | None = None, *, weights: Tensor | None = None,
-                router: GroupedRouter | None = None, logits: bool = True, use_cache: bool = False, cache=None):
+                router: GroupedRouter | None = None, logits: bool = True, use_cache: bool = False, cache=None,
+                watch: Entering | None = None):
         """One forward pass, the only one there is. Gradients flow where they are enabled.
 
         plans: one a row; or `weights` [rows, layers, experts], gain included; neither = the router (the model's
-        own, or the one given) reads the instruction at each layer on the way.
+        own, or the one given) reads the instruction at each layer on the way.  watch: told of each layer entered.
         → (logits [rows, tokens, vocabulary] or final hidden states, plans, cache)
         """
         if plans is not None:
             weights = self.weights_of(plans, len(batch.ids))
         mixing = Mixing(self.bank, weights)
         routing = _Routing(router or self.router, mixing, batch.instruction) if weights is None else None
-        with entering(routing), mixed_by(mixing):
+        told = Both(watch, routing) if watch and routing else watch or routing
+        with entering(told), mixed_by(mixing):
             out = self.base.base_model(input_ids=batch.ids, attention_mask=batch.attention,
                                        position_ids=batch.positions, use_cache=use_cache, past_key_values=cache)
         if routing is not None:
@@ -240,7 +272,8 @@ class _Routing:
         s, q = self.router(pool_instruction(hidden, self.instruction), layer)
         self.shares.append((s, q))
         group_of = list(self.router.layout.group_of)
-        self.mixing.set_layer(layer, self.router.gain[layer] * s[:, group_of] * q)
+        # In the order in which a plan's weights are multiplied, so that a given plan is the router's own to the last bit.
+        self.mixing.set_layer(layer, s[:, group_of] * q * self.router.gain[layer])
 
     def plans(self, layout: Layout) -> list[RoutingPlan]:
         s, q = (torch.stack(parts, 1) for parts in zip(*self.shares))

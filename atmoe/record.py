@@ -68,7 +68,7 @@ class Record:
             timings={"prefill_s": round(generation.prefill_seconds, 4),
                      "decode_tokens_per_s": round(generation.tokens_per_second, 2)},
             versions={"torch": torch.__version__, "transformers": transformers.__version__,
-                      "dtype": str(model.bank.dtype).removeprefix("torch."), "engine": generation.engine})
+                      "dtype": model.precision, "engine": generation.engine})
 
     def mean_logp(self, model: AtMoe, plans: Sequence[RoutingPlan]) -> tuple[float, ...] | None:
         """Mean log-probability per token of the answer under each plan; None for an answer without words."""

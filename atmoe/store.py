@@ -20,7 +20,9 @@ from safetensors.torch import load_file, save_file
 from atmoe import base as base_models
 from atmoe.errors import AssetError
 from atmoe.experts import Adapter, ExpertBank, decoder_layers
+from atmoe.int8 import to_int8
 from atmoe.plan import Layout
+from atmoe.precision import chosen, computed_in
 from atmoe.router import GroupedRouter
 
 if TYPE_CHECKING:
@@ -103,7 +105,8 @@ def experts_digest(path: Path) -> str:
     return hashlib.sha256("".join(v for k, v in sorted(files.items()) if k.startswith("experts/")).encode()).hexdigest()
 
 
-def load(cls, path: str | Path, base: str | Path | None, dtype: torch.dtype, check_base: bool) -> AtMoe:
+def load(cls, path: str | Path, base: str | Path | None, dtype: torch.dtype | str, check_base: bool) -> AtMoe:
+    precision = chosen(str(dtype).removeprefix("torch."))
     path = Path(path)
     info, layout = read_config(path)
     fetched = base_models.fetch(base)
@@ -111,9 +114,12 @@ def load(cls, path: str | Path, base: str | Path | None, dtype: torch.dtype, che
         raise AssetError(f"{path} was trained on the base {info.base_name} ({info.base_sha256[:12]}…), not on "
                          f"{fetched.name} ({fetched.sha256[:12]}…); name that base with --base.")
     adapters = [Adapter.load(path / "experts" / name) for name in layout.expert_names]
-    model, tokenizer = base_models.load(fetched, dtype)
-    return build(cls, model, tokenizer, adapters, load_router(path, layout, model),
-                 replace(info, base_name=fetched.name, base_sha256=fetched.sha256))
+    model, tokenizer = base_models.load(fetched, computed_in(precision))
+    built = build(cls, model, tokenizer, adapters, load_router(path, layout, model),
+                  replace(info, base_name=fetched.name, base_sha256=fetched.sha256))
+    if precision == "int8":
+        to_int8(built.base)
+    return built
 
 
 def load_router(path: Path, layout: Layout, model: torch.nn.Module) -> GroupedRouter:

@@ -1,0 +1,155 @@
+"""What a size costs: rows, experts, ranks, layers steered, bits a weight. Ratios, both sides taking turns; more is better."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from atmoe import base as base_models
+from atmoe.decode import decoder
+from atmoe.experts import Adapter, layer_linears
+from atmoe.kept import Kept
+from atmoe.model import AtMoe
+from atmoe.plan import Layout
+from atmoe.router import GroupedRouter
+from atmoe.steering import Override, State, Steering
+from atmoe.store import Info, build
+
+now: Callable[[], float] = time.perf_counter
+"""What all is timed by; see `bench`."""
+ROWS = (2, 4, 8)
+EXPERTS, RANK = (4, 16, 64), 4
+RANKS = (4, 16, 64)
+
+
+def in_turns(tasks: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    """What each task says of itself, `repeats` times, one after the other; what a first call alone pays for is paid before."""
+    for task in tasks.values():
+        task()
+    found: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            found[name].append(task())
+    return found
+
+
+def over(found: Mapping[str, Sequence[float]], a: str, b: str) -> list[float]:
+    return [x / y for x, y in zip(found[a], found[b])]
+
+
+def decoded(model: AtMoe, questions: Sequence[str], tokens: int) -> tuple[float, str]:
+    """Tokens a second of all rows, each under its own routed plan, after the prefill; what is done once an answer counts. And
+    what decoded."""
+    logits, plans, cache, batch = model.prefill([model.encode(q) for q in questions], None)
+    began = now()
+    with closing(decoder(model, batch, cache, model.weights_of(plans, len(questions)), tokens)) as decode:
+        for _ in range(tokens - 1):
+            logits = decode(logits.argmax(-1).tolist())
+    return len(questions) * (tokens - 1) / (now() - began), decode.name
+
+
+def routed_speed(model: AtMoe, questions: Sequence[str], tokens: int) -> float:
+    return decoded(model, questions, tokens)[0]
+
+
+def prefill_speed(model: AtMoe, question: str) -> float:
+    """Prefills a second, the router's reading in it."""
+    prompt, began = [model.encode(question)], now()
+    model.prefill(prompt, None)
+    return 1 / (now() - began)
+
+
+def base_prefill_speed(model: AtMoe, plain: PreTrainedModel, question: str) -> float:
+    """The same of the base model by transformers: the same tokens, padded alike. The last one's logits are computed as here, from
+    a state of two dimensions: given three, as transformers gives it, the head alone was seen to take as long as the layers."""
+    began = now()
+    batch = model.collate([model.encode(question)])
+    with torch.inference_mode():
+        hidden = plain.base_model(input_ids=batch.ids, attention_mask=batch.attention, position_ids=batch.positions, use_cache=True)[0]
+        plain.get_output_embeddings()(hidden[:, -1])
+    return 1 / (now() - began)
+
+
+def rows(model: AtMoe, questions: Sequence[str], tokens: int, repeats: int) -> dict[str, list[float]]:
+    """All rows' tokens a second together, each under its own plan, against one row's."""
+    found = in_turns({str(n): lambda n=n: routed_speed(model, questions[:n], tokens) for n in (1, *ROWS)}, repeats)
+    return {f"rows {n} to 1": over(found, str(n), "1") for n in ROWS}
+
+
+def prefills(model: AtMoe, plain: PreTrainedModel, question: str, repeats: int) -> dict[str, list[float]]:
+    """Reading a prompt with routing against the base model's; and one steered in the last third of the layers against the whole."""
+    prompt, kept = model.encode(question), Kept()
+    plan = model.route(question, kept)
+    late = Steering((Override(model.layout.group_names[0], State.OFF, scope="late"),)).apply(plan)
+
+    def steered(kept: Kept | None) -> float:
+        began = now()
+        model.prefill([prompt], [late], kept=kept)
+        return 1 / (now() - began)
+
+    found = in_turns({"routed": lambda: prefill_speed(model, question), "base": lambda: base_prefill_speed(model, plain, question),
+                      "whole": lambda: steered(None), "late": lambda: steered(kept)}, 3 * repeats)
+    return {"prefill routed to base": over(found, "routed", "base"), "first token steered late to whole prefill": over(found, "late", "whole")}
+
+
+def sizes(model: AtMoe, base: str | None, question: str, tokens: int, repeats: int) -> dict[str, list[float]]:
+    """Decoding and prefill with more experts, and with larger ranks, against the fewest and the smallest: random experts in
+    all linears, in four groups, on the same base."""
+    kinds = {**{f"experts {n}": (n, RANK) for n in EXPERTS}, **{f"rank {r}": (EXPERTS[0], r) for r in RANKS[1:]}}
+    models = {name: _made_up(model, base, *size) for name, size in kinds.items()}
+    tasks = {("decode", name): lambda m=m: routed_speed(m, [question], tokens) for name, m in models.items()}
+    tasks |= {("prefill", name): lambda m=m: prefill_speed(m, question) for name, m in models.items()}
+    found = in_turns(tasks, repeats)
+    smallest = f"experts {EXPERTS[0]}"
+    return {f"{what} {name} to {smallest.split()[1] if 'experts' in name else RANK}": over(found, (what, name), (what, smallest))
+            for what, name in tasks if name != smallest}
+
+
+def precisions(model: AtMoe, path: Path, base: str | None, question: str, generate: Callable[[], float], tokens: int,
+               repeats: int) -> dict[str, list[float]]:
+    """Decoding in int8 against transformers' generate of the base in the model's precision, and against the model itself."""
+    small = AtMoe.from_pretrained(path, base, "int8")
+    found = in_turns({"generate": generate, "model": lambda: routed_speed(model, [question], tokens),
+                      "int8": lambda: routed_speed(small, [question], tokens)}, repeats)
+    return {"int8 to generate": over(found, "int8", "generate"), "int8 to the model": over(found, "int8", "model")}
+
+
+LOADED = """
+import json, resource, sys, time
+began = time.perf_counter()
+from atmoe import AtMoe, Sampling
+imported, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model = AtMoe.from_pretrained(sys.argv[1], sys.argv[2] or None, sys.argv[3])
+loaded = time.perf_counter()
+model.answer("How is asthma treated?", sampling=Sampling(8))
+weights = sum({t.data_ptr(): t.nbytes for t in (*model.base.parameters(), *model.router.parameters())}.values())
+print(json.dumps({"import_s": imported - began, "load_s": loaded - imported, "weights_mb": weights / 2**20, "imports_mb": before / 2**10,
+                  "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}))
+"""
+
+
+def start(path: Path, base: str | None, precision: str) -> dict[str, float]:
+    """Seconds to import and to load, and the most memory up to the end of a first short answer, of a process of its own."""
+    out = subprocess.run([sys.executable, "-c", LOADED, str(path), base or "", precision], check=True, capture_output=True, text=True).stdout
+    found = json.loads(out.splitlines()[-1])
+    return {name: round(value, 2) for name, value in found.items()} | {"peak_to_weights": round(found["peak_mb"] / found["weights_mb"], 2)}
+
+
+def _made_up(model: AtMoe, base: str | None, experts: int, rank: int) -> AtMoe:
+    plain, tokenizer = base_models.load(base_models.fetch(base), model.bank.dtype)
+    layout = Layout.of(model.layout.layers, {f"group{g}": [f"expert{e}" for e in range(experts // 4)] for g in range(4)})
+    generator = torch.Generator().manual_seed(0)
+    adapters = [Adapter.random(plain, layer_linears(plain), rank, rank, generator) for _ in layout.expert_names]
+    router = GroupedRouter(layout, plain.config.get_text_config().hidden_size).requires_grad_(False)
+    made = build(AtMoe, plain, tokenizer, adapters, router, Info("made up"))
+    gc.collect()
+    return made
