@@ -31,6 +31,8 @@ from atmoe.model import AtMoe
 from atmoe.plan import RoutingPlan
 
 MOST_ROWS = 8
+"""At once. With the shipped model on 2 cores, 8 rows gave 5.4 times the tokens of one in bfloat16, 12 gave 7.3 and 16 gave 8.1: each
+then grows at 0.7, 0.6 and 0.5 of the pace of one alone. In float32 a row's keys and values take 46 KB a token."""
 
 
 class Row:

@@ -109,3 +109,9 @@ def test_facts():
 ])
 def test_share_note(overrides, group, said):
     assert text.share_note(View.of(EVEN, Steering(overrides)), group) == said
+
+
+@pytest.mark.parametrize(("before", "what", "said"), [(0, "answer", "yours is next."), (1, "answer", "1 answer is before yours."),
+                                                      (2, "measurement", "2 measurements are before yours.")])
+def test_who_waits_is_told_where_they_stand(before, what, said):
+    assert text.waiting(before, what) == f"Waiting for a free place: {said}"
