@@ -141,11 +141,10 @@ class Desk:
         session.controls = moved
         return self._prepare_second(session) | self._said(session)
 
-    @guarded
     def draw(self, session: Session) -> Update:
         """The pictures and tables of the plans. They take the page longer than all else that a movement changes, and the next
-        answer must not wait for them."""
-        return self._drawn(session)
+        answer must not wait for them. What `steer` had to say stays."""
+        return {self.ui.group_plot: gr.skip()} | self._drawn(session)
 
     def stop(self, session: Session) -> None:
         """Abandon both answers; what is there stays."""

@@ -251,7 +251,7 @@ def _wire(ui: SimpleNamespace, session: gr.State, desk: Desk) -> None:
                            **at_once)
     # Only the browser knows that no further movement is on its way; it says so once the last one was heard.
     ended(ui.panel.rest(desk.second, outputs=[*second, ui.download], concurrency_id="second", **streams))
-    moved.success(desk.draw, [session], [ui.message, *pictures], trigger_mode="always_last", **at_once)
+    moved.success(desk.draw, [session], pictures, trigger_mode="always_last", **at_once)
     besides = BesideDesk(desk)
     beside = ui.beside_start.click(besides.ask, [session, ui.beside_kind], [ui.message, ui.first, *third, ui.comparison], **at_once)
     ended(beside.success(besides.run, outputs=[*third, ui.download], concurrency_id="third", **streams))

@@ -198,11 +198,11 @@ def medical() -> AtMoe:
 # Of the browser tests, in whichever file they are: one page and one browser for all. Gradio is imported only for them.
 @pytest.fixture(scope="session")
 def served(worlds):
-    """(address, model) of the page, served once for all tests."""
+    """(address, model) of the page, served once for all tests: a tiny model, or $ATMOE_MODEL."""
     from app.page import LAUNCH, build
-    path = Path(os.environ.get("ATMOE_MODEL", ASSETS))
-    model = AtMoe.from_pretrained(path) if path.is_dir() else worlds("llama").build(scripts=("LATIN",))
-    demo = build(model, path / "reports")
+    path = os.environ.get("ATMOE_MODEL")
+    model = AtMoe.from_pretrained(path) if path else worlds("llama").build(scripts=("LATIN",))
+    demo = build(model, Path(path) / "reports" if path else None)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     yield address, model
     demo.close()

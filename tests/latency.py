@@ -1,6 +1,6 @@
 """How long from the last movement of a slider to the first new token on the page:
 
-    PYTHONPATH=. python tests/latency.py [--model DIR] [--moves 20]
+    PYTHONPATH=. python tests/latency.py [--model DIR] [--dtype DTYPE] [--moves 20]
 
 One browser, one visitor, the real page: each move lands while the answer of the move before is still streaming, eight tokens or
 more into it. The wait in which the controls must come to rest is part of it. Beside it stands what reading the question once
@@ -19,6 +19,7 @@ from test_page import CHROMIUM, QUIET, Tab
 
 from app.page import LAUNCH, build
 from atmoe import AtMoe
+from atmoe.precision import CHOICES, chosen
 
 WORDS = ("My father is seventy-one years old and was told last week that he has Parkinson's disease. His right hand trembles at "
          "rest, he walks slowly and he sleeps badly. Which treatments are there for the tremor, what side effects should we "
@@ -49,8 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("assets/medical"))
     parser.add_argument("--moves", type=int, default=20)
+    parser.add_argument("--dtype", choices=CHOICES)
     args = parser.parse_args()
-    model = AtMoe.from_pretrained(args.model)
+    model = AtMoe.from_pretrained(args.model, dtype=chosen(args.dtype))  # as app.py does
     prompt = question(model)
     demo = build(model, args.model / "reports")
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
@@ -73,7 +75,7 @@ def main() -> None:
         model.prefill([encoded], [plan])
         alone.append(time.perf_counter() - began)
     low, median, high = statistics.quantiles(seconds, n=4)
-    print(json.dumps({"question_tokens": TOKENS, "moves": args.moves, "median_s": round(median, 3),
+    print(json.dumps({"dtype": model.precision, "question_tokens": TOKENS, "moves": args.moves, "median_s": round(median, 3),
                       "quartiles_s": [round(low, 3), round(high, 3)], "least_s": round(min(seconds), 3), "most_s": round(max(seconds), 3),
                       "reading_the_question_alone_s": round(statistics.median(alone), 3)}))
 

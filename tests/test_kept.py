@@ -6,7 +6,7 @@ from conftest import LAYERS, PROMPTS, random_plan
 from test_engine import last_of
 
 from atmoe import Override, RoutingPlan, Sampling, State, Steering
-from atmoe.decode import _Plain
+from atmoe.decode import Plain
 from atmoe.experts import ExpertLinear
 from atmoe.kept import Kept
 
@@ -51,7 +51,7 @@ def test_layers_kept_are_not_computed(model, monkeypatch):
 @pytest.mark.parametrize("plain", [False, True])
 def test_decoding_takes_nothing_from_what_is_kept(world, plain, monkeypatch):
     if plain:
-        monkeypatch.setattr("atmoe.decode.decoder", lambda model, batch, cache, weights, tokens: _Plain(model, batch, cache, weights))
+        monkeypatch.setattr("atmoe.decode.decoder", lambda model, batch, cache, weights, tokens: Plain(model, batch, cache, weights))
     model, kept, sampling = world.model, Kept(), Sampling(20)
     router = model.generate(PROMPTS[1:2], None, sampling, kept)
     want, steered = last_of(router), LATE.apply(router.plans[0])

@@ -1,6 +1,6 @@
 """The page in a real browser: what a person sees when asking, steering, stopping and downloading.
 
-The model is the one that is shipped (or ATMOE_MODEL); where it is not there yet, a tiny one stands in.
+The model is a tiny one, or ATMOE_MODEL; `test_page_medical.py` runs some of them over the one that is shipped.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Two browsers steer in opposite directions at the same time; each must get, byte for byte, what it gets alone:
 
-    PYTHONPATH=. python tests/two_browsers.py [--model DIR] [--seconds 60] [--tokens 24]
+    PYTHONPATH=. python tests/two_browsers.py [--model DIR] [--dtype DTYPE] [--seconds 60] [--tokens 24]
 
 Both move their slider, wait for their answers, and move again, until the time is up. Then every setting is answered once
 more by the library with nobody beside it.
@@ -19,6 +19,7 @@ from app.bench import sampling_of
 from app.page import LAUNCH, build
 from atmoe import AtMoe, Override, Sampling, State, Steering
 from atmoe.batching import Batching
+from atmoe.precision import CHOICES, chosen
 
 Given = tuple[str, int, str]
 """A group, its share in percent, and the answer that a browser showed."""
@@ -63,8 +64,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("assets/medical"))
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--dtype", choices=CHOICES)
     args = parser.parse_args()
-    model = AtMoe.from_pretrained(args.model)
+    model = AtMoe.from_pretrained(args.model, dtype=chosen(args.dtype))  # as app.py does
     demo = build(model)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     with sync_playwright() as control:
