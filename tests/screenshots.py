@@ -61,13 +61,14 @@ def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
     grid.locator("[tabindex='0']").focus()
     for key in ("ArrowRight", "ArrowRight", "Space", *["Shift+ArrowRight"] * 5, "Shift+ArrowDown"):
         tab.page.keyboard.press(key)
-    tab.page.locator("#weights").screenshot(path=args.outdir / f"{name}-3-cells.png")
+    tab.page.locator("#weights").scroll_into_view_if_needed()
+    shoot("4-cells")
     if not name.startswith("phone"):
-        tab.page.screenshot(path=args.outdir / f"{name}-4-whole.png", full_page=True)
+        tab.page.screenshot(path=args.outdir / f"{name}-5-whole.png", full_page=True)
     tab.page.get_by_role("button", name="Explain this answer").click()
     expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
     expect(tab.page.locator("#tabs .js-plotly-plot")).to_be_visible()
-    tab.page.locator("#tabs").screenshot(path=args.outdir / f"{name}-5-why.png")
+    tab.page.locator("#tabs").screenshot(path=args.outdir / f"{name}-6-why.png")
     tab.context.close()
 
 
