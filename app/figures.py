@@ -54,7 +54,7 @@ def group_figure(layout: Layout, view: View | None) -> go.Figure:
             for name, row in zip(names, router)]
     now = [[f"{name} receives {p:.1f}% of the routing weight at layer {i}; the router gave {was:.1f}%"
             for i, (p, was) in enumerate(zip(row, before))] for name, row, before in zip(names, force, router)]
-    title = "Plan in force" + (": untouched, the router's own" if view.steering.untouched else ", with your steering")
+    title = "Plan in force" + (": untouched, the router's own" if view.steering.untouched else ", steered")
     boxes, states = outlines(view, names), _states(view)
     return _draw(layout, [Panel("Router's plan", names, names, router, said, pickable=False),
                           Panel(title, [name + states.get(name, "") for name in names], names, force, now, boxes)])
