@@ -20,11 +20,12 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from atmoe.experts import Mixing, decoder_layers, mixed_by
+from atmoe.passes import Pass, parting
 from atmoe.plan import RoutingPlan
 from atmoe.prompt import Batch, Prompt
 
 if TYPE_CHECKING:
-    from atmoe.model import AtMoe, Entering
+    from atmoe.model import AtMoe
 
 LIMIT = 128 * 2**20
 """Bytes of one prompt, above which nothing of it is kept: SmolLM2-135M takes 56 kB a token in bfloat16, twice that in float32."""
@@ -57,57 +58,38 @@ class Kept:
 class _Read:
     """A prompt of one row, as the router read it.
 
-    states: what entered each layer, and what the last one gave, normed [1, tokens, hidden].  calls: what each layer was called
-    with beside it.  layers: the cache's.  Tensors are shared with whoever decodes, who never writes to them.
+    passed: that pass; its states end with what the last layer gave, normed.  layers: the cache's.  Tensors are shared with
+    whoever decodes, who never writes to them.
     """
 
     model: AtMoe
     prompt: Prompt
     batch: Batch
     plan: RoutingPlan | None = None
-    states: list[Tensor] = field(default_factory=list)
-    calls: list[tuple[tuple, dict]] = field(default_factory=list)
+    passed: Pass = field(default_factory=Pass)
     layers: list = field(default_factory=list)
 
     @property
     def bytes(self) -> int:
-        return sum(t.nbytes for t in (*self.states, *(t for layer in self.layers for t in (layer.keys, layer.values))))
-
-    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
-        self.states.append(hidden)
-        self.calls.append((args[1:] if args else (), {k: v for k, v in kwargs.items() if k not in ("hidden_states", "past_key_values")}))
+        return sum(t.nbytes for t in (*self.passed.states, *(t for layer in self.layers for t in (layer.keys, layer.values))))
 
     def end(self, hidden: Tensor, plan: RoutingPlan, cache) -> None:
         """hidden: as the model gave it.  cache: of that pass; its layers are objects that decoding goes on changing."""
         self.plan, self.layers = plan, [copy.copy(layer) for layer in cache.layers]
-        self.states.append(hidden)
+        self.passed.states.append(hidden)
 
     def resume(self, plan: RoutingPlan) -> tuple[Tensor, DynamicCache, int]:
         """The same prompt under another plan. → what the model gives [1, tokens, hidden], its cache, the layers not computed"""
         model, layers = self.model, decoder_layers(self.model.base)[0]
         weights, before = model.weights_of([plan], 1), model.weights_of([self.plan], 1)
-        differs = (weights != before).any(-1)[0]
-        first = int(differs.float().argmax()) if differs.any() else len(layers)
+        [first] = parting(weights, before[0])
         cache = DynamicCache(config=model.base.config)
         cache.layers[:first] = [copy.copy(layer) for layer in self.layers[:first]]
-        hidden = self.states[first]
+        hidden = self.passed.states[first]
         with mixed_by(Mixing(model.bank, weights)):
-            for layer, (args, kwargs) in list(zip(layers, self.calls))[first:]:
-                out = layer(hidden, *args, **kwargs, past_key_values=cache)
-                hidden = out[0] if isinstance(out, tuple) else out
+            for index in range(first, len(layers)):
+                hidden = self.passed.through(index, layers[index], hidden, past_key_values=cache)
         return hidden if first == len(layers) else model.base.base_model.norm(hidden), cache, first
-
-
-@dataclass(frozen=True)
-class Both:
-    """Tells two of the layers entered, the first before the second."""
-
-    first: Entering
-    second: Entering
-
-    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
-        self.first.enter(layer, hidden, args, kwargs)
-        self.second.enter(layer, hidden, args, kwargs)
 
 
 def begin(model: AtMoe, prompt: Prompt, batch: Batch) -> _Read | None:

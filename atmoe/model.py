@@ -11,12 +11,9 @@ Plans and steering are arguments. Nothing a call sets outlives it, so calls may 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,7 +25,8 @@ from atmoe.engine import Engine
 from atmoe.errors import PlanError, PromptError
 from atmoe.experts import ExpertBank, Mixing, decoder_layers, mixed_by
 from atmoe.int8 import Int8Linear
-from atmoe.kept import Both, Kept, begin
+from atmoe.kept import Kept, begin
+from atmoe.passes import Both, Entering, entering, telling_of
 from atmoe.plan import Layout, RoutingPlan
 from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
 from atmoe.record import Record
@@ -48,7 +46,7 @@ class AtMoe:
         self.base_parameters = model.num_parameters() - sum(x.A.numel() + x.B.numel() for x in bank.linears.values())
         self._engine, self._fusing = None, threading.Lock()
         for index, layer in enumerate(decoder_layers(model)[0]):
-            layer.register_forward_pre_hook(_tell(index), with_kwargs=True)
+            layer.register_forward_pre_hook(telling_of(index), with_kwargs=True)
 
     # -- load and save ------------------------------------------------------------------------------------------
 
@@ -197,7 +195,7 @@ class AtMoe:
                 if kept is not None:
                     kept.reused = 0
                     read = begin(self, prompts[0], batch) if plans is None and len(prompts) == 1 else None
-                hidden, plans, cache = self.forward(batch, plans, logits=False, use_cache=use_cache or read is not None, watch=read)
+                hidden, plans, cache = self.forward(batch, plans, logits=False, use_cache=use_cache or read is not None, watch=read and read.passed)
                 if read is not None:
                     read.end(hidden, plans[0], cache)
                     kept.keep(read)
@@ -278,31 +276,3 @@ class _Routing:
     def plans(self, layout: Layout) -> list[RoutingPlan]:
         s, q = (torch.stack(parts, 1) for parts in zip(*self.shares))
         return [RoutingPlan(layout, s[row], q[row]) for row in range(len(s))]
-
-
-class Entering(Protocol):
-    """Who is told of each decoder layer that a forward pass enters."""
-
-    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
-        """hidden: [rows, tokens, hidden].  args, kwargs: all that the layer was called with, hidden among them."""
-
-
-_entered: ContextVar[Entering | None] = ContextVar("atmoe_entered", default=None)
-
-
-@contextmanager
-def entering(who: Entering | None) -> Iterator[None]:
-    """Tell `who` of the layers that one forward pass enters. Never hold it across a yield."""
-    token = _entered.set(who)
-    try:
-        yield
-    finally:
-        _entered.reset(token)
-
-
-def _tell(layer: int):
-    def hook(module, args, kwargs):
-        who = _entered.get()
-        if who is not None:
-            who.enter(layer, args[0] if args else kwargs["hidden_states"], args, kwargs)
-    return hook

@@ -14,7 +14,7 @@ Log-probabilities are those of the model itself: without a repetition penalty, a
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from atmoe.errors import AssetError, PromptError
 from atmoe.experts import ExpertLinear, Mixing, decoder_layers, mixed_by
-from atmoe.model import AtMoe, entering
+from atmoe.model import AtMoe
+from atmoe.passes import Pass, entering, parting
 from atmoe.plan import RoutingPlan
 from atmoe.prompt import Prompt, collate
 
@@ -33,19 +34,6 @@ MULTIPLE = 32
 ROW_TOKENS = 8192
 """At most this many tokens go through a layer at once; it bounds the memory (about 0.2 GB for a model this small)."""
 LOGIT_ROWS = 512
-
-
-@dataclass
-class _Pass:
-    """The reference's pass: hidden states that enter each layer [1, tokens, hidden], the last layer's output among
-    them, and what each layer was called with beside them."""
-
-    states: list[Tensor] = field(default_factory=list)
-    calls: list[tuple[tuple, dict]] = field(default_factory=list)
-
-    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
-        self.states.append(hidden)
-        self.calls.append((args[1:] if args else (), {k: v for k, v in kwargs.items() if k != "hidden_states"}))
 
 
 @dataclass(frozen=True)
@@ -85,15 +73,14 @@ def sweep(model: AtMoe, prompt: Prompt, tail: Sequence[int], plans: Sequence[Rou
     # What stands behind the last token is never looked at; to attend to it costs no mask.
     filler = [model.tokenizer.pad_token_id or 0] * (-length % multiple)
     batch = collate([prompt], [[*tail, *filler]], pad=0, device=model.device)
-    reference = _Pass()
+    reference = Pass()
     with torch.inference_mode(), mixed_by(Mixing(model.bank, weights[:1], watch)), entering(reference):
         model.base.base_model(input_ids=batch.ids, attention_mask=batch.attention, position_ids=batch.positions, use_cache=False)
     with torch.inference_mode(), mixed_by(Mixing(model.bank, weights[:1])):
-        last = _through(layers[-1], reference.states[-1], reference.calls[-1])
+        last = reference.through(len(layers) - 1, layers[-1], reference.states[-1])
     reference.states.append(last)
 
-    differs = (weights != weights[0]).any(-1)  # [plans, layers]
-    joins = [int(row.float().argmax()) if row.any() else len(layers) for row in differs]
+    joins = parting(weights, weights[0])
     order = sorted(range(len(plans)), key=joins.__getitem__)
     at_once = max(1, ROW_TOKENS // batch.ids.shape[1])
     chunks = [order[i:i + at_once] for i in range(0, len(order), at_once)]
@@ -112,7 +99,7 @@ def sweep(model: AtMoe, prompt: Prompt, tail: Sequence[int], plans: Sequence[Rou
                 if layer == len(layers):
                     break
                 with mixed_by(mixing):
-                    hidden = _through(layers[layer], hidden, reference.calls[layer])
+                    hidden = reference.through(layer, layers[layer], hidden)
             done += len(hidden)
             yield done / max(work, 1)
         with torch.inference_mode():
@@ -141,9 +128,3 @@ def telling(steps: Generator[float, None, T], tell: Callable[[float], S]) -> Gen
         except StopIteration as end:
             return end.value
         yield tell(fraction)
-
-
-def _through(layer, hidden: Tensor, call: tuple[tuple, dict]) -> Tensor:
-    args, kwargs = call
-    out = layer(hidden, *args, **kwargs)
-    return out[0] if isinstance(out, tuple) else out

@@ -10,7 +10,7 @@ from atmoe import RoutingPlan, Sampling
 from atmoe.decode import MAX_NEW_TOKENS, Chooser, end_tokens
 from atmoe.errors import SamplingError
 from atmoe.experts import _mixing
-from atmoe.model import _entered
+from atmoe.passes import _entered
 from atmoe.prompt import Prompt, encode_text
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)  # float32

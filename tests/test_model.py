@@ -12,7 +12,7 @@ from atmoe import Layout, Override, RoutingPlan, Sampling, State, Steering
 from atmoe import base as base_models
 from atmoe.errors import PlanError, PromptError, SteeringError
 from atmoe.experts import _mixing, decoder_layers
-from atmoe.model import _entered
+from atmoe.passes import _entered
 from atmoe.router import pool_instruction
 
 ANSWERS = ["With inhalers.", "Nerve cells die; nobody knows quite why.", "A joint hurts.", "See the doctor often."]
