@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atmoe.cli_study import FLOATING, add_study_commands
+from atmoe.cli_data import sources
+from atmoe.cli_study import add_study_commands
+from atmoe.cli_train import FLOATING, add_train_commands
 from atmoe.errors import AssetError, AtMoeError
 from atmoe.precision import CHOICES
 from atmoe.steering import State, Steering, parse_target
@@ -223,5 +225,7 @@ def build_parser() -> argparse.ArgumentParser:
                       "processor, with OMP_NUM_THREADS=1 (default: wall)")
     made.add_argument("--check", nargs="?", type=Path, const=DEFAULT_MODEL / "reports" / "bench.json", metavar="FILE", help="exit with 1 "
                       "where a ratio fell below 0.9 of the one kept in FILE (default: the medical model's report)")
-    add_study_commands(command, commands, common, in_precision)
+    data = sources()
+    add_study_commands(command, data, in_precision)
+    add_train_commands(command, commands, common, data, in_precision)
     return parser

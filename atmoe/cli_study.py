@@ -1,4 +1,4 @@
-"""The commands that read data: train {experts,router,baseline}, evaluate, evaluate-{routing,control,strength} and faithfulness."""
+"""The commands that measure a model on data: evaluate, evaluate-{routing,control,strength} and faithfulness."""
 
 from __future__ import annotations
 
@@ -7,51 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from atmoe.errors import DataError
-
-FLOATING = ("float32", "bfloat16")
-"""What a model is trained in."""
-CORPORA = ("medquad", "pubmedqa", "mts-dialog")
-BASELINES = Path("baselines")
-
-
-def train_experts(a) -> tuple[Any, str]:
-    from atmoe.train.experts import ExpertSettings, new_model, train_experts
-
-    settings, description = ExpertSettings(**_given(a, ExpertSettings)), _description(a)
-    # Nothing is read where nothing is trained: ready experts need no examples.
-    examples = [] if len(description.ready) == sum(map(len, description.groups.values())) else description.examples()
-    report = train_experts(new_model(description, settings, a.base), examples, description, a.out, settings)
-    return report, f"Experts saved in {a.out} after {report['steps']} steps, {report['seconds']:.0f} s."
-
-
-def train_router(a) -> tuple[Any, str]:
-    from atmoe.cli import load_model
-    from atmoe.train.router import RouterSettings, train_router
-
-    settings, description = RouterSettings(**_given(a, RouterSettings)), _description(a)
-    report = train_router(load_model(a), description.examples(), description, a.model, settings)
-    return report, f"Router saved in {a.model} after {report['steps']} steps, {report['seconds']:.0f} s."
-
-
-def train_lora(a) -> tuple[Any, str]:
-    from dataclasses import replace
-
-    from atmoe.train.baseline import lora_settings, train_lora
-
-    description, out = _description(a), a.out or BASELINES / "lora"
-    settings = lora_settings(description)
-    report = train_lora(description.examples(), description, a.base, out, replace(settings, **_given(a, type(settings))))
-    return report, f"One LoRA saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s."
-
-
-def train_xlora(a) -> tuple[Any, str]:
-    from atmoe.cli import load_model
-    from atmoe.train.baseline import XloraSettings, train_xlora
-
-    settings, description, out = XloraSettings(**_given(a, XloraSettings)), _description(a), a.out or BASELINES / "xlora"
-    report = train_xlora(load_model(a), a.model, a.base, description.examples(), description, out, settings)
-    return report, f"X-LoRA's classifier saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s."
+from atmoe.cli_data import BASELINES, described
 
 
 def evaluate(a) -> tuple[Any, str]:
@@ -81,7 +37,7 @@ def evaluate(a) -> tuple[Any, str]:
 def _held_out(a):
     from atmoe.data import split
 
-    description = _description(a)
+    description = described(a)
     return description, [e for e in description.examples() if a.split in ("all", split(e))]
 
 
@@ -198,59 +154,13 @@ def evaluate_strength(a) -> tuple[Any, str]:
     return report, "\n".join([*lines, f"{report['seconds']} s"])
 
 
-# -- what they share ------------------------------------------------------------------------------------------------
-
-
-def _training(run: Callable) -> Callable:
-    """A command that trains, on as many processes as accelerate was asked for; one of them reports."""
-    def launched(a):
-        from atmoe.train.launch import start_all
-        from atmoe.train.team import Team
-
-        start_all()
-        said = run(a)
-        if not Team().leads:
-            raise SystemExit(0)
-        return said
-    return launched
-
-
-def _description(a):
-    """The description, its sources replaced by the corpora that were named on the command line."""
-    from atmoe.data import MEDICAL, Description
-
-    description = Description.load(a.description or MEDICAL, a.data)
-    a.base = a.base or description.base
-    named = {reader: getattr(a, reader.replace("-", "_")) for reader in CORPORA}
-    if any(named.values()):
-        return description.reading(named)
-    if not (a.description or a.data):
-        raise DataError("No corpus was named; give at least one of --medquad DIR, --pubmedqa DIR, --mts-dialog DIR, or a "
-                        "description of your own.")
-    return description
-
-
-def _given(a, settings) -> dict[str, Any]:
-    """The command-line arguments that are fields of a settings class."""
-    return {name: getattr(a, name) for name in settings.__dataclass_fields__ if getattr(a, name, None) is not None}
-
-
-def add_study_commands(command: Callable, commands, common: argparse.ArgumentParser, in_precision: Callable) -> None:
-    """Put `train` and `evaluate` beside the other commands; the arguments are the parts those are made of."""
-    sources = argparse.ArgumentParser(add_help=False)
-    sources.add_argument("description", nargs="?", type=Path, metavar="DESCRIPTION", help="a YAML or JSON file that names "
-                         "groups, experts and data sources (default: assets/medical.yaml)")
-    sources.add_argument("--data", type=Path, metavar="DIR", help="where the description's relative source paths start")
-    for reader, name in zip(CORPORA, ("MedQuAD", "PubMedQA", "MTS-Dialog")):
-        sources.add_argument(f"--{reader}", type=Path, metavar="DIR", help=f"{name} in its original layout; where one of these "
-                             "is given, they replace the description's sources")
-
+def add_study_commands(command: Callable, sources: argparse.ArgumentParser, in_precision: Callable) -> None:
+    """Put them beside the other commands; the arguments are the parts those are made of."""
     made = command("evaluate", evaluate, "Score examples under the base model and the uniform, router's and label's plans.",
                    [in_precision("float32"), sources])
     made.add_argument("--limit", type=int, metavar="N", help="a seeded sample of N examples a task (default: all)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of that sample (default: 0)")
     made.add_argument("--split", choices=("all", "validation", "train"), default="all", help="examples of which diseases (default: all)")
-
     made.add_argument("--baselines", nargs="?", type=Path, const=BASELINES, metavar="DIR", help="also score single experts, PEFT's "
                       "Arrow, and the baselines trained into DIR (default: baselines)")
 
@@ -280,38 +190,3 @@ def add_study_commands(command: Callable, commands, common: argparse.ArgumentPar
     made.add_argument("--limit", type=int, default=40, metavar="N", help="prompts, of different diseases (default: 40)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
     made.add_argument("--split", **split)
-
-    train = command("train", None, "Train experts, the router or a baseline. Run on several processes by  accelerate launch "
-                    "--num_processes N -m atmoe train ...", []).add_subparsers(required=True, metavar="{experts,router,baseline}")
-    made = command("experts", _training(train_experts), "Stage 1: one LoRA for each expert of each group.", [common, sources], train)
-    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the model goes; an interrupted run there goes on")
-    _settings(made, rank="of every LoRA", alpha="of every LoRA", answer_tokens="budget", learning_rate="peak", seed="of everything",
-              dtype="of the base model (default: bfloat16)")
-    made = command("router", _training(train_router), "Stage 2: the router, experts frozen. Writes into --model.",
-                   [in_precision("bfloat16", FLOATING), sources], train)
-    _settings(made, instructions="of the warm start", answer_tokens="budget of the refinement",
-              learning_rate="peak, of the in-group heads", group_learning_rate="peak, of the group heads",
-              label_weight="of the labelled auxiliary loss", balance_weight="of the balance term", seed="of everything")
-
-    baseline = command("baseline", None, "What one could have done instead with the same data.", [], train)
-    baseline = baseline.add_subparsers(required=True, metavar="{lora,xlora}")
-    made = command("lora", _training(train_lora), "One LoRA of the experts' total rank, on the batches the experts are trained on.",
-                   [common, sources], baseline)
-    made.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: baselines/lora)")
-    _settings(made, rank="of the LoRA (default: 4 for each expert)", alpha="of the LoRA (default: that rank)", answer_tokens="budget",
-              learning_rate="peak", seed="of everything", dtype="of the base model (default: bfloat16)")
-    made = command("xlora", _training(train_xlora), "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
-                   [in_precision("bfloat16", FLOATING), sources], baseline)
-    made.add_argument("--out", type=Path, metavar="DIR", help="where its classifier goes (default: baselines/xlora)")
-    _settings(made, answer_tokens="budget", learning_rate="peak, of the classifier", gain="of all its scalings",
-              seed="of everything")
-
-
-_KINDS = {"rank": int, "answer_tokens": int, "instructions": int, "seed": int, "dtype": str}
-
-
-def _settings(parser: argparse.ArgumentParser, **fields: str) -> None:
-    """An option for each of these fields of a settings class; left out, the class decides."""
-    for name, what in fields.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=_KINDS.get(name, float), help=what,
-                            **({"choices": FLOATING} if name == "dtype" else {"metavar": "X"}))
