@@ -7,12 +7,10 @@ from dataclasses import replace
 
 import gradio as gr
 
-from app import text
 from app.compare_text import beside_note
-from app.desk import MEASURING_AGAIN, STOPPED, WAITING, Desk, Update, guarded, sentence
+from app.desk import MEASURING_AGAIN, STOPPED, WAITING, Desk, Update, follow, guarded, sentence
 from app.markup import facts, line, passage, told
-from app.session import Session
-from app.worker import Waiting
+from app.session import Progress, Session
 from atmoe import AtMoeError, Steering
 from atmoe.beside import Beside, plan_beside
 
@@ -53,17 +51,13 @@ class BesideDesk:
         yield {ui.third: gr.skip()}
         if job is None or not job.claim():
             return
-        progress = None
+
+        def show(progress: Progress) -> Update:
+            session.beside = progress.record
+            return {ui.third: passage(progress.record.answer), ui.third_facts: self.desk.facts(progress, self._note(session))}
+
         try:
-            for now in self.worker.run(job, waiting=True):
-                if session.third is not job:
-                    return
-                if isinstance(now, Waiting):
-                    yield {ui.third: told(text.waiting(now.before))}
-                    continue
-                progress = now
-                session.beside = progress.record
-                yield {ui.third: passage(progress.record.answer), ui.third_facts: self.desk.facts(progress, self._note(session))}
+            progress = yield from follow(self.worker, job, lambda: session.third is job, lambda said: {ui.third: told(said)}, show)
         except Exception as error:
             if session.third is job:
                 yield {ui.third: told(sentence(error))}

@@ -10,12 +10,12 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -32,6 +32,7 @@ from atmoe.strength import SAMPLING, Cohort
 
 log = logging.getLogger(__name__)
 Update = dict[Any, Any]
+T = TypeVar("T")
 
 ROUTING_SECONDS = 0.25
 """After a question the steered answer waits this long: the router's answer then has the plan for both."""
@@ -54,6 +55,27 @@ def guarded(callback: Callable[..., Update]) -> Callable[..., Update]:
         except Exception as error:
             return {desk.ui.message: message(sentence(error))}
     return safe
+
+
+def follow(worker: Worker, job: Job[T], current: Callable[[], bool], tell: Callable[[str], Update], show: Callable[[T], Update],
+           what: str = "answer") -> Generator[Update, None, T | None]:
+    """What the page shows while a job runs: `tell` says where it stands while it waits, `show` makes of each step what is shown.
+
+    current: whether it is still the job that counts; it ends where it is not.  what: is waited for.
+    → the last step; None where there was none
+
+    Raises: whatever making a step raised.
+    """
+    last = None
+    for now in worker.run(job, waiting=True):
+        if not current():
+            break
+        if isinstance(now, Waiting):
+            yield tell(text.waiting(now.before, what))
+        else:
+            last = now
+            yield show(now)
+    return last
 
 
 class Desk:
@@ -79,20 +101,16 @@ class Desk:
         yield {ui.first: gr.skip()}  # a generator that ends without a word would empty its outputs
         if job is None or not job.claim():
             return
-        progress = None
+
+        def show(progress: Progress) -> Update:
+            update = {ui.first: passage(progress.record.answer), ui.first_facts: self.facts(progress)}
+            if session.routed is None:
+                update |= self.weights(session)
+            session.routed = progress.record
+            return update
+
         try:
-            for now in self.worker.run(job, waiting=True):
-                if session.first is not job:
-                    return
-                if isinstance(now, Waiting):
-                    yield {ui.first: told(text.waiting(now.before))}
-                    continue
-                progress = now
-                update = {ui.first: passage(progress.record.answer), ui.first_facts: self.facts(progress)}
-                if session.routed is None:
-                    update |= self.weights(session)
-                session.routed = progress.record
-                yield update
+            progress = yield from follow(self.worker, job, lambda: session.first is job, lambda said: {ui.first: told(said)}, show)
         except Exception as error:
             yield {ui.first: told(sentence(error))}
             return
@@ -104,20 +122,16 @@ class Desk:
         """Stream the steered answer."""
         ui, job = self.ui, session.second
         yield {ui.second: gr.skip()}
+
+        def show(progress: Progress) -> Update:
+            session.steered = progress.record
+            return {ui.second: passage(progress.record.answer), ui.second_facts: self.facts(progress)}
+
         if job is not None and session.question.router_plan is None:
             time.sleep(ROUTING_SECONDS)
         if job is not None and job.claim():
-            progress = None
             try:
-                for now in self.worker.run(job, waiting=True):
-                    if session.second is not job:
-                        break
-                    if isinstance(now, Waiting):
-                        yield {ui.second: told(text.waiting(now.before))}
-                        continue
-                    progress = now
-                    session.steered = progress.record
-                    yield {ui.second: passage(progress.record.answer), ui.second_facts: self.facts(progress)}
+                progress = yield from follow(self.worker, job, lambda: session.second is job, lambda said: {ui.second: told(said)}, show)
             except Exception as error:
                 if session.second is job:
                     yield {ui.second: told(sentence(error))}

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from app import text
 from app.bench import all_percents
-from app.desk import Desk, Update, sentence, guarded
+from app.desk import Desk, Update, follow, guarded, sentence
 from app.dose_figure import PERCENTS, dose_figure, dose_table
 from app.markup import line, passage, told
 from app.session import Session
-from app.worker import Job, Waiting
+from app.worker import Job
 from atmoe import AtMoeError, RoutingPlan
 from atmoe.doses import dosing
 from atmoe.response import Response
@@ -45,16 +44,14 @@ class DoseDesk:
         yield {ui.dose_progress: gr.skip()}
         if job is None or not job.claim():
             return
+
+        def show(response: Response) -> Update:
+            session.response = response
+            return {ui.dose_progress: line(f"Answering at {len(PERCENTS)} shares: {len(response.answers[0].split())} words"),
+                    ui.dose_answer: passage(response.answers[session.dose_shown])}
+
         try:
-            for response in self.worker.run(job, waiting=True):
-                if session.dose is not job:
-                    return
-                if isinstance(response, Waiting):
-                    yield {ui.dose_progress: line(text.waiting(response.before, "measurement"))}
-                    continue
-                session.response = response
-                yield {ui.dose_progress: line(f"Answering at {len(PERCENTS)} shares: {len(response.answers[0].split())} words"),
-                       ui.dose_answer: passage(response.answers[session.dose_shown])}
+            yield from follow(self.worker, job, lambda: session.dose is job, lambda said: {ui.dose_progress: line(said)}, show, "measurement")
         except Exception as error:
             yield {ui.dose_progress: line(sentence(error))}
             return

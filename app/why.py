@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
-from app import figures, text, why_text
-from app.desk import Desk, Update, sentence, guarded
+from app import figures, why_text
+from app.desk import Desk, Update, follow, guarded, sentence
 from app.markup import line, marked, ruling, told
 from app.session import Session
-from app.worker import Job, Waiting
+from app.worker import Job
 from atmoe import AtMoe, Record
 from atmoe.explain import explaining
 from atmoe.explanation import Explanation
@@ -77,20 +77,17 @@ class WhyDesk:
         yield {ui.why_progress: gr.skip()}
         if job is None or not job.claim():
             return
-        progress = None
+
+        def show(progress: WhyProgress) -> Update:
+            update = {ui.why_progress: line(f"{progress.fraction:.0%} · {progress.what}")}
+            if progress.explanation is not None:
+                session.keep(record, explanation=progress.explanation)
+                update |= self._show(session, progress.explanation)
+            return update
+
         try:
-            for now in self.worker.run(job, waiting=True):
-                if session.why is not job:
-                    return
-                if isinstance(now, Waiting):
-                    yield {ui.why_progress: line(text.waiting(now.before, "measurement"))}
-                    continue
-                progress = now
-                update = {ui.why_progress: line(f"{progress.fraction:.0%} · {progress.what}")}
-                if progress.explanation is not None:
-                    session.keep(record, explanation=progress.explanation)
-                    update |= self._show(session, progress.explanation)
-                yield update
+            progress = yield from follow(self.worker, job, lambda: session.why is job, lambda said: {ui.why_progress: line(said)}, show,
+                                         "measurement")
         except Exception as error:
             yield {ui.why_progress: line(sentence(error))}
             return
