@@ -40,6 +40,11 @@ class Cells:
     state: State
     percent: float = 0.0
 
+    @property
+    def scope(self) -> str:
+        """These layers, as a steering writes them."""
+        return _written(self.first, self.last)
+
 
 @dataclass(frozen=True)
 class Controls:
@@ -68,7 +73,7 @@ class Controls:
         """The steering that is set, whether or not it is switched on."""
         overrides = [Override(target, s.state, _share(s), scope)
                      for target, s in self.settings.items() for scope in self._scopes(target)]
-        overrides += [Override(c.target, c.state, _share(c), _written(c.first, c.last)) for c in self.cells]
+        overrides += [Override(c.target, c.state, _share(c), c.scope) for c in self.cells]
         return Steering(tuple(overrides), self.strength)
 
     def checked(self, layout: Layout) -> Controls:
@@ -82,7 +87,7 @@ class Controls:
         if not all(0 <= s.percent <= 100 for s in (*self.settings.values(), *self.cells)):
             raise SteeringError("A share is between 0% and 100%; lower it.")
         for cells in self.cells:
-            layer_range(_written(cells.first, cells.last), layout.layers)
+            layer_range(cells.scope, layout.layers)
         found = sorted((c for c in self.cells if c.state is not State.ROUTER or c.target in self.settings),
                        key=lambda c: (c.target, c.first))
         for one, other in pairwise(found):

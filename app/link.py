@@ -96,8 +96,7 @@ def _written(setting: Setting) -> str:
 
 
 def _written_cells(cells: Cells) -> str:
-    layers = f"{cells.first}" if cells.first == cells.last else f"{cells.first}-{cells.last}"
-    return f"{quote(cells.target, safe='/')}:{layers}:" + (f"{cells.percent:g}" if cells.state is State.FIXED else str(cells.state))
+    return f"{quote(cells.target, safe='/')}:{cells.scope}:" + (f"{cells.percent:g}" if cells.state is State.FIXED else str(cells.state))
 
 
 def _read_cells(item: str) -> Cells:

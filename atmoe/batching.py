@@ -14,10 +14,9 @@ needs an even number of rows (a lone one rounds otherwise in the widest products
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 
 import torch
@@ -216,28 +215,3 @@ def _made_up(engine: Engine, which: Tensor) -> Tensor:
         products = [lambda x, product=product: given.append(product(x)) or given[-1] for product in lease.products]
         logits = engine.step(products, tokens, turns, lambda index, q, k, v: v[:, :, None].expand_as(q))
         return torch.cat([*given, logits], 1)
-
-
-def gain(model: AtMoe, questions: Sequence[str], steps: int = 64) -> dict[str, float]:
-    """Tokens a second while each of these questions is answered in a row of its own, of all together, beside the first alone.
-    Steps of both take turns, so that whatever else the machine does slows both; it ends early where an answer does.
-
-    → {"rows", "steps", "alone" and "together": medians, "ratio": median of the steps' own ratios}
-    """
-    with closing(Batching(model, 1)) as one, closing(Batching(model, max(len(questions), MOST_ROWS))) as all_rows:
-        one.add(questions[0], None, Sampling(steps + 2))
-        for question in questions:
-            all_rows.add(question, None, Sampling(steps + 2))
-        pairs: list[tuple[float, float]] = []
-        while one.rows and len(all_rows.rows) == len(questions):
-            pairs.append((_seconds(one.step), _seconds(all_rows.step)))
-    pairs = pairs[1:]  # what is done once is in the first
-    middle = lambda values: round(statistics.median(values), 3)
-    return {"rows": len(questions), "steps": len(pairs), "alone": middle([1 / a for a, _ in pairs]),
-            "together": middle([len(questions) / b for _, b in pairs]), "ratio": middle([len(questions) * a / b for a, b in pairs])}
-
-
-def _seconds(step: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    step()
-    return time.perf_counter() - began

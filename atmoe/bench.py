@@ -10,7 +10,7 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from transformers.generation.streamers import BaseStreamer
 from atmoe import base as base_models
 from atmoe import bench_scale
 from atmoe.bench_peers import peers
-from atmoe.bench_scale import decoded, precisions, prefills, rows, sizes, start
+from atmoe.bench_scale import decoded, precisions, prefills, rows, sizes, start, timed
 from atmoe.decode import Sampling
 from atmoe.errors import AtMoeError
 from atmoe.explain import explain
@@ -33,8 +33,6 @@ QUESTION = "My father has Parkinson's disease. What can be done for the tremor, 
 QUESTIONS = (QUESTION, "How is asthma treated?", "What causes gout, and who gets it?", "How is diabetes diagnosed?", "What is cystic fibrosis?",
              "Summarise the outlook for a woman with early breast cancer.", "Is aspirin of use after a stroke?", "How is malaria prevented?")
 """Eight people's, so that their plans differ."""
-
-
 PARTS = ("explanation", "decoding", "rows", "prefill", "sizes", "precision", "peers", "start")
 SHORT = 32
 """Tokens decoded where many sizes are gone through."""
@@ -114,7 +112,7 @@ def explaining(model: AtMoe, plain: PreTrainedModel, answer_tokens: int, repeats
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
-            seconds[name].append(_timed(task))
+            seconds[name].append(timed(task))
     ratios = {name: [s / g for s, g in zip(taken, seconds["generate"])] for name, taken in seconds.items() if name != "generate"}
     return {"prompt_tokens": ids.shape[1], "answer_tokens": len(written), "rows": count,
             "seconds": {name: round(statistics.median(taken), 3) for name, taken in seconds.items()},
@@ -168,9 +166,3 @@ def _generate_speed(model: AtMoe, plain: PreTrainedModel, tokens: int) -> float:
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 3), "least": round(min(values), 3), "most": round(max(values), 3)}
-
-
-def _timed(task: Callable) -> float:
-    began = bench_scale.now()
-    task()
-    return bench_scale.now() - began

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import torch
 from transformers import PreTrainedModel
 
 from atmoe import base as base_models
-from atmoe.decode import decoder
+from atmoe.batching import MOST_ROWS, Batching
+from atmoe.decode import Sampling, decoder
 from atmoe.experts import Adapter, layer_linears
 from atmoe.kept import Kept
 from atmoe.model import AtMoe
@@ -42,6 +44,13 @@ def in_turns(tasks: Mapping[str, Callable[[], float]], repeats: int) -> dict[str
     return found
 
 
+def timed(task: Callable) -> float:
+    """Seconds."""
+    began = now()
+    task()
+    return now() - began
+
+
 def over(found: Mapping[str, Sequence[float]], a: str, b: str) -> list[float]:
     return [x / y for x, y in zip(found[a], found[b])]
 
@@ -63,9 +72,8 @@ def routed_speed(model: AtMoe, questions: Sequence[str], tokens: int) -> float:
 
 def prefill_speed(model: AtMoe, question: str) -> float:
     """Prefills a second, the router's reading in it."""
-    prompt, began = [model.encode(question)], now()
-    model.prefill(prompt, None)
-    return 1 / (now() - began)
+    prompt = [model.encode(question)]
+    return 1 / timed(lambda: model.prefill(prompt, None))
 
 
 def base_prefill_speed(model: AtMoe, plain: PreTrainedModel, question: str) -> float:
@@ -85,16 +93,32 @@ def rows(model: AtMoe, questions: Sequence[str], tokens: int, repeats: int) -> d
     return {f"rows {n} to 1": over(found, str(n), "1") for n in ROWS}
 
 
+def gain(model: AtMoe, questions: Sequence[str], steps: int = 64) -> dict[str, float]:
+    """Tokens a second while each of these questions is answered in a row of its own, of all together, beside the first alone.
+    Steps of both take turns, so that whatever else the machine does slows both; it ends early where an answer does.
+
+    → {"rows", "steps", "alone" and "together": medians, "ratio": median of the steps' own ratios}
+    """
+    with closing(Batching(model, 1)) as one, closing(Batching(model, max(len(questions), MOST_ROWS))) as all_rows:
+        one.add(questions[0], None, Sampling(steps + 2))
+        for question in questions:
+            all_rows.add(question, None, Sampling(steps + 2))
+        pairs: list[tuple[float, float]] = []
+        while one.rows and len(all_rows.rows) == len(questions):
+            pairs.append((timed(one.step), timed(all_rows.step)))
+    pairs = pairs[1:]  # what is done once is in the first
+    middle = lambda values: round(statistics.median(values), 3)
+    return {"rows": len(questions), "steps": len(pairs), "alone": middle([1 / a for a, _ in pairs]),
+            "together": middle([len(questions) / b for _, b in pairs]), "ratio": middle([len(questions) * a / b for a, b in pairs])}
+
+
 def prefills(model: AtMoe, plain: PreTrainedModel, question: str, repeats: int) -> dict[str, list[float]]:
     """Reading a prompt with routing against the base model's; and one steered in the last third of the layers against the whole."""
     prompt, kept = model.encode(question), Kept()
     plan = model.route(question, kept)
     late = Steering((Override(model.layout.group_names[0], State.OFF, scope="late"),)).apply(plan)
 
-    def steered(kept: Kept | None) -> float:
-        began = now()
-        model.prefill([prompt], [late], kept=kept)
-        return 1 / (now() - began)
+    steered = lambda kept: 1 / timed(lambda: model.prefill([prompt], [late], kept=kept))
 
     found = in_turns({"routed": lambda: prefill_speed(model, question), "base": lambda: base_prefill_speed(model, plain, question),
                       "whole": lambda: steered(None), "late": lambda: steered(kept)}, 3 * repeats)

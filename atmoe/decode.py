@@ -81,9 +81,7 @@ class Step:
 
     @classmethod
     def of(cls, model: AtMoe, tokens: Sequence[Sequence[int]], finish: Sequence[str | None]) -> Step:
-        """The answers so far, in words; a character still missing bytes is held back until they come."""
-        texts = (model.tokenizer.decode(t, skip_special_tokens=True).rstrip("�").lstrip() for t in tokens)
-        return cls(tuple(texts), tuple(map(tuple, tokens)), tuple(finish))
+        return cls(tuple(in_words(model, t) for t in tokens), tuple(map(tuple, tokens)), tuple(finish))
 
 
 class Generation:
@@ -181,6 +179,11 @@ class Plain:
 
     def close(self) -> None:
         """Nothing is held but what goes with it."""
+
+
+def in_words(model: AtMoe, tokens: Sequence[int]) -> str:
+    """An answer so far; a character still missing bytes is held back until they come."""
+    return model.tokenizer.decode(tokens, skip_special_tokens=True).rstrip("�").lstrip()
 
 
 def grow(tokens: list[int], token: int, ends: set[int], sampling: Sampling) -> str | None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from atmoe.decode import Sampling
+from atmoe.decode import Sampling, in_words
 from atmoe.errors import AtMoeError, PromptError
 from atmoe.model import AtMoe
 from atmoe.record import Record
@@ -53,13 +53,9 @@ def repeated_trigrams(text: str) -> float:
 def coherence(model: AtMoe, record: Record, tokens: int = SAMPLING.max_new_tokens) -> Coherence | None:
     """Both measures of a record's answer; None where it holds no words."""
     kept = record.answer_tokens[:tokens]
-    text = record.answer if len(kept) == len(record.answer_tokens) else \
-        model.tokenizer.decode(kept, skip_special_tokens=True).rstrip("�").lstrip()
-    try:
-        logp = float(model.score(record.prompt, text, [record.plan]).mean())
-    except PromptError:
-        return None
-    return Coherence(repeated_trigrams(text), logp, len(kept))
+    text = record.answer if len(kept) == len(record.answer_tokens) else in_words(model, kept)
+    logp = replace(record, answer=text).mean_logp(model, [record.plan])
+    return None if logp is None else Coherence(repeated_trigrams(text), logp[0], len(kept))
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ def study(model: AtMoe, prompts: Sequence[str], seed: int = 0, sampling: Samplin
         found["logp"].append(_own_logp(model, prompt, step.texts, plans))
     return summary(found) | {"prompts": len(prompts), "seed": seed, "sampling": asdict(sampling),
                              "model": {"name": model.info.name, "sha256": model.info.sha256},
-                             "dtype": str(model.bank.dtype).removeprefix("torch."), "seconds": round(time.perf_counter() - began, 1)}
+                             "dtype": model.precision, "seconds": round(time.perf_counter() - began, 1)}
 
 
 def summary(found: Mapping[str, Sequence[Sequence[float | None]]]) -> dict:
