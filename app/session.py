@@ -56,7 +56,7 @@ def answer(batch: Batching, question: Question, steering: Steering, known: Answe
     known = Answers() if known is None else known
     if not steering.untouched or plan_of is not None:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
-        question.router_plan = question.router_plan or model.route(question.prompt, question.kept)
+        question.router_plan = question.router_plan or batch.route(question.prompt, question.kept)
         plan = (plan_of or steering.apply)(question.router_plan)
     key = known.key(model, question.prompt, plan, question.sampling)
     if (found := None if question.anew else known.get(key)) is not None:

@@ -28,6 +28,7 @@ from atmoe.fused import Lease
 from atmoe.kept import Kept
 from atmoe.model import AtMoe
 from atmoe.plan import RoutingPlan
+from atmoe.prompt import Prompt
 
 MOST_ROWS = 8
 """At once. With the shipped model on 2 cores, 8 rows gave 5.4 times the tokens of one in bfloat16, 12 gave 7.3 and 16 gave 8.1: each
@@ -44,7 +45,7 @@ class Row:
     def __init__(self, batch: Batching, prompt: str, plan: RoutingPlan | None, sampling: Sampling, kept: Kept | None):
         model, self._batch, self.sampling = batch.model, batch, sampling
         encoded, began = model.encode(prompt), time.perf_counter()
-        logits, self.plans, cache, read = model.prefill([encoded], None if plan is None else [plan], kept=kept)
+        logits, self.plans, cache, read = batch.prefill(encoded, plan, kept)
         self._began = time.perf_counter()
         self.prefill_seconds, self.tokens_per_second = self._began - began, 0.0
         self.weights = model.weights_of(self.plans, 1)
@@ -88,7 +89,8 @@ class Batching:
         self.model, self.most = model, most
         self.rows: list[Row] = []
         self._engine: Engine | None = None
-        self._multiple = 0
+        self._multiple: int | None = None  # of rows, not tried out yet
+        self._reader: Lease | None = None
         self._prepared: tuple[Row, ...] = ()
         self._leases: dict[tuple[Row, ...], Lease] = {}
 
@@ -105,6 +107,18 @@ class Batching:
         if row.finish is None:
             self.rows.append(row)
         return row
+
+    def route(self, prompt: str, kept: Kept | None = None) -> RoutingPlan:
+        """The router's own plan for a prompt, read as `add` reads it.
+
+        Raises: as `AtMoe.route`.
+        """
+        return self.prefill(self.model.encode(prompt), None, kept, use_cache=False)[1][0]
+
+    def prefill(self, prompt: Prompt, plan: RoutingPlan | None = None, kept: Kept | None = None, use_cache: bool = True):
+        """As `AtMoe.prefill`, of one prompt, through the copy of the weights that the rows are decoded with."""
+        self.ready()
+        return self.model.prefill([prompt], None if plan is None else [plan], use_cache, kept, self._reader)
 
     def remove(self, row: Row) -> None:
         """Free a row's place and its memory; one that has left already is left alone."""
@@ -129,20 +143,38 @@ class Batching:
             if row.finish is not None:
                 self.remove(row)
 
+    def ready(self) -> None:
+        """Hold a lease of the copy of the weights, as long as the model is the one that it is of. What reads first does so."""
+        engine = self.model.engine()
+        if engine is self._engine and engine is not None:
+            return
+        self._lease({})
+        if self._reader:
+            self._reader.close()
+        self._engine, self._multiple, self._prepared = engine, None, ()
+        self._reader = engine.copy.lease(self._nothing(1), fold=False) if engine else None
+
     def warm(self) -> None:
         """Try the machine out now, which the first step would do otherwise."""
-        engine = self.model.engine()
-        if engine is not self._engine:
-            self._lease({})
-            self._engine, self._multiple = engine, even_rows(engine, self.most) if engine else 0
+        self.ready()
+        if self._multiple is None:
+            self._multiple = even_rows(self._engine, self.most) if self._engine else 0
 
     def close(self) -> None:
         """Give up all rows, and the copy of the weights."""
         for row in tuple(self.rows):
             self.remove(row)
         self._lease({})
+        if self._reader:
+            self._reader.close()
+        self._engine = self._reader = self._multiple = None
 
     # -- what a step is made of ---------------------------------------------------------------------------------
+
+    def _nothing(self, rows: int) -> Tensor:
+        """Weights of rows without experts. [rows, layers, experts]"""
+        layout = self.model.layout
+        return self.model.router.gain.new_zeros(rows, layout.layers, len(layout.expert_names)).detach()
 
     def _prepare(self) -> None:
         """Lease the products of the rows of now, which decode together, or each alone where that would show."""
@@ -157,12 +189,11 @@ class Batching:
                 continue
             weights = torch.cat([row.weights for row in group])
             with torch.inference_mode():
-                weights = torch.cat([weights, weights.new_zeros(self._spare(group), *weights.shape[1:])])
-                new[group] = engine.copy.lease(weights, fold=False)
+                new[group] = engine.copy.lease(torch.cat([weights, self._nothing(self._spare(group))]), fold=False)
         self._lease(new)
 
     def _lease(self, new: dict[tuple[Row, ...], Lease]) -> None:
-        """Hold these, and no others. The last ones are held while nobody decodes: whoever comes next finds the same copy."""
+        """Hold these, and no others."""
         for group, lease in self._leases.items():
             if group not in new:
                 lease.close()

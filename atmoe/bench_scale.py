@@ -71,9 +71,10 @@ def routed_speed(model: AtMoe, questions: Sequence[str], tokens: int) -> float:
 
 
 def prefill_speed(model: AtMoe, question: str) -> float:
-    """Prefills a second, the router's reading in it."""
-    prompt = [model.encode(question)]
-    return 1 / timed(lambda: model.prefill(prompt, None))
+    """Prefills a second as the page reads, the router's reading in it; the copy of the weights was made before."""
+    with closing(Batching(model)) as batch:
+        batch.ready()
+        return 1 / timed(lambda: batch.prefill(model.encode(question)))
 
 
 def base_prefill_speed(model: AtMoe, plain: PreTrainedModel, question: str) -> float:
@@ -115,13 +116,11 @@ def gain(model: AtMoe, questions: Sequence[str], steps: int = 64) -> dict[str, f
 def prefills(model: AtMoe, plain: PreTrainedModel, question: str, repeats: int) -> dict[str, list[float]]:
     """Reading a prompt with routing against the base model's; and one steered in the last third of the layers against the whole."""
     prompt, kept = model.encode(question), Kept()
-    plan = model.route(question, kept)
-    late = Steering((Override(model.layout.group_names[0], State.OFF, scope="late"),)).apply(plan)
-
-    steered = lambda kept: 1 / timed(lambda: model.prefill([prompt], [late], kept=kept))
-
-    found = in_turns({"routed": lambda: prefill_speed(model, question), "base": lambda: base_prefill_speed(model, plain, question),
-                      "whole": lambda: steered(None), "late": lambda: steered(kept)}, 3 * repeats)
+    with closing(Batching(model)) as batch:
+        late = Steering((Override(model.layout.group_names[0], State.OFF, scope="late"),)).apply(batch.route(question, kept))
+        read = lambda *how: 1 / timed(lambda: batch.prefill(prompt, *how))
+        found = in_turns({"routed": read, "base": lambda: base_prefill_speed(model, plain, question),
+                          "whole": lambda: read(late), "late": lambda: read(late, kept)}, 3 * repeats)
     return {"prefill routed to base": over(found, "routed", "base"), "first token steered late to whole prefill": over(found, "late", "whole")}
 
 

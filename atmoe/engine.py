@@ -1,6 +1,6 @@
 """The decode step of our own: one more token a row through every layer, in plain tensor functions.
 
-    prefill (transformers', where the router reads)
+    prefill (where the router reads; see `atmoe.prefill`)
        └─ its cache, copied once ─► keys, values [rows, kv heads, prompt + answer, d]
                                         ▲ each step writes one column and reads up to it
     token ─ embed ─┬─ norm ─ q/k/v ─ rotate ─ attend ─ o ─(norm)─ + ─ norm ─ gate/up ─ act · up ─ down ─(norm)─ + ─┐
@@ -35,6 +35,8 @@ LINEARS = (("self_attn", ("q_proj", "k_proj", "v_proj")), ("self_attn", ("o_proj
            ("mlp", ("down_proj",)))
 """The four products of a layer, in the order they run."""
 Turns = dict[str, tuple[Tensor, Tensor]]
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""layer, q [rows, kv heads, queries, d], k and v [rows, kv heads, d] → what the queries saw, like q"""
 
 
 @dataclass(frozen=True)
@@ -103,33 +105,54 @@ class Engine:
         """Whether the model is still the one that was fused: not after it was moved, or given other experts."""
         return all(f.fresh for f in self.fused)
 
-    def step(self, products: Sequence[Product], tokens: Sequence[int], turns: Turns,
-             attend: Callable[[int, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    def step(self, products: Sequence[Product], tokens: Sequence[int], turns: Turns, attend: Attend) -> Tensor:
         """One more token of each row through every layer → the logits of the next. [rows, vocabulary]
 
         products: as leased for these rows.  turns: see `Past.turns`.
-        attend: layer, q [rows, kv heads, queries, d], k and v [rows, kv heads, d] → what the queries saw, like q
         """
-        products = iter(products)
         with torch.inference_mode():
             x = self.embed(torch.tensor(tokens, device=self.embed.weight.device))
-            rows = len(x)
-            for index, layer in enumerate(self.layers):
-                before, after, before_mlp, after_mlp = layer.norms
-                heads = next(products)(before(x)).view(rows, -1, layer.d)
-                qk, v = heads[:, :-layer.kv_heads], heads[:, -layer.kv_heads:]
-                if layer.head_norm is not None:
-                    qk = (F.rms_norm(qk.float(), (layer.d,), None, layer.eps) * layer.head_norm).to(x.dtype)
-                cos, sin = turns[layer.rope]
-                qk = torch.addcmul(qk * cos, qk.roll(layer.d // 2, -1), sin)
-                # Queries that share a key head stand in for a sequence of queries: nothing is repeated.
-                q = qk[:, :-layer.kv_heads].reshape(rows, layer.kv_heads, -1, layer.d)
-                y = next(products)(attend(index, q, qk[:, -layer.kv_heads:], v).reshape(rows, -1))
-                x = x + (after(y) if after else y)
-                gate, up = next(products)(before_mlp(x)).chunk(2, -1)
-                y = next(products)(layer.activation(gate) * up)
-                x = x + (after_mlp(y) if after_mlp else y)
-            return self.logits(self.norm(x))
+            return self.logits(self.norm(self.through(x, products, turns, attend)))
+
+    def through(self, x: Tensor, products: Sequence[Product], turns: Turns, attend: Attend, first: int = 0,
+                enter: Callable[[int, Tensor], None] = lambda index, x: None) -> Tensor:
+        """Rows through the layers from `first` on: one token each of many people's, or all tokens of one prompt. x: [rows, hidden]
+        → the same, before the final norm.
+
+        products: four a layer, of all layers.  turns: cos and sin of each row [rows, 1, d], by kind of rotation.
+        enter: told of each layer, and of what enters it.
+        """
+        rows = len(x)
+        for index, layer in enumerate(self.layers[first:], first):
+            enter(index, x)
+            to_heads, to_hidden, to_mlp, from_mlp = products[len(LINEARS) * index:len(LINEARS) * (index + 1)]
+            before, after, before_mlp, after_mlp = layer.norms
+            heads = to_heads(before(x)).view(rows, -1, layer.d)
+            qk, v = heads[:, :-layer.kv_heads], heads[:, -layer.kv_heads:]
+            if layer.head_norm is not None:
+                qk = (F.rms_norm(qk.float(), (layer.d,), None, layer.eps) * layer.head_norm).to(x.dtype)
+            cos, sin = turns[layer.rope]
+            qk = torch.addcmul(qk * cos, qk.roll(layer.d // 2, -1), sin)
+            # Queries that share a key head stand in for a sequence of queries: nothing is repeated.
+            q = qk[:, :-layer.kv_heads].reshape(rows, layer.kv_heads, -1, layer.d)
+            y = to_hidden(attend(index, q, qk[:, -layer.kv_heads:], v).reshape(rows, -1))
+            x = x + (after(y) if after else y)
+            gate, up = to_mlp(before_mlp(x)).chunk(2, -1)
+            y = from_mlp(layer.activation(gate) * up)
+            x = x + (after_mlp(y) if after_mlp else y)
+        return x
+
+    def rotations(self, like: Tensor, positions: Tensor) -> Turns:
+        """For each kind of rotation cos and sin [rows, tokens, 1, d] such that x rotated is x · cos + (x's halves swapped) · sin.
+
+        like: of the wanted precision and device.  positions: [rows, tokens]
+        """
+        found = {}
+        for rope in {layer.rope for layer in self.layers}:
+            cos, sin = self.rotary(like, positions, rope) if rope else self.rotary(like, positions)
+            left, right = sin.chunk(2, -1)
+            found[rope] = cos[:, :, None], torch.cat([-left, right], -1)[:, :, None]
+        return found
 
     def logits(self, states: Tensor) -> Tensor:
         """states: [rows, hidden] → [rows, vocabulary]"""
@@ -173,8 +196,7 @@ class Past:
             self._caches = [_Cache(layer.keys, layer.values, batch.attention, padding, tokens, engine.layers[i].window)
                             for i, layer in enumerate(cache.layers)]
             positions = batch.positions[:, -1:] + torch.arange(1, tokens + 1, device=batch.positions.device)
-            self._rotations = {rope: _rotation(engine, self._caches[0].keys, positions, rope)
-                               for rope in {layer.rope for layer in engine.layers}}
+            self._rotations = engine.rotations(self._caches[0].keys, positions)
         self._at = 0
 
     def turns(self) -> Turns:
@@ -236,13 +258,6 @@ def _describe(layer: nn.Module, kind: str) -> _Layer:
     return _Layer(norms, head_norm, eps, layer.mlp.act_fn, attention.head_dim, kv_heads, attention.scaling,
                   attention.attn_logit_softcapping if kind == "gemma2" else None, getattr(attention, "sliding_window", None),
                   attention.layer_type if kind == "gemma3_text" else "")
-
-
-def _rotation(engine: Engine, like: Tensor, positions: Tensor, rope: str) -> tuple[Tensor, Tensor]:
-    """cos and sin [rows, tokens, 1, d] such that x rotated is x · cos + (x's halves swapped) · sin."""
-    cos, sin = engine.rotary(like, positions, rope) if rope else engine.rotary(like, positions)
-    left, right = sin.chunk(2, -1)
-    return cos[:, :, None], torch.cat([-left, right], -1)[:, :, None]
 
 
 def _simple(module: nn.Module, dtype: torch.dtype) -> bool:

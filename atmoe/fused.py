@@ -63,11 +63,15 @@ class Fused:
 
     def scale(self, weights: Tensor) -> Tensor | None:
         """weights: [rows, layers, experts], (α / r) included → [rows, ranks of all], None without experts"""
-        return None if self.layer is None else weights[:, self.layer, self.expert_of_rank].to(self.A.dtype)
+        return None if self.layer is None else self.scale_of(weights[:, self.layer])
+
+    def scale_of(self, weights: Tensor) -> Tensor | None:
+        """The same of this layer's own weights. [rows, experts]"""
+        return None if self.layer is None else weights[:, self.expert_of_rank].to(self.A.dtype)
 
     def clean(self) -> Tensor:
         """W as floating numbers."""
-        return self.W if self.S is None else self.W * self.S[:, None]
+        return self.W if self.S is None else self.W.to(self.S.dtype).mul_(self.S[:, None])
 
     def folded(self, weights: Tensor) -> Tensor:
         """W + Σ_e B_e · m_e (α_e / r_e) · A_e for one plan [1, layers, experts], (α / r) included."""
@@ -80,15 +84,19 @@ class Fused:
 class Product:
     """A fused linear at work: calling it gives y for x [rows, in] → [rows, out of all]."""
 
-    __slots__ = ("_fused", "_scale", "_copied")
+    __slots__ = ("fused", "copied", "_scale")
 
     def __init__(self, fused: Fused, weights: Tensor | None, copied: _Copied | None):
         """weights: of plans that are not folded in.  copied: what to compute with instead of the clean weights."""
-        self._fused, self._copied = fused, copied
+        self.fused, self.copied = fused, copied
         self._scale = None if weights is None else fused.scale(weights)
 
+    def weigh(self, weights: Tensor) -> None:
+        """Compute under these weights of its layer from now on. [rows or 1, experts], (α / r) included"""
+        self._scale = self.fused.scale_of(weights)
+
     def __call__(self, x: Tensor) -> Tensor:
-        fused, copied, scale = self._fused, self._copied, self._scale
+        fused, copied, scale = self.fused, self.copied, self._scale
         if copied and copied.packed:
             if scale is not None:
                 x = torch.cat([x, packed_linear(x, copied.A) * scale], 1)
@@ -173,6 +181,10 @@ class Lease:
 
     def __init__(self, products: list[Product], folded: bool, give_back: Callable[[], None]):
         self.products, self.folded, self._give_back = products, folded, give_back
+
+    def again(self) -> list[Product]:
+        """Products over the same copy, to be weighed anew; the lease must outlive them."""
+        return [Product(product.fused, None, product.copied) for product in self.products]
 
     def close(self) -> None:
         if self.products:

@@ -38,11 +38,20 @@ def quantised(weight: Tensor, room: Tensor | None = None) -> tuple[Tensor, Tenso
 
     room: float32, written over, for as many numbers at least. Without it one is allocated, which takes longer than to round.
     """
-    scale = (torch.maximum(weight.amax(1), -weight.amin(1)).float() / 127).to(weight.dtype).clamp_min(torch.finfo(weight.dtype).tiny)
+    scale = (_largest(weight).float() / 127).to(weight.dtype).clamp_min(torch.finfo(weight.dtype).tiny)
     steps = torch.empty_like(weight, dtype=torch.float32) if room is None else room[:weight.numel()].view(weight.shape)
-    # In float32: of bfloat16's 8 bits none is left for a fraction near 127, and 127.5 would become -128.
-    torch.mul(weight, scale.float().reciprocal()[:, None], out=steps)
+    # In float32: of bfloat16's 8 bits none is left for a fraction near 127, and 127.5 would become -128. Copied first, for a
+    # product of two precisions takes twice as long as the copy and the product.
+    steps.copy_(weight).mul_(scale.float().reciprocal()[:, None])
     return steps.round_().to(torch.int8), scale
+
+
+def _largest(weight: Tensor) -> Tensor:
+    """The largest magnitude in each row. [out, in] → [out]
+
+    Read off the bits without their sign, which are whole numbers in the same order: seven times as quick in bfloat16."""
+    whole = torch.int16 if weight.element_size() == 2 else torch.int32
+    return (weight.view(whole) & torch.iinfo(whole).max).amax(1).view(weight.dtype)
 
 
 def product(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:

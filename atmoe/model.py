@@ -19,14 +19,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from atmoe import store
+from atmoe import prefill, store
 from atmoe.decode import Generation, Sampling
 from atmoe.engine import Engine
 from atmoe.errors import PlanError, PromptError
 from atmoe.experts import ExpertBank, Mixing, decoder_layers, mixed_by
+from atmoe.fused import Lease
 from atmoe.int8 import Int8Linear
-from atmoe.kept import Kept, begin
-from atmoe.passes import Both, Entering, entering, telling_of
+from atmoe.kept import Kept
+from atmoe.passes import entering, telling_of
 from atmoe.plan import Layout, RoutingPlan
 from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
 from atmoe.record import Record
@@ -177,30 +178,25 @@ class AtMoe:
                               for part, want in zip(states.split(512), targets.split(512))])
         return list(logp.cpu().split([len(t) for t in tails])), plans
 
-    def prefill(self, prompts: Sequence[Prompt], plans: Sequence[RoutingPlan] | None, use_cache: bool = True, kept: Kept | None = None):
+    def prefill(self, prompts: Sequence[Prompt], plans: Sequence[RoutingPlan] | None, use_cache: bool = True,
+                kept: Kept | None = None, lease: Lease | None = None):
         """Run prompts through the model once. → (logits of the last token [rows, vocabulary] or None, plans,
         cache, batch)
 
-        kept: see `generate`; used and filled for one prompt only.
+        kept: see `generate`.  lease: see `atmoe.prefill`. Both are for one prompt, and a base that the engine knows.
         """
         if plans is not None:
             self.weights_of(plans, len(prompts))  # refuses what does not fit
-        found = kept.of(self, prompts[0]) if kept is not None and len(prompts) == 1 else None
+        engine = self.engine() if len(prompts) == 1 else None
+        if kept is not None:
+            kept.reused = 0
         with torch.inference_mode():
-            if found is not None:
-                plans, batch = [found.plan] if plans is None else list(plans), found.batch
-                hidden, cache, kept.reused = found.resume(plans[0])
-            else:
-                batch, read = self.collate(prompts), None
-                if kept is not None:
-                    kept.reused = 0
-                    read = begin(self, prompts[0], batch) if plans is None and len(prompts) == 1 else None
-                hidden, plans, cache = self.forward(batch, plans, logits=False, use_cache=use_cache or read is not None, watch=read and read.passed)
-                if read is not None:
-                    read.end(hidden, plans[0], cache)
-                    kept.keep(read)
-            last = self.logits(hidden[:, -1]) if use_cache else None
-        return last, plans, cache, batch
+            if engine is not None:
+                state, plan, cache, batch = prefill.read(engine, prompts[0], plans[0] if plans else None, kept, lease)
+                return engine.logits(state) if use_cache else None, [plan], cache, batch
+            batch = self.collate(prompts)
+            hidden, plans, cache = self.forward(batch, plans, logits=False, use_cache=use_cache)
+            return self.logits(hidden[:, -1]) if use_cache else None, plans, cache, batch
 
     def engine(self) -> Engine | None:
         """What decodes fast; None where the base is of a kind that it does not know, and transformers decodes."""
@@ -221,20 +217,18 @@ class AtMoe:
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def forward(self, batch: Batch, plans: Sequence[RoutingPlan] | None = None, *, weights: Tensor | None = None,
-                router: GroupedRouter | None = None, logits: bool = True, use_cache: bool = False, cache=None,
-                watch: Entering | None = None):
-        """One forward pass, the only one there is. Gradients flow where they are enabled.
+                router: GroupedRouter | None = None, logits: bool = True, use_cache: bool = False, cache=None):
+        """One forward pass by transformers; all that is trained and scored goes through it. Gradients flow where they are enabled.
 
         plans: one a row; or `weights` [rows, layers, experts], gain included; neither = the router (the model's
-        own, or the one given) reads the instruction at each layer on the way.  watch: told of each layer entered.
+        own, or the one given) reads the instruction at each layer on the way
         → (logits [rows, tokens, vocabulary] or final hidden states, plans, cache)
         """
         if plans is not None:
             weights = self.weights_of(plans, len(batch.ids))
         mixing = Mixing(self.bank, weights)
         routing = _Routing(router or self.router, mixing, batch.instruction) if weights is None else None
-        told = Both(watch, routing) if watch and routing else watch or routing
-        with entering(told), mixed_by(mixing):
+        with entering(routing), mixed_by(mixing):
             out = self.base.base_model(input_ids=batch.ids, attention_mask=batch.attention,
                                        position_ids=batch.positions, use_cache=use_cache, past_key_values=cache)
         if routing is not None:
@@ -269,9 +263,7 @@ class _Routing:
     def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
         s, q = self.router(pool_instruction(hidden, self.instruction), layer)
         self.shares.append((s, q))
-        group_of = list(self.router.layout.group_of)
-        # In the order in which a plan's weights are multiplied, so that a given plan is the router's own to the last bit.
-        self.mixing.set_layer(layer, s[:, group_of] * q * self.router.gain[layer])
+        self.mixing.set_layer(layer, self.router.mixing(s, q, layer))
 
     def plans(self, layout: Layout) -> list[RoutingPlan]:
         s, q = (torch.stack(parts, 1) for parts in zip(*self.shares))

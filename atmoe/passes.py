@@ -45,18 +45,6 @@ def telling_of(layer: int):
     return hook
 
 
-@dataclass(frozen=True)
-class Both:
-    """Tells two of the layers entered, the first before the second."""
-
-    first: Entering
-    second: Entering
-
-    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
-        self.first.enter(layer, hidden, args, kwargs)
-        self.second.enter(layer, hidden, args, kwargs)
-
-
 @dataclass
 class Pass:
     """states: hidden states that enter each layer [rows, tokens, hidden].  calls: what each layer was called with beside them

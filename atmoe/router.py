@@ -33,9 +33,17 @@ class GroupedRouter(nn.Module):
         """Shares at one layer, pooled [rows, hidden] → [rows, groups], [rows, experts]; or at several,
         [rows, layers, hidden] → [rows, layers, groups], [rows, layers, experts]."""
         pooled = pooled.float()
-        logits = lambda w, b: torch.einsum("...h,...nh->...n", pooled, w[layer]) + b[layer]
+        if isinstance(layer, int):
+            logits = lambda w, b: nn.functional.linear(pooled, w[layer], b[layer])
+        else:
+            logits = lambda w, b: torch.einsum("...h,...nh->...n", pooled, w[layer]) + b[layer]
         return (logits(self.group_weight, self.group_bias).softmax(-1),
                 self.in_group(logits(self.expert_weight, self.expert_bias)))
+
+    def mixing(self, s: Tensor, q: Tensor, layer: int) -> Tensor:
+        """What the experts of one layer are multiplied by: gain · s · q, in the order in which a plan's weights are multiplied, so
+        that a given plan is the router's own to the last bit. [rows, groups], [rows, experts] → [rows, experts]"""
+        return s[:, list(self.layout.group_of)] * q * self.gain[layer]
 
     def in_group(self, logits: Tensor) -> Tensor:
         """Softmax inside each group. [..., experts] → [..., experts]"""
@@ -49,4 +57,4 @@ def pool_instruction(hidden: Tensor, instruction: Tensor) -> Tensor:
     → [rows, hidden], float32
     """
     mask = instruction.to(hidden.device, torch.float32)
-    return torch.einsum("bth,bt->bh", hidden.float(), mask) / mask.sum(1, keepdim=True)
+    return (mask[:, None] @ hidden.float())[:, 0] / mask.sum(1, keepdim=True)

@@ -22,13 +22,21 @@ def last_of(generation):
     return last
 
 
+def read_by_transformers(model, prompts, plans=None):
+    """As `AtMoe.prefill`, by transformers whatever the base."""
+    batch = model.collate(prompts)
+    with torch.inference_mode():
+        hidden, plans, cache = model.forward(batch, plans, logits=False, use_cache=True)
+        return model.logits(hidden[:, -1]), plans, cache, batch
+
+
 def both(model, prompts, plans, tokens):
     """Logits of every step, by transformers and by the engine, after the tokens that transformers chose.
     → two [rows, tokens, vocabulary], the tokens [rows, tokens], and the engine's name for what it did"""
     encoded = [model.encode(p) for p in prompts]
     weights = model.weights_of(plans, len(prompts))
-    first, _, cache, batch = model.prefill(encoded, plans)
-    plain, chosen, logits = Plain(model, batch, cache, weights), [], first
+    logits, _, cache, batch = read_by_transformers(model, encoded, plans)
+    plain, chosen = Plain(model, batch, cache, weights), []
     want = []
     for _ in range(tokens):
         chosen.append(logits.argmax(-1).tolist())

@@ -7,7 +7,7 @@ from test_engine import last_of
 
 from atmoe import Override, RoutingPlan, Sampling, State, Steering
 from atmoe.decode import Plain
-from atmoe.experts import ExpertLinear
+from atmoe.fused import Product
 from atmoe.kept import Kept
 
 LATE = Steering((Override("task", State.OFF, scope="3-4"),))
@@ -27,7 +27,7 @@ def same(model, prompt, plan, kept):
     return kept.reused
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])  # bfloat16 prompts are padded on the left
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])  # bfloat16 prompts are padded
 def test_every_first_changed_layer(world, dtype):
     model, kept = world.build(), Kept()
     model.base.to(dtype)
@@ -41,9 +41,9 @@ def test_every_first_changed_layer(world, dtype):
 
 
 def test_layers_kept_are_not_computed(model, monkeypatch):
-    kept, ran, forward = Kept(), [], ExpertLinear.forward
+    kept, ran, call = Kept(), [], Product.__call__
     plan = model.route(PROMPTS[0], kept)
-    monkeypatch.setattr(ExpertLinear, "forward", lambda self, x: ran.append(self.layer) or forward(self, x))
+    monkeypatch.setattr(Product, "__call__", lambda self, x: ran.append(self.fused.layer) or call(self, x))
     model.prefill([model.encode(PROMPTS[0])], [LATE.apply(plan)], kept=kept)
     assert set(ran) == {3, 4}
 
