@@ -20,6 +20,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from atmoe import base as base_models
 from atmoe import bench_scale
+from atmoe.bench_llama import llama
 from atmoe.bench_peers import peers
 from atmoe.bench_scale import decoded, precisions, prefills, rows, sizes, start, timed
 from atmoe.decode import Sampling
@@ -41,11 +42,12 @@ FALLS = 0.9
 
 
 def bench(model: AtMoe, path: Path, base: str | None, parts: Sequence[str] = PARTS, answer_tokens: int = 128, repeats: int = 5,
-          processor: bool = False) -> dict:
+          processor: bool = False, gguf: Path | None = None) -> dict:
     """Ratios, more of which is better, part by part.
 
     path: where the model was loaded from.  processor: time what this process has of the processor, not the clock on the wall:
     of one thread, that is nearly free of what others do meanwhile. (Of several it is not: they wait for one another awake.)
+    gguf: the base as a GGUF file, to compare with llama.cpp too.
     → {"dtype", "threads", "clock", "answer_tokens", "repeats", "ratios": {name: {"median", "least", "most"}}, and a part's own figures}
     """
     bench_scale.now = time.process_time if processor else time.perf_counter
@@ -76,6 +78,9 @@ def bench(model: AtMoe, path: Path, base: str | None, parts: Sequence[str] = PAR
         else:
             ratios |= {name: _spread(values) for name, values in measure[part]().items()}
         gc.collect()
+    if gguf is not None:
+        print("bench: llama.cpp", file=sys.stderr)
+        ratios |= {name: _spread(values) for name, values in llama(model, path, base, gguf, QUESTION, answer_tokens, repeats).items()}
     return report | {"ratios": ratios}
 
 

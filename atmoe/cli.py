@@ -118,7 +118,7 @@ def bench(a) -> tuple[Any, str]:
     from atmoe.bench import PARTS, bench, check
 
     kept = _kept(a.check) if a.check else None
-    report = bench(load_model(a), a.model, a.base, a.only or PARTS, repeats=a.repeats, processor=a.clock == "processor")
+    report = bench(load_model(a), a.model, a.base, a.only or PARTS, repeats=a.repeats, processor=a.clock == "processor", gguf=a.gguf)
     lines = [f"{report['dtype']}, {report['threads']} threads, {report['clock']} time, medians of {report['repeats']} (least to most); more is better",
              *(f"{name}: {r['median']:.2f} ({r['least']:.2f} to {r['most']:.2f})" for name, r in report["ratios"].items()),
              *(f"{name}: imports {s['import_s']} s, loading {s['load_s']} s, at most {s['peak_mb']:.0f} MB = {s['peak_to_weights']} "
@@ -223,6 +223,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--only", nargs="+", choices=BENCH_PARTS, metavar="PART", help=f"of {', '.join(BENCH_PARTS)} (default: all)")
     made.add_argument("--clock", choices=("wall", "processor"), default="wall", help="what to time by; on a machine that others use, "
                       "processor, with OMP_NUM_THREADS=1 (default: wall)")
+    made.add_argument("--gguf", type=Path, metavar="FILE", help="the base as a GGUF file: compare with llama.cpp too (pip install llama-cpp-python)")
     made.add_argument("--check", nargs="?", type=Path, const=DEFAULT_MODEL / "reports" / "bench.json", metavar="FILE", help="exit with 1 "
                       "where a ratio fell below 0.9 of the one kept in FILE (default: the medical model's report)")
     data = sources()
