@@ -23,7 +23,7 @@ import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from .base_cache import convert, digest_of, intact, quiet, reason, remembered_digest, scratch
+from .base_cache import HALF, convert, digest_of, intact, quiet, reason, remembered_digest, scratch
 from .errors import BaseModelError
 
 HUB_SECONDS = 3.0  # how long the hub may take to answer a first question
@@ -96,10 +96,11 @@ def load(base: Base, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedMode
     BaseModelError if transformers cannot load the directory as a causal language model with all its weights.
     """
     options = {"local_files_only": True, "trust_remote_code": False}
+    half = dtype is torch.bfloat16 and (base.path / f"model.{HALF}.safetensors").is_file()
     try:
         with quiet():
             model, info = AutoModelForCausalLM.from_pretrained(
-                base.path, dtype=dtype, output_loading_info=True, **options
+                base.path, dtype=dtype, variant=HALF if half else None, output_loading_info=True, **options
             )
             tokenizer = AutoTokenizer.from_pretrained(base.path, **options)
     except Exception as error:  # transformers raises nearly every type here, per architecture and file format
@@ -120,6 +121,8 @@ def load(base: Base, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedMode
                 f"set one in its tokenizer_config.json."
             )
         tokenizer.pad_token = tokenizer.eos_token
+    for parameter in model.parameters():  # a file that was mapped stays in memory for as long as one tensor is a part of it
+        parameter.data = parameter.data.clone()
     return model.eval().requires_grad_(False), tokenizer
 
 

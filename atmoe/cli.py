@@ -121,8 +121,8 @@ def bench(a) -> tuple[Any, str]:
     report = bench(load_model(a), a.model, a.base, a.only or PARTS, repeats=a.repeats, processor=a.clock == "processor", gguf=a.gguf)
     lines = [f"{report['dtype']}, {report['threads']} threads, {report['clock']} time, medians of {report['repeats']} (least to most); more is better",
              *(f"{name}: {r['median']:.2f} ({r['least']:.2f} to {r['most']:.2f})" for name, r in report["ratios"].items()),
-             *(f"{name}: imports {s['import_s']} s, loading {s['load_s']} s, at most {s['peak_mb']:.0f} MB = {s['peak_to_weights']} "
-               f"times its weights ({s['imports_mb']:.0f} MB before loading)" for name, s in report.get("start", {}).items())]
+             *(f"{name}: imports {s['import_s']} s, loading {s['load_s']} s, at most {s['peak_mb']:.0f} MB: "
+               f"{s['imports_mb']:.0f} before loading, and {s['own_to_weights']} times the weights" for name, s in report.get("start", {}).items())]
     if kept is not None:
         report["fallen"] = check(report, kept)
         lines.append("; ".join(report["fallen"]) + "." if report["fallen"] else f"No ratio fell below 0.9 of the one kept in {a.check}.")

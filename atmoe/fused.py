@@ -67,7 +67,7 @@ class Fused:
 
     def scale_of(self, weights: Tensor) -> Tensor | None:
         """The same of this layer's own weights. [rows, experts]"""
-        return None if self.layer is None else weights[:, self.expert_of_rank].to(self.A.dtype)
+        return None if self.layer is None else weights.index_select(1, self.expert_of_rank).to(self.A.dtype)
 
     def clean(self) -> Tensor:
         """W as floating numbers."""
@@ -224,8 +224,13 @@ def _house(modules: Sequence[nn.Module], name: str) -> Tensor:
 
 
 def _lives(parameters: Sequence[Tensor], together: Tensor) -> bool:
-    rows = _spans([len(p) for p in parameters])
-    return all(p.data_ptr() == together[r].data_ptr() for p, r in zip(parameters, rows))
+    """Whether each still begins where `_house` put it. Asked before every prompt, so addresses are added up, not views made."""
+    at, row = together.data_ptr(), together.stride(0) * together.element_size()
+    for parameter in parameters:
+        if parameter.data_ptr() != at:
+            return False
+        at += len(parameter) * row
+    return True
 
 
 def _spans(sizes: Sequence[int]) -> list[slice]:

@@ -56,10 +56,11 @@ def _largest(weight: Tensor) -> Tensor:
 
 def product(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
     """s · (Q x) + bias. x: [..., in] → [..., out]"""
-    rows = x.numel() // x.shape[-1]
+    flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
     # The kernel is slow in float32, and reads beyond rows that are no multiple of 16 long.
-    if rows <= FEW and x.dtype is torch.bfloat16 and x.device.type == "cpu" and weight.shape[1] % 16 == 0:
-        y = torch._weight_int8pack_mm(x.reshape(rows, -1).contiguous(), weight, scale).view(*x.shape[:-1], -1)
+    if len(flat) <= FEW and x.dtype is torch.bfloat16 and x.is_cpu and weight.shape[1] % 16 == 0:
+        y = torch._weight_int8pack_mm(flat.contiguous(), weight, scale)
+        y = y if flat is x else y.view(*x.shape[:-1], -1)
     else:
         y = F.linear(x, weight.to(x.dtype)) * scale
     return y if bias is None else y + bias

@@ -455,6 +455,23 @@ def test_default_base_is_exactly_what_transformers_reads_from_the_gguf(real, tmp
     assert model.generation_config.eos_token_id == reference.generation_config.eos_token_id == 2
 
 
+def test_default_base_in_bfloat16_is_the_same_weights_rounded(real):
+    """Read from a file of half the size; without it, from the other."""
+    if not (file := real.path / "model.bf16.safetensors").exists():
+        pytest.skip("this cache was made before there was such a file")
+    assert file.stat().st_size < 275e6
+    half, full = base.load(real, torch.bfloat16)[0].state_dict(), base.load(real)[0].state_dict()
+    assert half.keys() == full.keys() and all(torch.equal(half[name], full[name].bfloat16()) for name in full)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux says which files a process has mapped")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_file_of_weights_stays_in_memory_beside_them(tiny, dtype):
+    model, _ = base.load(base.fetch(tiny), dtype)
+    assert str(tiny) not in Path("/proc/self/maps").read_text()
+    assert model.get_output_embeddings().weight.dtype is dtype
+
+
 def test_default_base_knows_something(real):
     model, tokenizer = base.load(real)
     ids = tokenizer("The capital of France is", return_tensors="pt").input_ids

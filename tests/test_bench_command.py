@@ -76,6 +76,7 @@ def test_start_is_of_a_process_of_its_own(llama, saved):
     assert found["import_s"] > 0 and found["load_s"] > 0 and 50 < found["imports_mb"] <= found["peak_mb"]
     parameters = {p.data_ptr(): p.nbytes for p in (*llama.model.base.parameters(), *llama.model.router.parameters())}
     assert found["weights_mb"] == pytest.approx(sum(parameters.values()) / 2**20, abs=0.02)
+    assert found["own_to_weights"] * found["weights_mb"] == pytest.approx(found["peak_mb"] - found["imports_mb"], rel=0.05)
 
 
 def test_prefills_of_the_base_read_the_same_tokens(llama):
