@@ -35,8 +35,6 @@ QUESTIONS = (QUESTION, "How is asthma treated?", "What causes gout, and who gets
              "Summarise the outlook for a woman with early breast cancer.", "Is aspirin of use after a stroke?", "How is malaria prevented?")
 """Eight people's, so that their plans differ."""
 PARTS = ("explanation", "decoding", "rows", "prefill", "sizes", "precision", "peers", "start")
-SHORT = 32
-"""Tokens decoded where many sizes are gone through."""
 FALLS = 0.9
 """A ratio below this part of the one kept has fallen."""
 
@@ -57,11 +55,11 @@ def bench(model: AtMoe, path: Path, base: str | None, parts: Sequence[str] = PAR
               "answer_tokens": answer_tokens, "repeats": repeats}
     ratios: dict[str, dict[str, float]] = {}
     measure = {
-        "rows": lambda: rows(model, QUESTIONS, SHORT, repeats),
+        "rows": lambda: rows(model, QUESTIONS, answer_tokens, repeats),
         "prefill": lambda: prefills(model, plain, QUESTION, repeats),
-        "sizes": lambda: sizes(model, base, QUESTION, SHORT, repeats),
+        "sizes": lambda: sizes(model, base, QUESTION, answer_tokens, repeats),
         "precision": lambda: precisions(model, path, base, QUESTION, lambda: generate(plain, answer_tokens), answer_tokens, repeats),
-        "peers": lambda: peers(model, path, base, QUESTION, generate, SHORT, repeats)}
+        "peers": lambda: peers(model, path, base, QUESTION, generate, answer_tokens, repeats)}
     for part in parts:
         print(f"bench: {part}", file=sys.stderr)
         if part == "explanation":

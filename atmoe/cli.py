@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atmoe.cli_data import sources
+from atmoe.cli_data import count, sources
 from atmoe.cli_study import add_study_commands
 from atmoe.cli_train import FLOATING, add_train_commands
 from atmoe.errors import AssetError, AtMoeError
@@ -219,7 +219,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("answer", help="the answer to score")
     made = command("bench", bench, "What decoding, reading and explaining cost beside transformers, PEFT and X-LoRA, interleaved in one run.",
                    [in_precision("bfloat16", FLOATING)])
-    made.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
+    made.add_argument("--repeats", type=count, default=5, metavar="N", help="of each measurement (default: 5)")
     made.add_argument("--only", nargs="+", choices=BENCH_PARTS, metavar="PART", help=f"of {', '.join(BENCH_PARTS)} (default: all)")
     made.add_argument("--clock", choices=("wall", "processor"), default="wall", help="what to time by; on a machine that others use, "
                       "processor, with OMP_NUM_THREADS=1 (default: wall)")

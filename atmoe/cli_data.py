@@ -12,6 +12,13 @@ BASELINES = Path("baselines")
 """Where trained baselines go, and are looked for."""
 
 
+def count(text: str) -> int:
+    """How many of something, on a command line: a whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
 def sources() -> argparse.ArgumentParser:
     """The arguments that name them, to be a parent of such a command."""
     made = argparse.ArgumentParser(add_help=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from atmoe.cli_data import BASELINES, described
+from atmoe.cli_data import BASELINES, count, described
 
 
 def evaluate(a) -> tuple[Any, str]:
@@ -92,7 +92,7 @@ def evaluate_control(a) -> tuple[Any, str]:
     from atmoe.control import study
 
     _, examples = _held_out(a)
-    report = study(load_model(a), examples, a.text_group, *a.readers, a.limit, a.seed)
+    report = study(load_model(a), examples, a.text_group, *a.readers, a.limit, a.seed, answers=a.answers)
     lines = []
     for group, doses in report["groups"].items():
         for dose, found in doses.items():
@@ -158,7 +158,7 @@ def add_study_commands(command: Callable, sources: argparse.ArgumentParser, in_p
     """Put them beside the other commands; the arguments are the parts those are made of."""
     made = command("evaluate", evaluate, "Score examples under the base model and the uniform, router's and label's plans.",
                    [in_precision("float32"), sources])
-    made.add_argument("--limit", type=int, metavar="N", help="a seeded sample of N examples a task (default: all)")
+    made.add_argument("--limit", type=count, metavar="N", help="a seeded sample of N examples a task (default: all)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of that sample (default: 0)")
     made.add_argument("--split", choices=("all", "validation", "train"), default="all", help="examples of which diseases (default: all)")
     made.add_argument("--baselines", nargs="?", type=Path, const=BASELINES, metavar="DIR", help="also score single experts, PEFT's "
@@ -167,13 +167,15 @@ def add_study_commands(command: Callable, sources: argparse.ArgumentParser, in_p
     split = {"choices": ("all", "validation", "train"), "default": "validation", "help": "examples of which diseases (default: validation)"}
     made = command("evaluate-routing", evaluate_routing, "Does the router read the need? Instructions in unseen words, by layer band.",
                    [in_precision("float32"), sources])
-    made.add_argument("--instructions", type=int, default=400, metavar="N", help="of one need; half as many of two (default: 400)")
-    made.add_argument("--limit", type=int, default=20, metavar="N", help="answers a task that are scored by band (default: 20)")
+    made.add_argument("--instructions", type=count, default=400, metavar="N", help="of one need; half as many of two (default: 400)")
+    made.add_argument("--limit", type=count, default=20, metavar="N", help="answers a task that are scored by band (default: 20)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
     made.add_argument("--split", **split)
     made = command("evaluate-control", evaluate_control, "Is the control real? Dose and response for every group.",
                    [in_precision("float32"), sources])
-    made.add_argument("--limit", type=int, default=40, metavar="N", help="prompts a group (default: 40)")
+    made.add_argument("--limit", type=count, default=40, metavar="N", help="prompts a group (default: 40)")
+    made.add_argument("--answers", type=count, default=1, metavar="N", help="generated for a prompt at each dose: the likeliest one, or "
+                      "several at temperature 0.7, whose mean counts (default: 1)")
     made.add_argument("--text-group", default="audience", metavar="GROUP", help="the group that is measured in generated text")
     made.add_argument("--readers", nargs=2, default=("patient", "professional"), metavar=("EASY", "HARD"), help="two of its experts")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
@@ -181,12 +183,12 @@ def add_study_commands(command: Callable, sources: argparse.ArgumentParser, in_p
 
     made = command("faithfulness", faithfulness, "Do the routing weights explain the answers? Weight against measured effect.",
                    [in_precision("float32"), sources])
-    made.add_argument("--limit", type=int, default=60, metavar="N", help="prompts, of different diseases (default: 60)")
+    made.add_argument("--limit", type=count, default=60, metavar="N", help="prompts, of different diseases (default: 60)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
     made.add_argument("--split", **split)
 
     made = command("evaluate-strength", evaluate_strength, "From which strength on do answers run in circles? Repeated trigrams and "
                    "log-probability at strengths 0 to 2.", [in_precision("float32"), sources])
-    made.add_argument("--limit", type=int, default=40, metavar="N", help="prompts, of different diseases (default: 40)")
+    made.add_argument("--limit", type=count, default=40, metavar="N", help="prompts, of different diseases (default: 40)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)")
     made.add_argument("--split", **split)

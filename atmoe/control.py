@@ -1,7 +1,8 @@
 """Is the control real? What setting a group to 0, 25, 50, 75 and 100% does to that group's own property.
 
 text groups     (the group whose experts are readers: "audience") answers are generated; properties are their reading
-                grade (Flesch–Kincaid, by textstat) and the share of second-person words in them
+                grade (Flesch–Kincaid, by textstat) and the share of second-person words in them, each the mean over a
+                prompt's answers: the grade of a single one of a few sentences is chance for a good part
 other groups    the mean log-probability of the reference answer, with the expert of the answer's label at 100% of its
                 group
 
@@ -17,7 +18,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pandas as pd
 from tqdm import tqdm
@@ -104,22 +105,22 @@ def reference_response(model: AtMoe, examples: Sequence[Example], group: str, by
 
 
 def generated_response(model: AtMoe, examples: Sequence[Example], target: str, by: str, sampling: Sampling,
-                       batch: int) -> tuple[dict[str, list[list[float]]], list[list[str]]]:
-    """Properties of generated answers, dose by dose. → {"grade", "second_person": [prompts][doses]}, answers"""
-    answers: list[list[str]] = [[] for _ in examples]
+                       batch: int, answers: int = 1) -> dict[str, list[list[float]]]:
+    """Properties of generated answers, dose by dose, means over as many answers, of one seed each.
+    → {"grade", "second_person": [prompts][doses]}"""
+    texts: list[list[list[str]]] = [[[] for _ in DOSES] for _ in examples]
     plans = [model.route(e.prompt) for e in examples]
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt))
-    for dose in tqdm(DOSES, desc=f"{target}, {by}'s share", mininterval=5):
-        steering = steering_for(target, dose, by)
+    draws = [(at, replace(sampling, seed=sampling.seed + n)) for at in range(len(DOSES)) for n in range(answers)]
+    for at, drawn in tqdm(draws, desc=f"{target}, {by}'s share", mininterval=5):
+        steering = steering_for(target, DOSES[at], by)
         for start in range(0, len(order), batch):
             rows = order[start:start + batch]
-            generation = model.generate([examples[i].prompt for i in rows], [steering.apply(plans[i]) for i in rows], sampling)
-            for step in generation:
-                pass
-            for i, text in zip(rows, step.texts):
-                answers[i].append(text)
-    measure = lambda f: [[f(whole_sentences(text)) for text in row] for row in answers]
-    return {"grade": measure(grade), "second_person": measure(second_person)}, answers
+            *_, last = model.generate([examples[i].prompt for i in rows], [steering.apply(plans[i]) for i in rows], drawn)
+            for i, text in zip(rows, last.texts):
+                texts[i][at].append(whole_sentences(text))
+    return {name: [[statistics.mean(map(measure, of_dose)) for of_dose in of_prompt] for of_prompt in texts]
+            for name, measure in (("grade", grade), ("second_person", second_person))}
 
 
 def wrong_expert(model: AtMoe, examples: Sequence[Example], group: str) -> dict:
@@ -145,15 +146,16 @@ def wrong_expert(model: AtMoe, examples: Sequence[Example], group: str) -> dict:
 
 def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience", low: str = "patient",
           high: str = "professional", count: int = 40, seed: int = 0, sampling: Sampling | None = None, batch: int = 40,
-          progress: Callable[[dict], None] = lambda report: None) -> dict:
+          answers: int = 1, progress: Callable[[dict], None] = lambda report: None) -> dict:
     """See the module. text_group's expert `low` should read more easily, and speak to the reader more, than `high`.
 
+    sampling, answers: of the generated text; by default the likeliest answer, or several at temperature 0.7.
     progress: called with what has been measured so far, after each part.
-    → {"doses", "prompts", "groups": {group: {"group": summary, "expert": summary}}, "contrast", "wrong", "seconds"}
+    → {"doses", "prompts", "answers", "groups": {group: {"group": summary, "expert": summary}}, "contrast", "wrong", "seconds"}
     """
     began = time.perf_counter()
-    sampling = sampling or Sampling(max_new_tokens=120, repetition_penalty=1.1)
-    report: dict = {"doses": list(DOSES), "prompts": count, "sampling": asdict(sampling), "groups": {}, "wrong": {}}
+    sampling = sampling or Sampling(120, *((0.7, 0.95) if answers > 1 else (0.0, 1.0)), repetition_penalty=1.1)
+    report: dict = {"doses": list(DOSES), "prompts": count, "answers": answers, "sampling": asdict(sampling), "groups": {}, "wrong": {}}
     main = model.layout.group_names[0]
     for group in model.layout.group_names:
         ways = _ways(model, group)
@@ -169,7 +171,7 @@ def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience
         found, ends = report["groups"].setdefault(text_group, {}), {}
         for expert, sign in ((low, +1), (high, -1)):
             for by in ways:
-                values, answers = generated_response(model, asked, f"{text_group}/{expert}", by, sampling, batch)
+                values = generated_response(model, asked, f"{text_group}/{expert}", by, sampling, batch, answers)
                 level = lambda noise: [[noise] * (len(DOSES) - 1)] * len(asked)
                 found[f"{by}:{expert}"] = {"grade": _summary(values["grade"], level(GRADE_NOISE), -sign),
                                            "second_person": _summary(values["second_person"], level(PERSON_NOISE), sign)}

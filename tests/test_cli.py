@@ -85,6 +85,7 @@ def test_fetch(capsys, llama, own_cache):
     (["answer", "x", "--temperature", "-1"], "temperature must be"), (["answer", "x", "--seed", "-4"], "from 0 up"),
     (["score", "x", " "], "answer is empty"), (["evaluate"], "--medquad DIR"),
     (["evaluate", "--medquad", "nowhere"], "nowhere does not exist"),
+    (["evaluate-control", "--answers", "0"], "whole number from 1 up"), (["bench", "--repeats", "two"], "whole number from 1 up"),
 ])
 def test_a_mistake_is_one_sentence(capsys, saved, argv, sentence):
     assert sentence in refused(capsys, *argv, *saved)

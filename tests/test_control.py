@@ -8,6 +8,7 @@ from test_evaluate import EXAMPLES
 from atmoe import Override, Sampling, State, Steering
 from atmoe.control import (
     DOSES,
+    generated_response,
     grade,
     monotone,
     sample,
@@ -67,6 +68,16 @@ def test_a_wrong_expert_is_scored_at_its_whole_group(model):
     assert found["pairs"] == 2 and found["prompts"] == 1
     assert found["worse_than_right"] == sum(x < right for x in others) / 2
     assert found["mean_worse_than_right"] == float(sum(others) / 2 < right)
+
+
+def test_a_dose_of_several_answers_is_their_mean(model):
+    """One answer a seed; the reading grade of each, then the mean."""
+    chosen, sampling = EXAMPLES[:2], Sampling(8, 1.5, seed=3)
+    several = generated_response(model, chosen, "reader/lay", "group", sampling, 2, answers=2)
+    alone = [generated_response(model, chosen, "reader/lay", "group", Sampling(8, 1.5, seed=seed), 1) for seed in (3, 4)]
+    for name, values in several.items():
+        assert torch.allclose(torch.tensor(values), torch.tensor([one[name] for one in alone]).mean(0))
+    assert alone[0] != alone[1]
 
 
 def test_the_whole_study(model):
