@@ -154,7 +154,7 @@ def study(model: AtMoe, examples: Sequence[Example], text_group: str = "audience
     → {"doses", "prompts", "answers", "groups": {group: {"group": summary, "expert": summary}}, "contrast", "wrong", "seconds"}
     """
     began = time.perf_counter()
-    sampling = sampling or Sampling(120, *((0.7, 0.95) if answers > 1 else (0.0, 1.0)), repetition_penalty=1.1)
+    sampling = sampling or Sampling(120, 0.7 if answers > 1 else 0.0, repetition_penalty=1.1)
     report: dict = {"doses": list(DOSES), "prompts": count, "answers": answers, "sampling": asdict(sampling), "groups": {}, "wrong": {}}
     main = model.layout.group_names[0]
     for group in model.layout.group_names:

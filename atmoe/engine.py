@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atmoe.experts import ExpertLinear, decoder_layers
-from atmoe.fused import Copy, Fused, Product, can_pack, pack, packed_linear
+from atmoe.fused import Copy, Fused, Product, can_pack, give_back_memory, pack, packed_linear
 from atmoe.int8 import Int8Linear
 from atmoe.prompt import Batch
 
@@ -85,6 +85,7 @@ class Engine:
         self.embed, self.rotary = model.base.get_input_embeddings(), body.rotary_emb
         head = model.base.get_output_embeddings()
         self.head = pack(head.weight.detach()) if can_pack(head.weight) and head.bias is None else None
+        give_back_memory()
 
     @staticmethod
     def knows(model: AtMoe) -> bool:

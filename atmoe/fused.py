@@ -20,8 +20,10 @@ them, for int8 is quick at few rows only.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -210,6 +212,13 @@ def can_pack(weight: Tensor) -> bool:
         return torch.equal(packed_linear(one, pack(one)), one)
     except (AttributeError, RuntimeError):  # NotImplementedError is one
         return False
+
+
+def give_back_memory() -> None:
+    """Let the system have what was freed, where the C library can be asked to (glibc). Fusing leaves holes of the weights' size,
+    which it would keep for the thread that made them."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _house(modules: Sequence[nn.Module], name: str) -> Tensor:
