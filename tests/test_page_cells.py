@@ -199,9 +199,13 @@ def test_a_pick_survives_the_pictures_being_drawn_again(tab):
     tab.page.get_by_role("tab", name="Pictures").click()
     expect(picked(tab)).to_have_text(f"Picked: layers 1–2 of {group}")
     expect(cell(tab, 0, 2)).to_have_attribute("aria-selected", "true")
-    box, (x, y) = cell(tab, 0, 4).bounding_box(), middle(tab, 0, 4)
-    drawn = tab.page.locator("#group-plot .nsewdrag").last.bounding_box()
-    assert abs(box["x"] - drawn["x"] - 4 * drawn["width"] / tab.layout.layers) < 1.5 and drawn["y"] <= y <= drawn["y"] + drawn["height"]
+    tab.page.wait_for_function("""layers => {
+        const [cell, drawn] = [".cell-grid [data-row='0'][data-layer='4']", ".nsewdrag"].map(
+            (one) => [...document.querySelectorAll(`#group-plot ${one}`)].at(-1).getBoundingClientRect());
+        const middle = (cell.top + cell.bottom) / 2;
+        return cell.width && Math.abs(cell.x - drawn.x - 4 * drawn.width / layers) < 1.5 && drawn.top <= middle && middle <= drawn.bottom;
+    }""", arg=tab.layout.layers)  # put back a frame or two after the pictures are seen again
+    x, y = middle(tab, 0, 4)
     tab.page.mouse.click(x, y)
     expect(picked(tab)).to_have_text(f"Picked: layer 4 of {group}")
 
