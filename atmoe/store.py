@@ -113,8 +113,8 @@ def load(cls, path: str | Path, base: str | Path | None, dtype: torch.dtype | st
     if check_base and info.base_sha256 and fetched.sha256 != info.base_sha256:
         raise AssetError(f"{path} was trained on the base {info.base_name} ({info.base_sha256[:12]}…), not on "
                          f"{fetched.name} ({fetched.sha256[:12]}…); name that base with --base.")
-    model, tokenizer = base_models.load(fetched, computed_in(precision))
-    adapters = [Adapter.load(path / "experts" / name) for name in layout.expert_names]  # after the base, whose reading needs most memory
+    model, tokenizer = base_models.load(fetched, computed_in(precision))  # first, for that needs most memory
+    adapters = [Adapter.load(path / "experts" / name) for name in layout.expert_names]
     built = build(cls, model, tokenizer, adapters, load_router(path, layout, model),
                   replace(info, base_name=fetched.name, base_sha256=fetched.sha256))
     if precision == "int8":
