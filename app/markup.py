@@ -13,7 +13,10 @@ def passage(text: str) -> str:
 
 def differing(spans: Sequence[tuple[str, bool]]) -> str:
     """An answer in which what the other answer lacks is underlined and bold."""
-    text = "".join(f'<mark class="differs">{escape(part)}</mark>' if differs else escape(part) for part, differs in spans)
+    text = "".join(
+        f'<mark class="differs">{escape(part)}</mark>' if differs else escape(part)
+        for part, differs in spans
+    )
     return f'<div class="passage" tabindex="0">{text}</div>'
 
 
@@ -29,8 +32,11 @@ def line(text: str) -> str:
 
 def facts(text: str, note: str = "", warning: str = "") -> str:
     """A line of small print under an answer, what else is to be known of it, and what was measured against it."""
-    return line(text) + (f'<p class="hint">{escape(note)}</p>' if note else "") + \
-        (f'<p class="warns" role="status">{escape(warning)}</p>' if warning else "")
+    return (
+        line(text)
+        + (f'<p class="hint">{escape(note)}</p>' if note else "")
+        + (f'<p class="warns" role="status">{escape(warning)}</p>' if warning else "")
+    )
 
 
 def lines(texts: Sequence[str]) -> str:
@@ -46,7 +52,11 @@ def message(text: str) -> str:
 def marked(text: str) -> str:
     """A paragraph in which *words between stars* are strong."""
     parts = escape(text).split("*")
-    return '<p class="why">' + "".join(f"<strong>{p}</strong>" if i % 2 else p for i, p in enumerate(parts)) + "</p>"
+    return (
+        '<p class="why">'
+        + "".join(f"<strong>{p}</strong>" if i % 2 else p for i, p in enumerate(parts))
+        + "</p>"
+    )
 
 
 def ruling(level: str, sentence: str) -> str:
@@ -61,6 +71,8 @@ def badge(text: str, changed: bool) -> str:
 
 def header(parameters: int, model: str) -> str:
     """What must be known before anything is read."""
-    return (f'<h1>AT-MoE Explorer</h1>'
-            f'<p class="warning"><strong>Research demo, not a medical device.</strong> No patient-identifiable data. '
-            f'A {round(parameters / 1e6)}-million-parameter model ({escape(model)}), often wrong.</p>')
+    return (
+        f"<h1>AT-MoE Explorer</h1>"
+        f'<p class="warning"><strong>Research demo, not a medical device.</strong> No patient-identifiable data. '
+        f"A {round(parameters / 1e6)}-million-parameter model ({escape(model)}), often wrong.</p>"
+    )

@@ -7,17 +7,17 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 
-from app.controls import Controls
-from app.replay import Replay
+from app.share.replay import Replay
+from app.steer.controls import Controls
 from app.worker import LATER, Job
 from atmoe import Record, RoutingPlan, Sampling, Steering
-from atmoe.answers import Answers, given_again
-from atmoe.batching import Batching
-from atmoe.beside import Beside
-from atmoe.compare import Comparison
-from atmoe.kept import Kept
-from atmoe.response import Response
-from atmoe.strength import SAMPLING, Coherence, coherence
+from atmoe.answer.batching import Batching
+from atmoe.answer.kept import Kept
+from atmoe.answer.remembered import Remembered
+from atmoe.explanation.coherence import SAMPLING, Coherence, coherence
+from atmoe.explanation.compare import Comparison
+from atmoe.explanation.response import Response
+from atmoe.steering.reference import Beside
 
 
 @dataclass
@@ -44,16 +44,21 @@ class Progress:
     opening: Coherence | None = None
 
 
-def answer(batch: Batching, question: Question, steering: Steering, known: Answers | None = None,
-           plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
-           opening_tokens: int = SAMPLING.max_new_tokens) -> Generator[Progress, None, None]:
+def answer(
+    batch: Batching,
+    question: Question,
+    steering: Steering,
+    known: Remembered | None = None,
+    plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
+    opening_tokens: int = SAMPLING.max_new_tokens,
+) -> Generator[Progress, None, None]:
     """Answer a question token by token, then score the answer. To be iterated on the worker's thread only.
 
     batch: of all users.  known: answers given before, which are given again at once, and where this one is kept.
     plan_of: the plan to answer under, made of the router's; default: the steering's.  opening_tokens: of `Progress.opening`
     """
     model, plan = batch.model, None
-    known = Answers() if known is None else known
+    known = Remembered() if known is None else known
     if not steering.untouched or plan_of is not None:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
         question.router_plan = question.router_plan or batch.route(question.prompt, question.kept)
@@ -62,7 +67,7 @@ def answer(batch: Batching, question: Question, steering: Steering, known: Answe
     if (found := None if question.anew else known.get(key)) is not None:
         record, measured = found
         question.router_plan = question.router_plan or record.router_plan
-        yield Progress(given_again(record, steering, question.router_plan), True, *measured)
+        yield Progress(record.again(steering, question.router_plan), True, *measured)
         return
     with closing(batch.add(question.prompt, plan, question.sampling, question.kept)) as row:
         question.router_plan = question.router_plan or row.plans[0]
@@ -113,7 +118,7 @@ class Session:
     opened: Record | None = None
     why: Job | None = None
     explained: Record | None = None
-    known: Answers = field(default_factory=Answers)
+    known: Remembered = field(default_factory=Remembered)
 
     @property
     def steering(self) -> Steering:
@@ -129,12 +134,19 @@ class Session:
     def ended(self, which: str) -> bool:
         """Whether the "first", "second" or "third" answer is there, to its end or as far as it was let grow. One that came
         with a record has no job."""
-        record, job = {"first": (self.routed, self.first), "second": (self.steered, self.second), "third": (self.beside, self.third)}[which]
+        record, job = {
+            "first": (self.routed, self.first),
+            "second": (self.steered, self.second),
+            "third": (self.beside, self.third),
+        }[which]
         return record is not None and (job is None or record.finish != "cancelled" or job.cancelled)
 
     def still_there(self, record: Record) -> bool:
         """Whether a record is still that of one of the answers shown. A plan is made anew for each answer."""
-        return any(shown is not None and shown.plan is record.plan for shown in (self.routed, self.steered, self.beside))
+        return any(
+            shown is not None and shown.plan is record.plan
+            for shown in (self.routed, self.steered, self.beside)
+        )
 
     def keep(self, record: Record, **measured) -> None:
         """Add what was measured of an answer to its record, wherever that is held.  measured: fields of `Record`"""
@@ -162,5 +174,9 @@ class Session:
 
     def take_over(self) -> None:
         """What an opened record's doses say of the router's answer is true of this one where it came out the same."""
-        if self.opened is not None and self.routed is not None and self.routed.answer_tokens == self.opened.answer_tokens:
+        if (
+            self.opened is not None
+            and self.routed is not None
+            and self.routed.answer_tokens == self.opened.answer_tokens
+        ):
             self.routed = replace(self.routed, response=self.opened.response)

@@ -2,7 +2,7 @@
 
 Gradio may take each step of a generator on another thread, where context variables and `torch.inference_mode` of
 the step before are gone, and tokenizers are not safe to share between threads. So every step of every job is made
-here, in rounds: one step of each answer that streams (whose tokens are made together, see `atmoe.batching`), then perhaps
+here, in rounds: one step of each answer that streams (whose tokens are made together, see `atmoe.answer.batching`), then perhaps
 one of other work.
 
     Answers come first: while any streams, everything else together gets a tenth of the time, one step at a time, in turn.
@@ -23,7 +23,7 @@ from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from atmoe.batching import MOST_ROWS
+from atmoe.answer.batching import MOST_ROWS
 
 T = TypeVar("T")
 
@@ -93,7 +93,9 @@ class Job(Generic[T]):
             self._made.put(("end", None))
         except StopIteration:
             self._made.put(("end", None))
-        except BaseException as error:  # whoever reads the job must learn of it, and the thread must live on
+        except (
+            BaseException
+        ) as error:  # whoever reads the job must learn of it, and the thread must live on
             self._made.put(("error", error))
         return False
 
@@ -136,9 +138,15 @@ class _Lane:
 class Worker:
     """A daemon thread that makes the steps of all jobs; see the module."""
 
-    def __init__(self, answers_at_once: int = MOST_ROWS, clock: Callable[[], float] = time.perf_counter):
+    def __init__(
+        self, answers_at_once: int = MOST_ROWS, clock: Callable[[], float] = time.perf_counter
+    ):
         self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
-        self._answers, self._others, self._clock = _Lane(answers_at_once), _Lane(OTHERS_AT_ONCE), clock
+        self._answers, self._others, self._clock = (
+            _Lane(answers_at_once),
+            _Lane(OTHERS_AT_ONCE),
+            clock,
+        )
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
         # A thread that is still inside torch when the interpreter goes takes the process down with an abort.
@@ -168,7 +176,9 @@ class Worker:
 
     def call(self, function: Callable[[], T], short: bool = False) -> T:
         """A function's result, computed on the worker's thread: as other work or, if it is short, before the next step."""
-        return next(self.run(Job((function() for _ in range(1)), Kind.CALL if short else Kind.OTHER)))
+        return next(
+            self.run(Job((function() for _ in range(1)), Kind.CALL if short else Kind.OTHER))
+        )
 
     def _work(self) -> None:
         answers, others, owed = self._answers, self._others, 0.0

@@ -1,4 +1,4 @@
-from atmoe.cli import main
+from atmoe.cli.main import main
 
 if __name__ == "__main__":
     main()

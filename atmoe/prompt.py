@@ -19,7 +19,9 @@ from transformers import PreTrainedTokenizerBase
 from atmoe.errors import PromptError
 
 _PLACE = "␞instruction␞"
-_one_at_a_time = threading.Lock()  # split_special_tokens is a switch on the tokenizer itself, shared by all threads
+_one_at_a_time = (
+    threading.Lock()
+)  # split_special_tokens is a switch on the tokenizer itself, shared by all threads
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,20 @@ def check_text(text: str, what: str = "question", max_characters: int = 100_000)
     if not isinstance(text, str):
         raise PromptError(f"The {what} must be text, not {type(text).__name__}.")
     if len(text) > max_characters:
-        raise PromptError(f"The {what} has {len(text):,} characters; shorten it to fewer than {max_characters:,}.")
+        raise PromptError(
+            f"The {what} has {len(text):,} characters; shorten it to fewer than {max_characters:,}."
+        )
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
     if not text:
-        raise PromptError(f"The {what} is empty; write one" + (", for example: How is asthma treated?"
-                                                               if what == "question" else "."))
+        raise PromptError(
+            f"The {what} is empty; write one"
+            + (", for example: How is asthma treated?" if what == "question" else ".")
+        )
     for ch in text:
         if unicodedata.category(ch) in ("Cc", "Cs") and ch not in "\n\t":
-            raise PromptError(f"The {what} holds the control character U+{ord(ch):04X}; remove it and try again.")
+            raise PromptError(
+                f"The {what} holds the control character U+{ord(ch):04X}; remove it and try again."
+            )
     return text
 
 
@@ -63,15 +71,21 @@ def check_words(text: str, scripts: Sequence[str] = ()) -> None:
     """
     letters = [ch for ch in text if ch.isalpha()]
     if not letters:
-        raise PromptError("The question holds no words; write it in words, for example: How is asthma treated?")
+        raise PromptError(
+            "The question holds no words; write it in words, for example: How is asthma treated?"
+        )
     if scripts:
         known = sum(unicodedata.name(ch, "").startswith(tuple(scripts)) for ch in letters)
         if known < 0.5 * len(letters):
             wanted = " or ".join(s.capitalize() for s in scripts)
-            raise PromptError(f"These experts were trained on English; write the question in English, in {wanted} letters.")
+            raise PromptError(
+                f"These experts were trained on English; write the question in English, in {wanted} letters."
+            )
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int, scripts: Sequence[str] = ()) -> Prompt:
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int, scripts: Sequence[str] = ()
+) -> Prompt:
     """Check `text` and put it into the tokenizer's chat template (or, where there is none, before a line break).
 
     Raises:
@@ -80,12 +94,15 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int
     text = check_text(text, max_characters=20 * max_tokens)
     check_words(text, scripts)
     if tokenizer.chat_template:
-        frame = tokenizer.apply_chat_template([{"role": "user", "content": _PLACE}], tokenize=False,
-                                              add_generation_prompt=True)
+        frame = tokenizer.apply_chat_template(
+            [{"role": "user", "content": _PLACE}], tokenize=False, add_generation_prompt=True
+        )
         parts = frame.split(_PLACE)
         if len(parts) != 2:
-            raise PromptError(f"The base model's chat template repeats or changes what is typed ({len(parts) - 1} places "
-                              f"hold it, not 1); use a base model whose template holds it once, as it is.")
+            raise PromptError(
+                f"The base model's chat template repeats or changes what is typed ({len(parts) - 1} places "
+                f"hold it, not 1); use a base model whose template holds it once, as it is."
+            )
         before, after = (encode_text(tokenizer, part, template=True) for part in parts)
     else:
         before = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
@@ -93,14 +110,18 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int
     words = encode_text(tokenizer, text)
     total = len(before) + len(words) + len(after)
     if total > max_tokens:
-        raise PromptError(f"The question has {total:,} tokens with its frame; shorten it to at most {max_tokens:,}.")
+        raise PromptError(
+            f"The question has {total:,} tokens with its frame; shorten it to at most {max_tokens:,}."
+        )
     return Prompt((*before, *words, *after), len(before), len(before) + len(words))
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str, template: bool = False) -> list[int]:
     """Token ids of a piece of text, nothing added. Only a `template`'s special tokens are read as such."""
     with _one_at_a_time:
-        return tokenizer(text, add_special_tokens=False, split_special_tokens=not template)["input_ids"]
+        return tokenizer(text, add_special_tokens=False, split_special_tokens=not template)[
+            "input_ids"
+        ]
 
 
 @dataclass(frozen=True)
@@ -113,8 +134,15 @@ class Batch:
     positions: Tensor
 
 
-def collate(prompts: Sequence[Prompt], tails: Sequence[Sequence[int]] | None = None, *, pad: int,
-            side: str = "left", multiple: int = 1, device: torch.device | str = "cpu") -> Batch:
+def collate(
+    prompts: Sequence[Prompt],
+    tails: Sequence[Sequence[int]] | None = None,
+    *,
+    pad: int,
+    side: str = "left",
+    multiple: int = 1,
+    device: torch.device | str = "cpu",
+) -> Batch:
     """Prompts, each followed by its tail of answer tokens if any, padded to one length.
 
     side: where padding goes; the result of a model must not depend on it.
@@ -126,8 +154,8 @@ def collate(prompts: Sequence[Prompt], tails: Sequence[Sequence[int]] | None = N
     attention, instruction = torch.zeros_like(ids), torch.zeros_like(ids)
     for i, (row, prompt) in enumerate(zip(rows, prompts)):
         first = length - len(row) if side == "left" else 0
-        ids[i, first:first + len(row)] = torch.tensor(row)
-        attention[i, first:first + len(row)] = 1
-        instruction[i, first + prompt.start:first + prompt.end] = 1
+        ids[i, first : first + len(row)] = torch.tensor(row)
+        attention[i, first : first + len(row)] = 1
+        instruction[i, first + prompt.start : first + prompt.end] = 1
     positions = (attention.cumsum(1) - 1).clamp(min=0)
     return Batch(*(t.to(device) for t in (ids, attention, instruction, positions)))

@@ -3,85 +3,108 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any
 
 import torch
 import transformers
 
-from atmoe.errors import AtMoeError, PromptError
-from atmoe.explanation import Explanation
-from atmoe.plan import RoutingPlan
-from atmoe.response import Response
-from atmoe.steering import Steering
-from atmoe.verdict import verdict
-
-if TYPE_CHECKING:
-    from atmoe.decode import Generation, Step
-    from atmoe.model import AtMoe
+from atmoe.answer.answer import Answer
+from atmoe.answer.batching import Row
+from atmoe.answer.generation import Generation, Step
+from atmoe.errors import AtMoeError
+from atmoe.explanation.response import Response
+from atmoe.explanation.value import Explanation
+from atmoe.explanation.verdict import verdict
+from atmoe.mixture.mixture import Mixture
+from atmoe.routing.plan import RoutingPlan
+from atmoe.steering.overrides import Steering
 
 FORMAT = 1
+AGAIN = "given before"
+"""What the record of a remembered answer adds to what decoded it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
-    """One answer and all that made it.
+class Record(Answer):
+    """One answer and all that made it, and what was measured of it.
 
-    model, base: {"name", "sha256"}.  answer_tokens: token ids, without the end-of-turn.
-    sampling: the settings of `atmoe.decode.Sampling` other than the seed.
-    router_plan: what the router gave; plan: what was in force.
-    finish: "stop" (ended its turn), "length" (token limit) or "cancelled".
+    base: {"name", "sha256"}.
     timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
-    versions: of the libraries that computed it, the precision, and what decoded it (see `atmoe.decode.Generation`).
+    versions: of the libraries that computed it, the precision, and what decoded it (see `atmoe.answer.generation.Generation`).
     explanation: what was measured of the answer, once it was asked for.
     response: what became of the question with one part at five shares, once that was asked for; of the router's answer only.
     """
 
-    prompt: str
-    answer: str
-    answer_tokens: tuple[int, ...]
-    model: Mapping[str, str]
     base: Mapping[str, str]
-    seed: int
-    sampling: Mapping[str, float]
     steering: Steering
-    router_plan: RoutingPlan
-    plan: RoutingPlan
-    finish: str
     timings: Mapping[str, float]
     versions: Mapping[str, str]
     explanation: Explanation | None = None
     response: Response | None = None
 
     @classmethod
-    def of(cls, model: AtMoe, prompt: str, steering: Steering, router_plan: RoutingPlan, generation: Generation,
-           step: Step, row: int = 0) -> Record:
+    def of(
+        cls,
+        model: Mixture,
+        prompt: str,
+        steering: Steering,
+        router_plan: RoutingPlan,
+        generation: Generation | Row,
+        step: Step,
+        row: int = 0,
+    ) -> Record:
         """The record of one row of a generation, as of `step`."""
-        sampling = {f.name: getattr(generation.sampling, f.name) for f in fields(generation.sampling)}
+        sampling = {
+            f.name: getattr(generation.sampling, f.name) for f in fields(generation.sampling)
+        }
         return cls(
-            prompt=prompt, answer=step.texts[row], answer_tokens=step.tokens[row],
+            prompt=prompt,
+            answer=step.texts[row],
+            answer_tokens=step.tokens[row],
             model={"name": model.info.name, "sha256": model.info.sha256},
             base={"name": model.info.base_name, "sha256": model.info.base_sha256},
-            seed=sampling.pop("seed"), sampling=sampling, steering=steering, router_plan=router_plan,
-            plan=generation.plans[row], finish=step.finish[row] or "cancelled",
-            timings={"prefill_s": round(generation.prefill_seconds, 4),
-                     "decode_tokens_per_s": round(generation.tokens_per_second, 2)},
-            versions={"torch": torch.__version__, "transformers": transformers.__version__,
-                      "dtype": model.precision, "engine": generation.engine})
+            seed=sampling.pop("seed"),
+            sampling=sampling,
+            steering=steering,
+            router_plan=router_plan,
+            plan=generation.plans[row],
+            finish=step.finish[row] or "cancelled",
+            timings={
+                "prefill_s": round(generation.prefill_seconds, 4),
+                "decode_tokens_per_s": round(generation.tokens_per_second, 2),
+            },
+            versions={
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+                "dtype": model.precision,
+                "engine": generation.engine,
+            },
+        )
 
-    def mean_logp(self, model: AtMoe, plans: Sequence[RoutingPlan]) -> tuple[float, ...] | None:
-        """Mean log-probability per token of the answer under each plan; None for an answer without words."""
-        try:
-            return tuple(model.score(self.prompt, self.answer, plans).mean(1).tolist())
-        except PromptError:
-            return None
+    def again(self, steering: Steering, router_plan: RoutingPlan) -> Record:
+        """The record of this answer for whoever asks again; a plan is made anew for each answer, and nothing was timed."""
+        versions = {**self.versions, "engine": f"{self.versions['engine']}, {AGAIN}"}
+        return replace(
+            self,
+            steering=steering,
+            router_plan=router_plan,
+            plan=replace(self.plan),
+            timings={},
+            versions=versions,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         data = {f.name: getattr(self, f.name) for f in fields(self)}
-        data |= {"answer_tokens": list(self.answer_tokens), "steering": self.steering.to_dict(),
-                 "router_plan": self.router_plan.to_dict(), "plan": self.plan.to_dict(),
-                 "explanation": self.explanation and self.explanation.to_dict(), "response": self.response and self.response.to_dict()}
+        data |= {
+            "answer_tokens": list(self.answer_tokens),
+            "steering": self.steering.to_dict(),
+            "router_plan": self.router_plan.to_dict(),
+            "plan": self.plan.to_dict(),
+            "explanation": self.explanation and self.explanation.to_dict(),
+            "response": self.response and self.response.to_dict(),
+        }
         # Follows from the explanation, so it is never read back; written for whoever has the file alone.
         ruled = self.explanation and verdict(self.explanation).to_dict()
         return {"format": FORMAT, **data, "verdict": ruled}
@@ -97,15 +120,27 @@ class Record:
             AtMoeError: not a record, or of a format this version does not read.
         """
         if not isinstance(data, Mapping) or data.get("format") != FORMAT:
-            raise AtMoeError(f"This is no record of format {FORMAT}; use one downloaded from this version.")
+            raise AtMoeError(
+                f"This is no record of format {FORMAT}; use one downloaded from this version."
+            )
         missing = [f.name for f in fields(cls) if f.name not in data and f.default is MISSING]
         if missing:
-            raise AtMoeError(f"The record lacks {', '.join(missing)}; use one downloaded from this version, unedited.")
+            raise AtMoeError(
+                f"The record lacks {', '.join(missing)}; use one downloaded from this version, unedited."
+            )
         kept = {f.name: data.get(f.name) for f in fields(cls)}
-        kept |= {"answer_tokens": tuple(data["answer_tokens"]), "steering": Steering.from_dict(data["steering"]),
-                 "router_plan": RoutingPlan.from_dict(data["router_plan"]), "plan": RoutingPlan.from_dict(data["plan"]),
-                 "explanation": None if data.get("explanation") is None else Explanation.from_dict(data["explanation"]),
-                 "response": None if data.get("response") is None else Response.from_dict(data["response"])}
+        kept |= {
+            "answer_tokens": tuple(data["answer_tokens"]),
+            "steering": Steering.from_dict(data["steering"]),
+            "router_plan": RoutingPlan.from_dict(data["router_plan"]),
+            "plan": RoutingPlan.from_dict(data["plan"]),
+            "explanation": None
+            if data.get("explanation") is None
+            else Explanation.from_dict(data["explanation"]),
+            "response": None
+            if data.get("response") is None
+            else Response.from_dict(data["response"]),
+        }
         return cls(**kept)
 
     @classmethod
@@ -113,6 +148,8 @@ class Record:
         try:
             return cls.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
-            raise AtMoeError(f"The record is not JSON (line {error.lineno}); use the file as downloaded.") from error
+            raise AtMoeError(
+                f"The record is not JSON (line {error.lineno}); use the file as downloaded."
+            ) from error
         except (TypeError, UnicodeDecodeError, RecursionError) as error:
             raise AtMoeError("The record is not JSON; use the file as downloaded.") from error

@@ -30,13 +30,14 @@ from transformers import (
 )
 
 from atmoe import AtMoe, Layout, RoutingPlan
-from atmoe import base as base_models
-from atmoe.experts import Adapter
+from atmoe.mixture import base as base_models
+from atmoe.mixture.experts import Adapter
+from atmoe.mixture.store import Info, build
 from atmoe.prompt import collate
-from atmoe.router import GroupedRouter
-from atmoe.store import Info, build
+from atmoe.routing.router import GroupedRouter
 
-ASSETS = Path(__file__).parents[1] / "assets" / "medical"
+ROOT = Path(__file__).parents[1]
+ASSETS = ROOT / "assets" / "medical"
 
 LAYERS, HIDDEN = 5, 48
 GROUPS = {"task": ("define", "treat", "warn"), "field": ("heart",), "reader": ("lay", "expert")}
@@ -48,40 +49,71 @@ EXPERTS = {  # ranks, scalings, modules and layers all differ; the first is plai
     "task/treat": dict(r=7, lora_alpha=8, target_modules=ATTENTION),
     "task/warn": dict(r=2, lora_alpha=5, target_modules=MLP),
     "field/heart": dict(r=9, lora_alpha=11, target_modules=ATTENTION + MLP, use_rslora=True),
-    "reader/lay": dict(r=1, lora_alpha=2, target_modules=["q_proj", "down_proj"], layers_to_transform=[0, 3, 4]),
+    "reader/lay": dict(
+        r=1, lora_alpha=2, target_modules=["q_proj", "down_proj"], layers_to_transform=[0, 3, 4]
+    ),
     "reader/expert": dict(r=10, lora_alpha=10, target_modules=["v_proj", "up_proj"]),
 }
-PROMPTS = ["How is asthma treated?", "Explain the causes of Parkinson's disease in plain words, please.", "Gout?",
-           "What is the outlook for a child with cystic fibrosis, and what should the parents watch for?"]
+PROMPTS = [
+    "How is asthma treated?",
+    "Explain the causes of Parkinson's disease in plain words, please.",
+    "Gout?",
+    "What is the outlook for a child with cystic fibrosis, and what should the parents watch for?",
+]
 
-SHAPE = dict(hidden_size=HIDDEN, intermediate_size=40, num_hidden_layers=LAYERS, num_attention_heads=4,
-             num_key_value_heads=2, max_position_embeddings=512, initializer_range=0.1, bos_token_id=None,
-             eos_token_id=2, pad_token_id=0)
-WINDOW = dict(head_dim=16, sliding_window=13, query_pre_attn_scalar=16)  # shorter than the prompts: it must hold too
+SHAPE = dict(
+    hidden_size=HIDDEN,
+    intermediate_size=40,
+    num_hidden_layers=LAYERS,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    initializer_range=0.1,
+    bos_token_id=None,
+    eos_token_id=2,
+    pad_token_id=0,
+)
+WINDOW = dict(
+    head_dim=16, sliding_window=13, query_pre_attn_scalar=16
+)  # shorter than the prompts: it must hold too
 FAMILIES = {
-    "llama": lambda v: LlamaForCausalLM(LlamaConfig(vocab_size=v, tie_word_embeddings=True, **SHAPE)),
+    "llama": lambda v: LlamaForCausalLM(
+        LlamaConfig(vocab_size=v, tie_word_embeddings=True, **SHAPE)
+    ),
     "qwen2": lambda v: Qwen2ForCausalLM(Qwen2Config(vocab_size=v, **SHAPE)),
     "qwen3": lambda v: Qwen3ForCausalLM(Qwen3Config(vocab_size=v, head_dim=14, **SHAPE)),
     "gemma2": lambda v: Gemma2ForCausalLM(Gemma2Config(vocab_size=v, **SHAPE, **WINDOW)),
     "gemma3": lambda v: Gemma3ForCausalLM(Gemma3TextConfig(vocab_size=v, **SHAPE, **WINDOW)),
 }
-CHAT = ("{% for m in messages %}{% if loop.first and m['role'] != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n"
-        "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+CHAT = (
+    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n"
+    "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 SPECIAL = ("<|pad|>", "<|im_start|>", "<|im_end|>", "<|begin|>")
 
 
 def tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
     """Byte-level BPE over 256 bytes and a few merges; with ChatML, or bare with a beginning-of-sequence token."""
-    vocabulary = {t: i for i, t in enumerate((*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())))}
+    vocabulary = {
+        t: i for i, t in enumerate((*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())))
+    }
     merges = [("Ġ", "a"), ("t", "h"), ("th", "e"), ("i", "s"), ("Ġ", "the"), ("e", "r")]
     for a, b in merges:
         vocabulary[a + b] = len(vocabulary)
     core = Tokenizer(models.BPE(vocabulary, merges))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    core.pre_tokenizer, core.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     core.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
-    made = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<|pad|>", eos_token="<|im_end|>",
-                                   bos_token=None if chat else "<|begin|>", clean_up_tokenization_spaces=False)
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<|pad|>",
+        eos_token="<|im_end|>",
+        bos_token=None if chat else "<|begin|>",
+        clean_up_tokenization_spaces=False,
+    )
     made.chat_template = CHAT if chat else None
     return made
 
@@ -95,8 +127,12 @@ class World:
         words = tokenizer(chat=family != "gemma2")
         model = FAMILIES[family](len(words)).eval()
         for name, parameter in model.named_parameters():
-            if name.endswith("norm.weight"):  # Gemma's start at 0 and others' at 1: neither would show a slip
-                torch.nn.init.uniform_(parameter, *((-0.5, 0.5) if "gemma" in family else (0.5, 1.5)))
+            if name.endswith(
+                "norm.weight"
+            ):  # Gemma's start at 0 and others' at 1: neither would show a slip
+                torch.nn.init.uniform_(
+                    parameter, *((-0.5, 0.5) if "gemma" in family else (0.5, 1.5))
+                )
         self.directory = home / "base"
         model.save_pretrained(self.directory)
         words.save_pretrained(self.directory)
@@ -121,7 +157,9 @@ class World:
         first, *others = EXPERTS
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            peft = PeftModel.from_pretrained(self.base(), str(self.adapter(first)), adapter_name=first.replace("/", "-"))
+            peft = PeftModel.from_pretrained(
+                self.base(), str(self.adapter(first)), adapter_name=first.replace("/", "-")
+            )
             for name in others:
                 peft.load_adapter(str(self.adapter(name)), adapter_name=name.replace("/", "-"))
         return peft.eval()
@@ -137,9 +175,16 @@ class World:
 
     def build(self, gain: torch.Tensor | None = None, **info) -> AtMoe:
         adapters = [Adapter.load(self.adapter(name)) for name in LAYOUT.expert_names]
-        info = Info(**{"name": "tiny", "base_name": self.found.name, "base_sha256": self.found.sha256,
-                       "max_prompt_tokens": 300} | info)
-        return build(AtMoe, self.base(), self.tokenizer, adapters, self.router(gain), info)
+        info = Info(
+            **{
+                "name": "tiny",
+                "base_name": self.found.name,
+                "base_sha256": self.found.sha256,
+                "max_prompt_tokens": 300,
+            }
+            | info
+        )
+        return AtMoe(*build(self.base(), self.tokenizer, adapters, self.router(gain), info))
 
     @cached_property
     def model(self) -> AtMoe:
@@ -161,6 +206,7 @@ def worlds(tmp_path_factory):
         if family not in built:
             built[family] = World(family, tmp_path_factory.mktemp(family))
         return built[family]
+
     return get
 
 
@@ -200,6 +246,7 @@ def medical() -> AtMoe:
 def served(worlds):
     """(address, model) of the page, served once for all tests: a tiny model, or $ATMOE_MODEL."""
     from app.page import LAUNCH, build
+
     path = os.environ.get("ATMOE_MODEL")
     model = AtMoe.from_pretrained(path) if path else worlds("llama").build(scripts=("LATIN",))
     demo = build(model, Path(path) / "reports" if path else None)
@@ -210,11 +257,14 @@ def served(worlds):
 
 @pytest.fixture(scope="session")
 def browser():
+    from browser import CHROMIUM, QUIET
     from playwright import sync_api
-    from test_page import CHROMIUM, QUIET
+
     with sync_api.sync_playwright() as control:
         try:
-            opened = control.chromium.launch(executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET)
+            opened = control.chromium.launch(
+                executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET
+            )
         except sync_api.Error as error:
             if os.environ.get("CI", "").lower() == "true":
                 raise
@@ -226,7 +276,8 @@ def browser():
 @pytest.fixture
 def tab(browser, served):
     """One visitor."""
-    from test_page import visit
+    from browser import visit
+
     with visit(browser, served) as tab:
         yield tab
 
@@ -235,7 +286,9 @@ def random_plan(seed: int, layout: Layout = LAYOUT) -> RoutingPlan:
     """A plan whose shares differ at every layer and sum to 1."""
     generator = torch.Generator().manual_seed(seed)
     draw = lambda n: (2 * torch.randn(layout.layers, n, generator=generator)).softmax(-1)
-    return RoutingPlan(layout, draw(len(layout.groups)), torch.cat([draw(len(e)) for _, e in layout.groups], 1))
+    return RoutingPlan(
+        layout, draw(len(layout.groups)), torch.cat([draw(len(e)) for _, e in layout.groups], 1)
+    )
 
 
 def one_hot(name: str, layout: Layout = LAYOUT) -> RoutingPlan:
@@ -247,14 +300,18 @@ def one_hot(name: str, layout: Layout = LAYOUT) -> RoutingPlan:
 def logits_of(model: AtMoe, prompt: str, plan: RoutingPlan | None) -> torch.Tensor:
     """Logits at every token of one prompt. [tokens, vocabulary]"""
     with torch.inference_mode():
-        return model.forward(model.collate([model.encode(prompt)]), None if plan is None else [plan])[0][0]
+        return model.forward(
+            model.collate([model.encode(prompt)]), None if plan is None else [plan]
+        )[0][0]
 
 
 def reference_logits(causal_model, model: AtMoe, prompt: str) -> torch.Tensor:
     """The same of any other causal language model, called the plain way. [tokens, vocabulary]"""
     batch = collate([model.encode(prompt)], pad=model.tokenizer.pad_token_id)
     with torch.inference_mode():
-        return causal_model(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).logits[0]
+        return causal_model(
+            input_ids=batch.ids, attention_mask=batch.attention, use_cache=False
+        ).logits[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

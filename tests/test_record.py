@@ -7,9 +7,11 @@ import pytest
 from conftest import LAYOUT, PROMPTS
 
 from atmoe import AtMoeError, Override, Record, Sampling, State, Steering
-from atmoe.response import Response
+from atmoe.explanation.response import Response
 
-STEERING = Steering((Override("task/warn", State.FIXED, 0.9, "late"), Override("reader", State.OFF)), 0.5)
+STEERING = Steering(
+    (Override("task/warn", State.FIXED, 0.9, "late"), Override("reader", State.OFF)), 0.5
+)
 SAMPLING = Sampling(6, temperature=0.8, top_p=0.9, seed=11, repetition_penalty=1.2)
 
 
@@ -22,7 +24,9 @@ def test_json_gives_the_very_same_record(record):
     again = Record.from_json(record.to_json())
     assert again.to_dict() == record.to_dict() == json.loads(record.to_json())
     assert again.steering == STEERING and again.answer_tokens == record.answer_tokens
-    assert again.plan.close_to(record.plan, atol=0) and again.router_plan.close_to(record.router_plan, atol=0)
+    assert again.plan.close_to(record.plan, atol=0) and again.router_plan.close_to(
+        record.router_plan, atol=0
+    )
     assert not record.plan.close_to(record.router_plan)
 
 
@@ -31,12 +35,22 @@ def test_a_record_can_be_replayed(record, model):
     sampling = Sampling(seed=again.seed, **again.sampling)
     assert sampling == SAMPLING
     *_, last = model.generate([again.prompt], [again.plan], sampling)
-    assert (last.tokens[0], last.texts[0], last.finish[0]) == (record.answer_tokens, record.answer, record.finish)
+    assert (last.tokens[0], last.texts[0], last.finish[0]) == (
+        record.answer_tokens,
+        record.answer,
+        record.finish,
+    )
 
 
 def test_it_says_what_made_it(record, model):
-    assert record.prompt == PROMPTS[0] and record.base == {"name": "base", "sha256": model.info.base_sha256}
-    assert record.versions.keys() == {"torch", "transformers", "dtype", "engine"} and record.versions["dtype"] == "float32"
+    assert record.prompt == PROMPTS[0] and record.base == {
+        "name": "base",
+        "sha256": model.info.base_sha256,
+    }
+    assert (
+        record.versions.keys() == {"torch", "transformers", "dtype", "engine"}
+        and record.versions["dtype"] == "float32"
+    )
     assert record.timings["prefill_s"] > 0 and record.plan.layout == LAYOUT
 
 
@@ -45,10 +59,14 @@ def test_a_row_of_a_batch_and_an_answer_given_up(model):
     step = next(iter(generation))
     record = Record.of(model, PROMPTS[2], Steering(), generation.plans[2], generation, step, row=2)
     assert record.plan.close_to(model.route(PROMPTS[2]), atol=1e-5)
-    assert record.answer_tokens == step.tokens[2] and record.finish == (step.finish[2] or "cancelled")
+    assert record.answer_tokens == step.tokens[2] and record.finish == (
+        step.finish[2] or "cancelled"
+    )
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Record) if f.name not in ("explanation", "response")])
+@pytest.mark.parametrize(
+    "name", [f.name for f in fields(Record) if f.name not in ("explanation", "response")]
+)
 def test_a_missing_field_is_named(record, name):
     data = record.to_dict()
     del data[name]
@@ -63,7 +81,15 @@ def test_answers_at_five_shares_go_with_it_and_older_records_have_none(record):
     older = record.to_dict()
     del older["response"]
     assert Record.from_dict(older).response is None
-    for damage in ({"answers": ["a"]}, {"logp": [1]}, {"logp": ["x"] * 5}, {"doses": [0, 1]}, {"target": 7}, {"answers": [1] * 5}, {"logp": [float("nan")] * 5}):
+    for damage in (
+        {"answers": ["a"]},
+        {"logp": [1]},
+        {"logp": ["x"] * 5},
+        {"doses": [0, 1]},
+        {"target": 7},
+        {"answers": [1] * 5},
+        {"logp": [float("nan")] * 5},
+    ):
         with pytest.raises(AtMoeError, match="five shares cannot be read"):
             Record.from_dict(held.to_dict() | {"response": response.to_dict() | damage})
 
@@ -74,14 +100,26 @@ def test_unknown_formats(record, change):
         Record.from_dict(record.to_dict() | change)
 
 
-@pytest.mark.parametrize("change", [{"plan": None}, {"plan": {}}, {"router_plan": "x"}, {"steering": []},
-                                    {"answer_tokens": None}, {"answer_tokens": 7}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"plan": None},
+        {"plan": {}},
+        {"router_plan": "x"},
+        {"steering": []},
+        {"answer_tokens": None},
+        {"answer_tokens": 7},
+    ],
+)
 def test_damaged_fields(record, change):
     with pytest.raises(AtMoeError, match="use "):
         Record.from_json(json.dumps(record.to_dict() | change))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"x"', "NaN", None, 7, b"\xff\xfe{", "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "7", '"x"', "NaN", None, 7, b"\xff\xfe{", "[" * 100_000, "\ud800"],
+)
 def test_what_is_no_record(text):
     with pytest.raises(AtMoeError, match="use "):
         Record.from_json(text)

@@ -9,10 +9,20 @@ the specialty by the disease, the audience by whom its source writes for. `terms
 `templates.json` are data and hold every term and every wording; no text of a corpus is kept here.
 """
 
-from .description import MEDICAL, Description
-from .examples import load
-from .labels import GROUPS
-from .schema import ANSWER_WORDS, Example, split
-from .templates import paraphrase, two_needs
+from atmoe.data.description import MEDICAL, Description
+from atmoe.data.examples import load
+from atmoe.data.labels import GROUPS
+from atmoe.data.schema import ANSWER_WORDS, Example, split
+from atmoe.data.templates import paraphrase, two_needs
 
-__all__ = ["ANSWER_WORDS", "GROUPS", "MEDICAL", "Description", "Example", "load", "paraphrase", "split", "two_needs"]
+__all__ = [
+    "ANSWER_WORDS",
+    "GROUPS",
+    "MEDICAL",
+    "Description",
+    "Example",
+    "load",
+    "paraphrase",
+    "split",
+    "two_needs",
+]

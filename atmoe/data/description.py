@@ -30,11 +30,11 @@ from typing import Any
 
 import yaml
 
-from ..errors import DataError, PromptError
-from ..prompt import check_text
-from .examples import READERS, read_corpus
-from .schema import ANSWER_WORDS, Example
-from .templates import wordings_digest
+from atmoe.data.examples import READERS, read_corpus
+from atmoe.data.schema import ANSWER_WORDS, Example
+from atmoe.data.templates import wordings_digest
+from atmoe.errors import DataError, PromptError
+from atmoe.prompt import check_text
 
 MEDICAL = Path(__file__).resolve().parents[2] / "assets" / "medical.yaml"
 
@@ -59,10 +59,22 @@ class Description:
 
     def digest(self, examples: Sequence[Example]) -> str:
         """One hash of all that decides which rows a training sees: a checkpoint of others must not be continued."""
-        seen = [self.groups, self.rows, self.prompt_rows, {k: str(v) for k, v in self.ready.items()}, wordings_digest()]
-        digest = hashlib.sha256(json.dumps([dict(x) if isinstance(x, Mapping) else x for x in seen]).encode())
+        seen = [
+            self.groups,
+            self.rows,
+            self.prompt_rows,
+            {k: str(v) for k, v in self.ready.items()},
+            wordings_digest(),
+        ]
+        digest = hashlib.sha256(
+            json.dumps([dict(x) if isinstance(x, Mapping) else x for x in seen]).encode()
+        )
         for e in examples:
-            digest.update(json.dumps([e.id, e.prompt, e.answer, dict(e.labels), dict(e.also), e.disease]).encode())
+            digest.update(
+                json.dumps(
+                    [e.id, e.prompt, e.answer, dict(e.labels), dict(e.also), e.disease]
+                ).encode()
+            )
         return digest.hexdigest()
 
     @classmethod
@@ -77,39 +89,73 @@ class Description:
             text = path.read_text("utf-8-sig")
             raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         except FileNotFoundError as error:
-            raise DataError(f"There is no description {path}; name a YAML or JSON file such as assets/medical.yaml.") from error
+            raise DataError(
+                f"There is no description {path}; name a YAML or JSON file such as assets/medical.yaml."
+            ) from error
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise DataError(f"The description {path} cannot be read: {' '.join(str(error).split())}.") from error
+            raise DataError(
+                f"The description {path} cannot be read: {' '.join(str(error).split())}."
+            ) from error
         known = {"name", "groups", "rows", "prompt_rows", "sources", "base", "scripts"}
-        if not isinstance(raw, dict) or not isinstance(raw.get("groups"), dict) or not raw["groups"]:
-            raise DataError(f"{path} names no groups; write for example  groups: {{task: [summary, triage]}}.")
+        if (
+            not isinstance(raw, dict)
+            or not isinstance(raw.get("groups"), dict)
+            or not raw["groups"]
+        ):
+            raise DataError(
+                f"{path} names no groups; write for example  groups: {{task: [summary, triage]}}."
+            )
         if unknown := set(map(str, raw)) - known:
-            raise DataError(f"{path} says {', '.join(sorted(unknown))}, which means nothing here; known are {', '.join(sorted(known))}.")
+            raise DataError(
+                f"{path} says {', '.join(sorted(unknown))}, which means nothing here; known are {', '.join(sorted(known))}."
+            )
         for name in ("sources", "scripts"):
             if not isinstance(raw.get(name) or [], list):
                 raise DataError(f"{path}: {name} must be a list; write it in square brackets.")
         groups, ready = {}, {}
         for group, experts in raw["groups"].items():
-            if not isinstance(experts, list | dict) or not experts or len(set(map(str, experts))) < len(experts):
+            if (
+                not isinstance(experts, list | dict)
+                or not experts
+                or len(set(map(str, experts))) < len(experts)
+            ):
                 raise DataError(f"{path}: the group {group!r} needs a list of different experts.")
             groups[_name(path, group)] = tuple(_name(path, expert) for expert in experts)
             for expert, said in experts.items() if isinstance(experts, dict) else ():
                 if said is None or said == {}:
                     continue
-                if not isinstance(said, dict) or set(said) != {"adapter"} or not isinstance(said["adapter"], str):
-                    raise DataError(f"{path}: write {expert}: {{adapter: DIRECTORY}} for a ready LoRA, or {expert}: null.")
+                if (
+                    not isinstance(said, dict)
+                    or set(said) != {"adapter"}
+                    or not isinstance(said["adapter"], str)
+                ):
+                    raise DataError(
+                        f"{path}: write {expert}: {{adapter: DIRECTORY}} for a ready LoRA, or {expert}: null."
+                    )
                 ready[f"{group}/{expert}"] = path.parent / said["adapter"]
         first = next(iter(groups.values()))
         rows = _rows(path, "rows", raw.get("rows") or {}, first)
         return cls(
-            name=str(raw.get("name") or path.stem), groups=groups, ready=ready,
-            sources=tuple(_source(path, source, data or path.parent) for source in raw.get("sources") or ()),
-            rows=rows, prompt_rows={**rows, **_rows(path, "prompt_rows", raw.get("prompt_rows") or {}, first)},
-            base=_base(path, raw.get("base")), scripts=tuple(map(str, raw.get("scripts") or ())))
+            name=str(raw.get("name") or path.stem),
+            groups=groups,
+            ready=ready,
+            sources=tuple(
+                _source(path, source, data or path.parent) for source in raw.get("sources") or ()
+            ),
+            rows=rows,
+            prompt_rows={**rows, **_rows(path, "prompt_rows", raw.get("prompt_rows") or {}, first)},
+            base=_base(path, raw.get("base")),
+            scripts=tuple(map(str, raw.get("scripts") or ())),
+        )
 
     def reading(self, roots: Mapping[str, Path | None]) -> Description:
         """The same with these corpora (reader → directory, None = skipped) in place of its sources."""
-        return replace(self, sources=tuple((reader, Path(root)) for reader, root in roots.items() if root is not None))
+        return replace(
+            self,
+            sources=tuple(
+                (reader, Path(root)) for reader, root in roots.items() if root is not None
+            ),
+        )
 
     def examples(self, answer_words: int = ANSWER_WORDS) -> list[Example]:
         """The examples of every source, in order.
@@ -118,16 +164,22 @@ class Description:
             DataError: no source, one that cannot be read, or a label that names no expert of this description.
         """
         if not self.sources:
-            raise DataError("No source of examples was named; give sources in the description, or at least one of "
-                            "--medquad DIR, --pubmedqa DIR, --mts-dialog DIR.")
+            raise DataError(
+                "No source of examples was named; give sources in the description, or at least one of "
+                "--medquad DIR, --pubmedqa DIR, --mts-dialog DIR."
+            )
         found: list[Example] = []
         for reader, path in self.sources:
-            found += read_corpus(reader, path, answer_words) if reader in READERS else read_jsonl(path)
+            found += (
+                read_corpus(reader, path, answer_words) if reader in READERS else read_jsonl(path)
+            )
         for example in found:
             for group, expert in (*example.labels.items(), *example.also.items()):
                 if expert not in self.groups.get(group, ()):
-                    raise DataError(f"The example {example.id} is labelled {group}/{expert}, which the description does not "
-                                    f"name; add it there, or change the label.")
+                    raise DataError(
+                        f"The example {example.id} is labelled {group}/{expert}, which the description does not "
+                        f"name; add it there, or change the label."
+                    )
         return found
 
 
@@ -140,8 +192,14 @@ def read_jsonl(path: Path) -> list[Example]:
     try:
         lines = Path(path).read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The examples in {path} cannot be read ({error}); name a JSONL file in UTF-8.") from error
-    return [_example(json_line, Path(path), number) for number, json_line in enumerate(lines, 1) if json_line.strip()]
+        raise DataError(
+            f"The examples in {path} cannot be read ({error}); name a JSONL file in UTF-8."
+        ) from error
+    return [
+        _example(json_line, Path(path), number)
+        for number, json_line in enumerate(lines, 1)
+        if json_line.strip()
+    ]
 
 
 def _example(line: str, path: Path, number: int) -> Example:
@@ -150,14 +208,23 @@ def _example(line: str, path: Path, number: int) -> Example:
         raw = json.loads(line)
     except ValueError as error:
         raise DataError(f"{where} is not JSON ({error}); write one object a line.") from error
-    texts = isinstance(raw, dict) and all(isinstance(raw.get(k), str) and raw[k].strip() for k in ("prompt", "answer"))
+    texts = isinstance(raw, dict) and all(
+        isinstance(raw.get(k), str) and raw[k].strip() for k in ("prompt", "answer")
+    )
     if not texts or not isinstance(raw.get("labels", {}), dict):
-        raise DataError(f'{where} needs "prompt" and "answer" as text, and "labels" as {{group: expert}}.')
+        raise DataError(
+            f'{where} needs "prompt" and "answer" as text, and "labels" as {{group: expert}}.'
+        )
     labels, also = {}, {}
     for group, expert in raw.get("labels", {}).items():
         several = expert if isinstance(expert, list) else [expert]
-        if not all(isinstance(e, str) for e in several) or not 1 <= len(set(several)) == len(several) <= 2:
-            raise DataError(f"{where}: the label of {group!r} must be an expert's name, or a list of two.")
+        if (
+            not all(isinstance(e, str) for e in several)
+            or not 1 <= len(set(several)) == len(several) <= 2
+        ):
+            raise DataError(
+                f"{where}: the label of {group!r} must be an expert's name, or a list of two."
+            )
         labels[group] = several[0]
         also |= {group: e for e in several[1:]}
     try:
@@ -165,20 +232,38 @@ def _example(line: str, path: Path, number: int) -> Example:
     except PromptError as error:
         raise DataError(f"{where}: {error}") from error
     topic = raw["prompt"] if raw.get("topic") in (None, "") else str(raw["topic"])
-    return Example(id=f"{path.name}:{number}", prompt=raw["prompt"], answer=raw["answer"], labels=labels, also=also,
-                   disease=topic, source=path.name, kind="own")
+    return Example(
+        id=f"{path.name}:{number}",
+        prompt=raw["prompt"],
+        answer=raw["answer"],
+        labels=labels,
+        also=also,
+        disease=topic,
+        source=path.name,
+        kind="own",
+    )
 
 
 def _name(path: Path, name: Any) -> str:
-    if not isinstance(name, str) or not name.strip() or "/" in name or name != name.strip() or name.startswith("."):
-        raise DataError(f"{path}: {name!r} cannot be a group's or expert's name; use letters, digits and hyphens.")
+    if (
+        not isinstance(name, str)
+        or not name.strip()
+        or "/" in name
+        or name != name.strip()
+        or name.startswith(".")
+    ):
+        raise DataError(
+            f"{path}: {name!r} cannot be a group's or expert's name; use letters, digits and hyphens."
+        )
     return name
 
 
 def _source(path: Path, raw: Any, start: Path) -> tuple[str, Path]:
     readers = (*READERS, "jsonl")
     if not isinstance(raw, dict) or set(raw) != {"reader", "path"} or raw["reader"] not in readers:
-        raise DataError(f"{path}: a source is {{reader: {'|'.join(readers)}, path: PATH}}, not {raw!r}.")
+        raise DataError(
+            f"{path}: a source is {{reader: {'|'.join(readers)}, path: PATH}}, not {raw!r}."
+        )
     return raw["reader"], Path(start) / str(raw["path"])
 
 
@@ -190,7 +275,10 @@ def _base(path: Path, raw: Any) -> str | None:
 
 
 def _rows(path: Path, what: str, raw: Any, experts: tuple[str, ...]) -> dict[str, float]:
-    if not isinstance(raw, dict) or not all(e in experts and isinstance(n, int | float) and n > 0 for e, n in raw.items()):
-        raise DataError(f"{path}: {what} gives experts of the first group ({', '.join(experts)}) numbers above 0.")
+    if not isinstance(raw, dict) or not all(
+        e in experts and isinstance(n, int | float) and n > 0 for e, n in raw.items()
+    ):
+        raise DataError(
+            f"{path}: {what} gives experts of the first group ({', '.join(experts)}) numbers above 0."
+        )
     return {e: float(n) for e, n in raw.items()}
-

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DataError
-from . import medquad, mts_dialog, pubmedqa
-from .schema import ANSWER_WORDS, Example
+from atmoe.data import medquad, mts_dialog, pubmedqa
+from atmoe.data.schema import ANSWER_WORDS, Example
+from atmoe.errors import DataError
 
 READERS = {"medquad": medquad, "pubmedqa": pubmedqa, "mts-dialog": mts_dialog}
 _NAMES = {"medquad": "MedQuAD", "pubmedqa": "PubMedQA", "mts-dialog": "MTS-Dialog"}
@@ -19,12 +19,24 @@ def read_corpus(reader: str, root: Path, answer_words: int = ANSWER_WORDS) -> li
         DataError: naming the path and the layout expected there.
     """
     if not Path(root).is_dir():
-        raise DataError(f"The {_NAMES[reader]} directory {root} does not exist: expected {READERS[reader].LAYOUT} inside it.")
+        raise DataError(
+            f"The {_NAMES[reader]} directory {root} does not exist: expected {READERS[reader].LAYOUT} inside it."
+        )
     return READERS[reader].read(Path(root), answer_words)
 
 
-def load(medquad: Path | None = None, pubmedqa: Path | None = None, mts_dialog: Path | None = None, *,
-         answer_words: int = ANSWER_WORDS) -> list[Example]:
+def load(
+    medquad: Path | None = None,
+    pubmedqa: Path | None = None,
+    mts_dialog: Path | None = None,
+    *,
+    answer_words: int = ANSWER_WORDS,
+) -> list[Example]:
     """The examples of every corpus given, in a fixed order; one given as None is skipped. Raises as `read_corpus`."""
     roots = zip(READERS, (medquad, pubmedqa, mts_dialog))
-    return [e for reader, root in roots if root is not None for e in read_corpus(reader, root, answer_words)]
+    return [
+        e
+        for reader, root in roots
+        if root is not None
+        for e in read_corpus(reader, root, answer_words)
+    ]

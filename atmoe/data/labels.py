@@ -22,25 +22,55 @@ from functools import cache
 from pathlib import Path
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "task": ("overview", "diagnosis", "treatment", "causes", "outlook", "documentation", "evidence"),
-    "specialty": ("oncology", "neurology", "cardiopulmonary", "endocrine-digestive-renal",
-                  "infection-immune", "genetic-rare"),
+    "task": (
+        "overview",
+        "diagnosis",
+        "treatment",
+        "causes",
+        "outlook",
+        "documentation",
+        "evidence",
+    ),
+    "specialty": (
+        "oncology",
+        "neurology",
+        "cardiopulmonary",
+        "endocrine-digestive-renal",
+        "infection-immune",
+        "genetic-rare",
+    ),
     "audience": ("patient", "reference", "professional"),
 }
 
 # Not here, so skipped: "research" and "support groups", which answer with links that go out of date.
 _TASK_OF_QTYPE = {
-    "information": "overview", "frequency": "overview",
-    "symptoms": "diagnosis", "exams and tests": "diagnosis", "stages": "diagnosis",
-    "treatment": "treatment", "prevention": "treatment", "considerations": "treatment",
-    "causes": "causes", "susceptibility": "causes", "inheritance": "causes", "genetic changes": "causes",
-    "outlook": "outlook", "complications": "outlook",
+    "information": "overview",
+    "frequency": "overview",
+    "symptoms": "diagnosis",
+    "exams and tests": "diagnosis",
+    "stages": "diagnosis",
+    "treatment": "treatment",
+    "prevention": "treatment",
+    "considerations": "treatment",
+    "causes": "causes",
+    "susceptibility": "causes",
+    "inheritance": "causes",
+    "genetic changes": "causes",
+    "outlook": "outlook",
+    "complications": "outlook",
 }
 
 _AUDIENCE_OF_SOURCE = {
-    "seniorhealth": "patient", "nihseniorhealth": "patient", "mplus": "patient", "niddk": "patient",
-    "nhlbi": "patient", "cdc": "patient", "cancergov": "patient",
-    "ghr": "reference", "gard": "reference", "ninds": "reference",
+    "seniorhealth": "patient",
+    "nihseniorhealth": "patient",
+    "mplus": "patient",
+    "niddk": "patient",
+    "nhlbi": "patient",
+    "cdc": "patient",
+    "cancergov": "patient",
+    "ghr": "reference",
+    "gard": "reference",
+    "ninds": "reference",
 }
 
 # A term that settles the matter, one that nearly does, one that speaks for a specialty, and two that

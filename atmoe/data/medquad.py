@@ -7,10 +7,10 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import DataError
-from .labels import audience_of, specialty_of_name, specialty_of_text, task_of
-from .schema import Example
-from .text import count_words, cut_at_sentence, tidy, tidy_question
+from atmoe.data.labels import audience_of, specialty_of_name, specialty_of_text, task_of
+from atmoe.data.schema import Example
+from atmoe.data.text import count_words, cut_at_sentence, tidy, tidy_question
+from atmoe.errors import DataError
 
 LAYOUT = "<n>_<source>_QA*/*.xml"
 _FOLDER = re.compile(r"^\d+_(?P<source>.+?)_QA")
@@ -20,17 +20,24 @@ _MENTIONS = 5
 _LINKS_ONLY = "These resources address the diagnosis or management of"
 # About 1,700 GARD answers are, or end in, a flattened table of signs ("Ataxia 90% Seizures 50% ..."). A model that
 # learned it would print percentages for diseases it knows nothing of: the prose before it is kept, the table is not.
-_TABLE = re.compile(r"(?:What are the signs and symptoms of [^?]*\?\s*)?"
-                    r"The Human Phenotype Ontology provides the following list.*", re.DOTALL)
+_TABLE = re.compile(
+    r"(?:What are the signs and symptoms of [^?]*\?\s*)?"
+    r"The Human Phenotype Ontology provides the following list.*",
+    re.DOTALL,
+)
 _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
 def read(root: Path, answer_words: int) -> list[Example]:
     """Every usable question of the corpus, in the order of folder, file and question."""
-    folders = [d for d in sorted(root.iterdir(), key=_natural) if d.is_dir() and _FOLDER.match(d.name)]
+    folders = [
+        d for d in sorted(root.iterdir(), key=_natural) if d.is_dir() and _FOLDER.match(d.name)
+    ]
     files = [f for folder in folders for f in sorted(folder.glob("*.xml"))]
     if not files:
-        raise DataError(f"No MedQuAD files in {root}: expected {LAYOUT}, as in github.com/abachaa/MedQuAD.")
+        raise DataError(
+            f"No MedQuAD files in {root}: expected {LAYOUT}, as in github.com/abachaa/MedQuAD."
+        )
     return [example for file in files for example in _read_file(file, answer_words)]
 
 
@@ -43,8 +50,14 @@ def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
     # The folder's name is the source: the attribute is missing or differs in some files.
     source = _FOLDER.match(file.parent.name)["source"]
     focus = tidy(document.findtext("Focus"))
-    pairs = [(pair, tidy_question(pair.findtext("Question")), tidy(_TABLE.sub("", pair.findtext("Answer") or "")))
-             for pair in document.iter("QAPair")]
+    pairs = [
+        (
+            pair,
+            tidy_question(pair.findtext("Question")),
+            tidy(_TABLE.sub("", pair.findtext("Answer") or "")),
+        )
+        for pair in document.iter("QAPair")
+    ]
     # A document is about one disease, so its answers together decide where its name does not.
     by_text = None
     if specialty_of_name(focus) is None:

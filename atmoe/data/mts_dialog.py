@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ..errors import DataError
-from .labels import specialty_of_text
-from .schema import Example
-from .text import count_words, cut_at_sentence, cut_at_turn, tidy
+from atmoe.data.labels import specialty_of_text
+from atmoe.data.schema import Example
+from atmoe.data.text import count_words, cut_at_sentence, cut_at_turn, tidy
+from atmoe.errors import DataError
 
 LAYOUT = "Main-Dataset/*.csv with the columns ID, section_header, section_text, dialogue"
 DIALOGUE_WORDS = 200
@@ -16,14 +16,26 @@ _COLUMNS = {"ID", "section_header", "section_text", "dialogue"}
 
 # The corpus' section codes in words.
 SECTIONS = {
-    "FAM/SOCHX": "family and social history", "GENHX": "history of present illness",
-    "PASTMEDICALHX": "past medical history", "CC": "chief complaint",
-    "PASTSURGICAL": "past surgical history", "ALLERGY": "allergies", "ROS": "review of systems",
-    "MEDICATIONS": "medications", "ASSESSMENT": "assessment", "EXAM": "physical examination",
-    "DIAGNOSIS": "diagnosis", "DISPOSITION": "disposition", "PLAN": "plan",
-    "EDCOURSE": "emergency department course", "IMMUNIZATIONS": "immunizations",
-    "IMAGING": "imaging", "GYNHX": "gynecologic history", "PROCEDURES": "procedures",
-    "OTHER_HISTORY": "other history", "LABS": "laboratory results",
+    "FAM/SOCHX": "family and social history",
+    "GENHX": "history of present illness",
+    "PASTMEDICALHX": "past medical history",
+    "CC": "chief complaint",
+    "PASTSURGICAL": "past surgical history",
+    "ALLERGY": "allergies",
+    "ROS": "review of systems",
+    "MEDICATIONS": "medications",
+    "ASSESSMENT": "assessment",
+    "EXAM": "physical examination",
+    "DIAGNOSIS": "diagnosis",
+    "DISPOSITION": "disposition",
+    "PLAN": "plan",
+    "EDCOURSE": "emergency department course",
+    "IMMUNIZATIONS": "immunizations",
+    "IMAGING": "imaging",
+    "GYNHX": "gynecologic history",
+    "PROCEDURES": "procedures",
+    "OTHER_HISTORY": "other history",
+    "LABS": "laboratory results",
 }
 
 
@@ -32,7 +44,9 @@ def read(root: Path, answer_words: int) -> list[Example]:
     files = sorted((root / "Main-Dataset").glob("*.csv"))
     tables = [(file, rows) for file in files if (rows := _rows(file)) is not None]
     if not tables:
-        raise DataError(f"No MTS-Dialog in {root}: expected {LAYOUT}, as in github.com/abachaa/MTS-Dialog.")
+        raise DataError(
+            f"No MTS-Dialog in {root}: expected {LAYOUT}, as in github.com/abachaa/MTS-Dialog."
+        )
     return [
         example
         for file, rows in tables

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..errors import DataError
-from .labels import specialty_of_text
-from .schema import Example
-from .text import count_words, cut_at_sentence, tidy, tidy_question
+from atmoe.data.labels import specialty_of_text
+from atmoe.data.schema import Example
+from atmoe.data.text import count_words, cut_at_sentence, tidy, tidy_question
+from atmoe.errors import DataError
 
 LAYOUT = "data/ori_pqal.json"
 ABSTRACT_WORDS = 220
@@ -19,7 +19,9 @@ def read(root: Path, answer_words: int) -> list[Example]:
     """Every question that has a conclusion, in the order of the file."""
     file = root / LAYOUT
     if not file.is_file():
-        raise DataError(f"No PubMedQA in {root}: expected {LAYOUT}, as in github.com/pubmedqa/pubmedqa.")
+        raise DataError(
+            f"No PubMedQA in {root}: expected {LAYOUT}, as in github.com/pubmedqa/pubmedqa."
+        )
     try:
         records = json.loads(file.read_text("utf-8-sig"))
         examples = [_example(pmid, record, answer_words) for pmid, record in records.items()]

@@ -35,7 +35,7 @@ class Example:
 
 
 def split(example: Example, validation: float = 0.1) -> str:
-    """"train" or "validation", fixed by a hash of the disease, so that no disease is on both sides."""
+    """ "train" or "validation", fixed by a hash of the disease, so that no disease is on both sides."""
     digest = hashlib.sha256(example.disease.encode("utf-8")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     return "validation" if place < validation else "train"

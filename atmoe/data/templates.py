@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from .labels import task_of
-from .schema import ANSWER_WORDS, Example
-from .text import cut_at_sentence
+from atmoe.data.labels import task_of
+from atmoe.data.schema import ANSWER_WORDS, Example
+from atmoe.data.text import cut_at_sentence
 
 SLOT = "{x}"
 SPLITS = ("train", "evaluation")
@@ -28,8 +28,12 @@ SPLITS = ("train", "evaluation")
 _WHOLE_TASKS = ("documentation", "evidence")
 
 _BY_ANOTHER_NAME = re.compile(r"\s*\([^()]*\)$")
-_PLAIN_ENDING = re.compile(r"(?:omas?|os[ei]s|itis|emias?|pathy|iasis|cele|ectomy|uria|algia|plasia)$")
-_SERIES = re.compile(r"^(?:what i need to know about|parasites\s*[-–](?:\s*lice\s*[-–])?)\s*", re.IGNORECASE)
+_PLAIN_ENDING = re.compile(
+    r"(?:omas?|os[ei]s|itis|emias?|pathy|iasis|cele|ectomy|uria|algia|plasia)$"
+)
+_SERIES = re.compile(
+    r"^(?:what i need to know about|parasites\s*[-–](?:\s*lice\s*[-–])?)\s*", re.IGNORECASE
+)
 # A heading of a leaflet rather than the name of anything ("Keep your kidneys healthy").
 _LEAFLET = re.compile(
     r"\b(?:you|your|i|my|how|what|prevent|keep|choosing|preparing|managing|manage|monitor|facing|living with"
@@ -78,7 +82,9 @@ def two_needs(a: Example, b: Example, rng: random.Random, split: str = "train") 
     written for one audience. The answer gives both, each at half the usual length."""
     phrases = _table()["needs"]
     audience = a.labels.get("audience", "")
-    frames = [frame for frame in two_need_frames() if (frame.audience, frame.split) == (audience, split)]
+    frames = [
+        frame for frame in two_need_frames() if (frame.audience, frame.split) == (audience, split)
+    ]
     name = spoken(a.focus)
     if (
         a.disease != b.disease
@@ -88,8 +94,8 @@ def two_needs(a: Example, b: Example, rng: random.Random, split: str = "train") 
     ):
         return None
     asked = (
-        rng.choice(frames).text
-        .replace("{a}", rng.choice(phrases[a.kind][split]))
+        rng.choice(frames)
+        .text.replace("{a}", rng.choice(phrases[a.kind][split]))
         .replace("{b}", rng.choice(phrases[b.kind][split]))
         .replace(SLOT, _cased(name, audience, False, rng))
     )
@@ -136,7 +142,9 @@ def _read_single() -> Iterator[Template]:
         yield from _voices(task, task, "professional", table[task])
 
 
-def _voices(needs: str, task: str, audience: str, voices: dict[str, dict[str, list[str]]]) -> Iterator[Template]:
+def _voices(
+    needs: str, task: str, audience: str, voices: dict[str, dict[str, list[str]]]
+) -> Iterator[Template]:
     for voice, splits in voices.items():
         for split in SPLITS:
             for text in splits[split]:
@@ -168,12 +176,16 @@ def _cased(name: str, audience: str, careless: bool, rng: random.Random) -> str:
         return name.lower()
     if audience != "patient":
         return name
-    return re.sub(r"[A-Za-z']+", lambda word: word[0].lower() if _is_plain(word[0]) else word[0], name)
+    return re.sub(
+        r"[A-Za-z']+", lambda word: word[0].lower() if _is_plain(word[0]) else word[0], name
+    )
 
 
 def _is_plain(word: str) -> bool:
     """Known as no name of a person or place; everything else keeps its capital."""
-    return word[1:].islower() and (word.lower() in _plain_words() or bool(_PLAIN_ENDING.search(word)))
+    return word[1:].islower() and (
+        word.lower() in _plain_words() or bool(_PLAIN_ENDING.search(word))
+    )
 
 
 @cache

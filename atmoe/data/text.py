@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _SENTENCE_END = re.compile(r'(?<=[.!?])["\')\]]*\s+(?=[A-Z0-9"\'(\[-])')
-_ABBREVIATION = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|Drs|St|vs|No|Fig|approx|etc|e\.g|i\.e|[A-Z])|\.[A-Z])\.$")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:Dr|Mr|Mrs|Ms|Drs|St|vs|No|Fig|approx|etc|e\.g|i\.e|[A-Z])|\.[A-Z])\.$"
+)
 _CLAUSE_END = re.compile(r"[;,:]$|^[-–]$")
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from atmoe import store
-from atmoe.baselines import logits_of, save_classifier, xlora_model
 from atmoe.data import Description, Example
+from atmoe.mixture import store
 from atmoe.model import AtMoe
+from atmoe.study.baselines import logits_of, save_classifier, xlora_model
 from atmoe.train import loop
 from atmoe.train.experts import ExpertSettings, new_model, train_experts
 from atmoe.train.router import refinement_batches
@@ -33,14 +33,21 @@ def lora_settings(description: Description) -> ExpertSettings:
     return ExpertSettings(rank=rank, alpha=float(rank))
 
 
-def train_lora(examples: Sequence[Example], description: Description, base: str | None, out: Path,
-               settings: ExpertSettings) -> dict:
+def train_lora(
+    examples: Sequence[Example],
+    description: Description,
+    base: str | None,
+    out: Path,
+    settings: ExpertSettings,
+) -> dict:
     """Train one LoRA on the batches that the experts are trained on (the same seed gives the same), and save it to
     `out` as a model of one group with one expert.
 
     Raises: as `train_experts`.
     """
-    model = new_model(replace(description, name="lora", groups={"baseline": ("lora",)}, ready={}), settings, base)
+    model = new_model(
+        replace(description, name="lora", groups={"baseline": ("lora",)}, ready={}), settings, base
+    )
     with torch.no_grad():
         model.router.gain.fill_(1.0)
     everywhere = lambda m, rows: torch.ones(len(rows), m.layout.layers, 1, device=m.device)
@@ -59,8 +66,15 @@ class XloraSettings:
     dtype: str = "bfloat16"
 
 
-def train_xlora(model: AtMoe, experts: Path, base: str | None, examples: Sequence[Example], description: Description,
-                out: Path, settings: XloraSettings) -> dict:
+def train_xlora(
+    model: AtMoe,
+    experts: Path,
+    base: str | None,
+    examples: Sequence[Example],
+    description: Description,
+    out: Path,
+    settings: XloraSettings,
+) -> dict:
     """Train X-LoRA's classifier over the experts saved in `experts`, on the batches that the router is refined on, and
     save it to `out`. → seconds, steps and answer tokens
 
@@ -81,15 +95,33 @@ def train_xlora(model: AtMoe, experts: Path, base: str | None, examples: Sequenc
             return torch.zeros((), device=model.device), {}
         batch, where, targets = collate_rows(model, rows)
         logits = logits_of(xlora, batch).flatten(0, 1)[where].float()
-        total = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+        total = torch.nn.functional.cross_entropy(
+            logits, targets, ignore_index=IGNORED, reduction="sum"
+        )
         return total / sum(len(r.answer) for r in whole), {}
 
     result = loop.run(
-        parameters=[{"params": trained, "lr": settings.learning_rate}], budget=settings.answer_tokens, loss=loss, team=team,
-        batches=refinement_batches(model, training, description, settings.answer_tokens, settings.seed), out=out,
-        settings={**asdict(settings), "data": description.digest(training), "experts": store.experts_digest(experts)})
-    report = {"stage": "xlora", "settings": asdict(settings), "training_examples": len(training), **result,
-              "parameters": sum(p.numel() for p in trained)}
+        parameters=[{"params": trained, "lr": settings.learning_rate}],
+        budget=settings.answer_tokens,
+        loss=loss,
+        team=team,
+        batches=refinement_batches(
+            model, training, description, settings.answer_tokens, settings.seed
+        ),
+        out=out,
+        settings={
+            **asdict(settings),
+            "data": description.digest(training),
+            "experts": store.experts_digest(experts),
+        },
+    )
+    report = {
+        "stage": "xlora",
+        "settings": asdict(settings),
+        "training_examples": len(training),
+        **result,
+        "parameters": sum(p.numel() for p in trained),
+    }
     if team.leads:
         classifier.to(precision)
         save_classifier(xlora, out)

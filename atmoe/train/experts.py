@@ -17,16 +17,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from atmoe import base as base_models
-from atmoe import store
 from atmoe.data import Description, Example, split
-from atmoe.experts import Adapter, decoder_layers, layer_linears
+from atmoe.data.sampler import Sampler
+from atmoe.mixture import base as base_models
+from atmoe.mixture import store
+from atmoe.mixture.experts import Adapter, decoder_layers, layer_linears
+from atmoe.mixture.store import Info
 from atmoe.model import AtMoe
-from atmoe.plan import Layout
-from atmoe.router import GroupedRouter
-from atmoe.store import Info
+from atmoe.routing.plan import Layout
+from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
-from atmoe.train.rows import Row, Sampler, answer_loss, batches, collate_rows, counts, encode_row, label_targets, training_side
+from atmoe.train.rows import (
+    Row,
+    answer_loss,
+    batches,
+    collate_rows,
+    counts,
+    encode_row,
+    label_targets,
+    training_side,
+)
 from atmoe.train.team import Team
 
 SHARE = 0.5
@@ -61,15 +71,27 @@ def new_model(description: Description, settings: ExpertSettings, base: str | No
     generator = loop.seed_everything(settings.seed)
     adapters = []
     for name in layout.expert_names:
-        fresh = Adapter.random(model, layer_linears(model), settings.rank, settings.alpha, generator)
-        adapters.append(Adapter.load(description.ready[name]) if name in description.ready else fresh)
-    router = GroupedRouter(layout, model.config.get_text_config().hidden_size, gain=SHARE * len(layout.groups))
+        fresh = Adapter.random(
+            model, layer_linears(model), settings.rank, settings.alpha, generator
+        )
+        adapters.append(
+            Adapter.load(description.ready[name]) if name in description.ready else fresh
+        )
+    router = GroupedRouter(
+        layout, model.config.get_text_config().hidden_size, gain=SHARE * len(layout.groups)
+    )
     info = Info(description.name, fetched.name, fetched.sha256, scripts=description.scripts)
-    return store.build(AtMoe, model, tokenizer, adapters, router.requires_grad_(False), info)
+    return AtMoe(*store.build(model, tokenizer, adapters, router.requires_grad_(False), info))
 
 
-def train_experts(model: AtMoe, examples: Sequence[Example], description: Description, out: Path,
-                  settings: ExpertSettings, weights: Weights | None = None) -> dict:
+def train_experts(
+    model: AtMoe,
+    examples: Sequence[Example],
+    description: Description,
+    out: Path,
+    settings: ExpertSettings,
+    weights: Weights | None = None,
+) -> dict:
     """Train the experts of `model` that are not ready on the training side of `examples`; save the model to `out`.
 
     weights: how a row mixes the experts (default: `label_weights`)
@@ -96,7 +118,9 @@ def train_experts(model: AtMoe, examples: Sequence[Example], description: Descri
             if not rows:
                 return torch.zeros((), device=model.device), {}
             batch, where, targets = collate_rows(model, rows)
-            hidden, _, _ = model.forward(batch, weights=weights(model, [r.example for r in rows]), logits=False)
+            hidden, _, _ = model.forward(
+                batch, weights=weights(model, [r.example for r in rows]), logits=False
+            )
             return answer_loss(model, hidden, where, targets, sum(len(r.answer) for r in whole)), {}
 
         def counted(stream: Iterator[list[Row]]) -> Iterator[list[Row]]:
@@ -106,11 +130,24 @@ def train_experts(model: AtMoe, examples: Sequence[Example], description: Descri
 
         sampler = Sampler(training, settings.seed, description.main_group, description.rows)
         result = loop.run(
-            parameters=[{"params": parameters, "lr": settings.learning_rate}], budget=settings.answer_tokens,
-            batches=counted(batches(model, iter(sampler), settings.answer_tokens)), loss=loss, team=team, out=out,
-            settings={**asdict(settings), "data": description.digest(training), "base": model.info.base_sha256},
-            validate=_validation(model, examples, description, weights))
-        report |= {"training_examples": len(training), **result, "answer_tokens_by_expert": dict(sorted(tokens.items()))}
+            parameters=[{"params": parameters, "lr": settings.learning_rate}],
+            budget=settings.answer_tokens,
+            batches=counted(batches(model, iter(sampler), settings.answer_tokens)),
+            loss=loss,
+            team=team,
+            out=out,
+            settings={
+                **asdict(settings),
+                "data": description.digest(training),
+                "base": model.info.base_sha256,
+            },
+            validate=_validation(model, examples, description, weights),
+        )
+        report |= {
+            "training_examples": len(training),
+            **result,
+            "answer_tokens_by_expert": dict(sorted(tokens.items())),
+        }
     if team.leads:
         model.save_pretrained(out)
         for name, path in description.ready.items():  # as they came, whatever the precision here
@@ -132,17 +169,27 @@ def label_weights(model: AtMoe, examples: Sequence[Example], share: float = SHAR
 def _hold(model: AtMoe, experts: Sequence[int]) -> None:
     """Let no gradient reach these experts: Adam leaves at rest what never had one."""
     for linear in model.bank.linears.values():
-        moving = (~torch.isin(linear.expert_of_rank, torch.tensor(experts, device=model.device))).float()
+        moving = (
+            ~torch.isin(linear.expert_of_rank, torch.tensor(experts, device=model.device))
+        ).float()
         linear.A.register_hook(lambda grad, moving=moving: grad * moving[:, None])
         linear.B.register_hook(lambda grad, moving=moving: grad * moving)
 
 
-def _validation(model: AtMoe, examples: Sequence[Example], description: Description, weights: Weights, each: int = 8):
+def _validation(
+    model: AtMoe,
+    examples: Sequence[Example],
+    description: Description,
+    weights: Weights,
+    each: int = 8,
+):
     """Loss on a few held-out rows of each expert of the main group, under their own weights and, where weights follow
     the labels, with those experts shifted by one."""
     group = description.main_group
     names = [*description.groups[group]]
-    held_out = sorted((e for e in examples if split(e) == "validation" and group in e.labels), key=lambda e: e.id)
+    held_out = sorted(
+        (e for e in examples if split(e) == "validation" and group in e.labels), key=lambda e: e.id
+    )
     chosen = []
     for name in names:
         rows = (encode_row(model, e) for e in held_out if e.labels[group] == name)
@@ -151,7 +198,9 @@ def _validation(model: AtMoe, examples: Sequence[Example], description: Descript
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
-        losses = {"label": []} | ({"wrong_" + group: []} if weights is label_weights and len(names) > 1 else {})
+        losses = {"label": []} | (
+            {"wrong_" + group: []} if weights is label_weights and len(names) > 1 else {}
+        )
         for rows in chosen:
             batch, where, targets = collate_rows(model, rows)
             right = [r.example for r in rows]

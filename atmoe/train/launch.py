@@ -32,7 +32,21 @@ def start_all() -> None:
         return
     count = asked_for(parent.cmdline())
     if count > 1:
-        if not any(word.startswith("--num_cpu_threads") for word in parent.cmdline()):  # accelerate says 1, and leaves cores idle
+        if not any(
+            word.startswith("--num_cpu_threads") for word in parent.cmdline()
+        ):  # accelerate says 1, and leaves cores idle
             os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // count))
-        os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
-                                  "-m", "atmoe", *sys.argv[1:]])
+        os.execv(
+            sys.executable,
+            [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc_per_node",
+                str(count),
+                "-m",
+                "atmoe",
+                *sys.argv[1:],
+            ],
+        )

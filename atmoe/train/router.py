@@ -21,17 +21,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from atmoe import store
-from atmoe.agreement import agreement_of
 from atmoe.data import Description, Example, split
+from atmoe.data.sampler import Sampler
 from atmoe.errors import DataError
+from atmoe.mixture import store
 from atmoe.model import AtMoe
-from atmoe.router import GroupedRouter
+from atmoe.routing.router import GroupedRouter
+from atmoe.study.agreement import agreement_of
 from atmoe.train import loop
 from atmoe.train.experts import SHARE
 from atmoe.train.rows import (
     Row,
-    Sampler,
     answer_loss,
     batches,
     collate_rows,
@@ -71,11 +71,23 @@ TWO_NEEDS, TWO_NEEDS_REFINED = 0.7, 0.3
 FIT_VALIDATION = 0.19
 """Of the training diseases (those whose hash is above 0.1), those up to here are kept out while a decay is chosen."""
 
-REFINEMENT = {"answer_tokens", "learning_rate", "group_learning_rate", "gain_learning_rate", "label_weight", "balance_weight"}
+REFINEMENT = {
+    "answer_tokens",
+    "learning_rate",
+    "group_learning_rate",
+    "gain_learning_rate",
+    "label_weight",
+    "balance_weight",
+}
 
 
-def train_router(model: AtMoe, examples: Sequence[Example], description: Description, out: Path,
-                 settings: RouterSettings) -> dict:
+def train_router(
+    model: AtMoe,
+    examples: Sequence[Example],
+    description: Description,
+    out: Path,
+    settings: RouterSettings,
+) -> dict:
     """Train the router of `model` on the training side of `examples`, and write it into `out`, where `model` is saved.
 
     → seconds, steps, answer tokens, agreement after each stage, gains and group shares at the end
@@ -88,18 +100,34 @@ def train_router(model: AtMoe, examples: Sequence[Example], description: Descrip
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     # Always from uniform shares, never from a router trained before: the command and its seed say all.
-    router = TrainingRouter(GroupedRouter(model.layout, model.router.group_weight.shape[-1], SHARE * len(model.layout.groups)))
+    router = TrainingRouter(
+        GroupedRouter(
+            model.layout, model.router.group_weight.shape[-1], SHARE * len(model.layout.groups)
+        )
+    )
     model.to(team.device), router.to(team.device)
     held_out = _held_out(examples, description, settings.seed)
-    mark = {**asdict(settings), "data": description.digest(training), "experts": store.experts_digest(out)}
+    mark = {
+        **asdict(settings),
+        "data": description.digest(training),
+        "experts": store.experts_digest(out),
+    }
     # The warm start is kept apart, so that refinements of other settings can begin from the same one.
     warm_mark = {k: v for k, v in mark.items() if k not in REFINEMENT}
     kept = out / "warm_start.pt"
-    saved = team.agree(torch.load(kept, map_location="cpu", weights_only=True) if team.leads and kept.is_file() else None)
+    saved = team.agree(
+        torch.load(kept, map_location="cpu", weights_only=True)
+        if team.leads and kept.is_file()
+        else None
+    )
     if saved is None or saved["mark"] != warm_mark:
-        saved = {"mark": warm_mark, "facts": warm_start(model, router, training, held_out, description, settings, team),
-                 "router": {k: v.cpu() for k, v in router.state_dict().items()}, "mean": router.mean.cpu(),
-                 "spread": router.spread.cpu()}
+        saved = {
+            "mark": warm_mark,
+            "facts": warm_start(model, router, training, held_out, description, settings, team),
+            "router": {k: v.cpu() for k, v in router.state_dict().items()},
+            "mean": router.mean.cpu(),
+            "spread": router.spread.cpu(),
+        }
         saved = team.agree(saved)  # whatever the order of sums did to each process
         if team.leads:
             torch.save(saved, kept)
@@ -117,7 +145,13 @@ def train_router(model: AtMoe, examples: Sequence[Example], description: Descrip
             hidden, _, _ = model.forward(batch, router=router, logits=False)
             _, s, q = router.last()
             lm = answer_loss(model, hidden, where, tokens, sum(len(r.answer) for r in whole))
-            label = label_losses(router, q, *label_targets(layout, [r.example for r in rows]), settings.smoothing, labelled.sum(0)).mean()
+            label = label_losses(
+                router,
+                q,
+                *label_targets(layout, [r.example for r in rows]),
+                settings.smoothing,
+                labelled.sum(0),
+            ).mean()
             shares = s.sum(0)
         mean_share = team.total(shares) / len(whole)
         balance = (mean_share * (mean_share * len(layout.groups)).log()).sum(-1).mean()
@@ -125,20 +159,43 @@ def train_router(model: AtMoe, examples: Sequence[Example], description: Descrip
         balance = balance - balance.detach() * (1 - 1 / team.size)
         facts = {"lm": lm, "label": label, "balance": balance}
         return lm + settings.label_weight * label + settings.balance_weight * balance, {
-            **{name: team.total(part.detach()).item() for name, part in facts.items()}, "gain": router.gain.mean().item(),
-            **{f"share_{g}": v for g, v in zip(layout.group_names, mean_share.mean(0).tolist(), strict=True)},
-            "share_max": mean_share.max().item()}
+            **{name: team.total(part.detach()).item() for name, part in facts.items()},
+            "gain": router.gain.mean().item(),
+            **{
+                f"share_{g}": v
+                for g, v in zip(layout.group_names, mean_share.mean(0).tolist(), strict=True)
+            },
+            "share_max": mean_share.max().item(),
+        }
 
     result = loop.run(
-        parameters=[{"params": [router.expert_weight, router.expert_bias], "lr": settings.learning_rate},
-                    {"params": [router.group_weight, router.group_bias], "lr": settings.group_learning_rate},
-                    {"params": [router.gain], "lr": settings.gain_learning_rate}],
-        batches=refinement_batches(model, training, description, settings.answer_tokens, settings.seed),
-        budget=settings.answer_tokens, loss=loss, team=team, out=out / "router-run", settings=mark)
+        parameters=[
+            {"params": [router.expert_weight, router.expert_bias], "lr": settings.learning_rate},
+            {
+                "params": [router.group_weight, router.group_bias],
+                "lr": settings.group_learning_rate,
+            },
+            {"params": [router.gain], "lr": settings.gain_learning_rate},
+        ],
+        batches=refinement_batches(
+            model, training, description, settings.answer_tokens, settings.seed
+        ),
+        budget=settings.answer_tokens,
+        loss=loss,
+        team=team,
+        out=out / "router-run",
+        settings=mark,
+    )
     facts["agreement_refined"] = agreement(model, router, held_out, team)
     model.router.load_state_dict(router.plain().state_dict())
-    report = {"stage": "router", "settings": asdict(settings), "training_examples": len(training), **result, **facts,
-              "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()]}
+    report = {
+        "stage": "router",
+        "settings": asdict(settings),
+        "training_examples": len(training),
+        **result,
+        **facts,
+        "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()],
+    }
     if team.leads:
         store.save_router(model.router, out)
         store.seal(out, model.layout, model.info)
@@ -147,39 +204,72 @@ def train_router(model: AtMoe, examples: Sequence[Example], description: Descrip
     return report
 
 
-def refinement_batches(model: AtMoe, training: Sequence[Example], description: Description, answer_tokens: int,
-                       seed: int) -> Iterator[list[Row]]:
+def refinement_batches(
+    model: AtMoe,
+    training: Sequence[Example],
+    description: Description,
+    answer_tokens: int,
+    seed: int,
+) -> Iterator[list[Row]]:
     """What the router is refined on; other routers (X-LoRA) are trained on the same."""
-    sampler = Sampler(training, seed + 3, description.main_group, description.rows, two=TWO_NEEDS_REFINED)
+    sampler = Sampler(
+        training, seed + 3, description.main_group, description.rows, two=TWO_NEEDS_REFINED
+    )
     return batches(model, iter(sampler), answer_tokens)
 
 
-def warm_start(model: AtMoe, router: TrainingRouter, training: Sequence[Example], held_out: Sequence[Example],
-               description: Description, settings: RouterSettings, team: Team) -> dict:
+def warm_start(
+    model: AtMoe,
+    router: TrainingRouter,
+    training: Sequence[Example],
+    held_out: Sequence[Example],
+    description: Description,
+    settings: RouterSettings,
+    team: Team,
+) -> dict:
     """Fit the in-group heads of `router` to the labels of instructions; → what to report of it."""
     began = time.perf_counter()
-    sampler = Sampler(training, settings.seed + 1, description.main_group, description.prompt_rows,
-                      paraphrased=0.85, two=TWO_NEEDS)
-    states, kept = pooled_states(model, router, list(islice(iter(sampler), settings.instructions)), team)
+    sampler = Sampler(
+        training,
+        settings.seed + 1,
+        description.main_group,
+        description.prompt_rows,
+        paraphrased=0.85,
+        two=TWO_NEEDS,
+    )
+    states, kept = pooled_states(
+        model, router, list(islice(iter(sampler), settings.instructions)), team
+    )
     router.standardise(states)
-    facts = {"fit_decay": fit_heads(router, states, kept, settings),
-             "agreement_warm_start": agreement(model, router, held_out, team)}
+    facts = {
+        "fit_decay": fit_heads(router, states, kept, settings),
+        "agreement_warm_start": agreement(model, router, held_out, team),
+    }
     return facts | {"warm_start_seconds": round(time.perf_counter() - began, 1)}
 
 
 @torch.no_grad()
-def pooled_states(model: AtMoe, router: TrainingRouter, examples: Sequence[Example],
-                  team: Team) -> tuple[Tensor, list[Example]]:
+def pooled_states(
+    model: AtMoe, router: TrainingRouter, examples: Sequence[Example], team: Team
+) -> tuple[Tensor, list[Example]]:
     """What the router reads at each layer, when it routes itself: one forward over the prompts alone.
 
     → [instructions, layers, hidden], and the examples in the order of its rows
     """
-    rows = [Row(row.example, row.prompt, ()) for row in (encode_row(model, e) for e in examples) if row]
+    rows = [
+        Row(row.example, row.prompt, ()) for row in (encode_row(model, e) for e in examples) if row
+    ]
     if not rows:
         raise DataError("None of the instructions is short enough to be read; shorten them.")
     groups = list(of_one_length(rows))
     states = []
-    for group in tqdm(team.share(groups), unit="batch", desc="reading instructions", mininterval=5, disable=not team.leads):
+    for group in tqdm(
+        team.share(groups),
+        unit="batch",
+        desc="reading instructions",
+        mininterval=5,
+        disable=not team.leads,
+    ):
         batch, _, _ = collate_rows(model, group)
         model.forward(batch, router=router, logits=False)
         states.append(router.last()[0].float())
@@ -187,8 +277,14 @@ def pooled_states(model: AtMoe, router: TrainingRouter, examples: Sequence[Examp
     return torch.cat(states), [r.example for group in groups for r in group]
 
 
-def label_losses(router: GroupedRouter, q: Tensor, targets: Tensor, labelled: Tensor, smoothing: float,
-                 of: Tensor | None = None) -> Tensor:
+def label_losses(
+    router: GroupedRouter,
+    q: Tensor,
+    targets: Tensor,
+    labelled: Tensor,
+    smoothing: float,
+    of: Tensor | None = None,
+) -> Tensor:
     """Cross-entropy of the layer-averaged in-group shares with `label_targets`, by group; 0 where nothing is labelled. Of the
     average, because two needs are better read by layers that may differ than by each layer alone.
 
@@ -205,7 +301,9 @@ def label_losses(router: GroupedRouter, q: Tensor, targets: Tensor, labelled: Te
     return torch.stack(losses)
 
 
-def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example], settings: RouterSettings) -> dict[str, float]:
+def fit_heads(
+    router: TrainingRouter, states: Tensor, examples: Sequence[Example], settings: RouterSettings
+) -> dict[str, float]:
     """Fit the in-group heads to the labels by logistic regression, in minibatches.
 
     Each group takes the weight decay of `settings.fit_decays` under which a tenth of the diseases, kept out, is read best
@@ -223,11 +321,17 @@ def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example
         optimizer = torch.optim.AdamW(heads, lr=settings.fit_learning_rate, weight_decay=decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.fit_steps)
         generator = torch.Generator().manual_seed(settings.seed)
-        for _ in tqdm(range(settings.fit_steps), desc=f"fitting in-group heads, weight decay {decay:g}", mininterval=5):
+        for _ in tqdm(
+            range(settings.fit_steps),
+            desc=f"fitting in-group heads, weight decay {decay:g}",
+            mininterval=5,
+        ):
             some = rows[torch.randint(len(rows), (min(256, len(rows)),), generator=generator)]
             _, q = router(states[some], slice(None))
             optimizer.zero_grad()
-            label_losses(router, q, targets[some], labelled[some], settings.smoothing).sum().backward()
+            label_losses(
+                router, q, targets[some], labelled[some], settings.smoothing
+            ).sum().backward()
             optimizer.step()
             schedule.step()
 
@@ -238,8 +342,13 @@ def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example
             fit((~apart).nonzero()[:, 0], decay)
             with torch.no_grad():
                 q = router(states[apart], slice(None))[1]
-                losses.append(label_losses(router, q, targets[apart], labelled[apart], settings.smoothing))
-        best = {g: settings.fit_decays[k] for g, k in zip(layout.group_names, torch.stack(losses).argmin(0).tolist())}
+                losses.append(
+                    label_losses(router, q, targets[apart], labelled[apart], settings.smoothing)
+                )
+        best = {
+            g: settings.fit_decays[k]
+            for g, k in zip(layout.group_names, torch.stack(losses).argmin(0).tolist())
+        }
     fitted = [torch.empty_like(p) for p in heads]
     for decay in sorted(set(best.values())):
         fit(torch.arange(len(examples)), decay)
@@ -252,7 +361,9 @@ def fit_heads(router: TrainingRouter, states: Tensor, examples: Sequence[Example
 
 
 @torch.no_grad()
-def agreement(model: AtMoe, router: TrainingRouter, rows: Sequence[Example], team: Team) -> dict[str, float]:
+def agreement(
+    model: AtMoe, router: TrainingRouter, rows: Sequence[Example], team: Team
+) -> dict[str, float]:
     """How often the layer-averaged in-group top-1 is the label, by group; empty without rows."""
     if not rows:
         return {}
@@ -262,11 +373,22 @@ def agreement(model: AtMoe, router: TrainingRouter, rows: Sequence[Example], tea
     return {group: round(value, 4) for group, value in found.items()}
 
 
-def _held_out(examples: Sequence[Example], description: Description, seed: int, count: int = 240) -> list[Example]:
+def _held_out(
+    examples: Sequence[Example], description: Description, seed: int, count: int = 240
+) -> list[Example]:
     """Validation instructions, rephrased half of the time by templates that training never sees."""
     validation = [e for e in examples if split(e) == "validation"]
     if not validation:
         return []
-    stream: Iterator[Example] = iter(Sampler(validation, seed + 9, description.main_group, description.rows, paraphrased=0.5,
-                                            two=0.0, template_split="evaluation"))
+    stream: Iterator[Example] = iter(
+        Sampler(
+            validation,
+            seed + 9,
+            description.main_group,
+            description.rows,
+            paraphrased=0.5,
+            two=0.0,
+            template_split="evaluation",
+        )
+    )
     return list(islice(stream, count))

@@ -5,20 +5,18 @@ Everything follows from the seed, so a run that was interrupted sees the same ba
 
 from __future__ import annotations
 
-import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from atmoe.data import Example, paraphrase, split, two_needs
+from atmoe.data import Example, split
 from atmoe.errors import DataError, PromptError
 from atmoe.model import AtMoe
-from atmoe.plan import Layout
 from atmoe.prompt import Batch, Prompt, collate
+from atmoe.routing.plan import Layout
 
 STEP_TOKENS = 1920
 LENGTHS = (60, 80, 96, 120, 160, 192, 240, 320, 384, 480)
@@ -48,44 +46,14 @@ class Row:
 def encode_row(model: AtMoe, example: Example) -> Row | None:
     """Tokens of an example, or None where it is longer than the longest batch."""
     try:
-        row = Row(example, model.encode(example.prompt), (*model.encode_answer(example.answer), model.tokenizer.eos_token_id))
+        row = Row(
+            example,
+            model.encode(example.prompt),
+            (*model.encode_answer(example.answer), model.tokenizer.eos_token_id),
+        )
     except PromptError:
         return None
     return row if row.tokens <= LENGTHS[-1] else None
-
-
-class Sampler:
-    """An endless, seeded stream of examples: experts of one group (`group`) in fixed proportions (`rows`, 1 where it
-    says nothing), the cells that the other labels make of each evened out by the square root of their size, questions
-    rephrased by templates, some with two needs."""
-
-    def __init__(self, examples: Sequence[Example], seed: int, group: str, rows: Mapping[str, float] = MappingProxyType({}),
-                 paraphrased: float = 0.6, two: float = 0.08, template_split: str = "train"):
-        self._rng = random.Random(seed)
-        self._examples, self._paraphrased, self._two, self._split = examples, paraphrased, two, template_split
-        cells = [tuple(sorted(e.labels.items())) for e in examples]
-        sizes = Counter(cells)
-        per_expert: dict[str | None, float] = defaultdict(float)
-        for e, cell in zip(examples, cells):
-            per_expert[e.labels.get(group)] += sizes[cell] ** -0.5
-        self._weights = [sizes[cell] ** -0.5 / per_expert[e.labels.get(group)] * rows.get(e.labels.get(group), 1.0)
-                         for e, cell in zip(examples, cells)]
-        self._by_disease: dict[str, list[Example]] = defaultdict(list)
-        for e in examples:
-            self._by_disease[e.disease].append(e)
-
-    def __iter__(self) -> Iterator[Example]:
-        rng = self._rng
-        while True:
-            for example in rng.choices(self._examples, self._weights, k=256):
-                if rng.random() < self._two:
-                    others = [o for o in self._by_disease[example.disease] if o.labels != example.labels
-                              and o.labels.get("audience") == example.labels.get("audience")]
-                    both = two_needs(example, rng.choice(others), rng, self._split) if others else None
-                    if both is not None:
-                        yield both
-                        continue
-                yield paraphrase(example, rng, self._split) if rng.random() < self._paraphrased else example
 
 
 def training_side(examples: Sequence[Example]) -> list[Example]:
@@ -106,14 +74,17 @@ def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[
     Raises:
         DataError: a thousand examples in a row cannot be read.
     """
+
     def encoded() -> Iterator[Row]:
         unread = 0
         for example in examples:
             row = encode_row(model, example)
             unread = 0 if row else unread + 1
             if unread == UNREAD:
-                raise DataError(f"{UNREAD} examples in a row could not be read; prompt and answer may have {LENGTHS[-1]} tokens "
-                                f"together, in a script that the description allows.")
+                raise DataError(
+                    f"{UNREAD} examples in a row could not be read; prompt and answer may have {LENGTHS[-1]} tokens "
+                    f"together, in a script that the description allows."
+                )
             if row:
                 yield row
 
@@ -164,20 +135,34 @@ def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tens
     """→ the batch, padded to one of LENGTHS; where each answer token is predicted, as indices into the flattened
     [rows · tokens]; and the answer tokens, with IGNORED behind them"""
     length = _padded(*rows)
-    batch = collate([r.prompt for r in rows], [r.answer for r in rows], pad=model.tokenizer.pad_token_id,
-                    side="right", multiple=length, device=model.device)
-    where = [i * length + len(r.prompt.ids) - 1 + k for i, r in enumerate(rows) for k in range(len(r.answer))]
+    batch = collate(
+        [r.prompt for r in rows],
+        [r.answer for r in rows],
+        pad=model.tokenizer.pad_token_id,
+        side="right",
+        multiple=length,
+        device=model.device,
+    )
+    where = [
+        i * length + len(r.prompt.ids) - 1 + k
+        for i, r in enumerate(rows)
+        for k in range(len(r.answer))
+    ]
     targets = [t for r in rows for t in r.answer]
     spare = -len(where) % ANSWER_STEP
     as_tensor = lambda ids: torch.tensor(ids, dtype=torch.long, device=model.device)
     return batch, as_tensor(where + [0] * spare), as_tensor(targets + [IGNORED] * spare)
 
 
-def answer_loss(model: AtMoe, hidden: Tensor, where: Tensor, targets: Tensor, of: int | None = None) -> Tensor:
+def answer_loss(
+    model: AtMoe, hidden: Tensor, where: Tensor, targets: Tensor, of: int | None = None
+) -> Tensor:
     """Cross-entropy over answer tokens, summed and divided by `of` (default: their number, which gives the mean); the
     vocabulary projection is done for those tokens alone."""
     logits = model.logits(hidden.flatten(0, 1)[where])
-    total = torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
+    total = torch.nn.functional.cross_entropy(
+        logits.float(), targets, ignore_index=IGNORED, reduction="sum"
+    )
     return total / (of or (targets != IGNORED).sum())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from atmoe.router import GroupedRouter
+from atmoe.routing.router import GroupedRouter
 
 
 class TrainingRouter(GroupedRouter):
@@ -29,7 +29,9 @@ class TrainingRouter(GroupedRouter):
     def last(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of the last forward pass: pooled states [rows, layers, hidden], s [rows, layers, groups], q [rows, layers,
         experts]."""
-        return tuple(torch.stack(parts, 1) for parts in zip(*(self.seen[k] for k in sorted(self.seen))))
+        return tuple(
+            torch.stack(parts, 1) for parts in zip(*(self.seen[k] for k in sorted(self.seen)))
+        )
 
     def standardise(self, states: Tensor) -> None:
         """Take mean and spread from states [rows, layers, hidden], leaving every share as it was."""
@@ -37,8 +39,10 @@ class TrainingRouter(GroupedRouter):
         self.mean.copy_(states.mean(0))
         self.spread.copy_(states.std(0).clamp(min=1e-4))
         with torch.no_grad():
-            for weight, bias, old, old_bias in ((self.group_weight, self.group_bias, plain.group_weight, plain.group_bias),
-                                                (self.expert_weight, self.expert_bias, plain.expert_weight, plain.expert_bias)):
+            for weight, bias, old, old_bias in (
+                (self.group_weight, self.group_bias, plain.group_weight, plain.group_bias),
+                (self.expert_weight, self.expert_bias, plain.expert_weight, plain.expert_bias),
+            ):
                 weight.copy_(old * self.spread[:, None])
                 bias.copy_(old_bias + torch.einsum("lnh,lh->ln", old, self.mean))
 
@@ -46,9 +50,14 @@ class TrainingRouter(GroupedRouter):
     def plain(self) -> GroupedRouter:
         """The same router, reading states as they are."""
         router = GroupedRouter(self.layout, self.mean.shape[-1]).to(self.mean.device)
-        fold = lambda w, b: (w / self.spread[:, None], b - torch.einsum("lnh,lh->ln", w / self.spread[:, None], self.mean))
-        for name, (w, b) in (("group", fold(self.group_weight, self.group_bias)),
-                             ("expert", fold(self.expert_weight, self.expert_bias))):
+        fold = lambda w, b: (
+            w / self.spread[:, None],
+            b - torch.einsum("lnh,lh->ln", w / self.spread[:, None], self.mean),
+        )
+        for name, (w, b) in (
+            ("group", fold(self.group_weight, self.group_bias)),
+            ("expert", fold(self.expert_weight, self.expert_bias)),
+        ):
             getattr(router, f"{name}_weight").copy_(w)
             getattr(router, f"{name}_bias").copy_(b)
         router.gain.copy_(self.gain)

@@ -23,7 +23,11 @@ class Team:
     def __init__(self):
         # Without a GPU, accelerate would overlook the other processes unless told that it is to use CPUs.
         self._state = PartialState(cpu=not torch.cuda.is_available())
-        self.rank, self.size, self.device = self._state.process_index, self._state.num_processes, self._state.device
+        self.rank, self.size, self.device = (
+            self._state.process_index,
+            self._state.num_processes,
+            self._state.device,
+        )
 
     @property
     def leads(self) -> bool:
@@ -32,17 +36,25 @@ class Team:
 
     def share(self, items: Sequence[T]) -> list[T]:
         """This process's part of something that all processes hold."""
-        return list(items[self.rank::self.size])
+        return list(items[self.rank :: self.size])
 
     def total(self, value: Tensor) -> Tensor:
         """The sum over all processes; gradients flow into this process's own addend."""
-        return value if self.size == 1 else value + (reduce(value.detach().clone(), "sum") - value.detach())
+        return (
+            value
+            if self.size == 1
+            else value + (reduce(value.detach().clone(), "sum") - value.detach())
+        )
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Replace each gradient by the sum over all processes; a process without rows has none, which counts as 0."""
         if self.size > 1:
-            flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
-            for p, grad in zip(parameters, reduce(flat, "sum").split([p.numel() for p in parameters])):
+            flat = torch.cat(
+                [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+            )
+            for p, grad in zip(
+                parameters, reduce(flat, "sum").split([p.numel() for p in parameters])
+            ):
                 p.grad = grad.view_as(p).clone()
 
     def gather(self, shared: Sequence[T]) -> list[T]:

@@ -1,0 +1,164 @@
+"""The state of the page in a query string, short enough to mail and plain enough to read:
+
+    ?v=2&set=audience/patient:100!,specialty:off&in=late&cells=task:12-17:60,task:3:off&strength=0.5&tokens=80&q=How is asthma treated?
+
+`v` is the version. `!` locks. What is at its default is left out, and so is the question unless a person ticks it.
+Version 1 knew no cells; its links still open.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlencode
+
+from app.steer.controls import Cells, Controls, Setting
+from app.steer.view import sampling_of
+from atmoe import AtMoeError, Layout, State
+
+VERSION, READ = "2", ("1", "2")
+OURS = ("v", "set", "cells", "strength", "in", "on", "tokens", "temperature", "seed", "q")
+MAX_QUESTION = 2000
+"""Characters; browsers and mail programs cut longer links."""
+SETTING = re.compile(r"(off)?(\d{1,3}(?:\.\d{1,4})?)?(!)?")
+CELLS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?:(?:(off|router)|(\d{1,3}(?:\.\d{1,4})?))")
+
+
+class LinkError(AtMoeError):
+    """A link that cannot be read, or cannot be made."""
+
+
+@dataclass(frozen=True)
+class Linked:
+    """What a link holds. The question is None where it was not to be shared."""
+
+    controls: Controls = field(default_factory=Controls)
+    tokens: int = 160
+    temperature: float = 0.0
+    seed: int = 0
+    question: str | None = None
+
+
+def to_query(linked: Linked) -> str:
+    """The query string, question mark included.
+
+    Raises:
+        LinkError: the question is too long for a link.
+    """
+    if len(linked.question or "") > MAX_QUESTION:
+        raise LinkError(
+            f"The question has more than {MAX_QUESTION:,} characters, too many for a link; leave it out, or "
+            f"download the record instead."
+        )
+    usual, controls = Linked(), linked.controls
+    parts = {"v": VERSION}
+    if controls.settings:
+        parts["set"] = ",".join(
+            f"{quote(target, safe='/')}:{_written(setting)}"
+            for target, setting in controls.settings.items()
+        )
+    if controls.cells:
+        parts["cells"] = ",".join(_written_cells(cells) for cells in controls.cells)
+    values = {
+        "strength": f"{controls.strength:g}",
+        "in": controls.scope,
+        "on": f"{controls.on:d}",
+        "tokens": f"{linked.tokens}",
+        "temperature": f"{linked.temperature:g}",
+        "seed": f"{linked.seed}",
+    }
+    defaults = {
+        "strength": "1",
+        "in": "all",
+        "on": "1",
+        "tokens": f"{usual.tokens}",
+        "temperature": "0",
+        "seed": "0",
+    }
+    parts |= {key: value for key, value in values.items() if value != defaults[key]}
+    if linked.question:
+        parts["q"] = linked.question
+    return "?" + urlencode(parts, safe="/:,!")
+
+
+def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
+    """What a link holds; None where the address holds nothing of ours.
+
+    Raises:
+        LinkError: another version, a broken string, or settings that this model cannot take.
+    """
+    if not any(key in query for key in OURS):
+        return None
+    if query.get("v") not in READ:
+        raise LinkError(
+            f"This link is of version {query.get('v', 'none')!s:.12}, and this page reads versions {' and '.join(READ)}; "
+            f"the page starts clean."
+        )
+    try:
+        settings = dict(_read(item) for item in query.get("set", "").split(",") if item)
+        cells = tuple(_read_cells(item) for item in query.get("cells", "").split(",") if item)
+        controls = Controls(
+            settings,
+            float(query.get("strength", 1)),
+            query.get("in", "all"),
+            _flag(query.get("on", "1")),
+            cells,
+        )
+        tokens, temperature, seed = (
+            int(query.get("tokens", 160)),
+            float(query.get("temperature", 0)),
+            int(query.get("seed", 0)),
+        )
+        if not math.isfinite(controls.strength):
+            raise ValueError("strength")
+        sampling_of(tokens, temperature, seed)
+        return Linked(controls.checked(layout), tokens, temperature, seed, query.get("q"))
+    except AtMoeError as error:
+        raise LinkError(f"This link cannot be opened, so the page starts clean. {error}") from error
+    except ValueError as error:
+        raise LinkError(
+            "This link is broken, perhaps cut off on its way, so the page starts clean."
+        ) from error
+
+
+def _written(setting: Setting) -> str:
+    return "off" * (setting.state is State.OFF) + f"{setting.percent:g}" + "!" * setting.locked
+
+
+def _written_cells(cells: Cells) -> str:
+    return f"{quote(cells.target, safe='/')}:{cells.scope}:" + (
+        f"{cells.percent:g}" if cells.state is State.FIXED else str(cells.state)
+    )
+
+
+def _read_cells(item: str) -> Cells:
+    target, _, written = item.partition(":")
+    match = CELLS.fullmatch(written)
+    if not match:
+        raise ValueError(item)
+    first, last, state, percent = match.groups()
+    return Cells(
+        unquote(target),
+        int(first),
+        int(last or first),
+        State(state or State.FIXED),
+        float(percent or 0),
+    )
+
+
+def _read(item: str) -> tuple[str, Setting]:
+    target, colon, written = item.partition(":")
+    match = SETTING.fullmatch(written)
+    if not colon or not match or not (match[1] or match[2]):
+        raise ValueError(item)
+    return unquote(target), Setting(
+        State.OFF if match[1] else State.FIXED, float(match[2] or 0), bool(match[3])
+    )
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(text)
+    return text == "1"

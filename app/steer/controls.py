@@ -1,0 +1,203 @@
+"""What the steering controls are set to, as a value: the browser sends it, links and presets hold it, undo goes back to it.
+
+What a setting does not name is left to the router. A lock says only that moving another one leaves this one alone; it
+never reaches the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+from atmoe import Layout, Override, RoutingPlan, State, Steering
+from atmoe.errors import SteeringError
+from atmoe.steering.overrides import BANDS, layer_range
+
+SCOPES = ("all", *BANDS)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One group or expert taken from the router.  percent: its share when Fixed, kept while it is Off."""
+
+    state: State
+    percent: float
+    locked: bool = False
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A group or expert in a range of layers, both ends included: set apart from whatever it is set to elsewhere.
+
+    state: Router leaves it to the router where its setting would reach.  percent: its share when Fixed, else 0.
+    """
+
+    target: str
+    first: int
+    last: int
+    state: State
+    percent: float = 0.0
+
+    @property
+    def scope(self) -> str:
+        """These layers, as a steering writes them."""
+        return _written(self.first, self.last)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """settings: target ("group" or "group/expert") → setting, at the layers of `scope`.
+    cells: settings of ranges of layers; they win over `settings`, and those of one target do not overlap.
+    on: False shows the router's answer and keeps the rest.  layers: how many the model has; known once checked."""
+
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    strength: float = 1.0
+    scope: str = "all"
+    on: bool = True
+    cells: tuple[Cells, ...] = ()
+    layers: int = field(default=0, compare=False)
+
+    @property
+    def steering(self) -> Steering:
+        """The steering that is in force.
+
+        Raises:
+            SteeringError: a value out of range.
+        """
+        return self.kept if self.on else Steering()
+
+    @property
+    def kept(self) -> Steering:
+        """The steering that is set, whether or not it is switched on."""
+        overrides = [
+            Override(target, s.state, _share(s), scope)
+            for target, s in self.settings.items()
+            for scope in self._scopes(target)
+        ]
+        overrides += [Override(c.target, c.state, _share(c), c.scope) for c in self.cells]
+        return Steering(tuple(overrides), self.strength)
+
+    def checked(self, layout: Layout) -> Controls:
+        """These controls, in the layout's order.
+
+        Raises:
+            SteeringError: something the layout lacks, a value out of range, or settings that contradict each other.
+        """
+        if self.scope not in SCOPES:
+            raise SteeringError(f"{self.scope!r} names no layers; choose {', '.join(SCOPES)}.")
+        if not all(0 <= s.percent <= 100 for s in (*self.settings.values(), *self.cells)):
+            raise SteeringError("A share is between 0% and 100%; lower it.")
+        for cells in self.cells:
+            layer_range(cells.scope, layout.layers)
+        found = sorted(
+            (c for c in self.cells if c.state is not State.ROUTER or c.target in self.settings),
+            key=lambda c: (c.target, c.first),
+        )
+        for one, other in pairwise(found):
+            if one.target == other.target and other.first <= one.last:
+                raise SteeringError(
+                    f"{one.target} is set twice for layer {other.first}; reset one of the two."
+                )
+        made = replace(self, cells=tuple(found), layers=layout.layers)
+        made.kept.apply(RoutingPlan.uniform(layout))
+        order = [*layout.group_names, *layout.expert_names].index
+        return replace(
+            made,
+            settings={t: self.settings[t] for t in sorted(self.settings, key=order)},
+            cells=tuple(sorted(found, key=lambda c: (order(c.target), c.first))),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "set": {
+                target: [str(s.state), s.percent, s.locked] for target, s in self.settings.items()
+            },
+            "strength": self.strength,
+            "scope": self.scope,
+            "on": self.on,
+            "cells": [[c.target, c.first, c.last, str(c.state), c.percent] for c in self.cells],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any, layout: Layout) -> Controls:
+        """The inverse of `to_dict`, for whatever a browser may have sent. Records of before hold no cells.
+
+        Raises:
+            SteeringError: not of that form, or impossible for this model.
+        """
+        try:
+            settings = {
+                str(target): Setting(State(state), float(percent), bool(locked))
+                for target, (state, percent, locked) in data["set"].items()
+            }
+            cells = tuple(
+                Cells(str(target), int(first), int(last), State(state), float(percent))
+                for target, first, last, state, percent in data.get("cells", ())
+            )
+            made = cls(
+                {t: s for t, s in settings.items() if s.state is not State.ROUTER},
+                float(data["strength"]),
+                str(data["scope"]),
+                bool(data["on"]),
+                cells,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise SteeringError(
+                f"These settings cannot be read ({error!r}); reset the steering and set it again."
+            ) from error
+        return made.checked(layout)
+
+    def _scopes(self, target: str) -> list[str]:
+        """Where a target's setting is in force: its whole scope as long as its cells, being narrower, win there by
+        themselves; else the scope without them."""
+        own = [c for c in self.cells if c.target == target]
+        if not own:
+            return [self.scope]
+        scope = layer_range(self.scope, self.layers)
+        met = [c for c in own if c.first < scope.stop and c.last >= scope.start]
+        if all(c.last - c.first + 1 < len(scope) for c in met):
+            return [self.scope]
+        return runs([layer for layer in scope if not any(c.first <= layer <= c.last for c in met)])
+
+
+def of_steering(steering: Steering, layout: Layout) -> Controls:
+    """The controls that stand for a steering, as found in a record or on the command line: what is set in one scope that
+    has a name becomes their settings, and the rest cells.
+
+    Raises:
+        SteeringError: it does not fit the model.
+    """
+    overrides = [o for o in steering.overrides if o.state is not State.ROUTER]
+    scope = next((name for name in SCOPES if any(o.scope == name for o in overrides)), "all")
+    settings = {
+        o.target: Setting(o.state, 100 * (o.share or 0)) for o in overrides if o.scope == scope
+    }
+    apart: dict[Override, list[int]] = {}
+    for layer, chosen in enumerate(steering.by_layer(layout)):
+        for o in chosen.values():
+            if o.scope != scope or o.state is State.ROUTER:
+                apart.setdefault(o, []).append(layer)
+    cells = tuple(
+        Cells(o.target, where[0], where[-1], o.state, 100 * (o.share or 0))
+        for o, found in apart.items()
+        for run in runs(found)
+        for where in [layer_range(run, layout.layers)]
+    )
+    return Controls(settings, steering.strength, scope, cells=cells).checked(layout)
+
+
+def runs(layers: Sequence[int]) -> list[str]:
+    """Layers in ascending order → the scopes that hold them and no other: [3, 4, 5, 9] → ["3-5", "9"]."""
+    starts = [layer for layer in layers if layer - 1 not in layers]
+    ends = [layer for layer in layers if layer + 1 not in layers]
+    return [_written(first, last) for first, last in zip(starts, ends)]
+
+
+def _written(first: int, last: int) -> str:
+    return f"{first}-{last}" if first != last else f"{first}"
+
+
+def _share(setting: Setting | Cells) -> float | None:
+    return setting.percent / 100 if setting.state is State.FIXED else None

@@ -1,0 +1,71 @@
+"""What an answer is asked with, and the view that the figures and sentences are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atmoe import RoutingPlan, Sampling, State, Steering
+from atmoe.errors import SamplingError
+
+MAX_TOKENS = 400
+MAX_TEMPERATURE = 1.5
+REPETITION_PENALTY = 1.1
+"""Greedy decoding of so small a model runs in circles; at 1.1 it mostly does not."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is on show: the router's plan, the one in force, and the steering between them."""
+
+    router_plan: RoutingPlan
+    plan: RoutingPlan
+    steering: Steering
+
+    @classmethod
+    def of(cls, router_plan: RoutingPlan, steering: Steering) -> View:
+        """Raises: SteeringError, where the steering contradicts itself."""
+        return cls(router_plan, steering.apply(router_plan), steering)
+
+
+def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sampling:
+    """The settings of an answer. Checked here, because a request need not come from our page.
+
+    Raises:
+        SamplingError: a value out of range.
+    """
+    if not 1 <= max_tokens <= MAX_TOKENS:
+        raise SamplingError(
+            f"An answer may have 1 to {MAX_TOKENS} tokens; choose a number between them."
+        )
+    if not 0 <= temperature <= MAX_TEMPERATURE:
+        raise SamplingError(
+            f"The temperature goes from 0 to {MAX_TEMPERATURE}; choose a number between them."
+        )
+    return Sampling(
+        max_new_tokens=int(max_tokens),
+        temperature=float(temperature),
+        seed=int(seed or 0),
+        repetition_penalty=REPETITION_PENALTY,
+    )
+
+
+def changed(steering: Steering) -> tuple[str, ...]:
+    """The groups and experts a person took from the router, in the order of the overrides."""
+    return tuple(dict.fromkeys(o.target for o in steering.overrides if o.state is not State.ROUTER))
+
+
+def average_percents(plan: RoutingPlan) -> dict[str, float]:
+    """Each group's share of the routing weight, in percent, averaged over the layers."""
+    means = plan.group_shares.mean(0).tolist()
+    return {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
+
+
+def all_percents(plan: RoutingPlan) -> dict[str, float]:
+    """`average_percents` of the groups and `expert_percents` together: whatever a control is set to, by target."""
+    return average_percents(plan) | expert_percents(plan)
+
+
+def expert_percents(plan: RoutingPlan) -> dict[str, float]:
+    """Each expert's share of its group, in percent, averaged over the layers."""
+    means = plan.expert_shares.mean(0).tolist()
+    return {expert: 100 * mean for expert, mean in zip(plan.layout.expert_names, means)}

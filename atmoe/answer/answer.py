@@ -1,0 +1,46 @@
+"""An answer as a value: what was asked, what came out, and the plan it was given under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from atmoe.errors import PromptError
+from atmoe.mixture.mixture import Mixture
+from atmoe.routing.plan import RoutingPlan
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One answer, without what was measured of it later.
+
+    Attributes:
+        answer: its text.
+        answer_tokens: its token ids, without the end-of-turn.
+        model: {"name", "sha256"} of the model that gave it.
+        sampling: the settings of `Sampling` other than the seed.
+        router_plan: what the router gave.
+        plan: what was in force.
+        finish: "stop" (ended its turn), "length" (token limit) or "cancelled".
+    """
+
+    prompt: str
+    answer: str
+    answer_tokens: tuple[int, ...]
+    model: Mapping[str, str]
+    seed: int
+    sampling: Mapping[str, float]
+    router_plan: RoutingPlan
+    plan: RoutingPlan
+    finish: str
+
+    def mean_logp(self, mixture: Mixture, plans: Sequence[RoutingPlan]) -> tuple[float, ...] | None:
+        """Mean log-probability per token of the answer under each plan, in nats.
+
+        Returns:
+            One number a plan; None for an answer without words.
+        """
+        try:
+            return tuple(mixture.score(self.prompt, self.answer, plans).mean(1).tolist())
+        except PromptError:
+            return None

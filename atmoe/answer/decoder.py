@@ -1,0 +1,80 @@
+"""What goes on after a prefill: one more token of each row, by the engine or by transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from atmoe.answer.engine import Engine, engine_of
+from atmoe.answer.past import Past
+from atmoe.mixture.mixture import Mixture
+from atmoe.prompt import Batch
+
+
+def decoder(mixture: Mixture, batch: Batch, cache, weights: Tensor, tokens: int) -> Decoder | Plain:
+    """What goes on after a prefill: called with one token a row, it gives the logits of the next. Close it when done.
+
+    batch, cache: as prefilled, the cache used up.  weights: [rows, layers, experts], gain included.  tokens: at most.
+    """
+    engine = engine_of(mixture)
+    return (
+        Decoder(engine, batch, cache, weights, tokens)
+        if engine
+        else Plain(mixture, batch, cache, weights)
+    )
+
+
+class Plain:
+    """Decodes through transformers, as the prefill ran: for bases of other kinds, and what `Decoder` must equal."""
+
+    name = "plain"
+
+    def __init__(self, mixture: Mixture, batch: Batch, cache, weights: Tensor):
+        self._model, self._batch, self._cache, self._weights = mixture, batch, cache, weights
+
+    def __call__(self, tokens: Sequence[int]) -> Tensor:
+        """One more token of each row → the logits of the next. [rows, vocabulary]"""
+        batch, device = self._batch, self._batch.ids.device
+        attention = torch.cat(
+            [batch.attention, torch.ones(len(tokens), 1, dtype=torch.long, device=device)], 1
+        )
+        self._batch = Batch(
+            torch.tensor(tokens, device=device)[:, None],
+            attention,
+            batch.instruction,
+            batch.positions[:, -1:] + 1,
+        )
+        with torch.inference_mode():
+            hidden, _, self._cache = self._model.forward(
+                self._batch, weights=self._weights, logits=False, use_cache=True, cache=self._cache
+            )
+            return self._model.logits(hidden[:, -1])
+
+    def close(self) -> None:
+        """Nothing is held but what goes with it."""
+
+
+class Decoder:
+    """Rows that were prefilled together, to their end under the plans that they began with.
+
+    name: "lean, folded" where one plan is in the weights; "lean" where each row's is computed beside them.
+    """
+
+    def __init__(self, engine: Engine, batch: Batch, cache, weights: Tensor, tokens: int):
+        """batch: as it was prefilled.  cache: as that left it.  weights: [rows, layers, experts].  tokens: at most, to come."""
+        self._engine, self._past = engine, Past(engine, batch, cache, tokens)
+        with torch.inference_mode():
+            self._lease = engine.copy.lease(weights)
+        self.name = "lean, folded" if self._lease.folded else "lean"
+
+    def __call__(self, tokens: Sequence[int]) -> Tensor:
+        """One more token of each row → the logits of the next. [rows, vocabulary]"""
+        return self._engine.step(
+            self._lease.products, tokens, self._past.turns(), self._past.attend
+        )
+
+    def close(self) -> None:
+        """Give the copy of the weights back to others."""
+        self._lease.close()

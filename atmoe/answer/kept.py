@@ -1,0 +1,96 @@
+"""What the router's own reading of a prompt leaves for the steered ones that follow it.
+
+A steered plan is the router's plan in every layer below the first one that was steered. Up to there the hidden states, keys and
+values are the very same numbers, so a prefill can begin where the plans part:
+
+    layer        0 ........ k ........ L
+    router's     ────────────────────────►   keeps what enters every layer, and its keys and values
+    steered               └──────────────►   late layers only: a third of the work
+
+It belongs to whoever asked: one `Kept` a question, given with each call. Nothing of it is on the model. A base that the engine
+does not know leaves nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from transformers import DynamicCache
+
+from atmoe.answer.engine import Engine
+from atmoe.answer.fused import Lease
+from atmoe.prompt import Prompt
+from atmoe.routing.plan import RoutingPlan
+
+LIMIT = 128 * 2**20
+"""Bytes of one prompt, above which nothing of it is kept: SmolLM2-135M takes 56 kB a token in bfloat16, twice that in float32."""
+
+
+@dataclass
+class Kept:
+    """Empty until a prompt of one row was read by the router; then of that prompt, until another is.
+
+    limit: in bytes.  reused: how many layers the last prefill that was given this did not compute.
+    """
+
+    limit: int = LIMIT
+    reused: int = 0
+    _read: Read | None = None
+
+    @property
+    def bytes(self) -> int:
+        return 0 if self._read is None else self._read.bytes
+
+    def of(self, engine: Engine, prompt: Prompt, lease: Lease | None) -> Read | None:
+        """What is kept of this prompt, read by this engine through these products (others round otherwise)."""
+        read = self._read
+        return (
+            read
+            if read is not None
+            and read.engine is engine
+            and read.lease is lease
+            and read.prompt == prompt
+            else None
+        )
+
+    def keep(
+        self,
+        engine: Engine,
+        prompt: Prompt,
+        lease: Lease | None,
+        plan: RoutingPlan,
+        states: Sequence[Tensor],
+        cache: DynamicCache,
+    ) -> None:
+        """states: what entered each layer, and what left the last [tokens, hidden].  cache: as those layers filled it."""
+        read = Read(engine, prompt, lease, plan, tuple(states), tuple(map(copy.copy, cache.layers)))
+        self._read = read if read.bytes <= self.limit else None
+
+
+@dataclass(frozen=True)
+class Read:
+    """A prompt of one row, as the router read it. Tensors are shared with whoever decodes, who never writes to them."""
+
+    engine: Engine
+    prompt: Prompt
+    lease: Lease | None
+    plan: RoutingPlan
+    states: tuple[Tensor, ...]
+    filled: tuple
+
+    @property
+    def bytes(self) -> int:
+        return sum(
+            t.nbytes
+            for t in (
+                *self.states,
+                *(t for layer in self.filled for t in (layer.keys, layer.values)),
+            )
+        )
+
+    def layers(self, first: int) -> list:
+        """The cache's, of the layers before `first`: objects that decoding may go on changing."""
+        return [copy.copy(layer) for layer in self.filled[:first]]

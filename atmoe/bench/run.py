@@ -1,0 +1,265 @@
+"""What things cost beside transformers' own `generate` of the base model alone: as ratios, interleaved in one run.
+
+An absolute time says nothing on a machine that others use too, so both sides of a ratio take turns. `check` holds a run
+against ratios that were kept from another.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+from transformers.generation.streamers import BaseStreamer
+
+from atmoe.answer.sampling import Sampling
+from atmoe.bench.llama import llama
+from atmoe.bench.peers import peers
+from atmoe.bench import scale as bench_scale
+from atmoe.bench.scale import decoded, precisions, prefills, rows, sizes, start, timed
+from atmoe.errors import AtMoeError
+from atmoe.explanation.measure import explain
+from atmoe.explanation.smallest_change import smallest_changes
+from atmoe.mixture import base as base_models
+from atmoe.mixture.precision import NAMES
+from atmoe.model import AtMoe
+
+QUESTION = (
+    "My father has Parkinson's disease. What can be done for the tremor, and how will it go on?"
+)
+QUESTIONS = (
+    QUESTION,
+    "How is asthma treated?",
+    "What causes gout, and who gets it?",
+    "How is diabetes diagnosed?",
+    "What is cystic fibrosis?",
+    "Summarise the outlook for a woman with early breast cancer.",
+    "Is aspirin of use after a stroke?",
+    "How is malaria prevented?",
+)
+"""Eight people's, so that their plans differ."""
+PARTS = ("explanation", "decoding", "rows", "prefill", "sizes", "precision", "peers", "start")
+FALLS = 0.9
+"""A ratio below this part of the one kept has fallen."""
+
+
+def bench(
+    model: AtMoe,
+    path: Path,
+    base: str | None,
+    parts: Sequence[str] = PARTS,
+    answer_tokens: int = 128,
+    repeats: int = 5,
+    processor: bool = False,
+    gguf: Path | None = None,
+) -> dict:
+    """Ratios, more of which is better, part by part.
+
+    path: where the model was loaded from.  processor: time what this process has of the processor, not the clock on the wall:
+    of one thread, that is nearly free of what others do meanwhile. (Of several it is not: they wait for one another awake.)
+    gguf: the base as a GGUF file, to compare with llama.cpp too.
+    → {"dtype", "threads", "clock", "answer_tokens", "repeats", "ratios": {name: {"median", "least", "most"}}, and a part's own figures}
+    """
+    bench_scale.now = time.process_time if processor else time.perf_counter
+    plain = base_models.load(base_models.fetch(base), model.bank.dtype)[0].to(model.device).eval()
+    generate = lambda causal, tokens: _generate_speed(model, causal, tokens)
+    report = {
+        "dtype": model.precision,
+        "threads": torch.get_num_threads(),
+        "clock": "processor" if processor else "wall",
+        "answer_tokens": answer_tokens,
+        "repeats": repeats,
+    }
+    ratios: dict[str, dict[str, float]] = {}
+    measure = {
+        "rows": lambda: rows(model, QUESTIONS, answer_tokens, repeats),
+        "prefill": lambda: prefills(model, plain, QUESTION, repeats),
+        "sizes": lambda: sizes(model, base, QUESTION, answer_tokens, repeats),
+        "precision": lambda: precisions(
+            model,
+            path,
+            base,
+            QUESTION,
+            lambda: generate(plain, answer_tokens),
+            answer_tokens,
+            repeats,
+        ),
+        "peers": lambda: peers(model, path, base, QUESTION, generate, answer_tokens, repeats),
+    }
+    for part in parts:
+        print(f"bench: {part}", file=sys.stderr)
+        if part == "explanation":
+            report |= explaining(model, plain, answer_tokens, repeats)
+            ratios |= {
+                f"writing an answer to {what}": {
+                    "median": round(1 / r["median"], 3),
+                    "least": round(1 / r["most"], 3),
+                    "most": round(1 / r["least"], 3),
+                }
+                for what, r in (
+                    ("explaining it", report["ratio_to_generate"]["explanation"]),
+                    ("its smallest change", report["ratio_to_generate"]["smallest_change"]),
+                )
+            }
+        elif part == "decoding":
+            report["decoding"] = decoding(model, plain, answer_tokens, repeats)
+            ratios |= {"routed to generate": report["decoding"]["routed_to_generate"]}
+        elif part == "start":
+            report["start"] = {name: start(path, base, name) for name in NAMES}
+        else:
+            ratios |= {name: _spread(values) for name, values in measure[part]().items()}
+        gc.collect()
+    if gguf is not None:
+        print("bench: llama.cpp", file=sys.stderr)
+        ratios |= {
+            name: _spread(values)
+            for name, values in llama(
+                model, path, base, gguf, QUESTION, answer_tokens, repeats
+            ).items()
+        }
+    return report | {"ratios": ratios}
+
+
+def check(report: dict, kept: dict) -> list[str]:
+    """A sentence for each ratio that fell below `FALLS` of the one kept; for those measured in both, and in the same way."""
+    for what, fix in (
+        ("dtype", "--dtype {}"),
+        ("threads", "OMP_NUM_THREADS={}"),
+        ("clock", "--clock {}"),
+    ):
+        if report[what] != kept[what]:
+            raise AtMoeError(
+                f"The ratios kept are of {what} {kept[what]}, these of {report[what]}; run it with {fix.format(kept[what])}."
+            )
+    both = [name for name in report["ratios"] if name in kept["ratios"]]
+    if not both:
+        raise AtMoeError(
+            "None of the ratios measured was kept; name the parts that were with --only, or keep these with --json."
+        )
+    return [
+        f"{name} fell to {now:.2f} from {then:.2f} (least allowed: {FALLS * then:.2f})"
+        for name in both
+        for now, then in [(report["ratios"][name]["median"], kept["ratios"][name]["median"])]
+        if now < FALLS * then
+    ]
+
+
+def explaining(model: AtMoe, plain: PreTrainedModel, answer_tokens: int, repeats: int) -> dict:
+    """The whole explanation of an answer (every unit, and the exact Shapley values), and the search for its smallest
+    change, beside what `generate` takes to write that answer, in the model's precision.
+
+    → {"prompt_tokens", "answer_tokens", "rows", "seconds": {name: median}, "ratio_to_generate": {name: {"median", "least", "most"}}}
+    """
+    ids = torch.tensor([model.encode(QUESTION).ids], device=model.device)
+
+    def generate() -> torch.Tensor:
+        with torch.inference_mode():
+            return plain.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                pad_token_id=0,
+                max_new_tokens=answer_tokens,
+                min_new_tokens=answer_tokens,
+            )[0, ids.shape[1] :]
+
+    written = generate().tolist()
+    record = replace(
+        model.answer(QUESTION, sampling=Sampling(1)),
+        answer_tokens=tuple(written),
+        answer=model.tokenizer.decode(written, skip_special_tokens=True),
+    )
+    count = explain(model, record).rows
+    tasks = {
+        "generate": generate,
+        "explanation": lambda: explain(model, record),
+        "smallest_change": lambda: smallest_changes(model, record),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            seconds[name].append(timed(task))
+    ratios = {
+        name: [s / g for s, g in zip(taken, seconds["generate"])]
+        for name, taken in seconds.items()
+        if name != "generate"
+    }
+    return {
+        "prompt_tokens": ids.shape[1],
+        "answer_tokens": len(written),
+        "rows": count,
+        "seconds": {name: round(statistics.median(taken), 3) for name, taken in seconds.items()},
+        "ratio_to_generate": {name: _spread(r) for name, r in ratios.items()},
+    }
+
+
+def decoding(model: AtMoe, plain: PreTrainedModel, tokens: int = 128, repeats: int = 5) -> dict:
+    """Tokens a second after the prefill, greedy, `tokens` of them whatever they say: of one routed plan beside `generate` of
+    the base model, and of eight people's questions in one batch, each under its own plan, beside one. What is done once an
+    answer, such as folding its plan in, counts.
+
+    → {"engine": {name: what decoded}, "tokens_per_second": {name: median, of all rows together},
+       "routed_to_generate", "eight_to_one": {"median", "least", "most"}}
+    """
+    names: dict[str, str] = {}
+    speeds: dict[str, list[float]] = {"generate": [], "routed": [], "routed_8": []}
+    asked = {"routed": QUESTIONS[:1], "routed_8": QUESTIONS}
+    for questions in (
+        asked.values()
+    ):  # the first of each shape pays for the kernels that it is the first to need
+        decoded(model, questions, 3)
+    for _ in range(repeats):
+        speeds["generate"].append(_generate_speed(model, plain, tokens))
+        for name, questions in asked.items():
+            speed, names[name] = decoded(model, questions, tokens)
+            speeds[name].append(speed)
+    ratio = lambda a, b: _spread([x / y for x, y in zip(speeds[a], speeds[b])])
+    return {
+        "engine": names,
+        "tokens_per_second": {name: round(statistics.median(s), 2) for name, s in speeds.items()},
+        "routed_to_generate": ratio("routed", "generate"),
+        "eight_to_one": ratio("routed_8", "routed"),
+    }
+
+
+class _Clock(BaseStreamer):
+    """When `generate` gave each token."""
+
+    def __init__(self):
+        self.times: list[float] = []
+
+    def put(self, value) -> None:
+        self.times.append(bench_scale.now())
+
+    def end(self) -> None:
+        pass
+
+
+def _generate_speed(model: AtMoe, plain: PreTrainedModel, tokens: int) -> float:
+    ids, clock = torch.tensor([model.encode(QUESTION).ids], device=model.device), _Clock()
+    with torch.inference_mode():
+        plain.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            pad_token_id=0,
+            max_new_tokens=tokens,
+            min_new_tokens=tokens,
+            streamer=clock,
+        )
+    _, first, *_, last = clock.times  # the prompt comes before the first token
+    return (tokens - 1) / (last - first)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "median": round(statistics.median(values), 3),
+        "least": round(min(values), 3),
+        "most": round(max(values), 3),
+    }

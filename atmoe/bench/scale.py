@@ -1,0 +1,267 @@
+"""What a size costs: rows, experts, ranks, layers steered, bits a weight. Ratios, both sides taking turns; more is better."""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from atmoe.answer.batching import MOST_ROWS, Batching
+from atmoe.answer.decoder import decoder
+from atmoe.answer.kept import Kept
+from atmoe.answer.prefill import prefill
+from atmoe.answer.sampling import Sampling
+from atmoe.mixture import base as base_models
+from atmoe.mixture.experts import Adapter, layer_linears
+from atmoe.mixture.store import Info, build
+from atmoe.model import AtMoe
+from atmoe.routing.plan import Layout
+from atmoe.routing.router import GroupedRouter
+from atmoe.steering.overrides import Override, State, Steering
+
+now: Callable[[], float] = time.perf_counter
+"""What all is timed by; see `bench`."""
+ROWS = (2, 4, 8)
+EXPERTS, RANK = (4, 16, 64), 4
+RANKS = (4, 16, 64)
+
+
+def in_turns(tasks: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    """What each task says of itself, `repeats` times, one after the other; what a first call alone pays for is paid before."""
+    for task in tasks.values():
+        task()
+    found: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            found[name].append(task())
+    return found
+
+
+def timed(task: Callable) -> float:
+    """Seconds."""
+    began = now()
+    task()
+    return now() - began
+
+
+def over(found: Mapping[str, Sequence[float]], a: str, b: str) -> list[float]:
+    return [x / y for x, y in zip(found[a], found[b])]
+
+
+def decoded(model: AtMoe, questions: Sequence[str], tokens: int) -> tuple[float, str]:
+    """Tokens a second of all rows, each under its own routed plan, after the prefill; what is done once an answer counts. And
+    what decoded."""
+    logits, plans, cache, batch = prefill(model, [model.encode(q) for q in questions], None)
+    began = now()
+    with closing(
+        decoder(model, batch, cache, model.weights_of(plans, len(questions)), tokens)
+    ) as decode:
+        for _ in range(tokens - 1):
+            logits = decode(
+                logits.float().argmax(-1).tolist()
+            )  # as `decode.Chooser`; in bfloat16 argmax takes five times as long
+    return len(questions) * (tokens - 1) / (now() - began), decode.name
+
+
+def routed_speed(model: AtMoe, questions: Sequence[str], tokens: int) -> float:
+    return decoded(model, questions, tokens)[0]
+
+
+def prefill_speed(model: AtMoe, question: str) -> float:
+    """Prefills a second as the page reads, the router's reading in it; the copy of the weights was made before."""
+    with closing(Batching(model)) as batch:
+        batch.ready()
+        return 1 / timed(lambda: batch.prefill(model.encode(question)))
+
+
+def base_prefill_speed(model: AtMoe, plain: PreTrainedModel, question: str) -> float:
+    """The same of the base model by transformers: the same tokens, padded alike. The last one's logits are computed as here, from
+    a state of two dimensions: given three, as transformers gives it, the head alone was seen to take as long as the layers."""
+    began = now()
+    batch = model.collate([model.encode(question)])
+    with torch.inference_mode():
+        hidden = plain.base_model(
+            input_ids=batch.ids,
+            attention_mask=batch.attention,
+            position_ids=batch.positions,
+            use_cache=True,
+        )[0]
+        plain.get_output_embeddings()(hidden[:, -1])
+    return 1 / (now() - began)
+
+
+def rows(
+    model: AtMoe, questions: Sequence[str], tokens: int, repeats: int
+) -> dict[str, list[float]]:
+    """All rows' tokens a second together, each under its own plan, against one row's."""
+    found = in_turns(
+        {str(n): lambda n=n: routed_speed(model, questions[:n], tokens) for n in (1, *ROWS)},
+        repeats,
+    )
+    return {f"rows {n} to 1": over(found, str(n), "1") for n in ROWS}
+
+
+def gain(model: AtMoe, questions: Sequence[str], steps: int = 64) -> dict[str, float]:
+    """Tokens a second while each of these questions is answered in a row of its own, of all together, beside the first alone.
+    Steps of both take turns, so that whatever else the machine does slows both; it ends early where an answer does.
+
+    → {"rows", "steps", "alone" and "together": medians, "ratio": median of the steps' own ratios}
+    """
+    with (
+        closing(Batching(model, 1)) as one,
+        closing(Batching(model, max(len(questions), MOST_ROWS))) as all_rows,
+    ):
+        one.add(questions[0], None, Sampling(steps + 2))
+        for question in questions:
+            all_rows.add(question, None, Sampling(steps + 2))
+        pairs: list[tuple[float, float]] = []
+        while one.rows and len(all_rows.rows) == len(questions):
+            pairs.append((timed(one.step), timed(all_rows.step)))
+    pairs = pairs[1:]  # what is done once is in the first
+    middle = lambda values: round(statistics.median(values), 3)
+    return {
+        "rows": len(questions),
+        "steps": len(pairs),
+        "alone": middle([1 / a for a, _ in pairs]),
+        "together": middle([len(questions) / b for _, b in pairs]),
+        "ratio": middle([len(questions) * a / b for a, b in pairs]),
+    }
+
+
+def prefills(
+    model: AtMoe, plain: PreTrainedModel, question: str, repeats: int
+) -> dict[str, list[float]]:
+    """Reading a prompt with routing against the base model's; and one steered in the last third of the layers against the whole."""
+    prompt, kept = model.encode(question), Kept()
+    with closing(Batching(model)) as batch:
+        late = Steering((Override(model.layout.group_names[0], State.OFF, scope="late"),)).apply(
+            batch.route(question, kept)
+        )
+        read = lambda *how: 1 / timed(lambda: batch.prefill(prompt, *how))
+        found = in_turns(
+            {
+                "routed": read,
+                "base": lambda: base_prefill_speed(model, plain, question),
+                "whole": lambda: read(late),
+                "late": lambda: read(late, kept),
+            },
+            3 * repeats,
+        )
+    return {
+        "prefill routed to base": over(found, "routed", "base"),
+        "first token steered late to whole prefill": over(found, "late", "whole"),
+    }
+
+
+def sizes(
+    model: AtMoe, base: str | None, question: str, tokens: int, repeats: int
+) -> dict[str, list[float]]:
+    """Decoding and prefill with more experts, and with larger ranks, against the fewest and the smallest: random experts in
+    all linears, in four groups, on the same base."""
+    kinds = {
+        **{f"experts {n}": (n, RANK) for n in EXPERTS},
+        **{f"rank {r}": (EXPERTS[0], r) for r in RANKS[1:]},
+    }
+    models = {name: _made_up(model, base, *size) for name, size in kinds.items()}
+    tasks = {
+        ("decode", name): lambda m=m: routed_speed(m, [question], tokens)
+        for name, m in models.items()
+    }
+    tasks |= {
+        ("prefill", name): lambda m=m: prefill_speed(m, question) for name, m in models.items()
+    }
+    found = in_turns(tasks, repeats)
+    smallest = f"experts {EXPERTS[0]}"
+    return {
+        f"{what} {name} to {smallest.split()[1] if 'experts' in name else RANK}": over(
+            found, (what, name), (what, smallest)
+        )
+        for what, name in tasks
+        if name != smallest
+    }
+
+
+def precisions(
+    model: AtMoe,
+    path: Path,
+    base: str | None,
+    question: str,
+    generate: Callable[[], float],
+    tokens: int,
+    repeats: int,
+) -> dict[str, list[float]]:
+    """Decoding in int8 against transformers' generate of the base in the model's precision, and against the model itself."""
+    small = AtMoe.from_pretrained(path, base, "int8")
+    found = in_turns(
+        {
+            "generate": generate,
+            "model": lambda: routed_speed(model, [question], tokens),
+            "int8": lambda: routed_speed(small, [question], tokens),
+        },
+        repeats,
+    )
+    return {
+        "int8 to generate": over(found, "int8", "generate"),
+        "int8 to the model": over(found, "int8", "model"),
+    }
+
+
+LOADED = """
+import json, resource, sys, time
+
+def peak():  # in kB; what rusage says of a process counts its parent's memory before it was started
+    try:
+        return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+began = time.perf_counter()
+from atmoe import AtMoe, Sampling
+imported, before = time.perf_counter(), peak()
+model = AtMoe.from_pretrained(sys.argv[1], sys.argv[2] or None, sys.argv[3])
+loaded = time.perf_counter()
+model.answer("How is asthma treated?", sampling=Sampling(8))
+weights = sum({t.data_ptr(): t.nbytes for t in (*model.base.parameters(), *model.router.parameters())}.values())
+print(json.dumps({"import_s": imported - began, "load_s": loaded - imported, "weights_mb": weights / 2**20, "imports_mb": before / 2**10,
+                  "peak_mb": peak() / 2**10}))
+"""
+
+
+def start(path: Path, base: str | None, precision: str) -> dict[str, float]:
+    """Seconds to import and to load, and the most memory up to the end of a first short answer, of a process of its own;
+    as a multiple of its weights, less what the libraries had taken before."""
+    out = subprocess.run(
+        [sys.executable, "-c", LOADED, str(path), base or "", precision],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = json.loads(out.splitlines()[-1])
+    found["own_to_weights"] = (found["peak_mb"] - found["imports_mb"]) / found["weights_mb"]
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+def _made_up(model: AtMoe, base: str | None, experts: int, rank: int) -> AtMoe:
+    plain, tokenizer = base_models.load(base_models.fetch(base), model.bank.dtype)
+    layout = Layout.of(
+        model.layout.layers,
+        {f"group{g}": [f"expert{e}" for e in range(experts // 4)] for g in range(4)},
+    )
+    generator = torch.Generator().manual_seed(0)
+    adapters = [
+        Adapter.random(plain, layer_linears(plain), rank, rank, generator)
+        for _ in layout.expert_names
+    ]
+    router = GroupedRouter(layout, plain.config.get_text_config().hidden_size).requires_grad_(False)
+    made = AtMoe(*build(plain, tokenizer, adapters, router, Info("made up")))
+    gc.collect()
+    return made

@@ -1,0 +1,259 @@
+"""What the commands share: their arguments, the model they name, the data they read.
+
+Nothing here imports torch, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atmoe.errors import AssetError, DataError
+from atmoe.mixture.precision import CHOICES
+
+if TYPE_CHECKING:
+    from atmoe.data import Description
+    from atmoe.model import AtMoe
+    from atmoe.steering.overrides import Steering
+
+MEDICAL = Path(__file__).resolve().parents[2] / "assets" / "medical"
+"""The shipped model: it lies in the repository, not in the package."""
+DEFAULT_MODEL = Path(os.environ.get("ATMOE_MODEL", MEDICAL))
+CORPORA = ("medquad", "pubmedqa", "mts-dialog")
+BASELINES = Path("baselines")
+"""Where trained baselines go, and are looked for."""
+FLOATING = ("float32", "bfloat16")
+"""What a model is trained in."""
+SPLIT = {
+    "choices": ("all", "validation", "train"),
+    "default": "validation",
+    "help": "examples of which diseases (default: validation)",
+}
+
+Result = tuple[Any, str]
+"""What --json prints, and what a person reads."""
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Where a family of commands puts itself.
+
+    Attributes:
+        into: the parser's subcommands.
+        common: --base and --json.
+        data: the description and the corpora.
+        steering: --set, --off, --layers, --strength and what goes with them.
+    """
+
+    into: Any
+    common: argparse.ArgumentParser
+    data: argparse.ArgumentParser
+    steering: argparse.ArgumentParser
+
+    def add(
+        self,
+        name: str,
+        run: Callable[[argparse.Namespace], Result] | None,
+        text: str,
+        parents: Sequence[argparse.ArgumentParser] = (),
+        into: Any = None,
+    ) -> argparse.ArgumentParser:
+        """Add one command.
+
+        Args:
+            run: what it does; None where it only groups others.
+            text: its help.
+            into: another group of subcommands than the first.
+        """
+        parser = (into or self.into).add_parser(
+            name, help=text, description=text, parents=list(parents)
+        )
+        parser.set_defaults(run=run)
+        return parser
+
+    def of_model(self, dtype: str, choices: Sequence[str] = CHOICES) -> argparse.ArgumentParser:
+        """--model and --dtype, and what is common to all."""
+        parser = argparse.ArgumentParser(add_help=False, parents=[self.common])
+        parser.add_argument(
+            "--model",
+            type=Path,
+            default=DEFAULT_MODEL,
+            metavar="DIR",
+            help="a trained AT-MoE (default: $ATMOE_MODEL, else the medical one)",
+        )
+        auto = "; auto = what this machine is quick in" if "auto" in choices else ""
+        parser.add_argument(
+            "--dtype", choices=choices, default=dtype, help=f"precision{auto} (default: {dtype})"
+        )
+        return parser
+
+
+def common_arguments() -> argparse.ArgumentParser:
+    """--base and --json."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--base",
+        metavar="PATH",
+        help="base model: a directory, a .gguf file or a hub id (default: the one the experts were "
+        "trained on, from the cache, the hub or a wheel)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document on standard output"
+    )
+    return parser
+
+
+def data_arguments() -> argparse.ArgumentParser:
+    """The description, and the corpora named one by one."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "description",
+        nargs="?",
+        type=Path,
+        metavar="DESCRIPTION",
+        help="a YAML or JSON file that names groups, experts and data sources (default: "
+        "assets/medical.yaml)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="where the description's relative source paths start",
+    )
+    for reader, name in zip(CORPORA, ("MedQuAD", "PubMedQA", "MTS-Dialog")):
+        parser.add_argument(
+            f"--{reader}",
+            type=Path,
+            metavar="DIR",
+            help=f"{name} in its original layout; where one of these is given, they replace the "
+            "description's sources",
+        )
+    return parser
+
+
+def steering_arguments() -> argparse.ArgumentParser:
+    """What changes a plan; and how an answer is sampled, so that one set of flags fits all commands."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.set_defaults(steps=[])
+    group = parser.add_argument_group(
+        "steering", "SHARE is 0.6 or 60%; an expert's is its share of its group"
+    )
+    group.add_argument(
+        "--set",
+        action=_Step,
+        metavar="GROUP[/EXPERT]=SHARE",
+        help="fix a share; the others keep the router's proportions",
+    )
+    group.add_argument(
+        "--off",
+        action=_Step,
+        metavar="GROUP[/EXPERT]",
+        help="drop it: its weight becomes 0 and nobody takes it over",
+    )
+    group.add_argument(
+        "--layers",
+        action=_Step,
+        metavar="all|early|middle|late|A-B",
+        help="where the overrides after it apply (layers count from 0; default: all)",
+    )
+    group.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="multiplies the experts: 0 = base model, 1 = as trained, at most 2",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the sampling; used by answer and explain, above temperature 0 (default: 0)",
+    )
+    group.add_argument(
+        "--max-new-tokens",
+        type=int,
+        default=160,
+        metavar="N",
+        help="used by answer and explain: at most this many tokens (default: 160)",
+    )
+    return parser
+
+
+class _Step(argparse.Action):
+    """Keeps --set, --off and --layers as written: a range applies to what follows it."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        namespace.steps = [*namespace.steps, (self.dest, value)]
+
+
+def count(text: str) -> int:
+    """How many of something, on a command line: a whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def load_model(a: argparse.Namespace) -> AtMoe:
+    """The trained AT-MoE that --model, --base and --dtype name.
+
+    Raises:
+        AssetError, BaseModelError: it cannot be loaded.
+    """
+    if a.model == MEDICAL and not MEDICAL.exists():
+        raise AssetError(
+            "The medical model does not come with the package; it lies in the repository, under "
+            "assets/medical. Clone that and pass --model PATH/assets/medical, or a model of your own."
+        )
+    from atmoe.model import AtMoe
+
+    return AtMoe.from_pretrained(a.model, a.base, a.dtype)
+
+
+def text_of(argument: str) -> str:
+    """A text given on the command line; - reads it from standard input."""
+    return sys.stdin.read() if argument == "-" else argument
+
+
+def steering_of(a: argparse.Namespace) -> Steering:
+    """What --set, --off, --layers and --strength say.
+
+    Raises:
+        SteeringError: something is not of that form.
+    """
+    from atmoe.steering.overrides import State, Steering, parse_target
+
+    overrides, scope = [], "all"
+    for option, value in a.steps:
+        if option == "layers":
+            scope = value
+        else:
+            state = State.FIXED if option == "set" else State.OFF
+            overrides.append(parse_target(value, state, scope))
+    return Steering(tuple(overrides), a.strength)
+
+
+def described(a: argparse.Namespace) -> Description:
+    """The description, its sources replaced by the corpora that were named on the command line.
+
+    Raises:
+        DataError: no data was named, or the description cannot be read.
+    """
+    from atmoe.data import MEDICAL, Description
+
+    description = Description.load(a.description or MEDICAL, a.data)
+    a.base = a.base or description.base
+    named = {reader: getattr(a, reader.replace("-", "_")) for reader in CORPORA}
+    if any(named.values()):
+        return description.reading(named)
+    if not (a.description or a.data):
+        raise DataError(
+            "No corpus was named; give at least one of --medquad DIR, --pubmedqa DIR, --mts-dialog "
+            "DIR, or a description of your own."
+        )
+    return description

@@ -1,0 +1,214 @@
+"""The commands that train: train {experts,router,baseline}."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, described, load_model
+
+
+def train_experts(a: argparse.Namespace) -> Result:
+    from atmoe.train.experts import ExpertSettings, new_model, train_experts
+
+    settings, description = ExpertSettings(**_given(a, ExpertSettings)), described(a)
+    # Nothing is read where nothing is trained: ready experts need no examples.
+    examples = (
+        []
+        if len(description.ready) == sum(map(len, description.groups.values()))
+        else description.examples()
+    )
+    report = train_experts(
+        new_model(description, settings, a.base), examples, description, a.out, settings
+    )
+    return (
+        report,
+        f"Experts saved in {a.out} after {report['steps']} steps, {report['seconds']:.0f} s.",
+    )
+
+
+def train_router(a: argparse.Namespace) -> Result:
+    from atmoe.train.router import RouterSettings, train_router
+
+    settings, description = RouterSettings(**_given(a, RouterSettings)), described(a)
+    report = train_router(load_model(a), description.examples(), description, a.model, settings)
+    return (
+        report,
+        f"Router saved in {a.model} after {report['steps']} steps, {report['seconds']:.0f} s.",
+    )
+
+
+def train_lora(a: argparse.Namespace) -> Result:
+    from dataclasses import replace
+
+    from atmoe.train.baseline import lora_settings, train_lora
+
+    description, out = described(a), a.out or BASELINES / "lora"
+    settings = lora_settings(description)
+    report = train_lora(
+        description.examples(),
+        description,
+        a.base,
+        out,
+        replace(settings, **_given(a, type(settings))),
+    )
+    return (
+        report,
+        f"One LoRA saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s.",
+    )
+
+
+def train_xlora(a: argparse.Namespace) -> Result:
+    from atmoe.train.baseline import XloraSettings, train_xlora
+
+    settings, description, out = (
+        XloraSettings(**_given(a, XloraSettings)),
+        described(a),
+        a.out or BASELINES / "xlora",
+    )
+    report = train_xlora(
+        load_model(a), a.model, a.base, description.examples(), description, out, settings
+    )
+    return (
+        report,
+        f"X-LoRA's classifier saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s.",
+    )
+
+
+# -- what they share ------------------------------------------------------------------------------------------------
+
+
+def _training(run: Callable) -> Callable:
+    """A command that trains, on as many processes as accelerate was asked for; one of them reports."""
+
+    def launched(a):
+        from atmoe.train.launch import start_all
+        from atmoe.train.team import Team
+
+        start_all()
+        said = run(a)
+        if not Team().leads:
+            raise SystemExit(0)
+        return said
+
+    return launched
+
+
+def _given(a, settings) -> dict[str, Any]:
+    """The command-line arguments that are fields of a settings class."""
+    return {
+        name: getattr(a, name)
+        for name in settings.__dataclass_fields__
+        if getattr(a, name, None) is not None
+    }
+
+
+def add_commands(commands: Commands) -> None:
+    """Put `train` among the others."""
+    train = commands.add(
+        "train",
+        None,
+        "Train experts, the router or a baseline. Run on several processes by  accelerate launch "
+        "--num_processes N -m atmoe train ...",
+        [],
+    ).add_subparsers(required=True, metavar="{experts,router,baseline}")
+    parser = commands.add(
+        "experts",
+        _training(train_experts),
+        "Stage 1: one LoRA for each expert of each group.",
+        [commands.common, commands.data],
+        train,
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where the model goes; an interrupted run there goes on",
+    )
+    _settings(
+        parser,
+        rank="of every LoRA",
+        alpha="of every LoRA",
+        answer_tokens="budget",
+        learning_rate="peak",
+        seed="of everything",
+        dtype="of the base model (default: bfloat16)",
+    )
+    parser = commands.add(
+        "router",
+        _training(train_router),
+        "Stage 2: the router, experts frozen. Writes into --model.",
+        [commands.of_model("bfloat16", FLOATING), commands.data],
+        train,
+    )
+    _settings(
+        parser,
+        instructions="of the warm start",
+        answer_tokens="budget of the refinement",
+        learning_rate="peak, of the in-group heads",
+        group_learning_rate="peak, of the group heads",
+        label_weight="of the labelled auxiliary loss",
+        balance_weight="of the balance term",
+        seed="of everything",
+    )
+
+    baseline = commands.add(
+        "baseline", None, "What one could have done instead with the same data.", [], train
+    )
+    baseline = baseline.add_subparsers(required=True, metavar="{lora,xlora}")
+    parser = commands.add(
+        "lora",
+        _training(train_lora),
+        "One LoRA of the experts' total rank, on the batches the experts are trained on.",
+        [commands.common, commands.data],
+        baseline,
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where it goes (default: baselines/lora)"
+    )
+    _settings(
+        parser,
+        rank="of the LoRA (default: 4 for each expert)",
+        alpha="of the LoRA (default: that rank)",
+        answer_tokens="budget",
+        learning_rate="peak",
+        seed="of everything",
+        dtype="of the base model (default: bfloat16)",
+    )
+    parser = commands.add(
+        "xlora",
+        _training(train_xlora),
+        "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
+        [commands.of_model("bfloat16", FLOATING), commands.data],
+        baseline,
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where its classifier goes (default: baselines/xlora)",
+    )
+    _settings(
+        parser,
+        answer_tokens="budget",
+        learning_rate="peak, of the classifier",
+        gain="of all its scalings",
+        seed="of everything",
+    )
+
+
+_KINDS = {"rank": int, "answer_tokens": int, "instructions": int, "seed": int, "dtype": str}
+
+
+def _settings(parser: argparse.ArgumentParser, **fields: str) -> None:
+    """An option for each of these fields of a settings class; left out, the class decides."""
+    for name, what in fields.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_KINDS.get(name, float),
+            help=what,
+            **({"choices": FLOATING} if name == "dtype" else {"metavar": "X"}),
+        )

@@ -1,0 +1,40 @@
+"""Exact Shapley values of the groups, from the value of every set of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import combinations
+
+from atmoe.routing.plan import Layout
+
+SHAPLEY_GROUPS = 6
+"""Exact Shapley values need 2^groups rows; with more groups than this they are left out."""
+
+
+def shapley_rows(layout: Layout) -> list[tuple[str, ...]]:
+    """Every set of groups, as the tuple of those dropped; empty where they would be too many."""
+    names = layout.group_names
+    if len(names) > SHAPLEY_GROUPS:
+        return []
+    return [gone for size in range(len(names) + 1) for gone in combinations(names, size)]
+
+
+def shapley_values(names: tuple[str, ...], f: Mapping[tuple[str, ...], float]) -> dict[str, float]:
+    """Exact Shapley values (Shapley 1953): each group's mean gain over all orders in which the groups may join.
+
+    f: the value of every set of groups, by the tuple of those dropped. They add up to f(none dropped) − f(all dropped).
+    """
+    count = len(names)
+    in_order = lambda gone: tuple(n for n in names if n in gone)
+    values = {}
+    for name in names:
+        others = [n for n in names if n != name]
+        total = 0.0
+        for size in range(count):
+            share = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
+            for present in combinations(others, size):
+                absent = [n for n in others if n not in present]
+                total += share * (f[in_order(absent)] - f[in_order([*absent, name])])
+        values[name] = total
+    return values

@@ -1,0 +1,276 @@
+"""What a plan is applied to: a frozen base model, its bank of experts and its router.
+
+    prompts ─ collate ─► forward(batch, plans) ─► hidden states ─ logits ─► vocabulary
+                              │
+                              └ no plans: the router reads the instruction as it enters each layer
+
+Plans are arguments. Nothing that a call sets outlives it, so calls may interleave.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from atmoe.errors import PlanError, PromptError
+from atmoe.mixture.experts import ExpertBank, Mixing, decoder_layers, mixed_by
+from atmoe.mixture.int8 import Int8Linear
+from atmoe.mixture.passes import entering, telling_of
+from atmoe.mixture.store import Info
+from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
+from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.routing.router import GroupedRouter, pool_instruction
+
+
+class Mixture:
+    """The machine that everything else takes: it encodes, runs one forward pass, and scores.
+
+    Attributes:
+        layout: the names of the groups, experts and layers.
+        base_parameters: of the base model alone.
+        engine: what decodes fast, held here by `atmoe.answer.engine` so that it goes with the model.
+        fusing: held while that is made.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        bank: ExpertBank,
+        router: GroupedRouter,
+        info: Info,
+        base_parameters: int,
+    ):
+        self.base = model.eval()
+        self.tokenizer = tokenizer
+        self.bank = bank
+        self.router = router
+        self.info = info
+        self.layout: Layout = router.layout
+        self.base_parameters = base_parameters
+        self.engine: Any = None
+        self.fusing = threading.Lock()
+        for index, layer in enumerate(decoder_layers(model)[0]):
+            layer.register_forward_pre_hook(telling_of(index), with_kwargs=True)
+
+    @property
+    def device(self) -> torch.device:
+        return self.base.get_input_embeddings().weight.device
+
+    @property
+    def precision(self) -> str:
+        """ "float32", "bfloat16" or "int8"."""
+        linears = self.bank.linears.values()
+        if any(isinstance(linear.linear, Int8Linear) for linear in linears):
+            return "int8"
+        return str(self.bank.dtype).removeprefix("torch.")
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the base, the experts and the router; returns the model itself."""
+        for part in (self.base, self.bank, self.router):
+            part.to(device)
+        return self
+
+    # -- text to tokens -----------------------------------------------------------------------
+
+    def encode(self, prompt: str) -> Prompt:
+        """A question, checked and put into the base's chat template.
+
+        Raises:
+            PromptError: the prompt cannot be read (see `atmoe.prompt`).
+        """
+        return encode_prompt(self.tokenizer, prompt, self.info.max_prompt_tokens, self.info.scripts)
+
+    def encode_answer(self, answer: str) -> list[int]:
+        """The token ids of a given answer.
+
+        Raises:
+            PromptError: it holds no text, or more tokens than a prompt may have.
+        """
+        tokens = encode_text(self.tokenizer, check_text(answer, "answer"))
+        limit = self.info.max_prompt_tokens
+        if len(tokens) > limit:
+            raise PromptError(
+                f"The answer has {len(tokens):,} tokens; shorten it to at most {limit:,}."
+            )
+        return tokens
+
+    def collate(
+        self,
+        prompts: Sequence[Prompt],
+        tails: Sequence[Sequence[int]] | None = None,
+        side: str = "left",
+    ) -> Batch:
+        """Prompts, each followed by its tail of answer tokens if any, as one batch.
+
+        Args:
+            tails: one a prompt.
+            side: where padding goes.
+        """
+        return collate(
+            prompts,
+            tails,
+            pad=self.tokenizer.pad_token_id,
+            side=side,
+            multiple=16 if self.bank.dtype is torch.bfloat16 else 1,
+            device=self.device,
+        )
+
+    # -- one forward pass ---------------------------------------------------------------------
+
+    def forward(
+        self,
+        batch: Batch,
+        plans: Sequence[RoutingPlan] | None = None,
+        *,
+        weights: Tensor | None = None,
+        router: GroupedRouter | None = None,
+        logits: bool = True,
+        use_cache: bool = False,
+        cache=None,
+    ):
+        """One forward pass by transformers; all that is trained and scored goes through it.
+
+        Gradients flow where they are enabled.
+
+        Args:
+            plans: one a row.
+            weights: [rows, layers, experts], gain included, instead of plans. Where neither is
+                given, the router reads the instruction at each layer on the way.
+            router: instead of the model's own.
+            logits: False gives the final hidden states.
+            cache: keys and values of what went before.
+
+        Returns:
+            Logits [rows, tokens, vocabulary] or hidden states [rows, tokens, hidden]; the plans;
+            and the cache, if it was asked for.
+        """
+        if plans is not None:
+            weights = self.weights_of(plans, len(batch.ids))
+        mixing = Mixing(self.bank, weights)
+        reading = None
+        if weights is None:
+            reading = _Reading(router or self.router, mixing, batch.instruction)
+        with entering(reading), mixed_by(mixing):
+            out = self.base.base_model(
+                input_ids=batch.ids,
+                attention_mask=batch.attention,
+                position_ids=batch.positions,
+                use_cache=use_cache,
+                past_key_values=cache,
+            )
+        if reading is not None:
+            plans = reading.plans(self.layout)
+        hidden = out.last_hidden_state
+        return (
+            self.logits(hidden) if logits else hidden,
+            plans,
+            out.past_key_values if use_cache else None,
+        )
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Vocabulary projection of final hidden states, with the soft cap that some families add."""
+        return self.capped(self.base.get_output_embeddings()(states))
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Logits under the soft cap of the base, where it has one."""
+        cap = getattr(self.base.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def weights_of(self, plans: Sequence[RoutingPlan], rows: int) -> Tensor:
+        """What the experts of each row are multiplied by: gain · strength · s · q.
+
+        Returns:
+            [rows, layers, experts]
+
+        Raises:
+            PlanError: not one plan a row, or a plan of another layout.
+        """
+        if len(plans) != rows:
+            raise PlanError(f"{rows} prompts need {rows} plans, not {len(plans)}.")
+        for plan in plans:
+            if not isinstance(plan, RoutingPlan) or plan.layout != self.layout:
+                raise PlanError(
+                    "The plan was made for other groups, experts or layers; route the prompt again."
+                )
+        mixing = torch.stack([plan.mixing for plan in plans]).to(self.device)
+        return mixing * self.router.gain.detach()[None, :, None]
+
+    # -- scoring ------------------------------------------------------------------------------
+
+    def score(self, prompt: str, answer: str, plans: Sequence[RoutingPlan]) -> Tensor:
+        """Log-probability of each token of a given answer under each plan, teacher-forced.
+
+        Returns:
+            [plans, answer tokens], natural logarithm, float32.
+
+        Raises:
+            PromptError: the prompt or the answer cannot be read.
+        """
+        rows, _ = self.score_rows([prompt] * len(plans), [answer] * len(plans), plans)
+        return torch.stack(rows)
+
+    def score_rows(
+        self,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        plans: Sequence[RoutingPlan] | None = None,
+        side: str = "left",
+    ) -> tuple[list[Tensor], list[RoutingPlan]]:
+        """As `score`, for rows of different prompts and answers, in one batch.
+
+        Args:
+            plans: None = the router's, read in the same pass (a causal model's prompt states do
+                not depend on the answer that follows).
+
+        Returns:
+            One [answer tokens] tensor a row, and the plans in force.
+        """
+        if not prompts or len(prompts) != len(answers):
+            raise PromptError(
+                f"{len(prompts)} prompts and {len(answers)} answers cannot be scored; give at least "
+                f"one prompt, and an answer and a plan for each."
+            )
+        encoded = [self.encode(prompt) for prompt in prompts]
+        tails = [self.encode_answer(answer) for answer in answers]
+        batch = self.collate(encoded, tails, side)
+        first = batch.attention.argmax(1)  # where each row's text begins
+        # The state that predicts token 0 of each answer.
+        starts = [int(f) + len(p.ids) - 1 for f, p in zip(first, encoded)]
+        with torch.inference_mode():
+            hidden, plans, _ = self.forward(batch, plans, logits=False)
+            # The vocabulary projection is the largest matrix product of all: answer tokens only.
+            states = torch.cat(
+                [hidden[i, s : s + len(t)] for i, (s, t) in enumerate(zip(starts, tails))]
+            )
+            targets = torch.tensor([t for tail in tails for t in tail], device=states.device)
+            parts = []
+            for part, wanted in zip(states.split(512), targets.split(512)):
+                logp = self.logits(part).float().log_softmax(-1)
+                parts.append(logp.gather(1, wanted[:, None])[:, 0])
+        return list(torch.cat(parts).cpu().split([len(t) for t in tails])), plans
+
+
+@dataclass
+class _Reading:
+    """The router at work during one forward pass: fills the mixing and keeps the shares."""
+
+    router: GroupedRouter
+    mixing: Mixing
+    instruction: Tensor
+    shares: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
+        s, q = self.router(pool_instruction(hidden, self.instruction), layer)
+        self.shares.append((s, q))
+        self.mixing.set_layer(layer, self.router.mixing(s, q, layer))
+
+    def plans(self, layout: Layout) -> list[RoutingPlan]:
+        s, q = (torch.stack(parts, 1) for parts in zip(*self.shares))
+        return [RoutingPlan(layout, s[row], q[row]) for row in range(len(s))]

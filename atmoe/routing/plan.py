@@ -1,0 +1,234 @@
+"""A plan is a value: how much weight each group and expert has at each layer, for one prompt.
+
+    group shares   s [layers, groups]     Σ_g s = 1              (AT-MoE, arXiv 2410.10896, grouped routing)
+    expert shares  q [layers, experts]    Σ_e q = 1 in a group
+    weight         w [layers, experts]    w = s[group of e] · q, Σ_e w = 1
+
+The router makes a plan, steering turns a plan into a plan, and the model mixes its experts by one. A plan
+with something switched off sums to less than 1: nobody takes a dropped share over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from atmoe.errors import PlanError
+
+TOLERANCE = 1e-4
+"""How far a sum of shares may stray from 1 (float32 softmax over a few dozen experts stays below 1e-6)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names a plan is about: `layers` decoder layers, and groups of experts in a fixed order."""
+
+    layers: int
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @classmethod
+    def of(cls, layers: int, groups: Mapping[str, Sequence[str]]) -> Layout:
+        """Build a layout, checking its names.
+
+        Raises:
+            PlanError: no layers, no groups, an empty group, a repeated name, or a "/" in a name.
+        """
+        if layers < 1 or not groups:
+            raise PlanError("A layout needs at least one layer and one group of experts.")
+        for group, experts in groups.items():
+            if not experts:
+                raise PlanError(f"The group {group!r} has no experts; give it at least one.")
+            if len(set(experts)) != len(experts):
+                raise PlanError(f"The group {group!r} names an expert twice; names must differ.")
+            for name in (group, *experts):
+                if not name or "/" in name or "=" in name:
+                    raise PlanError(
+                        f"{name!r} cannot be a name: it must not be empty or hold '/' or '='."
+                    )
+        return cls(layers, tuple((g, tuple(e)) for g, e in groups.items()))
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.groups)
+
+    @cached_property
+    def expert_names(self) -> tuple[str, ...]:
+        """Full names, `group/expert`, in the groups' order: the columns of every [layers, experts] array."""
+        return tuple(f"{group}/{expert}" for group, experts in self.groups for expert in experts)
+
+    @cached_property
+    def group_of(self) -> tuple[int, ...]:
+        """For each expert, the index of its group. Length `experts`."""
+        return tuple(g for g, (_, experts) in enumerate(self.groups) for _ in experts)
+
+    def members(self, group: str) -> slice:
+        """The columns of one group's experts in a [layers, experts] array."""
+        g = self.group_index(group)
+        start = sum(len(experts) for _, experts in self.groups[:g])
+        return slice(start, start + len(self.groups[g][1]))
+
+    def group_index(self, group: str) -> int:
+        if group not in self.group_names:
+            raise PlanError(
+                f"There is no group {group!r}; the groups are {', '.join(self.group_names)}."
+            )
+        return self.group_names.index(group)
+
+    def expert_index(self, name: str) -> int:
+        """The column of `group/expert`."""
+        group, _, expert = name.partition("/")
+        experts = self.groups[self.group_index(group)][1]
+        if expert not in experts:
+            raise PlanError(
+                f"There is no expert {expert!r} in {group!r}; its experts are {', '.join(experts)}."
+            )
+        return self.expert_names.index(name)
+
+
+@dataclass(frozen=True, eq=False)
+class RoutingPlan:
+    """Shares of one prompt at every layer, on the CPU in float32.
+
+    group_shares:  [layers, groups]
+    expert_shares: [layers, experts], in-group
+    strength:      [layers], multiplies the model's gain: 0 = the base model, 1 = as trained
+    """
+
+    layout: Layout
+    group_shares: Tensor
+    expert_shares: Tensor
+    strength: Tensor = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self):
+        L, G, E = self.layout.layers, len(self.layout.groups), len(self.layout.expert_names)
+        strength = torch.ones(L) if self.strength is None else self.strength
+        for name, value, shape in (
+            ("group_shares", self.group_shares, (L, G)),
+            ("expert_shares", self.expert_shares, (L, E)),
+            ("strength", strength, (L,)),
+        ):
+            try:
+                value = torch.as_tensor(value).detach().to("cpu", torch.float32, copy=True)
+            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+                raise PlanError(
+                    f"{name} is not an array of numbers; give one of shape {shape}."
+                ) from error
+            if value.shape != shape:
+                raise PlanError(
+                    f"{name} has the shape {tuple(value.shape)}; this model needs {shape}."
+                )
+            if not torch.isfinite(value).all() or (value < 0).any():
+                raise PlanError(
+                    f"{name} holds a negative or non-finite number; shares are between 0 and 1."
+                )
+            object.__setattr__(self, name, value)
+        sums = [self.group_shares.sum(1)] + [
+            self.expert_shares[:, self.layout.members(g)].sum(1) for g in self.layout.group_names
+        ]
+        if any((total > 1 + TOLERANCE).any() for total in sums):
+            raise PlanError(
+                "The shares of a layer sum to more than 100%; they must sum to at most 100%."
+            )
+
+    @property
+    def weights(self) -> Tensor:
+        """Routing weight of each expert, w = s · q. [layers, experts]"""
+        return self.group_shares[:, list(self.layout.group_of)] * self.expert_shares
+
+    @property
+    def mixing(self) -> Tensor:
+        """What the experts are mixed by, before the model's gain: strength · w. [layers, experts]"""
+        return self.strength[:, None] * self.weights
+
+    @classmethod
+    def uniform(cls, layout: Layout) -> RoutingPlan:
+        """Equal shares for all groups, and for all experts inside each."""
+        groups = torch.full((layout.layers, len(layout.groups)), 1 / len(layout.groups))
+        sizes = torch.tensor([len(layout.groups[g][1]) for g in layout.group_of])
+        return cls(layout, groups, (1 / sizes).expand(layout.layers, -1))
+
+    @classmethod
+    def off(cls, layout: Layout) -> RoutingPlan:
+        """No weight anywhere: the base model, exactly."""
+        return cls.choosing(layout, {}, {})
+
+    @classmethod
+    def choosing(
+        cls, layout: Layout, experts: Mapping[str, str], groups: Mapping[str, float] | None = None
+    ) -> RoutingPlan:
+        """All of a group's share on one named expert; a group not named keeps equal in-group shares.
+
+        experts: group → expert.  groups: group → share in every layer (default: equal shares); a group left
+        out of it gets 0.
+        """
+        plan = cls.uniform(layout)
+        shares, inside = plan.group_shares.clone(), plan.expert_shares.clone()
+        for group, expert in experts.items():
+            column = layout.expert_index(f"{group}/{expert}")
+            inside[:, layout.members(group)] = 0
+            inside[:, column] = 1
+        if groups is not None:
+            shares.zero_()
+            for group, share in groups.items():
+                shares[:, layout.group_index(group)] = share
+        return cls(layout, shares, inside)
+
+    @classmethod
+    def mean(cls, plans: Sequence[RoutingPlan]) -> RoutingPlan:
+        """The plan whose shares are the average of several plans' shares, layer by layer."""
+        if not plans:
+            raise PlanError("An average needs at least one plan.")
+        if any(p.layout != plans[0].layout for p in plans):
+            raise PlanError(
+                "An average needs plans of one model; route the prompts again with the same one."
+            )
+        stack = [
+            torch.stack(parts).mean(0)
+            for parts in zip(*((p.group_shares, p.expert_shares, p.strength) for p in plans))
+        ]
+        return cls(plans[0].layout, *stack)
+
+    def close_to(self, other: RoutingPlan, atol: float = 1e-6) -> bool:
+        """Whether two plans of one layout have the same shares and strength, to `atol`."""
+        return self.layout == other.layout and all(
+            torch.allclose(a, b, rtol=0, atol=atol)
+            for a, b in (
+                (self.group_shares, other.group_shares),
+                (self.expert_shares, other.expert_shares),
+                (self.strength, other.strength),
+            )
+        )
+
+    def to_dict(self) -> dict:
+        """The plan as JSON-ready lists. Nine significant digits, so that float32 shares come back exactly."""
+        rows = lambda t: [[float(f"{x:.9g}") for x in row] for row in t.tolist()]
+        return {
+            "layers": self.layout.layers,
+            "groups": [
+                {"name": name, "experts": list(experts)} for name, experts in self.layout.groups
+            ],
+            "group_shares": rows(self.group_shares),
+            "expert_shares": rows(self.expert_shares),
+            "strength": rows(self.strength[None])[0],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> RoutingPlan:
+        """The inverse of `to_dict`.
+
+        Raises:
+            PlanError: a field is missing or its shape does not fit the names.
+        """
+        try:
+            layout = Layout.of(data["layers"], {g["name"]: g["experts"] for g in data["groups"]})
+            return cls(layout, data["group_shares"], data["expert_shares"], data.get("strength"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, PlanError):
+                raise
+            raise PlanError(
+                f"This is not a routing plan ({error!r}); use one saved by this program."
+            ) from error

@@ -1,0 +1,145 @@
+"""Other ways to mix the very same experts, by PEFT itself: X-LoRA (arXiv 2402.07148) and Arrow (arXiv 2405.11157).
+
+They stand beside the router in `evaluate --baselines`. Both weight experts token by token and have no groups, no names
+in their routing and no plan that could be set by hand.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from peft import PeftModel, XLoraConfig, get_peft_model
+from peft.tuners.lora import ArrowConfig, create_arrow_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from atmoe.errors import AssetError
+from atmoe.mixture import base as base_models
+from atmoe.model import AtMoe
+from atmoe.prompt import Batch, collate
+
+CLASSIFIER = "xlora_classifier.safetensors"
+
+
+def arrow_model(model: AtMoe, experts: Path, base: str | None, seed: int = 0) -> PeftModel:
+    """PEFT's Arrow over the experts saved in `experts`, with its defaults (three experts a token, temperature 1).
+
+    Raises:
+        AssetError: PEFT cannot combine these experts; Arrow needs equal ranks and modules.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            arrow = create_arrow_model(
+                _base(model, base),
+                _paths(model, experts),
+                ArrowConfig(top_k=min(3, len(model.layout.expert_names)), rng_seed=seed),
+            )
+        except ValueError as error:
+            raise AssetError(
+                f"PEFT's Arrow cannot combine these experts ({error}); it needs equal ranks and modules."
+            ) from error
+    return arrow.to(model.bank.dtype).eval().requires_grad_(False)
+
+
+def xlora_model(model: AtMoe, experts: Path, base: str | None, gain: float = 1.0) -> PeftModel:
+    """PEFT's X-LoRA over the experts saved in `experts`, with a scaling for each linear and token; its classifier, fresh
+    from torch's global seed, is all that is trainable.
+
+    gain: what the scalings, which sum to 1, are multiplied by
+    """
+    plain = _base(model, base)
+    plain.config.use_cache = False
+    # PEFT files X-LoRA's scalings by position, and loads the adapters under these names alone.
+    adapters = {str(i): path for i, path in enumerate(_paths(model, experts))}
+    config = XLoraConfig(
+        task_type="CAUSAL_LM",
+        hidden_size=plain.config.get_text_config().hidden_size,
+        adapters=adapters,
+        layerwise_scalings=True,
+        xlora_depth=1,
+        global_scaling_weight=gain,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        xlora = get_peft_model(plain, config)
+    for name, parameter in xlora.named_parameters():
+        if ".lora_" in name:  # PEFT casts experts to float32 on loading
+            parameter.data = parameter.data.to(model.bank.dtype)
+        parameter.requires_grad = "internal_xlora_classifier" in name
+    return xlora.eval()
+
+
+def save_classifier(xlora: PeftModel, path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    classifier = _classifier(xlora)
+    state = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
+    save_file(
+        state | {"gain": torch.tensor(classifier.config.global_scaling_weight)},
+        str(path / CLASSIFIER),
+    )
+
+
+def load_classifier(xlora: PeftModel, path: Path) -> PeftModel:
+    """Take over a classifier and its gain from where `save_classifier` wrote them.
+
+    Raises:
+        AssetError: there is none, or it belongs to other experts.
+    """
+    try:
+        state = load_file(str(path / CLASSIFIER))
+        xlora.base_model.set_global_scaling_weight(float(state.pop("gain")))
+        _classifier(xlora).load_state_dict(state)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise AssetError(
+            f"{path} holds no X-LoRA classifier for these experts; train it with  python -m atmoe train "
+            f"baseline xlora."
+        ) from error
+    return xlora
+
+
+def logits_of(peft: PeftModel, batch: Batch) -> Tensor:
+    """Logits at every token. [rows, tokens, vocabulary]"""
+    return peft(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).logits
+
+
+def score_rows(
+    model: AtMoe, peft: PeftModel, prompts: Sequence[str], answers: Sequence[str]
+) -> list[Tensor]:
+    """As `AtMoe.score_rows`, by another model over the same base: the same tokens. → one [answer tokens] tensor a row"""
+    encoded, tails = [model.encode(p) for p in prompts], [model.encode_answer(a) for a in answers]
+    batch = collate(
+        encoded,
+        tails,
+        pad=model.tokenizer.pad_token_id,
+        side="right",
+        multiple=16,
+        device=model.device,
+    )
+    scores = []
+    with torch.inference_mode():
+        logits = logits_of(peft, batch)
+        for row, (prompt, tail) in enumerate(zip(encoded, tails)):
+            start = len(prompt.ids) - 1
+            logp = logits[row, start : start + len(tail)].float().log_softmax(-1)
+            scores.append(
+                logp.gather(1, torch.tensor(tail, device=logp.device)[:, None])[:, 0].cpu()
+            )
+    return scores
+
+
+def _classifier(xlora: PeftModel) -> torch.nn.Module:
+    return xlora.base_model.internal_xlora_classifier
+
+
+def _base(model: AtMoe, base: str | None):
+    """The base model again, on its own: PEFT puts its layers into the one it is given."""
+    fetched = base_models.fetch(base)
+    return base_models.load(fetched, model.bank.dtype)[0].to(model.device)
+
+
+def _paths(model: AtMoe, experts: Path) -> list[str]:
+    return [str(Path(experts) / "experts" / name) for name in model.layout.expert_names]

@@ -1,0 +1,208 @@
+"""Does the router read the need? Its plans for instructions in words it never saw, of diseases it never saw.
+
+agreement   the layer-averaged in-group share is largest for the labelled expert, by group
+two needs   both asked-for experts of their group are its two largest, each above twice its uniform share
+bands       early, middle and late thirds of the layers: agreement of that band's shares alone, entropy, and the loss
+            on reference answers when the band's plan is replaced by the average plan, which no instruction moves
+load        weight by expert and by group
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from atmoe.answer.prefill import prefill
+from atmoe.data import Description, Example
+from atmoe.data.sampler import Sampler
+from atmoe.errors import DataError
+from atmoe.model import AtMoe
+from atmoe.routing.plan import RoutingPlan
+from atmoe.steering.overrides import BANDS, layer_range
+from atmoe.study.agreement import agreement_of, confusion
+
+
+def unseen_instructions(
+    examples: Sequence[Example], description: Description, count: int, seed: int, two: bool
+) -> list[Example]:
+    """Distinct instructions put in templates that training never uses, of one need or of two."""
+    known = {e.prompt for e in examples}
+    sampler = Sampler(
+        examples,
+        seed,
+        description.main_group,
+        description.prompt_rows,
+        paraphrased=1.0,
+        two=float(two),
+        template_split="evaluation",
+    )
+    found: dict[str, Example] = {}
+    for example in islice(
+        iter(sampler), 40 * count
+    ):  # some draws fit no template, and some come twice
+        if bool(example.also) == two and example.prompt not in known:
+            found[example.prompt] = example
+        if len(found) == count:
+            break
+    return list(found.values())
+
+
+def study(
+    model: AtMoe,
+    examples: Sequence[Example],
+    scored: Sequence[Example],
+    description: Description,
+    count: int = 400,
+    seed: int = 0,
+    batch: int = 16,
+) -> dict:
+    """See the module. examples: those instructions are made of; scored: those whose answers are scored by band.
+
+    → {"instructions", "two_needs": {"instructions", "both_largest", "both_above_twice_uniform", "both"},
+       "agreement": {group: fraction}, "counts": {group: labelled instructions}, "confusion": {group: {label: {expert: n}}},
+       "bands": {band: {"agreement", "group_entropy", "expert_entropy", "loss_with_average_plan"}}, "loss",
+       "load": {expert: mean weight}, "load_entropy", "group_shares": {group: [least over layers, mean, most]},
+       "by_task": {expert of the main group: {"group_shares": [layers][groups], "expert_shares": [layers][experts]}},
+       "seconds"}. Entropies are in units of that of equal shares.
+
+    Raises:
+        DataError: no template of ours fits any example.
+    """
+    began = time.perf_counter()
+    layout = model.layout
+    one = unseen_instructions(examples, description, count, seed, two=False)
+    both = unseen_instructions(examples, description, count // 2, seed + 1, two=True)
+    if not one:
+        raise DataError(
+            "No unseen wording fits these examples; the templates cover the medical corpora alone."
+        )
+    s, q = _shares(model, one, batch)
+    report = {
+        "instructions": len(one),
+        "agreement": agreement_of(layout, q.mean(1), one),
+        "counts": {g: sum(g in e.labels for e in one) for g in layout.group_names},
+        "confusion": confusion(layout, q.mean(1), one),
+        "two_needs": _two_needs(model, both, batch),
+    }
+    weights = s[..., list(layout.group_of)] * q
+    load = weights.mean((0, 1))
+    report["load"] = dict(zip(layout.expert_names, load.tolist()))
+    report["load_entropy"] = _entropy(load)
+    by_layer = s.mean(0)
+    report["group_shares"] = {
+        g: [float(by_layer[:, i].min()), float(by_layer[:, i].mean()), float(by_layer[:, i].max())]
+        for i, g in enumerate(layout.group_names)
+    }
+    report["by_task"] = {}
+    for expert in description.groups[description.main_group]:
+        rows = [i for i, e in enumerate(one) if e.labels.get(description.main_group) == expert]
+        if rows:
+            report["by_task"][expert] = {
+                "group_shares": s[rows].mean(0).tolist(),
+                "expert_shares": q[rows].mean(0).tolist(),
+            }
+    average = RoutingPlan(layout, s.mean(0), q.mean(0))
+    report["loss"], losses = _losses(model, scored, average)
+    report["bands"] = {}
+    for band in BANDS:
+        layers = list(layer_range(band, layout.layers))
+        inside = [q[:, layers][..., layout.members(g)] for g in layout.group_names]
+        report["bands"][band] = {
+            "layers": f"{layers[0]}-{layers[-1]}",
+            "agreement": agreement_of(layout, q[:, layers].mean(1), one),
+            "group_entropy": _entropy(s[:, layers]),
+            "expert_entropy": {
+                g: _entropy(part)
+                for g, part in zip(layout.group_names, inside)
+                if part.shape[-1] > 1
+            },
+            "loss_with_average_plan": losses[band],
+        }
+    report["bands"]["all"] = {"loss_with_average_plan": losses["all"]}
+    return report | {"seconds": round(time.perf_counter() - began, 1)}
+
+
+def _two_needs(model: AtMoe, examples: Sequence[Example], batch: int) -> dict:
+    if not examples:
+        return {"instructions": 0}
+    layout = model.layout
+    group = next(
+        iter(examples[0].also)
+    )  # templates put two needs of one group together, the task's
+    members = layout.members(group)
+    shares = _shares(model, examples, batch)[1].mean(1)[:, members]
+    wanted = torch.zeros_like(shares, dtype=torch.bool)
+    for i, e in enumerate(examples):
+        for expert in (e.labels[group], e.also[group]):
+            wanted[i, layout.expert_index(f"{group}/{expert}") - members.start] = True
+    largest = torch.zeros_like(wanted).scatter_(1, shares.topk(2).indices, True)
+    both_largest = (largest == wanted).all(1)
+    above = torch.where(wanted, shares, torch.inf).min(1).values > 2 / shares.shape[1]
+    rate = lambda hits: float(hits.float().mean())
+    return {
+        "instructions": len(examples),
+        "both_largest": rate(both_largest),
+        "both_above_twice_uniform": rate(above),
+        "both": rate(both_largest & above),
+    }
+
+
+def _shares(model: AtMoe, examples: Sequence[Example], batch: int) -> tuple[Tensor, Tensor]:
+    """Group shares [instructions, layers, groups] and in-group shares [instructions, layers, experts], in order."""
+    prompts = [model.encode(e.prompt) for e in examples]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
+    plans: list[RoutingPlan | None] = [None] * len(prompts)
+    for start in tqdm(range(0, len(order), batch), unit="batch", desc="routing", mininterval=5):
+        some = order[start : start + batch]
+        for i, plan in zip(
+            some, prefill(model, [prompts[i] for i in some], None, use_cache=False).plans
+        ):
+            plans[i] = plan
+    return torch.stack([p.group_shares for p in plans]), torch.stack(
+        [p.expert_shares for p in plans]
+    )
+
+
+def _losses(
+    model: AtMoe, examples: Sequence[Example], average: RoutingPlan, batch: int = 8
+) -> tuple[float, dict[str, float]]:
+    """Nats per answer token under the router's plan, and with the average plan in one band or in all."""
+    totals, tokens = defaultdict(float), 0
+    fitting = sorted(examples, key=lambda e: len(e.prompt) + len(e.answer))
+    for start in tqdm(
+        range(0, len(fitting), batch), unit="batch", desc="scoring bands", mininterval=5
+    ):
+        rows = fitting[start : start + batch]
+        prompts, answers = [e.prompt for e in rows], [e.answer for e in rows]
+        scores, plans = model.score_rows(prompts, answers)
+        totals["router"] -= sum(float(x.sum()) for x in scores)
+        tokens += sum(map(len, scores))
+        for band in (*BANDS, "all"):
+            layers = list(layer_range(band, average.layout.layers))
+            replaced = [_with_layers(plan, average, layers) for plan in plans]
+            totals[band] -= sum(
+                float(x.sum()) for x in model.score_rows(prompts, answers, replaced)[0]
+            )
+    return totals["router"] / tokens, {band: totals[band] / tokens for band in (*BANDS, "all")}
+
+
+def _with_layers(plan: RoutingPlan, other: RoutingPlan, layers: list[int]) -> RoutingPlan:
+    """The plan with some layers taken from another."""
+    shares, inside = plan.group_shares.clone(), plan.expert_shares.clone()
+    shares[layers], inside[layers] = other.group_shares[layers], other.expert_shares[layers]
+    return replace(plan, group_shares=shares, expert_shares=inside)
+
+
+def _entropy(shares: Tensor) -> float:
+    """Mean entropy of shares [..., n], 1 = all equal."""
+    return float(
+        -(shares * shares.clamp(min=1e-12).log()).sum(-1).mean()
+        / torch.tensor(shares.shape[-1]).log()
+    )

@@ -1,0 +1,231 @@
+"""One batch for everybody: rows that join and leave at any token are, bit for bit, what they are alone."""
+
+import random
+
+import pytest
+import torch
+from conftest import ASSETS, LAYOUT, PROMPTS, one_hot, random_plan
+
+from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
+from atmoe.answer import batching
+from atmoe.answer.batching import Batching, Row, even_rows
+from atmoe.answer.engine import Engine, engine_of
+from atmoe.errors import PlanError, PromptError
+
+PLANS = [random_plan(0), RoutingPlan.off(LAYOUT), one_hot("reader/expert"), random_plan(1), None]
+HOW = [
+    Sampling(40),
+    Sampling(25, temperature=0.9, top_p=0.9, seed=11),
+    Sampling(30, repetition_penalty=1.3),
+    Sampling(33, temperature=1.3),
+]
+ASKED = [(PROMPTS[i % 4], PLANS[i % 5], HOW[i % 3]) for i in range(10)]
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """All logits that each row was given, by row."""
+    logits, take = {}, Row.take
+    monkeypatch.setattr(
+        Row,
+        "take",
+        lambda self, new: logits.setdefault(self, []).append(new.clone()) or take(self, new),
+    )
+    return logits
+
+
+def alone(model, asked, tokens=None):
+    batch = Batching(model)
+    row = batch.add(*asked)
+    steps = list(row)
+    batch.close()
+    return row, steps
+
+
+def come_and_go(model, asked, seed, most=4):
+    """Rows that join, are read and are given up at random. → [(asked, row, its steps so far)]"""
+    chance, batch, waiting, all_rows = random.Random(seed), Batching(model, most), list(asked), []
+    chance.shuffle(waiting)
+    while waiting or batch.rows:
+        if waiting and len(batch.rows) < most and chance.random() < 0.4:
+            all_rows.append((waiting[-1], batch.add(*waiting.pop()), []))
+        if batch.rows and chance.random() < 0.05:
+            batch.remove(chance.choice(batch.rows))
+        batch.step()
+        for _, row, steps in all_rows:
+            if chance.random() < 0.5:
+                steps.extend(row._unread.popleft() for _ in range(len(row._unread)))
+    for _, row, steps in all_rows:
+        steps.extend(row)
+    batch.close()
+    return all_rows
+
+
+# -- the law ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("seed", range(2))
+def test_rows_that_come_and_go_are_each_alone_bit_for_bit(world, seen, seed, dtype):
+    model = world.model
+    if dtype is torch.bfloat16:
+        model = world.build()
+        model.base.to(dtype)
+    together = come_and_go(model, ASKED, seed)
+    assert (
+        sum(row.finish is None for _, row, _ in together) > 0
+        and max(len(steps) for _, _, steps in together) > 20
+    )
+    for asked, row, steps in together:
+        by_itself, want = alone(model, asked)
+        assert steps == want[: len(steps)] and (row.finish is None or len(steps) == len(want))
+        for got, exact in zip(seen[row], seen[by_itself]):
+            assert torch.equal(got, exact)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_shipped_rows_that_come_and_go_are_each_alone_bit_for_bit(medical, seen, dtype):
+    model = medical if dtype is torch.float32 else AtMoe.from_pretrained(ASSETS, dtype=dtype)
+    off = RoutingPlan.off(model.layout)
+    asked = [
+        (question, plan, sampling)
+        for question, plan, sampling in zip(
+            PROMPTS + PROMPTS[:2],
+            [None, off, random_plan(3, model.layout), None, random_plan(4, model.layout), off],
+            [
+                Sampling(12),
+                Sampling(9, temperature=1.0, seed=5),
+                Sampling(10, repetition_penalty=1.1),
+                Sampling(7),
+                Sampling(8),
+                Sampling(11),
+            ],
+        )
+    ]
+    for what, row, steps in come_and_go(model, asked, 1):
+        by_itself, want = alone(model, what)
+        assert steps == want[: len(steps)]
+        assert all(torch.equal(got, exact) for got, exact in zip(seen[row], seen[by_itself]))
+
+
+def test_a_row_is_what_generate_gives(world):
+    for prompt, plan, sampling in ASKED[:5]:
+        row, steps = alone(world.model, (prompt, plan, sampling))
+        generation = world.model.generate([prompt], None if plan is None else [plan], sampling)
+        assert steps == list(generation) and row.plans[0].close_to(generation.plans[0], atol=1e-5)
+
+
+def test_where_no_number_of_rows_is_even_they_take_turns(model, monkeypatch):
+    want = [alone(model, asked)[1] for asked in ASKED[:3]]
+    sizes, step = [], Engine.step
+    monkeypatch.setattr(
+        Engine,
+        "step",
+        lambda self, products, tokens, *others: (
+            sizes.append(len(tokens)) or step(self, products, tokens, *others)
+        ),
+    )
+    monkeypatch.setattr(batching, "even_rows", lambda engine, most: 0)
+    batch = Batching(model)
+    rows = [batch.add(*asked) for asked in ASKED[:3]]
+    assert [list(row)[-1].finish for row in rows] == [steps[-1].finish for steps in want] and set(
+        sizes
+    ) == {1}
+
+
+def test_uneven_products_are_found_out(model, monkeypatch):
+    """Products that round a row by how many there are, or by where it stands, as some do on some machines."""
+    engine, step = engine_of(model), Engine.step
+    exact = even_rows(engine, 8)
+
+    def uneven(decides):
+        def wrong(self, products, tokens, *others):
+            def slip(x, product):
+                y = product(x)
+                return y + 1e-6 * decides(len(y))[:, None]
+
+            return step(self, [lambda x, p=p: slip(x, p) for p in products], tokens, *others)
+
+        return wrong
+
+    every = lambda value: lambda rows: torch.full((rows,), float(value(rows)))
+    for decides, want in (
+        (every(lambda rows: 0), exact),
+        (every(lambda rows: rows % 4 > 0), max(4, exact)),
+        (every(lambda rows: rows), 8),
+        (lambda rows: torch.arange(rows).float(), 0),
+    ):
+        with monkeypatch.context() as broken:
+            broken.setattr(Engine, "step", uneven(decides))
+            assert even_rows(engine, 8) == want
+
+
+def test_a_base_that_the_engine_does_not_know_is_decoded_in_turns(llama):
+    want = [alone(llama.model, asked)[1] for asked in ASKED[:3]]
+    model = llama.build()
+    model.base.config.model_type = "mystery"
+    batch = Batching(model)
+    rows = [batch.add(*asked) for asked in ASKED[:3]]
+    steps = [list(row) for row in rows]
+    assert steps == want and {row.engine for row in rows} == {"plain"} and not batch.rows
+
+
+# -- places -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_ends_or_is_given_up_frees_its_place_at_once(model):
+    batch = Batching(model, 2)
+    short, long = (
+        batch.add(PROMPTS[0], PLANS[0], Sampling(2)),
+        batch.add(PROMPTS[1], PLANS[1], Sampling(30)),
+    )
+    with pytest.raises(RuntimeError, match="All 2 rows are taken"):
+        batch.add(*ASKED[0])
+    batch.step()
+    assert short.finish == "length" and batch.rows == [long] and short.past is None
+    third = batch.add(*ASKED[2])
+    long.close()
+    long.close()  # as good as once
+    assert batch.rows == [third]
+    assert len(list(long)) == 2 and len(list(short)) == 2  # what was decoded stays readable
+
+
+def test_an_answer_of_one_token_never_takes_a_place(model):
+    batch = Batching(model, 1)
+    row = batch.add(PROMPTS[0], None, Sampling(1))
+    assert [step.finish for step in row] == [("length",)] and not batch.rows
+    batch.step()  # of nobody
+
+
+def test_what_cannot_be_answered_takes_no_place(model):
+    batch = Batching(model, 1)
+    with pytest.raises(PromptError):
+        batch.add("  ")
+    with pytest.raises(PlanError):
+        batch.add(PROMPTS[0], "no plan")
+    assert not batch.rows and list(batch.add(*ASKED[0]))
+
+
+def test_a_step_that_failed_can_be_made_again(model, monkeypatch):
+    want = alone(model, ASKED[0])[1]
+    batch = Batching(model)
+    row, attend = batch.add(*ASKED[0]), batching.Past.attend
+    steps = [next(row), next(row)]
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            batching.Past,
+            "attend",
+            lambda self, index, *qkv: 1 / 0 if index == 3 else attend(self, index, *qkv),
+        )
+        with pytest.raises(ZeroDivisionError):
+            next(row)
+    assert steps + list(row) == want
+
+
+def test_a_row_makes_a_record(model):
+    batch = Batching(model)
+    row = batch.add(PROMPTS[0], None, Sampling(5))
+    *_, step = row
+    record = Record.of(model, PROMPTS[0], Steering(), row.plans[0], row, step)
+    assert record.finish == "length" and record.versions["engine"] == "lean"
+    assert record.timings["prefill_s"] > 0 and record.timings["decode_tokens_per_s"] > 0

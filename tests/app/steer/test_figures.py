@@ -1,0 +1,154 @@
+"""Heatmaps and tables show the plan, number by number: no model, plans made by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from app.steer import figure as figures
+from app.steer.view import View
+from atmoe import Layout, Override, RoutingPlan, State, Steering
+
+LAYOUT = Layout.of(
+    6, {"task": ("treat", "warn"), "field": ("heart", "lung", "skin"), "reader": ("lay",)}
+)
+
+
+@pytest.fixture
+def router() -> RoutingPlan:
+    generator = torch.Generator().manual_seed(3)
+    draw = lambda n: torch.randn(6, n, generator=generator).softmax(-1)
+    return RoutingPlan(LAYOUT, draw(3), torch.cat([draw(2), draw(3), draw(1)], 1))
+
+
+STEERING = Steering(
+    (Override("field", State.FIXED, 0.7, "late"), Override("reader", State.OFF, None, "late"))
+)
+
+
+def boxes(figure) -> set:
+    return {(s.yref, s.x0, s.x1, s.y0, s.y1) for s in figure.layout.shapes}
+
+
+def test_group_figure_shows_both_plans(router):
+    view = View.of(router, STEERING)
+    above, below = figures.group_figure(LAYOUT, view).data
+    np.testing.assert_allclose(np.array(above.z), 100 * router.group_shares.T, atol=1e-4)
+    np.testing.assert_allclose(np.array(below.z), 100 * view.plan.group_shares.T, atol=1e-4)
+
+
+def test_expert_figure_has_a_panel_a_group(router):
+    steering = Steering(
+        (
+            *STEERING.overrides,
+            Override("task/warn", State.OFF),
+            Override("field/skin", State.FIXED, 0.1, "3"),
+        )
+    )
+    view = View.of(router, steering)
+    figure = figures.expert_figure(LAYOUT, view)
+    *changed, reader = figure.data
+    assert not boxes(figures.expert_figure(LAYOUT, View.of(router, STEERING)))
+    np.testing.assert_allclose(
+        np.array(reader.z), 100 * router.expert_shares.T[5:], atol=1e-4
+    )  # untouched inside: no strips
+    strips, rows = (np.concatenate([np.array(t.z)[first::2] for t in changed]) for first in (0, 1))
+    np.testing.assert_allclose(rows, 100 * view.plan.expert_shares.T[:5], atol=1e-4)
+    np.testing.assert_allclose(strips, 100 * router.expert_shares.T[:5], atol=1e-4)
+    assert [t for trace in figure.data for t in trace.meta["targets"]] == list(LAYOUT.expert_names)
+    for trace, (group, experts) in zip(
+        changed, LAYOUT.groups
+    ):  # two rows an expert, between edges half a row beside its name
+        assert len(trace.y) == 2 * len(experts) + 1 and list(trace.y[::2]) == [
+            i - 0.5 for i in range(len(experts) + 1)
+        ]
+        assert (
+            f"{experts[-1]} receives" in trace.text[-1][2]
+            and f"of the {group} share at layer 2; the router gave" in trace.text[-1][2]
+        )
+    assert [a.text for a in figure.layout.annotations] == [
+        "task",
+        "field",
+        "reader · off in the late layers",
+    ]
+    assert list(figure.layout.yaxis2.ticktext) == ["heart", "lung", "skin · fixed"]
+
+
+def test_one_scale_from_0_to_100_and_no_title(router):
+    for make in (figures.group_figure, figures.expert_figure):
+        layout = make(LAYOUT, View.of(router, STEERING)).layout
+        assert (layout.coloraxis.cmin, layout.coloraxis.cmax) == (0, 100)
+        assert layout.title.text is None
+
+
+def test_outlines_mark_exactly_what_was_changed(router):
+    assert boxes(figures.group_figure(LAYOUT, View.of(router, STEERING))) == {
+        ("y2", 3.5, 5.5, 0.5, 1.5),
+        ("y2", 3.5, 5.5, 1.5, 2.5),
+    }
+    assert not boxes(figures.group_figure(LAYOUT, View.of(router, Steering())))
+    cells = Steering(
+        (
+            Override("task", State.FIXED, 0.5),
+            Override("task", State.ROUTER, None, "2"),
+            Override("task", State.OFF, None, "4"),
+        )
+    )
+    figure = figures.group_figure(LAYOUT, View.of(router, cells))
+    assert boxes(figure) == {
+        ("y2", first - 0.5, last + 0.5, -0.5, 0.5)
+        for first, last in ((0, 1), (3, 3), (4, 4), (5, 5))
+    }
+    assert figure.layout.yaxis2.ticktext[0] == "task · fixed, off"
+
+
+def test_changes_are_said_in_words_too(router):
+    figure = figures.group_figure(LAYOUT, View.of(router, STEERING))
+    assert list(figure.layout.yaxis.ticktext) == ["task", "field", "reader"]
+    assert list(figure.layout.yaxis2.ticktext) == ["task", "field · fixed", "reader · off"]
+    assert (
+        "field receives 70.0% of the routing weight at layer 5; the router gave"
+        in figure.data[1].text[1][5]
+    )
+
+
+def test_an_expert_that_was_set_is_named_and_outlined_in_its_groups_picture(router):
+    figure = figures.expert_figure(
+        LAYOUT, View.of(router, Steering((Override("field/lung", State.FIXED, 0.5, "late"),)))
+    )
+    assert list(figure.layout.yaxis2.ticktext) == ["heart", "lung · fixed", "skin"]
+    assert boxes(figure) == {("y2", 3.5, 5.5, 0.5, 1.5)}
+    assert not boxes(figures.expert_figure(LAYOUT, View.of(router, STEERING)))
+
+
+def test_untouched_is_said_and_not_drawn_as_zero(router):
+    figure = figures.group_figure(LAYOUT, View.of(router, Steering()))
+    assert "untouched" in figure.layout.annotations[1].text
+    assert figure.data[0].z == figure.data[1].z
+
+
+@pytest.mark.parametrize("make", [figures.group_figure, figures.expert_figure])
+def test_before_a_question_the_frame_has_its_height_and_says_what_comes(make, router):
+    empty = make(LAYOUT, None)
+    assert empty.layout.height == make(LAYOUT, View.of(router, STEERING)).layout.height
+    assert all(cell is None for trace in empty.data for row in trace.z for cell in row)
+    assert any(a.text == "Filled in once you ask" for a in empty.layout.annotations)
+
+
+def test_tables_equal_the_plan(router):
+    view = View.of(router, STEERING)
+    groups, experts = figures.group_table(view), figures.expert_table(view)
+    assert list(groups["Layer"]) == list(experts["Layer"]) == list(range(6))
+    for i, name in enumerate(LAYOUT.group_names):
+        np.testing.assert_allclose(
+            groups[f"{name}, router %"], 100 * router.group_shares[:, i], atol=0.051
+        )
+        np.testing.assert_allclose(
+            groups[f"{name}, in force %"], 100 * view.plan.group_shares[:, i], atol=0.051
+        )
+    for i, name in enumerate(LAYOUT.expert_names):
+        np.testing.assert_allclose(
+            experts[f"{name}, router %"], 100 * router.expert_shares[:, i], atol=0.051
+        )
+        np.testing.assert_allclose(
+            experts[f"{name}, in force %"], 100 * view.plan.expert_shares[:, i], atol=0.051
+        )

@@ -1,0 +1,212 @@
+"""Sentences say what the plan and the record hold: no model, plans made by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from app.session import Progress
+from app.steer import words as text
+from app.steer.view import View
+from atmoe import Layout, Override, RoutingPlan, State, Steering
+from atmoe.explanation.coherence import Coherence
+
+LAYOUT = Layout.of(4, {"task": ("treat", "warn"), "field": ("heart", "lung", "skin")})
+
+
+def plan(groups, task=((0.8, 0.2),) * 4, field=((0.1, 0.7, 0.2),) * 4) -> RoutingPlan:
+    return RoutingPlan(
+        LAYOUT, torch.tensor(groups), torch.cat([torch.tensor(task), torch.tensor(field)], 1)
+    )
+
+
+EVEN = plan([[0.7, 0.3], [0.7, 0.3], [0.4, 0.6], [0.2, 0.8]])
+
+
+def progress(
+    finish="stop", ended=True, logp=-1.214, answer="Rest and water.", tokens=5
+) -> Progress:
+    record = SimpleNamespace(
+        answer=answer,
+        answer_tokens=(1,) * tokens,
+        finish=finish,
+        sampling={"max_new_tokens": 160},
+        timings={"decode_tokens_per_s": 31.4},
+    )
+    return Progress(record, ended, logp and Coherence(0.125, logp, tokens))
+
+
+def test_reading_of_the_routers_plan():
+    said = text.reading(View.of(EVEN, Steering()))
+    assert (
+        "**treat** received 80% of the task share and **lung** received 70% of the field share"
+        in said
+    )
+    assert "**task** received 50% and **field** received 50%" in said
+    assert "the largest share went to task in layers 0–1 and field in layers 2–3" in said
+    assert "steering" not in said
+
+
+def test_reading_names_the_change_and_both_plans():
+    said = text.reading(
+        View.of(EVEN, Steering((Override("task", State.FIXED, 0.9),), strength=0.5))
+    )
+    assert "**task** received 50% and **field** received 50%" in said
+    assert (
+        "(task fixed at 90% in all layers; strength 0.5): **task** received 90% and **field** received 10%"
+        in said
+    )
+
+
+def test_reading_claims_no_cause():
+    for steering in (Steering(), Steering((Override("task", State.OFF),), 0.0)):
+        said = text.reading(View.of(EVEN, steering)).lower()
+        assert not any(word in said for word in ("because", "importan", "caused", "due to"))
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ([[0.9, 0.1]] * 4, "the largest share went to task in every layer"),
+        (
+            [[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.8, 0.2]],
+            "task in layer 0 and layer 3 and field in layers 1–2",
+        ),
+    ],
+)
+def test_leaders(groups, said):
+    assert said in text.reading(View.of(plan(groups), Steering()))
+
+
+def test_leaders_are_counted_where_they_alternate():
+    layout = Layout.of(6, {"a": ("x",), "b": ("y",)})
+    shares = torch.tensor([[0.9, 0.1], [0.1, 0.9]] * 3)
+    said = text.reading(View.of(RoutingPlan(layout, shares, torch.ones(6, 2)), Steering()))
+    assert "of the 6 layers, the largest share went to a in 3 and b in 3" in said
+
+
+@pytest.mark.parametrize(
+    ("steering", "said"),
+    [
+        (Steering(), "Router's own weights"),
+        (Steering((Override("task", State.ROUTER),)), "Router's own weights"),
+        (Steering((Override("task", State.OFF),)), "You changed 1 group"),
+        (
+            Steering((Override("task", State.OFF), Override("field", State.FIXED, 1.0))),
+            "You changed 2 groups",
+        ),
+        (Steering((), 0.0), "You changed the strength"),
+        (Steering((Override("task", State.OFF),), 2.0), "You changed 1 group and the strength"),
+        (Steering((Override("task/treat", State.OFF),)), "You changed 1 expert"),
+        (
+            Steering(
+                (
+                    Override("task/treat", State.OFF),
+                    Override("field/lung", State.OFF),
+                    Override("task", State.OFF),
+                ),
+                2.0,
+            ),
+            "You changed 1 group, 2 experts and the strength",
+        ),
+    ],
+)
+def test_badge(steering, said):
+    assert text.badge(steering) == said
+
+
+def test_changes():
+    steering = Steering(
+        (
+            Override("task", State.FIXED, 0.6, "late"),
+            Override("field", State.OFF, None, "2-3"),
+            Override("task", State.ROUTER, None, "3"),
+        ),
+        0,
+    )
+    assert text.changes(steering) == (
+        "task fixed at 60% in the late layers; field off in layers 2–3; "
+        "task left to the router in layer 3; strength 0 (the base model alone)"
+    )
+    alike = Steering(
+        tuple(
+            Override(target, State.OFF, None, scope)
+            for scope in ("0-1", "3")
+            for target in ("task", "field")
+        )
+    )
+    assert text.changes(alike) == "task and field off in layers 0–1; task and field off in layer 3"
+
+
+def test_facts():
+    assert text.facts(progress()) == (
+        "3 words · 5 tokens · ended by itself · mean log-probability −1.21 per token · "
+        "repeated trigrams 12% · 31 tokens per second"
+    )
+    assert "stopped at the 160-token limit" in text.facts(progress("length"))
+    assert "stopped before its end" in text.facts(progress("cancelled"))
+    assert text.facts(progress(ended=False, answer="Rest", tokens=1)) == "1 word · 1 token"
+    assert "log-probability" not in text.facts(progress(logp=None))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "group", "said"),
+    [
+        ((), "task", "Router gave 50% on average · untouched"),
+        (
+            (Override("task", State.FIXED, 0.9),),
+            "task",
+            "Router gave 50% on average · 90% in force",
+        ),
+        (
+            (Override("task", State.FIXED, 0.9),),
+            "field",
+            "Router gave 50% on average · 10% in force (shares what is left)",
+        ),
+        (
+            (Override("task", State.FIXED, 0.5),),
+            "task",
+            "Router gave 50% on average · the same in force",
+        ),
+        (
+            (Override("task", State.OFF),),
+            "task",
+            "Router gave 50% on average · off: 0% in force, and nobody takes it over",
+        ),
+        ((Override("task", State.OFF),), "field", "Router gave 50% on average · untouched"),
+        (
+            (Override("task", State.OFF, None, "2-3"),),
+            "task",
+            "Router gave 50% on average · 35% in force, off in some layers, where nobody takes it over",
+        ),
+        (
+            (Override("task", State.FIXED, 0.5, "0-1"), Override("task", State.OFF, None, "3")),
+            "task",
+            "Router gave 50% on average · 35% in force, set in some layers",
+        ),
+        (
+            (Override("field/skin", State.FIXED, 0.6),),
+            "field/skin",
+            "Router gave 20% on average · 60% in force",
+        ),
+        (
+            (Override("field/skin", State.FIXED, 0.6),),
+            "field/lung",
+            "Router gave 70% on average · 35% in force (shares what is left)",
+        ),
+    ],
+)
+def test_share_note(overrides, group, said):
+    assert text.share_note(View.of(EVEN, Steering(overrides)), group) == said
+
+
+@pytest.mark.parametrize(
+    ("before", "what", "said"),
+    [
+        (0, "answer", "yours is next."),
+        (1, "answer", "1 answer is before yours."),
+        (2, "measurement", "2 measurements are before yours."),
+    ],
+)
+def test_who_waits_is_told_where_they_stand(before, what, said):
+    assert text.waiting(before, what) == f"Waiting for a free place: {said}"

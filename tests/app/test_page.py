@@ -1,0 +1,877 @@
+"""The page in a real browser: what a person sees when asking, steering, stopping and downloading.
+
+The model is a tiny one, or ATMOE_MODEL; `test_page_medical.py` runs some of them over the one that is shipped.
+"""
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+from threading import Semaphore
+
+import pytest
+from browser import ENDED, QUESTION, TOKENS, Tab, expected, flat, visit
+from conftest import ROOT
+
+from app.compare.difference import differences
+from app.compare.words import BESIDE
+from app.page import LAUNCH, build
+from app.steer import presets
+from app.steer.controls import Controls, Setting
+from app.steer.view import REPETITION_PENALTY, sampling_of
+from app.worker import Worker
+from atmoe import Override, Record, Sampling, State, Steering
+from atmoe.answer.batching import Batching
+from atmoe.errors import SteeringError
+from atmoe.explanation.compare import compare
+from atmoe.explanation.doses import dosing
+from atmoe.steering.random_steer import size
+from atmoe.steering.reference import Beside, plan_beside
+from atmoe.study.strength import study
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
+expect = playwright.expect
+
+
+def test_a_question_is_answered_word_by_word(tab):
+    tab.page.evaluate("""() => { window.seen = new Set(); const place = document.querySelector("#first");
+        new MutationObserver(() => window.seen.add(place.innerText)).observe(place,
+            {subtree: true, childList: true, characterData: true}); }""")
+    tab.ask()
+    assert len(tab.page.evaluate("[...window.seen]")) > 3
+    assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
+    expect(tab.second).to_contain_text("Untouched")
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.page.locator("#reading")).to_contain_text("Of the routing weight")
+    expect(tab.page.locator(".js-plotly-plot")).to_have_count(2)
+    assert (
+        f"stopped at the {TOKENS}-token limit" in tab.first_facts.inner_text()
+        or "ended by itself" in tab.first_facts.inner_text()
+    )
+
+
+def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
+    group = tab.layout.group_names[0]
+    tab.ask()
+    before = tab.first.inner_text()
+    tab.press(group, "End")
+    steering = Steering((Override(group, State.FIXED, 1.0),))
+    assert flat(tab.steered()) == flat(expected(tab, steering)) != flat(before)
+    assert tab.first.inner_text() == before
+    expect(tab.badge).to_have_text("You changed 1 group")
+    expect(tab.state(group, "Fixed")).to_be_checked()
+    expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
+    expect(tab.page.locator("#weights")).to_contain_text(f"{group} · fixed")
+    for other in tab.layout.group_names[1:]:
+        expect(tab.page.locator("#steer")).to_contain_text("0% in force (shares what is left)")
+        assert int(tab.share(other).input_value()) > 0
+
+
+def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_again(
+    tab, monkeypatch
+):
+    tab.ask()
+    group, made = tab.layout.group_names[0], []
+    add = Batching.add
+    monkeypatch.setattr(Batching, "add", lambda *args: made.append(1) or add(*args))
+    tab.share(group).evaluate("""async (slider) => { for (let share = 1; share <= 20; share++) {
+        slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true }));
+        await new Promise((done) => setTimeout(done, 100)); } }""")  # two seconds
+    assert flat(tab.steered()) == flat(
+        expected(tab, Steering((Override(group, State.FIXED, 0.2),)))
+    )
+    assert len(made) == 1
+    tab.tokens(400)
+    tab.question.fill(QUESTION)
+    tab.page.keyboard.press("Enter")
+    expect(tab.second_facts).to_contain_text(re.compile(r"\d tokens"))
+    tab.press(group, "End")
+    expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
+    expect(tab.second_facts).to_contain_text(re.compile(r"\d token"))
+    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    expect(tab.second_facts).to_contain_text(re.compile("stopped before its end|per second"))
+    longest = tab.model.answer(
+        QUESTION, Steering((Override(group, State.FIXED, 1.0),)), sampling_of(400, 0, 0)
+    ).answer
+    assert flat(longest).startswith(flat(tab.second.inner_text()).rstrip("�"))
+
+
+def test_fixed_shares_keep_their_sum(tab):
+    """Each arrow key counts, and where all are fixed the shares are 100% at every step."""
+    names = tab.layout.group_names
+    for group in names:
+        tab.state(group, "Fixed").check()
+    shares = lambda: [int(tab.share(group).input_value()) for group in names]
+    assert sum(shares()) == 100
+    start = shares()[0]
+    for step in range(1, 8):
+        tab.press(names[0], "ArrowRight")
+        assert shares()[0] == start + step and sum(shares()) == 100
+    tab.press(names[-1], "End")
+    assert shares()[-1] == 100 and sum(shares()) == 100
+    expect(tab.badge).to_have_text(f"You changed {len(names)} groups")
+    expect(tab.message).to_have_count(0)
+
+
+def test_an_expert_is_set_inside_its_group(tab):
+    tab.ask()
+    group, experts = tab.layout.groups[0]
+    target = f"{group}/{experts[1]}"
+    expect(tab.share(target)).to_be_hidden()
+    tab.experts(group)
+    means = tab.model.route(QUESTION).expert_shares.mean(0)
+    for name in experts:  # untouched sliders stand at the router's own value
+        assert int(tab.share(f"{group}/{name}").input_value()) == round(
+            100 * float(means[tab.layout.expert_index(f"{group}/{name}")])
+        )
+    tab.press(target, "Home", *["ArrowRight"] * 3)
+    expect(tab.badge).to_have_text("You changed 1 expert")
+    assert flat(tab.steered()) == flat(
+        expected(tab, Steering((Override(target, State.FIXED, 0.03),)))
+    )
+    expect(tab.page.locator("#weights")).to_contain_text(f"{experts[1]} · fixed")
+    tab.state(target, "Off").check()
+    expect(tab.page.locator("#reading")).to_contain_text(f"{target} off in all layers")
+    assert flat(tab.steered()) == flat(expected(tab, Steering((Override(target, State.OFF),))))
+    tab.page.get_by_role("button", name=f"Reset {group}", exact=True).click()
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.state(target, "Router")).to_be_checked()
+
+
+def test_a_locked_share_stays_and_what_it_makes_impossible_is_refused(tab):
+    first, second, *_, last = tab.layout.group_names
+    tab.press(first, "Home", *["ArrowRight"] * 4)
+    tab.page.get_by_role("button", name=f"Lock {first}", exact=True).click()
+    expect(tab.share(first)).to_be_disabled()
+    for group in tab.layout.group_names[1:]:
+        tab.state(group, "Fixed").check()
+    tab.press(last, "End")
+    refusal = tab.page.locator("#panel .refusal")
+    expect(refusal).to_have_text(
+        f"{first} is locked at 4%, which leaves 96% for {last}. Unlock to give it another share."
+    )
+    assert [tab.share(group).input_value() for group in (first, second, last)] == ["4", "0", "96"]
+    tab.press(last, "ArrowLeft")
+    expect(refusal).to_have_text("")
+    assert [tab.share(group).input_value() for group in (first, second, last)] == ["4", "1", "95"]
+    tab.page.get_by_role("button", name=f"Lock {second}", exact=True).click()
+    tab.press(last, "ArrowLeft")
+    expect(refusal).to_have_text(
+        f"{first} and {second} are locked at 5%, which leaves 95% for {last}. Unlock to give it another share."
+    )
+    assert tab.share(last).input_value() == "95"
+    expect(tab.message).to_have_count(0)
+
+
+def test_what_the_server_refuses_is_said_and_the_control_goes_back(tab, monkeypatch):
+    group, other = tab.layout.group_names[:2]
+    tab.state(other, "Off").check()
+    tab.press(group, "End")
+    expect(tab.badge).to_have_text("You changed 2 groups")
+
+    def refuse(*_):
+        raise SteeringError("Not this time; set another share.")
+
+    monkeypatch.setattr(Controls, "checked", refuse)
+    tab.press(group, "Home")
+    expect(tab.message).to_have_text("Not this time; set another share.")
+    expect(tab.share(group)).to_have_value("100")
+    expect(tab.state(other, "Off")).to_be_checked()
+
+
+def test_any_moves_of_any_siblings_stay_possible(tab):
+    """The shares as they are kept in the browser: 2,000 random moves, states and locks."""
+    source = (ROOT / "assets/app/shares.js").read_text("utf-8")
+    broken = tab.page.evaluate(
+        """([source]) => {
+      const balance = eval(source); let seed = 7; const broken = [];
+      const random = (n) => (seed = (seed * 16807) % 2147483647) % n;
+      for (let n = 1; n <= 7; n++) {
+        let all = Array.from({ length: n }, (_, i) => ({ name: `e${i}`, state: "router", share: random(101), locked: false }));
+        for (let step = 0; step < 300; step++) {
+          const moved = random(n), before = all, dragged = random(3) > 0;
+          if (random(5) === 0 && all[moved].state === "fixed") all = all.map((s, i) => (i === moved ? { ...s, locked: !s.locked } : s));
+          if (all[moved].locked && dragged) continue;
+          const change = dragged ? { share: random(101) } : { state: ["router", "fixed", "off"][random(3)] };
+          const locks = all.filter((s, i) => s.locked && i !== moved).map((s) => s.share);
+          const { siblings, refusal } = balance(all.map((s, i) => (i === moved ? { ...s, ...change } : s)), moved, dragged);
+          const fixed = siblings.filter((s) => s.state === "fixed"), total = fixed.reduce((sum, s) => sum + s.share, 0);
+          if (total > 100 || (fixed.length === n && total !== 100) || siblings.some((s) => s.share < 0 || s.share % 1)) broken.push([step, siblings]);
+          if (String(siblings.filter((s, i) => s.locked && i !== moved).map((s) => s.share)) !== String(locks)) broken.push([step, "lock"]);
+          if (dragged && (siblings[moved].share !== change.share) !== (refusal !== "")) broken.push([step, refusal]);
+          all = siblings;
+        }
+      }
+      return broken;
+    }""",
+        [source],
+    )
+    assert not broken
+
+
+def test_undo_and_redo_take_the_controls_back_and_forth(tab):
+    group, other = tab.layout.group_names[:2]
+    undo, redo = (
+        tab.page.get_by_role("button", name=name, exact=True) for name in ("Undo", "Redo")
+    )
+    expect(undo).to_be_disabled()
+    tab.press(group, "End")
+    expect(tab.badge).to_have_text("You changed 1 group")
+    tab.state(other, "Off").check()
+    expect(tab.badge).to_have_text("You changed 2 groups")
+    undo.click()
+    expect(tab.badge).to_have_text("You changed 1 group")
+    assert tab.share(group).input_value() == "100"
+    undo.click()
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(undo).to_be_disabled()
+    redo.click()
+    expect(tab.badge).to_have_text("You changed 1 group")
+    redo.click()
+    expect(tab.state(other, "Off")).to_be_checked()
+    assert tab.share(group).input_value() == "100"
+    expect(redo).to_be_disabled()
+
+
+def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds, monkeypatch):
+    half = {"task/treat": Setting(State.FIXED, 50), "field": Setting(State.OFF, 0)}
+    monkeypatch.setattr(
+        presets,
+        "PRESETS",
+        {"Half <b>": half, "Not for this one": {"task/dance": Setting(State.OFF, 0)}},
+    )
+    model = worlds("llama").build(scripts=("LATIN",))
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with visit(browser, (address, model)) as tab:
+        expect(tab.page.get_by_role("group", name="Presets").get_by_role("button")).to_have_text(
+            ["Half <b>"]
+        )
+        tab.press("reader", "End")
+        expect(tab.badge).to_have_text("You changed 1 group")
+        tab.page.get_by_role("button", name="Half <b>").click()
+        expect(tab.second).to_contain_text(
+            "field off in all layers; task/treat fixed at 50% in all layers."
+        )
+        expect(tab.badge).to_have_text("You changed 1 group and 1 expert")
+        tab.experts("task")
+        assert tab.share("task/treat").input_value() == "50"
+        tab.page.get_by_role("button", name="Undo", exact=True).click()
+        expect(tab.second).to_contain_text(
+            "Set for your question: reader fixed at 100% in all layers."
+        )
+    demo.close()
+
+
+def test_both_answers_are_compared_once_they_have_ended(tab):
+    group = tab.layout.group_names[0]
+    comparison = tab.page.locator("#comparison")
+    expect(comparison).to_contain_text("Once both answers have ended")
+    tab.ask()
+    expect(tab.page.locator("#comparison table")).to_have_count(0)
+    tab.press(group, "End")
+    records = [
+        tab.model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0))
+        for steering in (Steering(), Steering((Override(group, State.FIXED, 1.0),)))
+    ]
+    measured = compare(tab.model, *records)
+    rows = comparison.locator("tbody tr")
+    expect(rows).to_have_count(2)
+    for row, logp in zip(rows.all(), measured.logp):
+        for mean in logp or ():
+            expect(row).to_contain_text(f"{mean:.2f}".replace("-", "−"))
+    expect(comparison).to_contain_text(f"They part at token {measured.parting.index + 1}")
+    for place, record, spans in zip(
+        (tab.first, tab.second), records, differences(*(r.answer for r in records))
+    ):
+        assert flat(place.inner_text()) == flat(record.answer)
+        assert [flat(mark) for mark in place.locator("mark").all_inner_texts()] == [
+            flat(part) for part, differs in spans if differs
+        ]
+    tab.page.get_by_role("button", name="Reset all").click()
+    expect(comparison).to_contain_text("Once both answers have ended")
+    expect(tab.page.locator("#first mark")).to_have_count(0)
+
+
+def choose(tab: Tab, label: str, option: str) -> None:
+    """Pick from a dropdown."""
+    tab.page.get_by_label(label, exact=True).click()
+    tab.page.get_by_role("option", name=option, exact=True).click()
+
+
+def third(tab: Tab, kind: Beside) -> str:
+    """Ask for a third answer, wait for its end. → its text"""
+    choose(tab, "A third answer", BESIDE[kind].name)
+    tab.page.evaluate(
+        "document.querySelectorAll('#third-facts span').forEach((old) => (old.dataset.old = 1))"
+    )
+    tab.page.get_by_role("button", name="Answer beside").click()
+    expect(tab.page.locator("#third-facts span:not([data-old])")).to_contain_text("per second")
+    return tab.page.locator("#third .passage").inner_text()
+
+
+def under(tab: Tab, plan) -> Record:
+    """What the library answers under a plan, alone."""
+    sampling = sampling_of(TOKENS, 0, 0)
+    generation = tab.model.generate([QUESTION], [plan], sampling)
+    *_, step = generation
+    return Record.of(tab.model, QUESTION, Steering(), tab.model.route(QUESTION), generation, step)
+
+
+def test_a_third_answer_stands_beside_and_goes_stale_with_what_it_was_made_of(tab):
+    group, router_plan, page = tab.layout.group_names[0], tab.model.route(QUESTION), tab.page
+    rows, place = page.locator("#comparison tbody tr"), page.locator("#third .passage")
+    page.get_by_role("button", name="Answer beside").click()
+    expect(tab.message).to_have_text(
+        "There is no question yet; ask one first, then its third answer."
+    )
+    tab.ask()
+    base = under(tab, plan_beside(Beside.BASE, router_plan, Steering(), 0))
+    assert flat(third(tab, Beside.BASE)) == flat(base.answer)  # beside the router's answer alone
+    expect(rows).to_have_count(2)
+    expect(rows.last).to_contain_text("Base model, all experts off")
+    choose(tab, "A third answer", BESIDE[Beside.RANDOM].name)
+    page.get_by_role("button", name="Answer beside").click()
+    expect(tab.message).to_contain_text(
+        "Nothing is steered, so a random steer of the same size would be the router's own plan."
+    )
+    assert flat(place.inner_text()) == flat(base.answer)
+    tab.press(group, "End")
+    tab.steered()
+    expect(rows).to_have_count(3)  # the base model's answer is no other one for it
+    steering = Steering((Override(group, State.FIXED, 1.0),))
+    drawn = plan_beside(Beside.RANDOM, router_plan, steering, 0)
+    random = under(tab, drawn)
+    assert flat(third(tab, Beside.RANDOM)) == flat(random.answer)
+    expect(page.locator("#third-facts")).to_contain_text(
+        f"{100 * float(size(router_plan, drawn).mean()):.0f}% on average over the layers"
+    )
+    expect(rows.last).to_contain_text("Random steer of the same size")
+    records = [
+        tab.model.answer(QUESTION, s, sampling_of(TOKENS, 0, 0)) for s in (Steering(), steering)
+    ] + [random]
+    for row, record, logp in zip(rows.all(), records, compare(tab.model, *records).logp):
+        expect(row.locator("td").first).to_have_text(str(len(record.answer.split())))
+        for i, mean in enumerate(logp or ()):
+            expect(row.locator("td").nth(2 + i)).to_have_text(f"{mean:.2f}".replace("-", "−"))
+    tab.press(group, "ArrowLeft")
+    expect(place).to_contain_text(
+        "Your steering has changed, and so would a random steer of its size"
+    )
+    expect(rows).to_have_count(2)
+    tab.ask("What causes gout?")
+    expect(place).to_have_count(0)
+
+
+def test_a_third_answer_can_be_stopped(tab, monkeypatch):
+    tab.ask(tokens=400)
+    step = Batching.step
+    monkeypatch.setattr(
+        Batching, "step", lambda self: time.sleep(0.02) or step(self)
+    )  # a tiny model is done at once
+    choose(tab, "A third answer", BESIDE[Beside.UNIFORM].name)
+    tab.page.get_by_role("button", name="Answer beside").click()
+    expect(tab.page.locator("#third-facts")).to_contain_text(re.compile(r"\d tokens"))
+    tab.page.get_by_role("button", name="Stop third answer").click()
+    expect(tab.page.locator("#third-facts")).to_contain_text("stopped before its end")
+    expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+
+
+def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer_beyond_it(
+    browser, worlds, tmp_path
+):
+    model = worlds("llama").build(scripts=("LATIN",))
+    report = study(model, [QUESTION], sampling=Sampling(50, repetition_penalty=REPETITION_PENALTY))
+    report["range"]["logp"] = [-0.001, 0.0]  # no answer is as likely as that
+    (tmp_path / "strength.json").write_text(json.dumps(report), "utf-8")
+    demo = build(model, tmp_path)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with visit(browser, (address, model)) as tab:
+        expect(tab.page.locator("#panel")).to_contain_text(
+            "Measured on 1 question: at strength 1, nine in ten answers repeated"
+        )
+        tab.ask(tokens=60)
+        warning = tab.page.locator("#first-facts .warns")
+        expect(warning).to_contain_text("Beyond the 1 answer measured at strength 1: ")
+        expect(warning).to_contain_text("log-probability in its first 50 tokens is −")
+        tab.ask(tokens=20)  # too short to be held against them
+        expect(warning).to_have_count(0)
+    demo.close()
+
+
+def test_answers_can_be_copied(tab):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    button = tab.page.get_by_role("button", name="Copy the router's answer")
+    button.click()
+    expect(tab.page.locator("#copy-first")).to_have_text("Nothing to copy yet")
+    tab.ask()
+    expect(button).to_be_visible()
+    button.focus()
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#copy-first")).to_have_text("Copied")
+    assert tab.page.evaluate("navigator.clipboard.readText()") == expected(tab, Steering())
+    expect(tab.page.locator("#copy-first")).to_have_text("Copy the router's answer")
+
+
+def test_switching_off_keeps_the_settings(tab):
+    group = tab.layout.group_names[0]
+    tab.ask()
+    tab.press(group, "End")
+    tab.steered()
+    switch = tab.page.get_by_role("switch", name="Steering on")
+    switch.uncheck()
+    expect(tab.second).to_contain_text(
+        f"Switched off, and kept: {group} fixed at 100% in all layers."
+    )
+    expect(tab.badge).to_have_text("Router's own weights")
+    assert tab.share(group).input_value() == "100"
+    switch.check()
+    assert flat(tab.steered()) == flat(
+        expected(tab, Steering((Override(group, State.FIXED, 1.0),)))
+    )
+
+
+def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browser, served):
+    with visit(browser, served) as tab:
+        group, other = tab.layout.group_names[:2]
+        tab.press(group, "Home", *["ArrowRight"] * 7)
+        tab.page.get_by_role("button", name=f"Lock {group}", exact=True).click()
+        tab.state(other, "Off").check()
+        tab.page.get_by_label("Late", exact=False).check()
+        tab.tokens(TOKENS)
+        tab.question.fill(f"{QUESTION} <b>&")
+        expect(tab.second).to_contain_text("off in the late layers")
+        tab.page.get_by_role("tab", name="Link and record").click()
+        link = tab.page.get_by_label("Link", exact=False).and_(tab.page.get_by_role("textbox"))
+        tab.page.get_by_role("button", name="Make the link").click()
+        expect(link).to_have_value(
+            f"{tab.address}?v=2&set={group}:7!,{other}:off{round(100 / len(tab.layout.groups) - 0.5)}&in=late&tokens={TOKENS}"
+        )
+        tab.page.get_by_label("With my question").check()
+        tab.page.get_by_role("button", name="Make the link").click()
+        expect(link).to_have_value(re.compile("&q="))
+        address = link.input_value()
+        tab.page.get_by_role("switch", name="Steering on").uncheck()
+        expect(link).to_have_value("")
+    with visit(browser, (address, served[1])) as tab:
+        expect(tab.message).to_contain_text(
+            f"Opened from a link: {group} fixed at 7% in the late layers; {other} off in the late layers."
+        )
+        expect(tab.badge).to_have_text("You changed 2 groups")
+        assert tab.question.input_value() == f"{QUESTION} <b>&"
+        assert tab.share(group).input_value() == "7"
+        expect(tab.share(group)).to_be_disabled()
+        expect(tab.state(other, "Off")).to_be_checked()
+        expect(tab.page.get_by_label("Late", exact=False)).to_be_checked()
+        assert tab.page.get_by_label(
+            "range slider for Longest answer, tokens"
+        ).input_value() == str(TOKENS)
+        tab.question.fill(QUESTION)
+        tab.page.keyboard.press("Enter")
+        steering = Steering(
+            (Override(group, State.FIXED, 0.07, "late"), Override(other, State.OFF, None, "late"))
+        )
+        assert flat(tab.steered()) == flat(expected(tab, steering))
+
+
+def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, served, tmp_path):
+    record, changed, broken = (
+        tmp_path / f"{name}.json" for name in ("record", "changed", "broken")
+    )
+    with visit(browser, served) as tab:
+        group = tab.layout.group_names[0]
+        tab.ask()
+        tab.press(group, "End", "ArrowLeft")
+        tab.page.get_by_role("button", name=f"Lock {group}", exact=True).click()
+        steered = tab.steered()
+        expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+        with tab.page.expect_download() as download:
+            tab.page.locator("#download").click()
+        record.write_bytes(Path(download.value.path()).read_bytes())
+    data = json.loads(record.read_text("utf-8"))
+    assert data["comparison"]["logp"] and data["controls"]["set"] == {group: ["fixed", 99, True]}
+    data["steered"] |= {
+        "answer": "Something <b>else",
+        "answer_tokens": [5, 6],
+        "versions": {"torch": "1.0"},
+    }
+    changed.write_text(json.dumps(data), "utf-8")
+    with visit(browser, served) as tab:
+        tab.page.get_by_role("tab", name="Link and record").click()
+        said, choose = tab.page.locator("#replayed"), tab.page.locator("#tabs [type=file]")
+        for path, sentence in (
+            (record, "The steered answer came out identical, token by token. Model, base, seed 0,"),
+            (changed, "The steered answer differs: after 0 equal words the record has “Something”"),
+        ):
+            choose.set_input_files(path)
+            expect(said).to_contain_text(sentence)
+            expect(said).to_contain_text("The router's answer came out identical")
+            assert tab.question.input_value() == QUESTION and flat(tab.second.inner_text()) == flat(
+                steered
+            )
+            assert tab.share(group).input_value() == "99"
+            expect(tab.share(group)).to_be_disabled()
+            expect(tab.badge).to_have_text("You changed 1 group")
+        expect(said).to_contain_text("torch (1.0 then,")
+        broken.write_text("{}", "utf-8")
+        choose.set_input_files(broken)
+        expect(tab.message).to_contain_text("This file is no record of this page")
+        assert tab.question.input_value() == QUESTION
+        tab.page.get_by_role("button", name="Reset all").click()
+        expect(said).to_have_text("")
+
+
+def test_an_opened_record_restores_doses_and_third_answer_without_measuring_again(
+    browser, served, tmp_path, monkeypatch
+):
+    record, again = tmp_path / "record.json", tmp_path / "again.json"
+
+    def download(tab: Tab, path: Path) -> dict:
+        with tab.page.expect_download() as download:
+            tab.page.locator("#download").click()
+        path.write_bytes(Path(download.value.path()).read_bytes())
+        return json.loads(path.read_text("utf-8"))
+
+    shown = ["#dose-answer .passage", "#dose-table table", "#third .passage"]
+    with visit(browser, served) as tab:
+        target = tab.layout.group_names[-1]
+        tab.ask()
+        third(tab, Beside.UNIFORM)
+        expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+        tab.page.get_by_role("tab", name="What if").click()
+        choose(tab, "Part to vary", target)
+        tab.page.get_by_role("button", name="Answer at five shares").click()
+        expect(tab.page.locator("#dose-progress")).to_contain_text("Measured.")
+        held = download(tab, record)
+        before = [tab.page.locator(place).inner_text() for place in shown]
+    assert (
+        held["router"]["response"]["target"] == target
+        and len(held["router"]["response"]["answers"]) == 5
+    )
+    assert held["beside"]["kind"] == "uniform"
+    monkeypatch.setattr("app.what_if.desk.dosing", lambda *_: pytest.fail("measured again"))
+    with visit(browser, served) as tab:
+        tab.page.get_by_role("tab", name="Link and record").click()
+        tab.page.locator("#tabs [type=file]").set_input_files(record)
+        expect(tab.page.locator("#replayed")).to_contain_text(
+            "The router's answer came out identical"
+        )
+        expect(tab.page.locator("#third-facts")).to_contain_text(
+            "From the opened record; not answered again."
+        )
+        expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
+        tab.page.get_by_role("tab", name="What if").click()
+        expect(tab.page.locator("#dose-progress")).to_have_text(
+            "From the opened record, not measured again. Move the slider to read each answer."
+        )
+        expect(tab.page.locator("#tabs .js-plotly-plot").last).to_be_visible()
+        assert [tab.page.locator(place).inner_text() for place in shown] == before
+        assert download(tab, again)["router"]["response"] == held["router"]["response"]
+        tab.ask("What causes gout?")
+        expect(tab.page.locator("#dose-table table")).to_have_count(0)
+        expect(tab.page.locator("#third .passage")).to_have_count(0)
+        assert download(tab, again)["router"]["response"] is None
+
+
+def test_one_part_is_answered_at_five_shares_and_a_slider_plays_them(tab):
+    target = tab.layout.group_names[-1]
+    tab.page.get_by_role("tab", name="What if").click()
+    start, progress = (
+        tab.page.get_by_role("button", name="Answer at five shares"),
+        tab.page.locator("#dose-progress"),
+    )
+    start.click()
+    expect(tab.message).to_contain_text("There is no finished answer of the router yet")
+    tab.ask()
+    tab.page.get_by_label("Part to vary", exact=True).click()
+    tab.page.get_by_role("option", name=target, exact=True).click()
+    start.click()
+    expect(progress).to_have_text("Measured. Move the slider to read each answer.")
+    record = tab.model.answer(QUESTION, Steering(), sampling_of(TOKENS, 0, 0))
+    *_, response = dosing(tab.model, record, target)
+    answer, slider = (
+        tab.page.locator("#dose-answer .passage"),
+        tab.page.get_by_label("range slider for Answer at this share, %"),
+    )
+    slider.focus()
+    for step, said in enumerate(response.answers):
+        if step:
+            tab.page.keyboard.press("ArrowRight")
+        expect(slider).to_have_value(str(25 * step))
+        expect(answer).to_have_text(said)
+    rows = tab.page.locator("#dose-table tbody tr")
+    expect(rows).to_have_count(5)
+    for row, said, logp in zip(rows.all(), response.answers, response.logp or [None] * 5):
+        expect(row.locator("td").nth(1)).to_have_text(str(len(said.split())))
+        expect(row.locator("td").nth(2)).to_have_text(
+            "–" if logp is None else f"{logp:.2f}".replace("-", "−")
+        )
+    expect(tab.page.locator("#tabs .js-plotly-plot").last).to_be_visible()
+    tab.press(target, "End")  # steering leaves it alone, a new question does not
+    tab.steered()
+    expect(rows).to_have_count(5)
+    tab.ask("What causes gout?")
+    expect(rows).to_have_count(0)
+    expect(tab.page.locator("#dose-answer")).to_contain_text("Once there is an answer")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?v=7&set=x:1", "version 7"),
+        ("?v=1&set=nonsense:off", "no group 'nonsense'"),
+        ("?v=1&set=%%%", "broken"),
+    ],
+)
+def test_a_link_that_cannot_be_read_says_so_and_starts_clean(browser, served, query, said):
+    with visit(browser, (served[0] + query, served[1])) as tab:
+        expect(tab.message).to_contain_text(said)
+        expect(tab.message).to_contain_text("starts clean")
+        expect(tab.badge).to_have_text("Router's own weights")
+        expect(tab.second).to_contain_text("Untouched")
+
+
+def test_off_scope_strength_and_reset(tab):
+    group = tab.layout.group_names[0]
+    tab.state(group, "Off").check()
+    expect(tab.second).to_contain_text(f"Set for your question: {group} off in all layers.")
+    tab.page.get_by_label("Late", exact=False).check()
+    tab.ask()
+    assert flat(tab.steered()) == flat(
+        expected(tab, Steering((Override(group, State.OFF, None, "late"),)))
+    )
+    expect(tab.page.locator("#steer")).to_contain_text("nobody takes it over")
+    tab.page.get_by_label("range slider for Strength of all experts").focus()
+    tab.page.keyboard.press("Home")
+    expect(tab.badge).to_have_text("You changed 1 group and the strength")
+    expect(tab.page.locator("#reading")).to_contain_text("the base model alone")
+    before = tab.first.inner_text()
+    tab.page.get_by_role("button", name="Reset all").click()
+    expect(tab.second).to_contain_text("Untouched")
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.state(group, "Router")).to_be_checked()
+    assert tab.first.inner_text() == before
+
+
+def test_the_record_comes_down_as_json(tab):
+    tab.ask()
+    tab.press(tab.layout.group_names[0], "End")
+    steered = tab.steered()
+    button = tab.page.locator("#download")
+    expect(button).to_be_enabled()
+    with tab.page.expect_download() as download:
+        button.click()
+    data = json.loads(Path(download.value.path()).read_text("utf-8"))
+    router, second = Record.from_dict(data["router"]), Record.from_dict(data["steered"])
+    assert router.steering.untouched and router.prompt == QUESTION
+    assert flat(second.answer) == flat(steered) and second.steering.overrides[0].share == 1
+    assert second.router_plan.close_to(router.plan)
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("", "The question is empty"),
+        ("   ", "The question is empty"),
+        ("什么是哮喘，它是怎么治疗的？", "in English"),
+        ("asthma \x07 ?", "control character"),
+        ("asthma " * 4000, "shorten it"),
+        ("12 + 30 = ?", "no words"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_told_so(tab, question, said):
+    tab.question.fill(question)
+    tab.page.get_by_role("button", name="Answer", exact=True).click()
+    expect(tab.message).to_contain_text(said)
+    assert tab.question.input_value() == question
+
+
+def test_stop_ends_an_answer_and_keeps_what_is_there(tab):
+    tab.tokens(400)
+    tab.question.fill(QUESTION)
+    tab.page.keyboard.press("Control+Enter")
+    expect(tab.first_facts).to_contain_text(re.compile(r"\d tokens"))
+    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    expect(tab.first_facts).to_contain_text("stopped before its end")
+    assert 0 < int(re.search(r"(\d+) token", tab.first_facts.inner_text())[1]) < 400
+
+
+def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next(
+    browser, worlds, monkeypatch
+):
+    model, rows, gate = worlds("llama").build(scripts=("LATIN",)), [], Semaphore(0)
+    add, step = Batching.add, Batching.step
+    monkeypatch.setattr(Batching, "add", lambda *args: rows.append(add(*args)) or rows[-1])
+    monkeypatch.setattr(
+        Batching, "step", lambda self: (gate.acquire(timeout=0.2), step(self))
+    )  # slow until released
+    monkeypatch.setattr("app.page.Worker", lambda: Worker(answers_at_once=1))
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    try:
+        with (
+            visit(browser, (address, model)) as first,
+            visit(browser, (address, model)) as second,
+            visit(browser, (address, model)) as third,
+        ):
+            for tab, said in (
+                (first, "tokens"),
+                (second, "yours is next"),
+                (third, "1 answer is before yours"),
+            ):
+                tab.tokens(400)
+                tab.question.fill(QUESTION)
+                tab.page.keyboard.press("Enter")
+                expect(tab.page.locator("#answer")).to_contain_text(said)
+            first.page.close()
+            expect(second.first_facts).to_contain_text("token")
+            expect(third.first).to_contain_text("Waiting for a free place: yours is next.")
+            assert rows[0].finish is None and len(rows[0]._tokens) < 400
+            second.page.get_by_role("button", name="Stop", exact=True).click()
+            gate.release(400)
+            expect(third.first_facts).to_contain_text(ENDED)
+    finally:
+        gate.release(4000)
+        demo.close()
+
+
+def test_asked_again_the_answer_is_there_at_once_and_says_so(tab):
+    tab.ask()
+    once = tab.first.inner_text()
+    tab.ask()
+    assert tab.first.inner_text() == once
+    expect(tab.first_facts).to_contain_text("given before, not decoded again")
+    expect(tab.first_facts).not_to_contain_text("per second")
+
+
+def test_two_visitors_with_opposite_sliders_do_not_touch_each_other(browser, served):
+    with visit(browser, served) as left, visit(browser, served) as right:
+        first, *_, last = left.layout.group_names
+        left.press(first, "End")
+        right.press(last, "End")
+        for tab in (left, right):
+            expect(tab.second).to_contain_text("fixed at 100%")
+            tab.tokens(TOKENS)
+            tab.question.fill(QUESTION)
+        for tab in (left, right):
+            tab.page.keyboard.press("Enter")
+        for tab, group in ((left, first), (right, last)):
+            assert flat(tab.steered()) == flat(
+                expected(tab, Steering((Override(group, State.FIXED, 1.0),)))
+            )
+            expect(tab.first_facts).to_contain_text("per second")
+            assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
+
+
+def test_two_browsers_in_opposite_directions_get_what_they_get_alone(browser, served):
+    """A minute of it with the shipped model: tests/two_browsers.py."""
+    from two_browsers import different, opposite  # which is made of this file's Tab
+
+    with visit(browser, served) as left, visit(browser, served) as right:
+        given = opposite([left, right], 3, TOKENS)
+        assert len(given) >= 4 and len({answer for *_, answer in given}) > 1
+        assert different(left.model, given, TOKENS) == []
+
+
+def test_wide_screens_show_both_answers_and_all_sliders_without_scrolling(tab):
+    boxes = [
+        place.bounding_box()
+        for place in (
+            tab.first,
+            tab.second,
+            *(tab.share(group) for group in tab.layout.group_names),
+        )
+    ]
+    assert all(box["y"] + box["height"] <= 900 for box in boxes)
+
+
+def test_phones_get_one_column_in_the_order_of_reading(browser, served):
+    with visit(browser, served, width=400, height=800) as tab:
+        tops = [
+            tab.page.locator(f"#{area}").bounding_box()["y"]
+            for area in ("ask", "answer", "words", "steer", "steered", "weights")
+        ]
+        assert tops == sorted(tops) and len(set(tops)) == len(tops)
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def explained(tab: Tab) -> dict:
+    """Ask why, wait for the whole explanation, and download the record. → the router's answer's"""
+    tab.page.get_by_role("button", name="Explain this answer").click()
+    expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
+    with tab.page.expect_download() as download:
+        tab.page.locator("#download").click()
+    return json.loads(Path(download.value.path()).read_text("utf-8"))["router"]
+
+
+def test_why_says_what_the_record_holds(tab):
+    expect(tab.page.locator("#why-paragraph")).to_contain_text(
+        "Nothing is measured until you press Explain"
+    )
+    tab.ask()
+    record = explained(tab)
+    said, units = (
+        tab.page.locator("#why-paragraph").inner_text(),
+        {u["name"]: u for u in record["explanation"]["units"]},
+    )
+    experts = [u for u in units.values() if u["kind"] == "expert"]
+    strongest = max(experts, key=lambda u: u["effect"])
+    numbers = [float(n) for n in re.findall(r"(\d+\.\d\d) times", said)]
+    assert numbers[0] == pytest.approx(max(strongest["ratio"], 1 / strongest["ratio"]), abs=0.006)
+    assert strongest["name"].partition("/")[2] in said.partition(".")[0]
+    gained = abs(record["explanation"]["logp"] - record["explanation"]["base_logp"])
+    assert numbers[-1] == pytest.approx(math.exp(gained), abs=0.006)
+    for name, percent in re.findall(r"The (?:expert|group) (\S+) received (\d+)%", said):
+        [unit] = [
+            u
+            for u in units.values()
+            if u["kind"] != "band" and u["name"].rpartition("/")[2] == name
+        ]
+        assert round(100 * unit["weight"]) == int(percent)
+    expect(tab.page.locator("#why-verdict")).to_contain_text(record["verdict"]["sentence"])
+    rows = tab.page.locator("#why-grid tbody tr")
+    expect(rows).to_have_count(len(tab.layout.group_names) + len(tab.layout.expert_names))
+    for name in (strongest["name"], tab.layout.group_names[0]):
+        expect(tab.page.locator(f'#why-grid tr[data-unit="{name}"]')).to_contain_text(
+            f"{100 * units[name]['weight']:.1f}%"
+        )
+    assert len(record["explanation"]["smallest_change"]) == len(tab.layout.group_names)
+    expect(tab.page.locator("#why-changes li")).to_have_count(len(tab.layout.group_names))
+    expect(tab.page.locator("#tabs .js-plotly-plot")).to_be_visible()
+    total = sum(record["explanation"]["shapley"].values())
+    assert total == pytest.approx(
+        record["explanation"]["logp"] - record["explanation"]["base_logp"], abs=1e-4
+    )
+
+
+def test_a_part_can_be_picked_and_its_words_are_marked(tab):
+    tab.ask()
+    record = explained(tab)
+    group = tab.layout.group_names[-1]
+    tab.page.get_by_label("Part", exact=True).click()
+    tab.page.get_by_role("option", name=group, exact=True).click()
+    expect(tab.page.locator("#why-words")).to_contain_text(f" on {group}")
+    assert flat(tab.page.locator("#why-words .passage").inner_text()) == flat(
+        "".join(record["explanation"]["tokens"])
+    )
+
+
+def test_measuring_can_be_cancelled_and_a_new_answer_takes_the_old_explanation_away(tab):
+    why = tab.page.locator("#why-paragraph")
+    tab.page.get_by_role("button", name="Explain this answer").click()
+    expect(why).to_contain_text("There is no finished answer there yet")
+    tab.ask(tokens=100)
+    tab.page.get_by_role("button", name="Explain this answer").click()
+    expect(tab.page.locator("#why-progress")).to_contain_text("%")
+    tab.page.get_by_role("button", name="Cancel").click()
+    expect(tab.page.locator("#why-progress")).to_contain_text("Cancelled")
+    tab.ask(tokens=4)
+    explained(tab)
+    tab.press(
+        tab.layout.group_names[0], "End"
+    )  # the router's answer stays, and so does what is known of it
+    tab.steered()
+    expect(why).to_contain_text("per token")
+    tab.ask(question="What causes gout?", tokens=4)
+    expect(why).to_contain_text("The answer has changed since")

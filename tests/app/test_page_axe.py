@@ -1,0 +1,78 @@
+"""The page under axe-core, light and dark, wide and on a phone, with every tab visited and every control opened."""
+
+import pytest
+from browser import Tab, bar, drag, keep, visit
+
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="the check needs axe-playwright-python"
+)
+expect = pytest.importorskip("playwright.sync_api").expect
+
+GRADIOS: dict[tuple[str, str], str] = {}
+"""(rule, part of the element's markup) → why it stays: markup of Gradio's that the page cannot reach."""
+
+
+def found(tab: Tab, where: str) -> list[str]:
+    """What is serious or critical on the page as it stands."""
+    violations = (
+        axe.Axe().run(tab.page, options={"resultTypes": ["violations"]}).response["violations"]
+    )
+    return [
+        f"{where}: {v['id']} ({v['impact']}) at {node['target']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for v in violations
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+        if not any(v["id"] == rule and part in node["html"] for rule, part in GRADIOS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1400), ("dark", 1400), ("light", 400), ("dark", 400)]
+)
+def test_no_serious_violation_anywhere(browser, served, scheme, width):
+    with visit(browser, served, width=width, color_scheme=scheme) as tab:
+        page, group = tab.page, tab.layout.group_names[0]
+        expect(page.locator(".cell-grid")).to_have_count(2)
+        troubles = found(tab, "before")
+        tab.ask()
+        tab.experts(group)
+        tab.press(group, "End")
+        page.get_by_role("button", name=f"Lock {group}", exact=True).click()
+        drag(tab, (1, 1), (1, 2))
+        bar(tab, "Off").click()
+        keep(tab, "Mine")
+        tab.steered()
+        expect(page.locator("#comparison table")).to_be_visible()
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_role("button", name="Explain this answer").click()
+        expect(page.locator("#why-progress")).to_have_text("Measured.")
+        page.get_by_text("The groups by third of the layers").click()
+        troubles += found(tab, "steered and explained")
+        page.get_by_role("tab", name="Tables").click()
+        troubles += found(tab, "tables")
+        for name in ("What if", "Link and record", "How to read it"):
+            if not page.get_by_role(
+                "tab", name=name
+            ).is_visible():  # on a phone Gradio folds the last ones away
+                page.locator("#tabs .overflow-menu > button").click()
+                page.locator("#tabs .overflow-dropdown").get_by_text(name).click()
+            else:
+                page.get_by_role("tab", name=name).click()
+            if name == "What if":
+                page.get_by_role("button", name="Answer at five shares").click()
+                expect(page.locator("#dose-progress")).to_contain_text("Measured.")
+            troubles += found(tab, name)
+        page.get_by_role("button", name="Answer", exact=True).scroll_into_view_if_needed()
+        tab.question.fill("")
+        page.get_by_role("button", name="Answer", exact=True).click()
+        expect(tab.message).to_contain_text("The question is empty")
+        troubles += found(tab, "with a message")
+    assert not troubles, "\n".join(dict.fromkeys(troubles))
+
+
+def test_the_check_sees_what_is_wrong(browser, served):
+    with visit(browser, served) as tab:
+        tab.page.locator("#cells [data-state=off]").evaluate(
+            "(button) => (button.textContent = '')"
+        )
+        assert any("button-name" in trouble for trouble in found(tab, "spoilt"))

@@ -1,0 +1,372 @@
+"""One thread, many jobs: turns are taken, nobody disturbs anybody, and a cancelled job is gone at once."""
+
+import itertools
+import threading
+import time
+
+import pytest
+from conftest import PROMPTS
+
+from app.session import Question, answer
+from app.worker import LATER, OTHERS_AT_ONCE, SHARE, Job, Kind, Waiting, Worker
+from atmoe import AtMoeError, Override, Sampling, State, Steering
+from atmoe.answer.batching import Batching
+from atmoe.answer.remembered import Remembered
+from atmoe.errors import PromptError
+from atmoe.record import AGAIN
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+def test_all_steps_are_made_on_one_other_thread(worker):
+    threads = set(worker.run(Job(threading.get_ident() for _ in range(3))))
+    threads.add(worker.call(threading.get_ident))
+    assert len(threads) == 1 and threading.get_ident() not in threads
+
+
+def test_jobs_take_turns(worker):
+    made, begun, gate = [], threading.Event(), threading.Event()
+
+    def hold():
+        begun.set()
+        yield gate.wait(10)
+
+    log = lambda name: (made.append(name) for _ in range(3))
+    start = lambda run: threading.Thread(target=list, args=(run,), daemon=True)
+    first, *others = (start(worker.run(Job(steps))) for steps in (hold(), log("a"), log("b")))
+    first.start()
+    assert begun.wait(10)  # the worker's thread is held, so both others must wait in its queue
+    for thread in others:
+        thread.start()
+    for _ in range(1000):
+        if worker._arrivals.qsize() == 2:
+            break
+        time.sleep(0.01)
+    assert worker._arrivals.qsize() == 2 and not made
+    gate.set()
+    for thread in (first, *others):
+        thread.join(10)
+    assert sorted(made[:2]) == ["a", "b"] and sorted(made[2:4]) == ["a", "b"]
+
+
+def test_two_answers_at_once_are_those_given_alone(worker, model):
+    steering = Steering((Override("task", State.FIXED, 1.0),))
+    batch = Batching(model)
+    jobs = lambda: [
+        Job(answer(batch, Question(prompt, Sampling(12)), how), Kind.ANSWER)
+        for prompt, how in (
+            ("How is asthma treated?", Steering()),
+            ("Explain gout, please.", steering),
+        )
+    ]
+    alone = [list(worker.run(job))[-1].record.answer_tokens for job in jobs()]
+    together = zip(*itertools.zip_longest(*(worker.run(job) for job in jobs())))
+    assert [
+        [step for step in steps if step is not None][-1].record.answer_tokens for steps in together
+    ] == alone
+
+
+def test_the_steered_answer_starts_from_the_routers_plan(worker, model):
+    question, steering = (
+        Question("How is asthma treated?", Sampling(12)),
+        Steering((Override("task", State.OFF),)),
+    )
+    steered = list(worker.run(Job(answer(Batching(model), question, steering))))[-1]
+    first = list(worker.run(Job(answer(Batching(model), question, Steering()))))[-1]
+    assert steered.record.router_plan.close_to(first.record.plan)
+    assert steered.record.plan.close_to(steering.apply(first.record.plan))
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_an_ended_answer_is_scored_under_its_own_plan(worker, model, prompt):
+    *unfinished, last = worker.run(
+        Job(answer(Batching(model), Question(prompt, Sampling(12)), Steering()))
+    )
+    assert last.ended and not any(progress.ended or progress.whole for progress in unfinished)
+    try:
+        logp = pytest.approx(
+            float(model.score(prompt, last.record.answer, [last.record.plan]).mean())
+        )
+    except AtMoeError:  # nothing to score in it
+        logp = None
+    assert (last.whole and last.whole.logp) == logp and last.opening == last.whole
+
+
+def test_cancelling_frees_the_job_at_its_next_step(worker):
+    closed, seen = threading.Event(), []
+
+    def endless():
+        try:
+            yield from itertools.count()
+        finally:
+            closed.set()
+
+    job = Job(endless())
+    for number in worker.run(job):
+        seen.append(number)
+        if number == 3:
+            job.cancel()
+    assert closed.wait(10) and len(seen) >= 4 and worker.call(lambda: "free") == "free"
+
+
+def test_a_reader_that_leaves_cancels_the_job(worker):
+    job = Job(n for n in itertools.count())
+    for _ in worker.run(job):
+        break
+    assert job.cancelled and worker.call(lambda: "free") == "free"
+
+
+class Clock:
+    """A clock that only the steps of jobs move on."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def steps(self, name, seconds, count, log):
+        for _ in range(count):
+            self.now += seconds
+            log.append((name, seconds))
+            yield name
+
+
+def all_at_once(worker, *jobs):
+    """Give a worker these jobs while it is held, then read each on a thread of its own until all have ended."""
+    held, go = threading.Event(), threading.Event()
+    hold = threading.Thread(
+        target=worker.call, args=(lambda: held.set() or go.wait(10), True), daemon=True
+    )
+    hold.start()
+    assert held.wait(10)
+    for job in jobs:
+        worker.give(job)
+    go.set()
+    read = [[] for _ in jobs]
+    threads = [
+        threading.Thread(target=lambda job=job, steps=steps: steps.extend(job.read()), daemon=True)
+        for job, steps in zip(jobs, read)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    return read
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.02])
+def test_while_answers_stream_other_work_has_a_tenth_of_the_time_and_afterwards_all(seconds):
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+    answers = [Job(clock.steps(name, 0.05, 400, log), Kind.ANSWER) for name in "ab"]
+    all_at_once(worker, Job(clock.steps("explanation", seconds, 500, log)), *answers)
+    end = max(i for i, (name, _) in enumerate(log) if name != "explanation")
+    spent = {
+        kind: sum(s for name, s in log[:end] if (name == "explanation") is kind)
+        for kind in (True, False)
+    }
+    assert spent[True] / (spent[True] + spent[False]) == pytest.approx(SHARE, abs=0.02)
+    assert [name for name, _ in log[end + 1 :]] == ["explanation"] * (
+        500 - round(spent[True] / seconds)
+    )
+    stalls = [
+        len(list(run))
+        for name, run in itertools.groupby(log[:end], lambda step: step[0])
+        if name == "explanation"
+    ]
+    assert max(stalls) == 1  # never two steps between two tokens
+
+
+def test_other_work_saves_up_no_time_while_nobody_asked_for_it():
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+    all_at_once(worker, Job(clock.steps("a", 1.0, 100, log), Kind.ANSWER))
+    log.clear()
+    all_at_once(
+        worker,
+        Job(clock.steps("a", 0.05, 100, log), Kind.ANSWER),
+        Job(clock.steps("other", 0.05, 100, log)),
+    )
+    assert [name for name, _ in log[:100]].count("other") <= 12
+
+
+def test_who_finds_no_place_waits_in_order_and_is_told(model):
+    clock, log = Clock(), []
+    worker = Worker(answers_at_once=2, clock=clock)
+    counts = (4, 8, 3, 3, 3)
+    read = all_at_once(
+        worker,
+        *(
+            Job(clock.steps(name, 0.05, count, log), Kind.ANSWER)
+            for name, count in zip("abcde", counts)
+        ),
+    )
+    told = [[step.before for step in steps if isinstance(step, Waiting)] for steps in read]
+    assert told[0] == [] and told[2:] == [[1, 0], [2, 1, 0], [3, 2, 1, 0]]
+    assert [[step for step in steps if not isinstance(step, Waiting)] for steps in read] == [
+        [n] * c for n, c in zip("abcde", counts)
+    ]
+    begun = list(dict.fromkeys(name for name, _ in log))
+    assert begun == list("abcde")
+    spans = {name: [i for i, (other, _) in enumerate(log) if other == name] for name in "abcde"}
+    assert all(sum(s[0] <= i <= s[-1] for s in spans.values()) <= 2 for i in range(len(log)))
+
+
+def test_only_one_answer_begins_in_a_round():
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+    all_at_once(worker, *(Job(clock.steps(name, 0.05, 5, log), Kind.ANSWER) for name in "abc"))
+    assert "".join(name for name, _ in log[:6]) == "aababc"
+
+
+def test_whoever_waits_and_is_cancelled_is_gone_before_its_turn(worker):
+    gate, log = threading.Event(), []
+    blocked = [Job((gate.wait(10) for _ in range(3)), Kind.ANSWER) for _ in range(1)]
+    worker._answers.places = 1
+    late = Job((log.append("late") for _ in range(3)), Kind.ANSWER)
+    for job in (*blocked, late):
+        worker.give(job)
+    reader = worker.run(
+        late, waiting=True
+    )  # given twice: a cancelled job ends for whoever reads it
+    late.cancel()
+    gate.set()
+    assert list(reader) in ([], [Waiting(0)]) and not log
+
+
+def test_a_reader_that_waits_is_told_again_so_that_it_can_be_closed(worker, monkeypatch):
+    """Gradio cannot close a generator that is asked for its next value."""
+    monkeypatch.setattr("app.worker.STILL_SECONDS", 0.01)
+    worker._answers.places = 1
+    first = worker.run(Job(itertools.count(), Kind.ANSWER))
+    next(first)
+    second = worker.run(job := Job(itertools.count(), Kind.ANSWER), waiting=True)
+    assert [next(second) for _ in range(3)] == [Waiting(0)] * 3
+    second.close()
+    assert job.cancelled
+    first.close()
+    assert (
+        worker.call(lambda: "free") == "free"
+        and not worker._answers.waiting
+        and not worker._answers.under_way
+    )
+
+
+def test_what_an_answer_leaves_for_later_is_other_work_and_frees_its_place():
+    clock, log = Clock(), []
+    worker = Worker(answers_at_once=1, clock=clock)
+
+    def scored():
+        yield from clock.steps("a", 0.05, 3, log)
+        yield LATER
+        yield from clock.steps("score", 1.0, 2, log)
+
+    read = all_at_once(
+        worker, Job(scored(), Kind.ANSWER), Job(clock.steps("b", 0.05, 300, log), Kind.ANSWER)
+    )
+    assert read[0] == ["a"] * 3 + ["score"] * 2
+    names = [name for name, _ in log]
+    assert (
+        names[:4] == ["a", "a", "a", "b"]
+        and names.index("b") < names.index("score")
+        and names[-1] == "b"
+    )
+
+
+def test_no_more_than_a_few_measure_at_once():
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+    count = OTHERS_AT_ONCE + 2
+    read = all_at_once(worker, *(Job(clock.steps(name, 0.05, 4, log)) for name in range(count)))
+    assert [name for name, _ in log[:OTHERS_AT_ONCE]] == list(range(OTHERS_AT_ONCE))
+    assert [step for step in read[-1] if isinstance(step, Waiting)][:2] == [Waiting(1), Waiting(0)]
+
+
+def test_a_short_call_waits_for_one_step_only(worker):
+    answer_ = worker.run(Job(itertools.count(), Kind.ANSWER))
+    others = [worker.run(Job(itertools.count())) for _ in range(OTHERS_AT_ONCE)]
+    for run in (answer_, *others):
+        next(run)
+    assert worker.call(lambda: "now", short=True) == "now"
+    for run in (answer_, *others):
+        run.close()
+
+
+def test_a_reader_that_leaves_frees_its_row(worker, model):
+    batch = Batching(model)
+    run = worker.run(
+        Job(answer(batch, Question(PROMPTS[0], Sampling(200)), Steering()), Kind.ANSWER)
+    )
+    next(run), next(run)
+    assert len(batch.rows) == 1
+    run.close()
+    worker.call(lambda: None)
+    assert not batch.rows
+
+
+def test_an_answer_asked_again_is_given_at_once_and_says_so(worker, model, monkeypatch):
+    batch, known = Batching(model), Remembered()
+    steering = Steering((Override("task", State.FIXED, 1.0),))
+    run = lambda how, anew=False: list(
+        worker.run(
+            Job(
+                answer(batch, Question(PROMPTS[1], Sampling(8), anew=anew), how, known), Kind.ANSWER
+            )
+        )
+    )
+    first = [run(how) for how in (Steering(), steering)]
+    with monkeypatch.context() as none:
+        none.setattr(batch, "add", lambda *args: 1 / 0)
+        again = [run(how) for how in (Steering(), steering)]
+    for once, twice in zip(first, again):
+        [progress] = twice
+        assert (
+            progress.ended
+            and (progress.whole, progress.opening) == (once[-1].whole, once[-1].opening)
+            and progress.record.answer == once[-1].record.answer
+        )
+        assert (
+            progress.record.plan.close_to(once[-1].record.plan)
+            and progress.record.plan is not once[-1].record.plan
+        )
+        assert not progress.record.timings and progress.record.versions["engine"].endswith(AGAIN)
+    assert len(run(Steering(), anew=True)) > 1
+    other = list(
+        worker.run(
+            Job(
+                answer(batch, Question(PROMPTS[1], Sampling(8)), Steering(), Remembered()),
+                Kind.ANSWER,
+            )
+        )
+    )
+    assert len(other) > 1  # another person's
+
+
+def test_errors_reach_the_reader_and_the_thread_lives_on(worker, model):
+    with pytest.raises(PromptError):
+        worker.call(lambda: model.encode("   "))
+    with pytest.raises(ZeroDivisionError):
+        list(worker.run(Job(1 / n for n in (1, 0))))
+    assert worker.call(lambda: 42) == 42
+
+
+def test_a_job_is_claimed_once():
+    job = Job(n for n in ())
+    assert job.claim() and not job.claim()
+
+
+def test_at_the_end_the_thread_ends_after_its_step_and_readers_come_to_an_end():
+    worker, seen = Worker(), []
+    reader = threading.Thread(
+        target=lambda: seen.extend(worker.run(Job(n for n in itertools.count())))
+    )
+    reader.start()
+    worker.close()
+    reader.join(10)
+    assert not reader.is_alive() and not worker._thread.is_alive()
+    assert seen == list(range(len(seen)))

@@ -1,0 +1,161 @@
+"""Sentences about an explanation say what was measured and nothing else: explanations made by hand."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from conftest import LAYOUT
+from samples import explanation
+
+from app.markup import marked
+from app.steer.figure import shapley_figure
+from app.why import words as why_text
+from atmoe.explanation.spans import Span
+from atmoe.explanation.value import Change, Unit
+
+
+def told(**changed):
+    """An explanation of two sentences: "Rest <b>. Call!"; units' effects as in `test_verdict`, token by token."""
+    found = explanation(**changed)
+    tokens, size = ("Rest", " <", "b", ">.", " Call", "!"), 6
+    units = tuple(replace(u, token_effects=(u.effect,) * size) for u in found.units)
+    return replace(
+        found,
+        units=units,
+        tokens=tokens,
+        sentences=(Span(0, 4, "Rest <b>."), Span(4, 6, "Call!")),
+        shapley={"task": 0.5, "field": 0.3, "reader": 0.2},
+    )
+
+
+def with_effects(found, name, *effects):
+    """The same with one unit's effects, token by token."""
+    unit = found.unit(name)
+    mean = sum(effects) / len(effects)
+    return replace(
+        found,
+        units=tuple(
+            replace(u, effect=mean, token_effects=effects) if u is unit else u for u in found.units
+        ),
+    )
+
+
+def test_the_paragraph_names_the_strongest_and_what_does_not_fit():
+    said = why_text.paragraph(told(field_heart=(0.3, 0.001)))
+    assert said == (
+        "Removing the expert *define* would make this answer 1.35 times less likely per token, more than removing any other "
+        "expert. Of the groups, *task* mattered most: without it, 1.35 times less likely per token. The expert *heart* received "
+        "30% of the weight, but hardly mattered. All experts together made it 2.72 times more likely per token than the base "
+        "model alone."
+    )
+
+
+@pytest.mark.parametrize(
+    ("effect", "words"),
+    [
+        (0.0, "as likely as before"),
+        (0.004, "as likely as before"),
+        (-0.004, "as likely as before"),
+        (0.1, "1.11 times less likely"),
+        (-0.1, "1.11 times more likely"),
+        (3.0, "20 times less likely"),
+        (9.0, "over 1,000 times less likely"),
+    ],
+)
+def test_an_effect_in_words(effect, words):
+    assert why_text.likely(effect) == words
+
+
+def test_where_nothing_mattered_it_says_so():
+    quiet = {
+        name.replace("/", "_"): (0.1, 0.001) for name in (*LAYOUT.group_names, *LAYOUT.expert_names)
+    }
+    said = why_text.paragraph(told(**quiet))
+    assert (
+        said.startswith("Removing any one expert would hardly change this answer")
+        and "No group mattered much" in said
+    )
+
+
+def test_the_grid_holds_every_unit_once_and_marks_mismatches_in_words():
+    grid = why_text.grid(told(field_heart=(0.3, 0.001), reader_expert=(0.02, 0.2)))
+    names = re.findall(r'data-unit="([^"]+)"', grid)
+    assert sorted(names) == sorted((*LAYOUT.group_names, *LAYOUT.expert_names))
+    assert (
+        grid.count("⚠ much weight, hardly any effect") == 1
+        and grid.count("⚠ little weight, large effect") == 1
+    )
+
+
+def test_each_sentence_carries_the_group_that_cost_it_most_and_is_escaped():
+    found = with_effects(told(), "reader", 0, 0, 0, 0, 0.9, 0.9)
+    html = why_text.told_sentences(found)
+    assert "Rest &lt;b&gt;." in html and "<b>" not in html
+    first, second = re.findall(r"<small>(.*?)</small>", html)
+    assert first.startswith("task mattered most: without it, 1.35 times") and second.startswith(
+        "reader mattered most: without it, 2.46 times"
+    )
+
+
+def test_words_are_marked_by_their_tokens_together_and_punctuation_is_not_named():
+    found = with_effects(told(), "task", 0.0, 0.5, 0.3, 5.0, 0.8, 0.0)
+    html = why_text.words(found, "task")
+    assert "“Call” (2.23 times less likely without it)" in html and "“&gt;.”" not in html
+    assert (
+        '<mark class="strong">Call</mark>' in html
+        and '<mark class="light">b</mark>' in html
+        and "<b>" not in html
+    )
+    assert "No word depended on task" in why_text.words(
+        with_effects(told(), "task", *[0.05] * 6), "task"
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            Change("task", 0.4, "Rest."),
+            "task: no change of the first sentence found between 0% and 100% (it received 40%).",
+        ),
+        (
+            Change("task", 0.4, "Rest.", 0.6, "Sleep.", 0, "Rest", "Sleep"),
+            "task: at 60% instead of 40% on average, the answer would begin “Sleep.” "
+            "(from the first word on).",
+        ),
+        (
+            Change("task", 0.4, "Rest now.", 0.2, "Rest later.", 1, " now", " later"),
+            "task: at 20% instead of 40% on average, the answer would begin “Rest later.” (they part at “now”, which becomes “later”).",
+        ),
+    ],
+)
+def test_the_smallest_change_in_words(found, said):
+    assert why_text.change(found) == said
+
+
+def test_shapley_bars_stand_on_one_another_and_end_at_the_answer():
+    found = told(reader=(0.3, 0.0))
+    bars = shapley_figure(found).data[0]
+    ends = [base + height for base, height in zip(bars.base, bars.y)]
+    assert list(bars.base[1:4]) == pytest.approx(ends[:3]) and ends[3] == pytest.approx(
+        found.logp
+    ) == pytest.approx(bars.y[4])
+    said = why_text.shapley(found)
+    assert "task +0.500, field +0.300, reader +0.200. The parts add up." in said
+    assert (
+        "Reader has a bar although its removal hardly matters" in said
+        and "Task has a bar" not in said
+    )
+
+
+def test_stars_become_strong_and_the_rest_is_escaped():
+    assert marked("*a* < b") == '<p class="why"><strong>a</strong> &lt; b</p>'
+
+
+def test_units_of_another_kind_have_their_own_table():
+    band = Unit("task@late", "band", 0.2, 0.1, 0.3, (0.3,))
+    grid = why_text.grid(replace(told(), units=(*told().units, band)), bands=True)
+    assert (
+        re.findall(r'data-unit="([^"]+)"', grid) == ["task@late"]
+        and "task in the late layers" in grid
+    )

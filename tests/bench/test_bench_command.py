@@ -1,0 +1,210 @@
+"""Ratios are what their own parts say, for the very answer that was generated; and what fell is told."""
+
+import json
+import time
+
+import pytest
+import torch
+from commands import run
+from conftest import LAYOUT, logits_of
+
+from atmoe import AtMoeError, RoutingPlan
+from atmoe.bench.run import PARTS, bench, check, decoding, explaining
+from atmoe.bench import scale as bench_scale
+from atmoe.cli.main import main
+from atmoe.cli import bench as cli
+from atmoe.model import AtMoe
+
+
+@pytest.fixture
+def saved(llama, tmp_path):
+    llama.model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture(autouse=True)
+def small(own_cache, monkeypatch):
+    for name, value in {"ROWS": (2, 3), "EXPERTS": (4, 8), "RANKS": (2, 5), "RANK": 2}.items():
+        monkeypatch.setattr(bench_scale, name, value)
+
+
+def ordered(ratio):
+    return 0 < ratio["least"] <= ratio["median"] <= ratio["most"]
+
+
+def test_explanations_are_timed_beside_generate(llama):
+    model = llama.model
+    report = explaining(model, llama.base(), answer_tokens=9, repeats=3)
+    assert report["answer_tokens"] == 9
+    assert (
+        8 < report["rows"] < 8 + len(model.layout.expert_names) + 9
+    )  # the bands cost a part of a row each
+    for name in ("explanation", "smallest_change"):
+        ratio = report["ratio_to_generate"][name]
+        assert ordered(ratio)
+        assert ratio["median"] == pytest.approx(
+            report["seconds"][name] / report["seconds"]["generate"], rel=1.0
+        )
+
+
+def test_decoding_is_timed_beside_generate(llama):
+    report = decoding(llama.model, llama.base(), tokens=6, repeats=3)
+    assert report["engine"] == {"routed": "lean, folded", "routed_8": "lean"}
+    for ratio, (a, b) in {
+        "routed_to_generate": ("routed", "generate"),
+        "eight_to_one": ("routed_8", "routed"),
+    }.items():
+        assert ordered(report[ratio])
+        assert report[ratio]["median"] == pytest.approx(
+            report["tokens_per_second"][a] / report["tokens_per_second"][b], rel=1.0
+        )
+
+
+def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
+    """Of the model that was saved: its precisions and PEFT's models are loaded from there."""
+    monkeypatch.setattr("atmoe.bench.run.QUESTION", "How is asthma treated?")
+    made = []
+    monkeypatch.setattr(
+        AtMoe,
+        "from_pretrained",
+        classmethod(lambda cls, *a, _=AtMoe.from_pretrained: made.append(a) or _(*a)),
+    )
+    report = bench(
+        llama.model,
+        saved,
+        str(llama.directory),
+        [p for p in PARTS if p not in ("explanation", "decoding", "start")],
+        5,
+        1,
+    )
+    assert set(report["ratios"]) == {
+        "rows 2 to 1",
+        "rows 3 to 1",
+        "prefill routed to base",
+        "first token steered late to whole prefill",
+        "decode experts 8 to 4",
+        "prefill experts 8 to 4",
+        "decode rank 5 to 2",
+        "prefill rank 5 to 2",
+        "int8 to generate",
+        "int8 to the model",
+        "routed to PEFT, one LoRA",
+        "routed to PEFT, 6 LoRAs",
+        "routed to PEFT X-LoRA",
+    }
+    assert all(map(ordered, report["ratios"].values())) and report["dtype"] == "float32"
+    assert made == [(saved, str(llama.directory), "int8")]
+
+
+def test_the_processors_time_leaves_out_waiting(llama, saved, monkeypatch):
+    """A part that mostly waits takes 5 times as long by the wall's clock, and not by the processor's."""
+    monkeypatch.setattr(
+        "atmoe.bench.run.rows",
+        lambda *a: {
+            "now": [
+                bench_scale.now() - before for before in [bench_scale.now()] if not time.sleep(0.3)
+            ]
+        },
+    )
+    waited = {
+        p: bench(llama.model, saved, str(llama.directory), ["rows"], 5, 1, processor=p)["ratios"][
+            "now"
+        ]["median"]
+        for p in (False, True)
+    }
+    assert waited[False] >= 0.3 > 0.1 > waited[True]
+
+
+def test_start_is_of_a_process_of_its_own(llama, saved):
+    """Its memory too: what this one takes, or took, does not count."""
+    mine = bytearray(b"x" * 2**30)
+    found = bench_scale.start(saved, str(llama.directory), "float32")
+    assert (
+        found["import_s"] > 0
+        and found["load_s"] > 0
+        and 50 < found["imports_mb"] <= found["peak_mb"]
+    )
+    parameters = {
+        p.data_ptr(): p.nbytes
+        for p in (*llama.model.base.parameters(), *llama.model.router.parameters())
+    }
+    assert found["weights_mb"] == pytest.approx(sum(parameters.values()) / 2**20, abs=0.02)
+    assert found["peak_mb"] < len(mine) / 2**20
+    assert found["own_to_weights"] * found["weights_mb"] == pytest.approx(
+        found["peak_mb"] - found["imports_mb"], rel=0.05
+    )
+
+
+def test_prefills_of_the_base_read_the_same_tokens(llama):
+    """What is timed against: the base model's own logits for the prompt."""
+    model, plain, seen = llama.model, llama.base(), []
+    plain.get_output_embeddings().register_forward_hook(lambda module, args, out: seen.append(out))
+    assert bench_scale.base_prefill_speed(model, plain, "How is asthma treated?") > 0
+    torch.testing.assert_close(
+        seen[0], logits_of(model, "How is asthma treated?", RoutingPlan.off(LAYOUT))[-1:]
+    )
+
+
+# -- what was kept ----------------------------------------------------------------------------------------------------
+
+
+def report(dtype="bfloat16", **ratios):
+    return {
+        "dtype": dtype,
+        "threads": 1,
+        "clock": "wall",
+        "ratios": {name: {"median": value} for name, value in ratios.items()},
+    }
+
+
+def test_only_what_fell_below_nine_tenths_is_told():
+    kept = report(a=2.0, b=1.0, unmeasured=9.0)
+    assert check(report(a=1.81, b=5.0, new=0.1), kept) == []
+    assert check(report(a=1.79, b=0.5), kept) == [
+        "a fell to 1.79 from 2.00 (least allowed: 1.80)",
+        "b fell to 0.50 from 1.00 (least allowed: 0.90)",
+    ]
+    with pytest.raises(AtMoeError, match="run it with --dtype bfloat16"):
+        check(report("float32", a=2.0), kept)
+    with pytest.raises(
+        AtMoeError, match="clock processor, these of wall; run it with --clock processor"
+    ):
+        check(report(a=2.0), kept | {"clock": "processor"})
+    with pytest.raises(AtMoeError, match="run it with OMP_NUM_THREADS=2"):
+        check(report(a=2.0), kept | {"threads": 2})
+    with pytest.raises(AtMoeError, match="None of the ratios measured was kept"):
+        check(report(new=1.0), kept)
+
+
+def test_the_command_exits_with_one_where_a_ratio_fell(capsys, llama, saved, tmp_path):
+    arguments = [
+        "bench",
+        "--model",
+        str(saved),
+        "--base",
+        str(llama.directory),
+        "--repeats",
+        "1",
+        "--dtype",
+        "float32",
+        "--only",
+        "rows",
+    ]
+    fine = run(capsys, *arguments)
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(report("float32", **{"rows 2 to 1": 1e-6, "rows 3 to 1": 1e-6})))
+    assert run(capsys, *arguments, "--check", str(kept))["fallen"] == []
+    kept.write_text(json.dumps(report("float32", **{"rows 2 to 1": 1e6, "rows 3 to 1": 1e-6})))
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--check", str(kept)])
+    told = capsys.readouterr().err
+    assert end.value.code == 1 and "atmoe: rows 2 to 1 fell to" in told and "rows 3" not in told
+    assert set(fine["ratios"]) == {"rows 2 to 1", "rows 3 to 1"}
+    kept.write_text("{}")
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--check", str(kept)])
+    assert end.value.code == 2 and "holds no ratios of a bench" in capsys.readouterr().err
+
+
+def test_the_command_knows_the_parts():
+    assert cli.BENCH_PARTS == PARTS

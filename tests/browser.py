@@ -1,0 +1,162 @@
+"""The tab that every page test drives, and where things are on the page."""
+
+import os
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.steer.view import sampling_of
+from atmoe import Steering
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
+expect = playwright.expect
+
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+QUESTION = "How is asthma treated?"
+TOKENS = 12
+WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 180))
+ENDED = re.compile("per second|given before")
+expect.set_options(timeout=WAIT)
+
+
+class Tab:
+    """One visitor: a context of its own, and where things are on the page."""
+
+    def __init__(self, browser, served, width=1400, height=900, **context):
+        self.address, self.model = served
+        self.layout, self.troubles = self.model.layout, []
+        self.context = browser.new_context(viewport={"width": width, "height": height}, **context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on(
+            "console",
+            lambda said: self.troubles.append(said.text) if said.type == "error" else None,
+        )
+        self.page.on(
+            "request",
+            lambda sent: (
+                None
+                if sent.url.startswith((self.address.partition("?")[0], "data:", "blob:"))
+                else self.troubles.append(f"asked {sent.url}")
+            ),
+        )
+        self.page.goto(self.address)
+        self.first, self.second = (
+            self.page.locator("#first .passage"),
+            self.page.locator("#second .passage"),
+        )
+        self.first_facts, self.second_facts = (
+            self.page.locator("#first-facts"),
+            self.page.locator("#second-facts"),
+        )
+        self.badge, self.message = (
+            self.page.locator("#badge"),
+            self.page.locator("#message .message"),
+        )
+        self.question = self.page.get_by_label("Question", exact=True)
+        expect(self.question).to_be_visible(timeout=WAIT)
+
+    def tokens(self, count: int) -> None:
+        """Set the longest answer."""
+        self.page.get_by_role("button", name="Settings").click()
+        self.page.get_by_label("number input for Longest answer, tokens").fill(str(count))
+        self.page.keyboard.press("Tab")
+        expect(self.page.get_by_label("range slider for Longest answer, tokens")).to_have_value(
+            str(count)
+        )
+        self.page.get_by_role("button", name="Settings").click()
+
+    def ask(self, question: str = QUESTION, tokens: int = TOKENS) -> None:
+        """Ask and wait for the router's whole answer."""
+        self.tokens(tokens)
+        self.page.evaluate(
+            "document.querySelectorAll('#first-facts span').forEach((old) => (old.dataset.old = 1))"
+        )
+        self.question.fill(question)
+        self.page.keyboard.press("Enter")
+        expect(self.first_facts.locator("span:not([data-old])")).to_contain_text(ENDED)
+
+    def share(self, group: str):
+        return self.page.get_by_label(f"range slider for {group} share, %")
+
+    def press(self, group: str, *keys: str) -> None:
+        """Move a group's slider by keyboard."""
+        self.share(group).focus()
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def state(self, group: str, name: str):
+        return self.page.get_by_role("group", name=group, exact=True).get_by_label(name, exact=True)
+
+    def experts(self, group: str) -> None:
+        """Open a group's experts."""
+        self.page.get_by_role("button", name=re.compile(rf"\d experts? in {group}")).click()
+
+    def steered(self) -> str:
+        """The steered answer, once it has ended."""
+        expect(self.second_facts).to_contain_text(ENDED)
+        return self.second.inner_text()
+
+
+@contextmanager
+def visit(browser, served, **size):
+    tab = Tab(browser, served, **size)
+    yield tab
+    assert not tab.troubles
+    tab.context.close()
+
+
+def expected(tab: Tab, steering: Steering) -> str:
+    """What the library answers when nobody else asks."""
+    return tab.model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0)).answer
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def cell(tab: Tab, row: int, layer: int, plot: str = "group-plot"):
+    return tab.page.locator(f'#{plot} .cell-grid [data-row="{row}"][data-layer="{layer}"]')
+
+
+def middle(tab: Tab, *where) -> tuple[float, float]:
+    box = cell(tab, *where).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def drag(tab: Tab, start: tuple, end: tuple) -> None:
+    """With the mouse, from one cell to another."""
+    cell(tab, *start).scroll_into_view_if_needed()
+    tab.page.mouse.move(*middle(tab, *start))
+    tab.page.mouse.down()
+    tab.page.mouse.move(*middle(tab, *end), steps=4)
+    tab.page.mouse.up()
+
+
+def picked(tab: Tab):
+    return tab.page.locator("#cells [data-part=picked]")
+
+
+def bar(tab: Tab, name: str):
+    return tab.page.locator("#cells").get_by_role("button", name=name, exact=True)
+
+
+def listed(tab: Tab):
+    return tab.page.locator("#cells [data-part=set] li")
+
+
+def keep(tab: Tab, name: str) -> None:
+    tab.page.get_by_label("Name of a preset of your own").fill(name)
+    tab.page.keyboard.press("Enter")

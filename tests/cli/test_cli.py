@@ -1,0 +1,172 @@
+"""The command line: one JSON document on standard output, one sentence and exit code 2 for a mistake."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from commands import refused, run
+from conftest import LAYERS, LAYOUT, ROOT
+
+from atmoe import Record
+from atmoe.cli.main import build_parser
+
+
+@pytest.fixture
+def saved(llama, tmp_path, own_cache):
+    """Flags that name a tiny model and its base."""
+    llama.model.save_pretrained(tmp_path / "model")
+    return ["--model", str(tmp_path / "model"), "--base", str(llama.directory)]
+
+
+def test_route(capsys, saved, llama):
+    plan = run(capsys, "route", "How is gout treated?", *saved)
+    assert plan["layers"] == LAYERS == len(plan["group_shares"]) == len(plan["expert_shares"])
+    assert [(g["name"], tuple(g["experts"])) for g in plan["groups"]] == list(LAYOUT.groups)
+    assert plan == llama.model.route("How is gout treated?").to_dict()
+
+
+def test_steering_flags(capsys, saved):
+    route = lambda *flags: run(capsys, "route", "How is gout treated?", *saved, *flags)
+    fixed = route(
+        "--set", "task=60%", "--off", "field", "--set", "reader/lay=0.25", "--strength", "0.5"
+    )
+    assert all(row[0] == pytest.approx(0.6) and row[1] == 0 for row in fixed["group_shares"])
+    assert all(row[4:] == pytest.approx([0.25, 0.75]) for row in fixed["expert_shares"])
+    assert fixed["strength"] == [0.5] * LAYERS
+    ranged = route(
+        "--layers",
+        "1-2",
+        "--off",
+        "task",
+        "--layers",
+        "4",
+        "--off",
+        "reader",
+        "--layers",
+        "all",
+        "--set",
+        "field=0.5",
+    )
+    assert [row[0] == 0 for row in ranged["group_shares"]] == [False, True, True, False, False]
+    assert [row[2] == 0 for row in ranged["group_shares"]] == [False, False, False, False, True]
+    assert all(row[1] == pytest.approx(0.5) for row in ranged["group_shares"])
+
+
+def test_answer_is_a_record(capsys, saved, llama):
+    data = run(
+        capsys,
+        "answer",
+        "How is gout treated?",
+        *saved,
+        "--off",
+        "task",
+        "--max-new-tokens",
+        "7",
+        "--seed",
+        "3",
+    )
+    record = Record.from_dict(data)
+    assert (
+        record.seed == 3 and len(record.answer_tokens) <= 7 and record.finish in ("stop", "length")
+    )
+    assert record.base["sha256"] == llama.found.sha256 and len(record.model["sha256"]) == 64
+    assert record.plan.close_to(
+        record.steering.apply(record.router_plan)
+    ) and not record.plan.close_to(record.router_plan)
+    assert set(data["timings"]) == {"prefill_s", "decode_tokens_per_s"}
+
+
+def test_score(capsys, saved, llama):
+    data = run(capsys, "score", "How is gout treated?", "With rest.", *saved, "--strength", "0")
+    assert (
+        len(data["tokens"]) == len(data["token_logprobs"])
+        and "".join(data["tokens"]) == "With rest."
+    )
+    assert data["mean_logprob"] == pytest.approx(sum(data["token_logprobs"]) / len(data["tokens"]))
+    assert data != run(capsys, "score", "How is gout treated?", "With rest.", *saved)
+
+
+def test_fetch(capsys, llama, own_cache):
+    found = run(capsys, "fetch", "--base", str(llama.directory))
+    assert found["sha256"] == llama.found.sha256 and found["origin"] == "given path"
+
+
+@pytest.mark.parametrize(
+    "argv, sentence",
+    [
+        (["route", ""], "empty"),
+        (["route", " \n\t "], "empty"),
+        (["route", "a\x07b"], "U+0007"),
+        (["route", "word " * 2000], "shorten"),
+        (["route", "x", "--set", "task=140%"], "at most 100%"),
+        (["route", "x", "--set", "task=0.7", "--set", "field=0.6"], "sum to 130%"),
+        (["route", "x", "--set", "tusk=0.7"], "no group 'tusk'"),
+        (["route", "x", "--off", "task/tusk"], "no expert 'tusk'"),
+        (["route", "x", "--set", "task"], "write for example"),
+        (["route", "x", "--layers", "3-9", "--off", "task"], "layers 0-4"),
+        (["route", "x", "--strength", "nan"], "goes from 0"),
+        (["answer", "x", "--max-new-tokens", "0"], "between 1 and"),
+        (["answer", "x", "--temperature", "-1"], "temperature must be"),
+        (["answer", "x", "--seed", "-4"], "from 0 up"),
+        (["score", "x", " "], "answer is empty"),
+        (["evaluate"], "--medquad DIR"),
+        (["evaluate", "--medquad", "nowhere"], "nowhere does not exist"),
+        (["evaluate-control", "--answers", "0"], "whole number from 1 up"),
+        (["bench", "--repeats", "two"], "whole number from 1 up"),
+    ],
+)
+def test_a_mistake_is_one_sentence(capsys, saved, argv, sentence):
+    assert sentence in refused(capsys, *argv, *saved)
+
+
+def test_a_missing_model_or_base_is_one_sentence(capsys, saved, tmp_path):
+    assert "holds no AT-MoE model" in refused(
+        capsys, "route", "x", "--model", str(tmp_path / "none")
+    )
+    assert "no base model at" in refused(
+        capsys, "route", "x", *saved[:2], "--base", str(tmp_path / "none")
+    )
+    (tmp_path / "model" / "router.safetensors").write_bytes(b"broken")
+    assert "restore" in refused(capsys, "route", "x", *saved)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [[c, "--help"] for c in ("fetch", "route", "answer", "score", "train", "evaluate")]
+    + [["--help"], ["train", "experts", "--help"], ["train", "router", "--help"]],
+)
+def test_every_command_has_help(capsys, argv):
+    with pytest.raises(SystemExit) as stopped:
+        build_parser().parse_args(argv)
+    assert stopped.value.code == 0 and "usage: atmoe" in capsys.readouterr().out
+
+
+def test_the_shipped_model_from_a_shell(medical):
+    """The real thing in a process of its own: nothing but the document on standard output."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "atmoe",
+            "answer",
+            "How is asthma treated?",
+            "--max-new-tokens",
+            "6",
+            "--set",
+            "audience=50%",
+            "--json",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ""},
+    )
+    record = Record.from_dict(json.loads(done.stdout))
+    assert (
+        done.returncode == 0
+        and record.answer
+        and record.plan.group_shares[:, 2].tolist() == [0.5] * 30
+    )
+    assert record.router_plan.close_to(medical.route("How is asthma treated?"), 1e-4)

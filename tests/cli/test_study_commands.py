@@ -1,0 +1,301 @@
+"""From a description to the comparison, by the commands the README names, on a tiny base."""
+
+import json
+
+import pytest
+import torch
+from tools.reports import (
+    band_table,
+    baseline_table,
+    control_figure,
+    control_table,
+    routing_figure,
+    routing_sentences,
+    strength_table,
+)
+from commands import refused, run
+from samples import LINES
+
+from atmoe import AtMoe
+from atmoe.mixture.experts import Adapter
+
+SHORT = ["--answer-tokens", "700", "--dtype", "float32"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("study")
+    (home / "own.jsonl").write_text("\n".join(map(json.dumps, LINES)))
+    (home / "own.yaml").write_text(
+        "groups: {task: [define, treat, warn], field: [heart], reader: [lay, expert]}\n"
+        "sources: [{reader: jsonl, path: own.jsonl}]\n"
+    )
+    return home
+
+
+@pytest.fixture
+def words(home, llama, own_cache):
+    """The description and the base, as every command takes them."""
+    return [str(home / "own.yaml"), "--base", str(llama.directory)]
+
+
+@pytest.fixture
+def trained(capsys, home, words):
+    """A model with experts and a router, trained once."""
+    model = home / "model"
+    if not (model / "router.log.json").is_file():
+        run(capsys, "train", "experts", *words, "--out", str(model), "--rank", "2", *SHORT)
+        run(
+            capsys, "train", "router", *words, "--model", str(model), "--instructions", "30", *SHORT
+        )
+    return model
+
+
+def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
+    baselines = home / "baselines"
+    evaluate = lambda *more: run(
+        capsys, "evaluate", *words, "--model", str(trained), "--limit", "6", *more
+    )
+    plain, before = evaluate(), evaluate("--baselines", str(baselines))
+    assert (
+        set(plain["nll"]) == {"base", "uniform", "router", "label"} and plain["not_measured"] == {}
+    )
+    assert (
+        set(before["not_measured"]) == {"lora", "xlora"}
+        and "train baseline lora" in before["not_measured"]["lora"]
+    )
+    lora = run(
+        capsys,
+        "train",
+        "baseline",
+        "lora",
+        *words,
+        "--rank",
+        "12",
+        "--alpha",
+        "12",
+        "--out",
+        str(baselines / "lora"),
+        *SHORT,
+    )
+    xlora = run(
+        capsys,
+        "train",
+        "baseline",
+        "xlora",
+        *words,
+        "--model",
+        str(trained),
+        "--out",
+        str(baselines / "xlora"),
+        *SHORT[:3],
+        "bfloat16",
+    )
+    experts, router = (
+        json.loads((trained / f"{x}.log.json").read_text()) for x in ("experts", "router")
+    )
+    assert (lora["steps"], lora["answer_tokens"]) == (
+        experts["steps"],
+        experts["answer_tokens"],
+    )  # the very same batches
+    assert (xlora["steps"], xlora["answer_tokens"]) == (router["steps"], router["answer_tokens"])
+    after = evaluate("--baselines", str(baselines))
+    assert set(after["nll"]) == {
+        "base",
+        "uniform",
+        "router",
+        "label",
+        "task_expert",
+        "field_expert",
+        "reader_expert",
+        "lora",
+        "xlora",
+        "arrow",
+    }
+    assert after["not_measured"] == {} and after["tokens"] == plain["tokens"]
+    for name in ("base", "router", "arrow"):
+        assert after["nll"][name]["macro"] == pytest.approx(before["nll"][name]["macro"], abs=1e-5)
+        low, high = after["nll"][name]["interval"]
+        assert low < after["nll"][name]["macro"] < high
+    assert after["nll"]["lora"]["macro"] < after["nll"]["base"]["macro"]  # it learned something
+    assert baseline_table(after).count("\n") == 11 and "Arrow (PEFT)" in baseline_table(after)
+
+
+def test_control_of_a_model_of_ones_own(capsys, words, trained):
+    report = run(
+        capsys,
+        "evaluate-control",
+        *words,
+        "--model",
+        str(trained),
+        "--split",
+        "all",
+        "--limit",
+        "2",
+        "--text-group",
+        "reader",
+        "--readers",
+        "lay",
+        "expert",
+    )
+    assert set(report["groups"]) == {"task", "field", "reader"}
+    assert (
+        "reading" not in control_table(report).splitlines()[0]
+        and control_table(report).count("\n") == 1 + 2 + 1 + 8
+    )
+    for group, lines in (("task", 2), ("field", 1), ("reader", 8)):
+        figure = control_figure(report, group)
+        shown = [trace for trace in figure.data if trace.mode == "lines+markers"]
+        assert len(shown) == lines and list(shown[0].x) == [0, 25, 50, 75, 100]
+    assert (
+        "no unseen wording"
+        in refused(
+            capsys, "evaluate-routing", *words, "--model", str(trained), "--split", "all"
+        ).lower()
+    )
+
+
+def test_strength_of_a_model_of_ones_own(capsys, words, trained):
+    report = run(
+        capsys,
+        "evaluate-strength",
+        *words,
+        "--model",
+        str(trained),
+        "--split",
+        "all",
+        "--limit",
+        "2",
+        "--seed",
+        "3",
+    )
+    assert report["prompts"] == 2 and report["strengths"][0] == 0 and report["strengths"][-1] == 2
+    assert (
+        report["command"]
+        == "python -m atmoe evaluate-strength --data DIR --split all --limit 2 --seed 3 --dtype float32 --json"
+    )
+    table = strength_table(report)
+    row, at_one = table.splitlines()[2 + 4], report["by_strength"][4]
+    assert (
+        row.startswith(f"| 1 | {at_one['repeated']['median']:.1%} (")
+        and f"| {at_one['logp']['median']:.2f} (" in row
+    )
+    assert "2 questions, answers of at most 160 tokens, temperature 0, float32, 20" in table
+
+
+def test_pictures_of_routing_show_the_report():
+    report = {
+        "by_task": {
+            "a": {
+                "group_shares": [[0.5, 0.5], [0.25, 0.75]],
+                "expert_shares": [[0.9, 0.1, 1], [0.8, 0.2, 1]],
+            }
+        },
+        "load": {"task/a": 0.4, "task/b": 0.1, "field/c": 0.5},
+        "group_shares": {"task": [0, 0, 0], "field": [0, 0, 0]},
+        "loss": 2.0,
+        "agreement": {"task": 0.9},
+        "bands": {
+            "early": {
+                "layers": "0-0",
+                "agreement": {"task": 0.8},
+                "group_entropy": 0.5,
+                "expert_entropy": {"task": 0.4},
+                "loss_with_average_plan": 2.25,
+            },
+            "all": {"loss_with_average_plan": 2.5},
+        },
+    }
+    group, inside = routing_figure(report).data
+    assert [list(row) for row in group.z] == [[50, 25]] and [list(row) for row in inside.z] == [
+        [90, 80]
+    ]
+    assert "| early (0-0) | 80.0% | 0.50 | 0.40 | 2.250 (+0.250) |" in band_table(report)
+    two = {"instructions": 20, "both_largest": 0.9, "both_above_twice_uniform": 0.55, "both": 0.5}
+    said = routing_sentences(
+        report
+        | {
+            "instructions": 40,
+            "two_needs": two,
+            "load_entropy": 0.875,
+            "group_shares": {"task": [0.25, 0.5, 0.75]},
+        }
+    )
+    assert (
+        "task 90.0%." in said
+        and "two largest in 90.0%" in said
+        and "task 25% to 75% (mean 50%)" in said
+    )
+    assert "from task/b 10.0% to field/c 50.0%; entropy 0.88" in said
+
+
+def test_ready_loras_are_dropped_in_and_stay_as_they_are(capsys, home, llama, words):
+    ready, model = llama.adapter("task/warn"), home / "with-ready"
+    (home / "ready.yaml").write_text(
+        "groups: {task: {define: null, treat: null, warn: {adapter: %s}}, field: [heart], reader: [lay, expert]}\n"
+        "sources: [{reader: jsonl, path: own.jsonl}]\n" % ready
+    )
+    report = run(
+        capsys,
+        "train",
+        "experts",
+        str(home / "ready.yaml"),
+        *words[1:],
+        "--out",
+        str(model),
+        "--rank",
+        "3",
+        *SHORT[:3],
+        "bfloat16",
+    )
+    assert report["ready"] == ["task/warn"] and report["steps"] > 0
+    before, after = Adapter.load(ready), Adapter.load(model / "experts/task/warn")
+    assert before.scaling == after.scaling and before.factors.keys() == after.factors.keys()
+    assert all(
+        torch.equal(a, b)
+        for n in before.factors
+        for a, b in zip(before.factors[n], after.factors[n])
+    )
+    moved = Adapter.load(model / "experts/task/define")
+    assert any(b.abs().sum() > 0 for _, b in moved.factors.values())
+    AtMoe.from_pretrained(model, llama.directory).route("How is gout treated?")
+
+
+def test_nothing_is_trained_where_all_loras_are_ready(capsys, home, llama, words):
+    groups = {
+        g: {e: {"adapter": str(llama.adapter(f"{g}/{e}"))} for e in experts}
+        for g, experts in llama.model.layout.groups
+    }
+    (home / "all.json").write_text(json.dumps({"groups": groups}))
+    report = run(
+        capsys,
+        "train",
+        "experts",
+        str(home / "all.json"),
+        *words[1:],
+        "--out",
+        str(home / "all"),
+        "--dtype",
+        "float32",
+    )
+    assert report["steps"] == 0 and len(report["ready"]) == 6
+    model = AtMoe.from_pretrained(home / "all", llama.directory)
+    assert model.layout == llama.model.layout
+    prompt, answer = "How is gout treated?", "With rest."
+    plan = llama.unit.route(prompt)
+    model.router.gain.fill_(1.0)
+    assert torch.allclose(
+        model.score(prompt, answer, [plan]), llama.unit.score(prompt, answer, [plan]), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "argv, sentence",
+    [
+        (["train", "experts", "none.yaml", "--out", "x"], "no description"),
+        (["train", "baseline", "lora"], "--medquad DIR"),
+        (["evaluate-control", "--medquad", "nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence(capsys, argv, sentence):
+    assert sentence in refused(capsys, *argv)

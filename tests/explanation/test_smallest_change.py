@@ -1,0 +1,116 @@
+"""The smallest change: the plans on the way, and that the sentence reported is the one that is decoded there."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import GROUPS, LAYOUT, PROMPTS, random_plan
+
+from atmoe import Sampling, Steering
+from atmoe.explanation.smallest_change import POINTS, movable, moved, smallest_changes
+from atmoe.explanation.sweep import finish, sweep
+from atmoe.explanation.units import without
+from atmoe.routing.plan import RoutingPlan
+
+SAMPLING = Sampling(max_new_tokens=12, repetition_penalty=1.1)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("percent", [0, 11, 50, 93, 100])
+def test_a_group_is_moved_to_a_mean_share_and_the_others_keep_their_proportions(group, percent):
+    plan = random_plan(4)
+    there, column = moved(plan, group, percent), LAYOUT.group_index(group)
+    assert float(there.group_shares[:, column].mean()) == pytest.approx(percent / 100, abs=1e-6)
+    assert torch.allclose(there.group_shares.sum(1), torch.ones(LAYOUT.layers), atol=1e-6)
+    others = [i for i in range(len(GROUPS)) if i != column]
+    before, after = (p.group_shares[:, others] for p in (plan, there))
+    assert torch.allclose(after[:, 0] * before[:, 1], after[:, 1] * before[:, 0], atol=1e-6)
+    assert torch.equal(there.expert_shares, plan.expert_shares)
+
+
+def test_the_way_begins_at_the_plan_itself_and_moves_one_way():
+    plan = random_plan(4)
+    own = float(plan.group_shares[:, 0].mean())
+    assert moved(plan, "task", 100 * own).close_to(plan, 1e-6)
+    shares = torch.stack([moved(plan, "task", p).group_shares[:, 0] for p in range(0, 101, 5)])
+    assert (shares.diff(dim=0) >= -1e-6).all()
+
+
+def test_what_was_dropped_stays_dropped_and_a_group_alone_cannot_move():
+    plan = without(random_plan(4), ("field",))
+    there = moved(plan, "task", 30)
+    assert (there.group_shares[:, 1] == 0).all()
+    assert torch.allclose(there.group_shares.sum(1), plan.group_shares.sum(1), atol=1e-6)
+    alone = RoutingPlan.choosing(LAYOUT, {}, {"task": 1.0})
+    assert not movable(alone, "task", 0) and not movable(alone, "task", 100)
+    assert movable(alone, "field", 100) and not movable(alone, "field", 0)
+    assert not any(movable(RoutingPlan.off(LAYOUT), g, end) for g in GROUPS for end in (0, 100))
+
+
+def changes_of(model, prompt=PROMPTS[0], sampling=SAMPLING):
+    record = model.answer(prompt, Steering(), sampling)
+    return record, smallest_changes(model, record)
+
+
+def test_the_sentence_reported_is_decoded_there_and_not_nearer(model):
+    checked = 0
+    for prompt in PROMPTS:
+        record, found = changes_of(model, prompt)
+        assert [c.group for c in found] == list(GROUPS)
+        for c in found:
+            assert c.share == pytest.approx(
+                float(record.plan.group_shares[:, LAYOUT.group_index(c.group)].mean())
+            )
+            ends = [moved(record.plan, c.group, end) for end in (0, 100)]
+            if c.to is None:
+                decoded = [answer(model, prompt, plan, len(record.answer_tokens)) for plan in ends]
+                assert decoded == [record.answer_tokens] * 2
+                continue
+            checked += 1
+            there = answer(
+                model, prompt, moved(record.plan, c.group, 100 * c.to), len(record.answer_tokens)
+            )
+            assert (
+                there[: c.at] == record.answer_tokens[: c.at]
+                and there[c.at] != record.answer_tokens[c.at]
+            )
+            assert model.tokenizer.decode([there[c.at]]) == c.token_after and c.after != c.before
+            nearer = 100 * c.to + (POINTS + 1) * (1 if c.to < c.share else -1)
+            if abs(nearer - 100 * c.share) < abs(100 * c.to - 100 * c.share):
+                assert (
+                    answer(
+                        model,
+                        prompt,
+                        moved(record.plan, c.group, nearer),
+                        len(record.answer_tokens),
+                    )
+                    == record.answer_tokens
+                )
+    assert checked >= 3
+
+
+def answer(model, prompt, plan, tokens):
+    for step in model.generate([prompt], [plan], replace(SAMPLING, max_new_tokens=tokens)):
+        pass
+    return step.tokens[0]
+
+
+def test_of_a_drawn_answer_the_greedy_one_is_looked_at(model):
+    drawn = model.answer(PROMPTS[0], Steering(), replace(SAMPLING, temperature=1.5, seed=3))
+    greedy = model.answer(PROMPTS[0], Steering(), replace(SAMPLING, max_new_tokens=80))
+    assert drawn.answer_tokens != greedy.answer_tokens[:12]
+    for c in smallest_changes(model, drawn):
+        assert greedy.answer.startswith(c.before[:20])
+
+
+def test_the_penalty_on_repeated_words_is_part_of_the_choice(model):
+    """Read under the plan's own choices, every token of a penalised greedy answer leads."""
+    from atmoe.explanation.smallest_change import _chooser
+
+    strong = replace(SAMPLING, repetition_penalty=1.8)
+    record = model.answer(PROMPTS[0], Steering(), strong)
+    prompt = model.encode(PROMPTS[0])
+    read = lambda choose: finish(
+        sweep(model, prompt, record.answer_tokens, [record.plan], choose=choose)
+    ).lead.max()
+    assert read(_chooser(strong, prompt, record.answer_tokens)) < 1e-3 < read(None)

@@ -1,0 +1,90 @@
+"""The verdict, at and around each threshold."""
+
+import pytest
+from samples import explanation, unit
+
+from atmoe.explanation.verdict import HARDLY, Level, Mismatch, leaders, mismatch, plain, verdict
+
+
+def test_agreement_in_every_group_explains():
+    found = verdict(explanation())
+    assert (
+        found.level is Level.EXPLAIN
+        and not found.mismatches
+        and (found.agree, found.groups) == (2, 2)
+    )
+    assert "removal costs most" in found.sentence
+
+
+def test_a_heavy_expert_without_effect_makes_it_partly():
+    found = verdict(explanation(reader_expert=(0.15, 0.01)))
+    assert found.level is Level.PARTLY
+    assert found.mismatches == (("reader/expert", Mismatch.NO_EFFECT),)
+    assert (
+        found.sentence
+        == "The weights explain this answer only partly: expert received 15% of the weight, but hardly mattered."
+    )
+
+
+def test_another_leader_in_one_of_two_groups_makes_it_partly():
+    found = verdict(explanation(task_treat=(0.12, 0.5)))
+    assert found.level is Level.PARTLY and found.agree == 1
+    assert "define received most weight, but removing treat costs more" in found.sentence
+
+
+def test_other_leaders_in_most_groups_do_not_explain():
+    found = verdict(explanation(task_treat=(0.12, 0.5), reader_expert=(0.1, 0.4)))
+    assert found.level is Level.NOT and found.agree == 0 and "do not explain" in found.sentence
+
+
+def test_experts_that_hardly_shaped_the_answer_do_not_explain():
+    assert "hardly less likely" in verdict(explanation(gained=0.04)).sentence
+    assert "more likely" in verdict(explanation(gained=-0.3)).sentence
+    assert (
+        verdict(explanation(gained=0.04)).level
+        is verdict(explanation(gained=-0.3)).level
+        is Level.NOT
+    )
+    assert verdict(explanation(gained=0.06)).level is Level.EXPLAIN
+
+
+@pytest.mark.parametrize(
+    ("weight", "effect", "expected"),
+    [
+        (0.10, HARDLY - 1e-6, Mismatch.NO_EFFECT),
+        (0.10, HARDLY, None),
+        (0.099, 0.0, None),
+        (0.5, -HARDLY, Mismatch.AGAINST),
+        (0.5, -HARDLY + 1e-6, Mismatch.NO_EFFECT),
+        (0.03, 0.05, Mismatch.UNSEEN),
+        (0.03, 0.049, None),
+        (0.031, 0.5, None),
+        (0.0, 0.0, None),
+    ],
+)
+def test_mismatches(weight, effect, expected):
+    assert mismatch(unit("task/warn", weight, effect)) is expected
+
+
+def test_an_unseen_expert_is_named_with_its_ratio():
+    found = verdict(explanation(task_warn=(0.01, 0.1)))
+    assert (
+        found.level is Level.PARTLY
+        and "warn received 1% of the weight, yet without it the answer would be 1.11 times"
+        in found.sentence
+    )
+
+
+def test_leaders_leave_out_groups_of_one():
+    assert {g: (h.name, s.name) for g, (h, s) in leaders(explanation()).items()} == {
+        "task": ("task/define", "task/define"),
+        "reader": ("reader/lay", "reader/lay"),
+    }
+
+
+def test_names_as_they_are_said():
+    assert [plain(n) for n in ("task", "task/treat", "task@late")] == [
+        "task",
+        "treat",
+        "task in the late layers",
+    ]

@@ -1,0 +1,95 @@
+"""The bootstrap: its middle is the plain mean, whole diseases are drawn, and differences are paired."""
+
+import pytest
+import torch
+
+from atmoe.data import Example
+from atmoe.study.bootstrap import Losses
+
+generator = torch.Generator().manual_seed(5)
+
+
+def example(i: int, task: str, disease: str) -> Example:
+    return Example(
+        id=str(i),
+        prompt="p",
+        answer="a",
+        labels={"task": task, "field": "heart"},
+        disease=disease,
+        source="s",
+        kind="k",
+    )
+
+
+EXAMPLES = [example(i, ("define", "treat")[i % 3 == 0], f"d{i // 2}") for i in range(120)]
+TOKENS = (20 + 30 * torch.rand(120, generator=generator)).int().tolist()
+ROUTER = [t * (2 + x) for t, x in zip(TOKENS, torch.randn(120, generator=generator).tolist())]
+
+
+def table(**losses) -> dict:
+    return Losses({"router": ROUTER, **losses}, TOKENS, EXAMPLES, ("task", "field")).summary()
+
+
+def test_macro_is_the_mean_over_tasks_of_nats_per_token():
+    result = table()["router"]
+    for task in ("define", "treat"):
+        rows = [i for i, e in enumerate(EXAMPLES) if e.labels["task"] == task]
+        assert result["tasks"][task] == pytest.approx(
+            sum(ROUTER[i] for i in rows) / sum(TOKENS[i] for i in rows)
+        )
+    assert result["macro"] == pytest.approx(sum(result["tasks"].values()) / 2)
+    assert result["macro_specialties"] == pytest.approx(sum(ROUTER) / sum(TOKENS))
+
+
+def test_the_interval_is_about_the_standard_error_of_disease_means():
+    low, high = table()["router"]["interval"]
+    assert low < table()["router"]["macro"] < high
+    assert (
+        3.0 < (high - low) / (1 / 120**0.5) < 5.5
+    )  # ±1.96 standard errors of a spread of about 1, two tasks
+
+
+def test_a_constant_difference_has_no_width_and_equal_diseases_no_interval():
+    worse = table(worse=[x + 0.25 * t for x, t in zip(ROUTER, TOKENS)])["worse"]["minus_router"]
+    assert worse["mean"] == pytest.approx(0.25) and worse["interval"] == pytest.approx([0.25, 0.25])
+    flat = table(flat=[3.0 * t for t in TOKENS])["flat"]
+    assert flat["interval"] == pytest.approx([3.0, 3.0])
+
+
+def test_one_disease_cannot_be_trusted_more_for_having_many_rows():
+    one = Losses(
+        {"router": ROUTER},
+        TOKENS,
+        [example(i, "define", f"d{i % 4}") for i in range(120)],
+        ("task",),
+    ).summary()
+    apart = Losses(
+        {"router": ROUTER}, TOKENS, [example(i, "define", f"d{i}") for i in range(120)], ("task",)
+    ).summary()
+    assert len(one["router"]["interval"]) == 2 and one["router"]["macro"] == pytest.approx(
+        apart["router"]["macro"]
+    )
+    repeated = [
+        ROUTER[i % 4] / TOKENS[i % 4] * t for i, t in enumerate(TOKENS)
+    ]  # four diseases, each of one loss
+    width = lambda ids: (lambda x: x[1] - x[0])(
+        Losses({"router": repeated}, TOKENS, ids, ("task",)).summary()["router"]["interval"]
+    )
+    assert width([example(i, "define", f"d{i % 4}") for i in range(120)]) > 3 * width(
+        [example(i, "define", f"d{i}") for i in range(120)]
+    )
+
+
+def test_the_better_gain_is_kept():
+    better, worse = [x - t for x, t in zip(ROUTER, TOKENS)], [x + t for x, t in zip(ROUTER, TOKENS)]
+    losses = {
+        "router": ROUTER,
+        "task_expert": worse,
+        "task_expert@1": better,
+        "field_expert": better,
+        "field_expert@1": worse,
+    }
+    kept = (
+        Losses(losses, TOKENS, EXAMPLES, ("task", "field")).keeping_better(("task", "field")).losses
+    )
+    assert kept == {"router": ROUTER, "task_expert": better, "field_expert": better}

@@ -1,0 +1,142 @@
+"""The study of control: doses are the steerings they say, and its statistics are the plain ones."""
+
+import pytest
+import torch
+from conftest import LAYOUT
+from samples import EXAMPLES
+
+from atmoe import Override, Sampling, State, Steering
+from atmoe.errors import DataError
+from atmoe.study.control import (
+    DOSES,
+    generated_response,
+    grade,
+    monotone,
+    sample,
+    second_person,
+    spearman,
+    steering_for,
+    study,
+    whole_sentences,
+    wrong_expert,
+)
+
+
+def test_doses_are_shares(model):
+    plan = model.route("How is asthma treated?")
+    for dose in DOSES:
+        by_group = steering_for("task/warn", dose, "group").apply(plan)
+        assert torch.allclose(by_group.group_shares[:, 0], torch.tensor(dose))
+        assert torch.allclose(
+            by_group.expert_shares[:, LAYOUT.expert_index("task/warn")], torch.tensor(1.0)
+        )
+        by_expert = steering_for("task/warn", dose, "expert").apply(plan)
+        assert torch.equal(by_expert.group_shares, plan.group_shares)
+        assert torch.allclose(
+            by_expert.expert_shares[:, LAYOUT.expert_index("task/warn")], torch.tensor(dose)
+        )
+
+
+def test_properties_of_text():
+    easy = "You have a cold. Rest at home. Drink your tea."
+    hard = "Pharmacological immunomodulation demonstrates considerable heterogeneity across multinational populations."
+    assert grade(easy) < 4 < 12 < grade(hard)
+    assert (
+        second_person(easy) == pytest.approx(2 / 10)
+        and second_person(hard) == 0
+        and second_person("") == 0
+    )
+    assert second_person("Youth, yourselves; YOU.") == pytest.approx(2 / 3)
+    assert whole_sentences("One is whole. Two too. Three was cut in") == "One is whole. Two too."
+    assert (
+        whole_sentences("Only this, cut") == "Only this, cut"
+        and whole_sentences("Both. Whole!") == "Both. Whole!"
+    )
+
+
+def test_statistics():
+    assert spearman(DOSES, [1, 2, 3, 4, 5]) == pytest.approx(1) and spearman(
+        DOSES, [5, 4, 3, 2, 1]
+    ) == pytest.approx(-1)
+    assert spearman(DOSES, [1, 2, 3, 5, 4]) == pytest.approx(0.9) and spearman(DOSES, [7] * 5) == 0
+    assert monotone([1, 2, 1.9, 4, 5], [0.2] * 4, +1) and not monotone(
+        [1, 2, 1.9, 4, 5], [0.05] * 4, +1
+    )
+    assert monotone([3, 2, 2, 1, 0], [0] * 4, -1)
+
+
+def test_a_sample_is_even_over_experts_and_of_different_diseases(model):
+    chosen = sample(EXAMPLES, "task", 6, 0)
+    assert len(chosen) == 6 == len({e.disease for e in chosen})
+    assert sorted(e.labels["task"] for e in chosen) == ["define"] * 3 + ["treat"] * 3
+    assert chosen == sample(EXAMPLES, "task", 6, 0) != sample(EXAMPLES, "task", 6, 1)
+    with pytest.raises(DataError, match="no label in the group|No example has a label"):
+        sample(EXAMPLES, "other", 3, 0)
+
+
+def test_a_wrong_expert_is_scored_at_its_whole_group(model):
+    e = EXAMPLES[0]
+    plan = model.route(e.prompt)
+    at = lambda name: float(
+        model.score(
+            e.prompt,
+            e.answer,
+            [Steering((Override(f"task/{name}", State.FIXED, 1.0),)).apply(plan)],
+        ).mean()
+    )
+    right, others = (
+        at(e.labels["task"]),
+        [at(x) for x in ("define", "treat", "warn") if x != e.labels["task"]],
+    )
+    found = wrong_expert(model, [e], "task")
+    assert found["pairs"] == 2 and found["prompts"] == 1
+    assert found["worse_than_right"] == sum(x < right for x in others) / 2
+    assert found["mean_worse_than_right"] == float(sum(others) / 2 < right)
+
+
+def test_a_dose_of_several_answers_is_their_mean(model):
+    """One answer a seed; the reading grade of each, then the mean."""
+    chosen, sampling = EXAMPLES[:2], Sampling(8, 1.5, seed=3)
+    several = generated_response(model, chosen, "reader/lay", "group", sampling, 2, answers=2)
+    alone = [
+        generated_response(model, chosen, "reader/lay", "group", Sampling(8, 1.5, seed=seed), 1)
+        for seed in (3, 4)
+    ]
+    for name, values in several.items():
+        assert torch.allclose(
+            torch.tensor(values), torch.tensor([one[name] for one in alone]).mean(0)
+        )
+    assert alone[0] != alone[1]
+
+
+def test_the_whole_study(model):
+    seen = []
+    report = study(
+        model,
+        EXAMPLES,
+        "reader",
+        "lay",
+        "expert",
+        count=4,
+        sampling=Sampling(max_new_tokens=6),
+        batch=3,
+        progress=lambda part: seen.append(sorted(part["groups"])),
+    )
+    assert set(report["groups"]) == {"task", "field", "reader"} and set(report["wrong"]) == {"task"}
+    assert set(report["groups"]["field"]) == {
+        "group"
+    }  # its only expert has no share to be given inside it
+    e = sample(EXAMPLES, "task", 4, 0)
+    plans = [
+        steering_for(f"task/{x.labels['task']}", 0.25, "group").apply(model.route(x.prompt))
+        for x in e
+    ]
+    mean = sum(float(model.score(x.prompt, x.answer, [p]).mean()) for x, p in zip(e, plans)) / 4
+    assert report["groups"]["task"]["group"]["mean"][1] == pytest.approx(mean, abs=1e-4)
+    for dose in ("group:lay", "expert:lay", "group:expert", "expert:expert"):
+        assert len(report["groups"]["reader"][dose]["grade"]["mean"]) == len(DOSES)
+    assert (
+        set(report["contrast"]) == {"group", "expert"}
+        and 0 <= report["contrast"]["group"]["lay_reads_easier"] <= 1
+    )
+    assert seen[-1] == ["field", "reader", "task"] and report["seconds"] > 0

@@ -1,0 +1,79 @@
+"""Evaluation: its numbers are the plain ones, whatever the batches."""
+
+import pytest
+import torch
+from conftest import LAYOUT
+from samples import EXAMPLES, example
+
+from atmoe.data import Example
+from atmoe.errors import DataError
+from atmoe.routing.plan import RoutingPlan
+from atmoe.study.evaluate import PLANS, choose, evaluate
+
+
+def test_losses_are_those_of_each_example_alone(model):
+    result = evaluate(model, EXAMPLES, batch_tokens=400)
+    for name in PLANS:
+        sums, counts = {"define": 0.0, "treat": 0.0}, {"define": 0, "treat": 0}
+        for e in EXAMPLES:
+            plan = {
+                "base": RoutingPlan.off(LAYOUT),
+                "uniform": RoutingPlan.uniform(LAYOUT),
+                "router": model.route(e.prompt),
+                "label": RoutingPlan.choosing(LAYOUT, e.labels),
+            }[name]
+            logp = model.score(e.prompt, e.answer, [plan])
+            sums[e.labels["task"]] -= float(logp.sum())
+            counts[e.labels["task"]] += logp.shape[1]
+        tasks = {t: sums[t] / counts[t] for t in sums}
+        assert result["nll"][name]["tasks"] == pytest.approx(tasks, abs=1e-4)
+        assert result["nll"][name]["macro"] == pytest.approx(sum(tasks.values()) / 2, abs=1e-4)
+    assert (
+        result["tokens"] == sum(len(model.encode_answer(e.answer)) for e in EXAMPLES)
+        and result["examples"] == 9
+    )
+    assert len({round(result["nll"][name]["macro"], 4) for name in PLANS}) == 4
+
+
+def test_base_is_the_base_model(model, llama):
+    e = EXAMPLES[0]
+    ids = torch.tensor([[*model.encode(e.prompt).ids, *model.encode_answer(e.answer)]])
+    start = len(model.encode(e.prompt).ids)
+    with torch.no_grad():
+        logp = llama.base()(input_ids=ids).logits[0].log_softmax(-1)
+    plain = -sum(float(logp[k - 1, ids[0, k]]) for k in range(start, ids.shape[1])) / (
+        ids.shape[1] - start
+    )
+    assert evaluate(model, [e])["nll"]["base"]["macro"] == pytest.approx(plain, abs=1e-4)
+
+
+def test_agreement_and_load_are_the_routers(model):
+    result = evaluate(model, EXAMPLES)
+    for group in LAYOUT.group_names:
+        members, labelled = LAYOUT.members(group), [e for e in EXAMPLES if group in e.labels]
+        names = LAYOUT.expert_names[members]
+        hits = [
+            names[int(model.route(e.prompt).expert_shares[:, members].mean(0).argmax())]
+            == f"{group}/{e.labels[group]}"
+            for e in labelled
+        ]
+        assert result["agreement"][group] == pytest.approx(sum(hits) / len(hits))
+    assert sum(result["load"].values()) == pytest.approx(1, abs=1e-5)
+    assert sum(result["group_shares"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_limit_is_a_seeded_sample_of_each_task():
+    one, again, other = (choose(EXAMPLES, 2, seed) for seed in (1, 1, 2))
+    assert one == again and [e.labels["task"] for e in one].count("treat") == 2 and len(one) == 4
+    assert other != one or choose(EXAMPLES, 2, 3) != one
+    assert choose(EXAMPLES, None, 0) == EXAMPLES and len(choose(EXAMPLES, 100, 0)) == 9
+    with pytest.raises(DataError, match="name at least one corpus"):
+        choose([], 3, 0)
+
+
+def test_an_example_that_is_too_long_is_counted_and_left_out(model):
+    long = Example(**{**vars(example(1, "define")), "prompt": "word " * 500})
+    result = evaluate(model, [long, EXAMPLES[0]])
+    assert (result["examples"], result["skipped"]) == (1, 1)
+    with pytest.raises(DataError, match="max_prompt_tokens"):
+        evaluate(model, [long])

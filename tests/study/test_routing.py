@@ -1,0 +1,150 @@
+"""The study of routing: its shares are the router's, its words unseen, and its replaced bands are what they say."""
+
+import pytest
+import torch
+
+from atmoe import AtMoe, Layout, RoutingPlan
+from atmoe.data import GROUPS, MEDICAL, Description, Example
+from atmoe.data import templates as wording
+from atmoe.errors import DataError
+from atmoe.mixture.experts import Adapter, layer_linears
+from atmoe.mixture.store import Info, build
+from atmoe.routing.router import GroupedRouter
+from atmoe.steering.overrides import BANDS, layer_range
+from atmoe.study.agreement import agreement_of
+from atmoe.study.routing import study, unseen_instructions
+
+MEDICAL_SET = Description.load(MEDICAL)
+KINDS = {
+    "information": "overview",
+    "symptoms": "diagnosis",
+    "treatment": "treatment",
+    "causes": "causes",
+}
+EXAMPLES = [
+    Example(
+        id=f"{d}{k}",
+        prompt=f"What about {k} of {d} ?",
+        answer=f"The {k} of {d} is this.",
+        disease=d,
+        source="s",
+        kind=k,
+        focus=d,
+        labels={
+            "task": KINDS[k],
+            "specialty": GROUPS["specialty"][i % 6],
+            "audience": ("patient", "reference")[i % 2],
+        },
+    )
+    for i, d in enumerate(
+        ["Glooma", "Fretitis", "Sighing disease", "Moping", "Dourness", "Frownosis"]
+    )
+    for k in KINDS
+]
+
+
+@pytest.fixture(scope="module")
+def medical_tiny(worlds) -> AtMoe:
+    """The medical layout over a tiny base, with a router of random weights."""
+    llama = worlds("llama")
+    base, layout = llama.base(), Layout.of(5, GROUPS)
+    generator = torch.Generator().manual_seed(8)
+    adapters = [
+        Adapter.random(base, layer_linears(base), 1, 2.0, generator) for _ in layout.expert_names
+    ]
+    for adapter in adapters:
+        for _, b in adapter.factors.values():
+            b.normal_(std=0.3, generator=generator)
+    router = GroupedRouter(layout, 48, gain=1.2)
+    for parameter in (router.group_weight, router.expert_weight):
+        parameter.data.normal_(std=0.5, generator=generator)
+    return build(
+        AtMoe,
+        base,
+        llama.tokenizer,
+        adapters,
+        router.requires_grad_(False),
+        Info("tiny", max_prompt_tokens=400),
+    )
+
+
+def test_instructions_are_in_words_training_never_uses():
+    one = unseen_instructions(EXAMPLES, MEDICAL_SET, 30, 0, two=False)
+    train = {t.text.split("{x}")[0] for t in wording.single_templates() if t.split == "train"} - {
+        ""
+    }
+    heads = [t.text.split("{x}")[0] for t in wording.single_templates() if t.split == "evaluation"]
+    assert len({e.prompt for e in one}) == len(one) == 30
+    for e in one:
+        assert any(e.prompt.startswith(head) for head in heads) and not e.also
+        assert not any(e.prompt.startswith(text) for text in train if len(text) > 25)
+    two = unseen_instructions(EXAMPLES, MEDICAL_SET, 10, 0, two=True)
+    assert len(two) == 10 and all(
+        set(e.also) == {"task"} and e.also["task"] != e.labels["task"] for e in two
+    )
+
+
+def test_agreement_counts_the_largest_share():
+    layout = Layout.of(2, {"g": ["a", "b"], "h": ["c", "d", "e"]})
+    rows = [
+        Example(id=str(i), prompt="p", answer="a", labels=labels, disease="d", source="s", kind="k")
+        for i, labels in enumerate([{"g": "a", "h": "e"}, {"g": "b"}, {"g": "b", "h": "c"}])
+    ]
+    shares = torch.tensor(
+        [[0.6, 0.4, 0.2, 0.3, 0.5], [0.6, 0.4, 1, 0, 0], [0.1, 0.9, 0.3, 0.4, 0.3]]
+    )
+    assert agreement_of(layout, shares, rows) == {"g": pytest.approx(2 / 3), "h": 0.5}
+
+
+def test_the_whole_study(medical_tiny):
+    model = medical_tiny
+    report = study(model, EXAMPLES, EXAMPLES[:5], MEDICAL_SET, count=20, seed=3, batch=7)
+    one = unseen_instructions(EXAMPLES, MEDICAL_SET, 20, 3, two=False)
+    plans = [model.route(e.prompt) for e in one]
+    average = RoutingPlan.mean(plans)
+    assert report["instructions"] == 20 and sum(report["load"].values()) == pytest.approx(
+        1, abs=1e-4
+    )
+    assert report["load"]["task/causes"] == pytest.approx(
+        float(average_weight(plans, "task/causes")), abs=1e-4
+    )
+    assert report["group_shares"]["task"][1] == pytest.approx(
+        float(average.group_shares[:, 0].mean()), abs=1e-4
+    )
+    for band in (*BANDS, "all"):
+        layers, total, tokens = list(layer_range(band, 5)), 0.0, 0
+        for e in EXAMPLES[:5]:
+            plan = model.route(e.prompt)
+            s, q = plan.group_shares.clone(), plan.expert_shares.clone()
+            s[layers], q[layers] = average.group_shares[layers], average.expert_shares[layers]
+            logp = model.score(e.prompt, e.answer, [RoutingPlan(model.layout, s, q)])
+            total, tokens = total - float(logp.sum()), tokens + logp.numel()
+        assert report["bands"][band]["loss_with_average_plan"] == pytest.approx(
+            total / tokens, abs=1e-3
+        )
+    assert report["two_needs"]["instructions"] == 10 and 0 < report["load_entropy"] < 1
+    assert (
+        set(report["by_task"]) <= set(GROUPS["task"])
+        and len(next(iter(report["by_task"].values()))["group_shares"]) == 5
+    )
+    with pytest.raises(DataError, match="No unseen wording"):
+        study(
+            model,
+            [
+                Example(
+                    id="x",
+                    prompt="p",
+                    answer="a",
+                    labels={"task": "causes"},
+                    disease="d",
+                    source="s",
+                    kind="own",
+                )
+            ],
+            [],
+            MEDICAL_SET,
+        )
+
+
+def average_weight(plans, name):
+    return torch.stack([p.weights[:, p.layout.expert_index(name)].mean() for p in plans]).mean()

@@ -1,0 +1,340 @@
+"""Reports of the evaluation commands → Plotly figures and Markdown tables, for the README and the model card.
+
+The reports are what `python -m atmoe evaluate… --json` prints. Every figure has a table beside it that says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe–Ito: apart for colour-blind eyes
+NAMES = {
+    "base": "base model alone",
+    "uniform": "uniform plan",
+    "router": "**the router's plan**",
+    "label": "all three label experts, at the router's gain",
+    "lora": "one LoRA of the same total rank",
+    "xlora": "X-LoRA (PEFT) over the same experts",
+    "arrow": "Arrow (PEFT) over the same experts",
+}
+
+
+def routing_figure(report: Mapping, group: str = "task") -> go.Figure:
+    """Instruction's task × layer: what the group received, and what the right expert received inside it."""
+    tasks = list(report["by_task"])
+    names = list(report["load"])
+    groups = list(report["group_shares"])
+    shares = [
+        [100 * layer[groups.index(group)] for layer in report["by_task"][t]["group_shares"]]
+        for t in tasks
+    ]
+    inside = [
+        [
+            100 * layer[names.index(f"{group}/{t}")]
+            for layer in report["by_task"][t]["expert_shares"]
+        ]
+        for t in tasks
+    ]
+    figure = make_subplots(
+        2,
+        1,
+        shared_xaxes=True,
+        vertical_spacing=0.14,
+        subplot_titles=(
+            f"Share of the routing weight that {group} received, by layer (%)",
+            f"Share of {group} that the expert of the instruction's own {group} received, by layer (%)",
+        ),
+    )
+    for row, values in enumerate((shares, inside), 1):
+        figure.add_heatmap(
+            z=values,
+            y=tasks,
+            x=list(range(len(values[0]))),
+            colorscale="Cividis",
+            zmin=0,
+            zmax=100,
+            row=row,
+            col=1,
+            showscale=row == 1,
+            colorbar={"title": "%", "len": 1.0},
+        )
+    figure.update_yaxes(autorange="reversed", title_text="instruction asks for")
+    figure.update_xaxes(title_text="layer", row=2, col=1)
+    return _plain(figure, 620)
+
+
+def control_figure(report: Mapping, group: str) -> go.Figure:
+    """Dose and response of one group: mean over prompts, and the band between the quartiles."""
+    found = report["groups"][group]
+    ways = {"group": f"{group}'s share of the layer", "expert": f"the expert's share of {group}"}
+    if all("mean" in part for part in found.values()):
+        # Prompts differ by far more than doses do, so each is drawn against its own start.
+        since = lambda part: {
+            "mean": [y - part["mean"][0] for y in part["mean"]],
+            "quartiles": part["change_quartiles"],
+        }
+        panels = [
+            (
+                ways[by],
+                "log p of the reference, change since 0%",
+                [("right expert", since(part), BLUE)],
+            )
+            for by, part in found.items()
+        ]
+    else:
+        experts = list(dict.fromkeys(key.partition(":")[2] for key in found))
+        panels = [
+            (
+                ways[by],
+                title,
+                [
+                    (expert, found[f"{by}:{expert}"][name], colour)
+                    for expert, colour in zip(experts, (BLUE, ORANGE))
+                ],
+            )
+            for name, title in (
+                ("grade", "reading grade (Flesch–Kincaid)"),
+                ("second_person", "share of “you”, “your” in words"),
+            )
+            for by in ways
+        ]
+    figure = make_subplots(
+        (len(panels) + 1) // 2, 2, horizontal_spacing=0.12, vertical_spacing=0.16
+    )
+    doses = [100 * d for d in report["doses"]]
+    for place, (dose, title, lines) in enumerate(panels):
+        at = {"row": place // 2 + 1, "col": place % 2 + 1}
+        for name, part, colour in lines:
+            low, high = zip(*part["quartiles"])
+            figure.add_scatter(
+                x=doses + doses[::-1],
+                y=[*high, *low[::-1]],
+                fill="toself",
+                fillcolor=colour,
+                opacity=0.18,
+                mode="lines",
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                **at,
+            )
+            figure.add_scatter(
+                x=doses,
+                y=part["mean"],
+                mode="lines+markers",
+                name=name,
+                line={"color": colour},
+                marker={"symbol": "circle" if colour == BLUE else "diamond", "size": 8},
+                showlegend=place == 0,
+                **at,
+            )
+        figure.update_xaxes(title_text=f"{dose} (%)", tickvals=doses, **at)
+        figure.update_yaxes(title_text=title, **at)
+    return _plain(figure, 340 * ((len(panels) + 1) // 2) + 60)
+
+
+def baseline_table(report: Mapping) -> str:
+    """Markdown: every way of mixing with its interval, its difference from the router's plan, and each task."""
+    nll = report["nll"]
+    tasks = list(nll["router"]["tasks"])
+    head = ["", "macro", "95% interval", "minus router", "macro over specialties", *tasks]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    between = lambda pair, sign="": f"{pair[0]:{sign}.3f} to {pair[1]:{sign}.3f}"
+    for name in sorted(nll, key=lambda n: -nll[n]["macro"]):
+        row = nll[name]
+        group = name.removesuffix("_expert")
+        title = NAMES.get(name, f"the label's {group} expert alone")
+        difference = between(row["minus_router"]["interval"], "+") if "minus_router" in row else ""
+        cells = [
+            title,
+            f"{row['macro']:.3f}",
+            between(row["interval"]),
+            difference,
+            f"{row['macro_specialties']:.3f}",
+        ]
+        lines.append("| " + " | ".join(cells + [f"{row['tasks'][t]:.3f}" for t in tasks]) + " |")
+    return "\n".join(lines)
+
+
+def control_table(report: Mapping) -> str:
+    """Markdown: dose by dose, with rank correlation and the fraction of monotone prompts."""
+    lines = [
+        "| group | dose | property | "
+        + " | ".join(f"{d:.0%}" for d in report["doses"])
+        + " | Spearman, median | monotone |",
+        "| --- | --- | --- |" + " ---: |" * (len(report["doses"]) + 2),
+    ]
+    for group, doses in report["groups"].items():
+        for dose, found in doses.items():
+            by, _, expert = dose.partition(":")
+            what = f"{group}'s share" if by == "group" else "expert's share inside"
+            for name, part in (
+                [("log-probability of the reference", found)] if "mean" in found else found.items()
+            ):
+                mean = " | ".join(
+                    f"{x:.1%}"
+                    if name == "second_person"
+                    else f"{x:.3f}"
+                    if "log" in name
+                    else f"{x:.1f}"
+                    for x in part["mean"]
+                )
+                label = name.replace("_", " ") + (f", {expert}" if expert else "")
+                lines.append(
+                    f"| {group} | {what} | {label} | {mean} | {part['median_spearman']:+.2f} | {part['monotone']:.0%} |"
+                )
+    return "\n".join(lines)
+
+
+def band_table(report: Mapping) -> str:
+    """Markdown: agreement, entropy and loss by layer band."""
+    groups = list(report["agreement"])
+    lines = [
+        "| layers | "
+        + " | ".join(f"agreement, {g}" for g in groups)
+        + " | entropy of groups | "
+        + " | ".join(f"entropy in {g}" for g in groups)
+        + " | loss with the average plan here |",
+        "| --- |" + " ---: |" * (2 * len(groups) + 2),
+    ]
+    for band, row in report["bands"].items():
+        if band == "all":
+            cells = [
+                "all",
+                *(f"{report['agreement'][g]:.1%}" for g in groups),
+                "",
+                *("" for _ in groups),
+            ]
+        else:
+            cells = [
+                f"{band} ({row['layers']})",
+                *(f"{row['agreement'][g]:.1%}" for g in groups),
+                f"{row['group_entropy']:.2f}",
+                *(f"{row['expert_entropy'].get(g, 0):.2f}" for g in groups),
+            ]
+        loss = row["loss_with_average_plan"]
+        lines.append(
+            "| " + " | ".join([*cells, f"{loss:.3f} ({loss - report['loss']:+.3f})"]) + " |"
+        )
+    return "\n".join(lines)
+
+
+def routing_sentences(report: Mapping) -> str:
+    """Markdown: agreement, two needs and balance."""
+    two, shares = report["two_needs"], report["group_shares"]
+    least, most = (pick(report["load"].items(), key=lambda item: item[1]) for pick in (min, max))
+    said = [
+        f"{report['instructions']} instructions in wordings never trained on: averaged over layers, the largest in-group share fell on the "
+        "labelled expert for "
+        + ", ".join(f"{g} {x:.1%}" for g, x in report["agreement"].items())
+        + "."
+    ]
+    if two["instructions"]:
+        said.append(
+            f"{two['instructions']} with two needs in one instruction: both were the two largest in {two['both_largest']:.1%}, each above "
+            f"twice its uniform share in {two['both_above_twice_uniform']:.1%}, both at once in {two['both']:.1%}."
+        )
+    said.append(
+        "Share of the routing weight by group, mean over instructions, least and most over layers: "
+        + ", ".join(
+            f"{g} {low:.0%} to {high:.0%} (mean {mean:.0%})"
+            for g, (low, mean, high) in shares.items()
+        )
+        + "."
+    )
+    said.append(
+        f"By expert, from {least[0]} {least[1]:.1%} to {most[0]} {most[1]:.1%}; entropy {report['load_entropy']:.2f} of that of "
+        "equal shares."
+    )
+    return "\n".join(said)
+
+
+def strength_table(report: Mapping) -> str:
+    """Markdown: both measures at each strength, and how many answers are beyond the range of strength 1."""
+    lines = [
+        "| strength | repeated trigrams, median (quartiles) | above the range of strength 1 | mean log-probability, median (quartiles) "
+        "| below its range |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in report["by_strength"]:
+        repeated, logp = row["repeated"], row["logp"]
+        lines.append(
+            f"| {row['strength']:g} | {repeated['median']:.1%} ({repeated['quartiles'][0]:.1%} to {repeated['quartiles'][1]:.1%}) | "
+            f"{repeated['outside']:.0%} | {logp['median']:.2f} ({logp['quartiles'][0]:.2f} to {logp['quartiles'][1]:.2f}) | "
+            f"{logp['outside']:.0%} |"
+        )
+    (low, high), (least, most) = report["range"]["repeated"], report["range"]["logp"]
+    leaves = (
+        "at no measured strength above 1"
+        if report["leaves"] is None
+        else f"from strength {report['leaves']:g} on"
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{report['prompts']} questions, answers of at most {report['sampling']['max_new_tokens']} tokens, temperature "
+            f"{report['sampling']['temperature']:g}, {report['dtype']}, {report['date']}. Range of strength 1, from its 5% to its 95% quantile: "
+            f"repeated trigrams {low:.1%} to {high:.1%}, mean log-probability {least:.2f} to {most:.2f}. The median answer repeats "
+            f"more than that {leaves}.",
+        ]
+    )
+
+
+def faithfulness_table(report: Mapping) -> str:
+    """Markdown: what was measured of the weights as an explanation."""
+    number = lambda x, form: "not defined" if x is None else format(x, form)
+    rows = [
+        (f"Kendall's τ-b of {lens} and effect, {kind}s, pooled", number(tau, "+.2f"))
+        for lens, found in report["kendall"].items()
+        for kind, tau in found.items()
+    ]
+    rows += [
+        (
+            f"the expert with most weight is the one whose removal costs most, {'all groups' if g == 'all' else g}",
+            f"{x:.0%}",
+        )
+        for g, x in report["top_expert_agrees"].items()
+    ]
+    sane = report["sanity"]
+    rows += [
+        (
+            "comprehensiveness · sufficiency, 1 = as good as the best order tried",
+            f"{number(report['comprehensiveness'], '.2f')} · {number(report['sufficiency'], '.2f')}",
+        ),
+        (
+            f"deletion by weight, percentile among {report['random_orders']} random orders",
+            number(report["deletion_percentile"], ".0f"),
+        ),
+        (
+            "another prompt's plan: its weights explain worse · the answer is less likely",
+            f"{sane['explains_worse']:.0%} · {sane['less_likely']:.0%}",
+        ),
+        ("largest Shapley additivity error, nats", number(report["shapley_error"], ".1e")),
+        (
+            "verdicts",
+            ", ".join(f"“{level}” {count}" for level, count in sorted(report["verdicts"].items())),
+        ),
+    ]
+    return "\n".join(
+        [
+            f"| {report['prompts']} prompts, {report['answer_tokens']:,} answer tokens | |",
+            "| --- | ---: |",
+            *(f"| {what} | {value} |" for what, value in rows),
+        ]
+    )
+
+
+def _plain(figure: go.Figure, height: int) -> go.Figure:
+    """One look for print: white, legible at half size."""
+    return figure.update_layout(
+        template="plotly_white",
+        width=1100,
+        height=height,
+        font={"size": 14},
+        margin={"l": 120, "r": 30, "t": 50, "b": 60},
+        legend={"orientation": "h", "y": 1.08},
+    )
