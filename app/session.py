@@ -23,7 +23,8 @@ from atmoe.steering.reference import Beside
 @dataclass
 class Question:
     """A question and how to answer it. `router_plan` and `kept` are filled in by the first answer's prefill.
-    anew: decode it though the answer is known."""
+    anew: decode it though the answer is known.
+    """
 
     prompt: str
     sampling: Sampling
@@ -36,7 +37,8 @@ class Question:
 class Progress:
     """An answer so far.  ended: False while tokens are still coming.
     whole: how the answer reads, once ended; None where it holds no words.  opening: the same of its first tokens, as many as
-    a cohort's answers had."""
+    a cohort's answers had.
+    """
 
     record: Record
     ended: bool = False
@@ -133,7 +135,8 @@ class Session:
 
     def ended(self, which: str) -> bool:
         """Whether the "first", "second" or "third" answer is there, to its end or as far as it was let grow. One that came
-        with a record has no job."""
+        with a record has no job.
+        """
         record, job = {
             "first": (self.routed, self.first),
             "second": (self.steered, self.second),

@@ -194,7 +194,8 @@ class Desk:
     @guarded
     def steer(self, session: Session, controls: dict) -> Update:
         """The controls moved: say what is in force at once, and make the job that `second` will run; `draw` follows, and `second`
-        once they rest."""
+        once they rest.
+        """
         session.heard = controls.get("at", 0) if isinstance(controls, dict) else 0
         try:
             moved = Controls.from_dict(controls, self.model.layout)
@@ -209,7 +210,8 @@ class Desk:
 
     def draw(self, session: Session) -> Update:
         """The pictures and tables of the plans. They take the page longer than all else that a movement changes, and the next
-        answer must not wait for them. What `steer` had to say stays."""
+        answer must not wait for them. What `steer` had to say stays.
+        """
         return {self.ui.group_plot: gr.skip()} | self._drawn(session)
 
     def stop(self, session: Session) -> None:

@@ -26,7 +26,9 @@ class CompareDesk:
         """Whichever answer ends last brings the comparison; the third one's end brings it again, with one row more."""
         ui = self.ui
         yield {ui.comparison: gr.skip()}
-        if not session.ended("first") or session.second is not None and not session.ended("second"):
+        if not session.ended("first") or (
+            session.second is not None and not session.ended("second")
+        ):
             return
         shown = [(ROUTER, session.routed, ui.first)]
         if session.second is not None:

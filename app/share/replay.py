@@ -114,7 +114,8 @@ def _farthest(then: Record, now: Record) -> float:
 
 def _changes(then: Record, now: Record, identical: bool) -> list[str]:
     """Each thing that made the answer and is another now. Which form of the engine decoded depends on who else was there:
-    it is told only where it may be why the answer differs."""
+    it is told only where it may be why the answer differs.
+    """
     changes = [
         f"the {what} (sha256 {_short(before)} then, {_short(after)} now)"
         for what, before, after in (("model", then.model, now.model), ("base", then.base, now.base))

@@ -68,8 +68,7 @@ class ReplayDesk:
         if (
             replay is None
             or not session.ended("first")
-            or replay.steered is not None
-            and not session.ended("second")
+            or (replay.steered is not None and not session.ended("second"))
         ):
             return {self.ui.replayed: gr.skip()}  # an empty dictionary would be taken for the value
         pairs = [

@@ -50,7 +50,8 @@ class Cells:
 class Controls:
     """settings: target ("group" or "group/expert") → setting, at the layers of `scope`.
     cells: settings of ranges of layers; they win over `settings`, and those of one target do not overlap.
-    on: False shows the router's answer and keeps the rest.  layers: how many the model has; known once checked."""
+    on: False shows the router's answer and keeps the rest.  layers: how many the model has; known once checked.
+    """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
     strength: float = 1.0
@@ -151,7 +152,8 @@ class Controls:
 
     def _scopes(self, target: str) -> list[str]:
         """Where a target's setting is in force: its whole scope as long as its cells, being narrower, win there by
-        themselves; else the scope without them."""
+        themselves; else the scope without them.
+        """
         own = [c for c in self.cells if c.target == target]
         if not own:
             return [self.scope]

@@ -82,7 +82,8 @@ def group_figure(layout: Layout, view: View | None) -> go.Figure:
 
 def expert_figure(layout: Layout, view: View | None) -> go.Figure:
     """In-group shares of the plan in force [experts, layers], one panel a group; the router's as a strip above each row
-    wherever they differ."""
+    wherever they differ.
+    """
     full = {group: [f"{group}/{expert}" for expert in experts] for group, experts in layout.groups}
     if view is None:
         return _draw(

@@ -265,7 +265,8 @@ class Batching:
 
 def even_rows(engine: Engine, most: int) -> int:
     """The least number of which a step's rows must be a multiple so that no row's logits depend, in any bit, on how many
-    there are or where it stands, from 1 to `most` of them; 0 where there is none. Tried out with steps of made-up rows."""
+    there are or where it stands, from 1 to `most` of them; 0 where there is none. Tried out with steps of made-up rows.
+    """
     one = engine.model.router.gain.new_zeros(
         1, engine.model.layout.layers, len(engine.model.layout.expert_names)
     )

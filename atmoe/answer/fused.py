@@ -36,7 +36,8 @@ from atmoe.mixture.int8 import Int8Linear, product, quantised
 
 class Fused:
     """Linears of one layer that read the same input. W: [out of all, in], in int8 with its S [out of all], which is None
-    otherwise.  A: [ranks of all, in], None without experts."""
+    otherwise.  A: [ranks of all, in], None without experts.
+    """
 
     def __init__(self, linears: Sequence[nn.Linear | ExpertLinear]):
         self._experts = [m if isinstance(m, ExpertLinear) else None for m in linears]
@@ -101,7 +102,7 @@ class Fused:
 class Product:
     """A fused linear at work: calling it gives y for x [rows, in] → [rows, out of all]."""
 
-    __slots__ = ("fused", "copied", "_scale")
+    __slots__ = ("_scale", "copied", "fused")
 
     def __init__(self, fused: Fused, weights: Tensor | None, copied: _Copied | None):
         """weights: of plans that are not folded in.  copied: what to compute with instead of the clean weights."""
@@ -153,7 +154,8 @@ class Copy:
     def lease(self, weights: Tensor, fold: bool = True) -> Lease:
         """The products for these weights [rows, layers, experts], gain included. Close the lease when done.
 
-        fold: False computes every row beside the weights, though all have one plan, so that who else is there decides nothing."""
+        fold: False computes every row beside the weights, though all have one plan, so that who else is there decides nothing.
+        """
         weights = weights * self._bank.scaling
         alike = fold and bool((weights == weights[:1]).all())
         clean = fold and not weights.any()
@@ -250,14 +252,16 @@ def can_pack(weight: Tensor) -> bool:
 
 def give_back_memory() -> None:
     """Let the system have what was freed, where the C library can be asked to (glibc). Fusing leaves holes of the weights' size,
-    which it would keep for the thread that made them."""
+    which it would keep for the thread that made them.
+    """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _house(modules: Sequence[nn.Module], name: str) -> Tensor:
     """One matrix of all rows of the modules' parameters of that name, which become views of it. They are replaced, not
-    changed: another thread may be computing with what they were."""
+    changed: another thread may be computing with what they were.
+    """
     with (
         torch.inference_mode(False),
         torch.no_grad(),

@@ -67,7 +67,8 @@ class _Cache:
         window: int | None,
     ):
         """keys, values: as prefilled, the last ones of `attention` [rows, prompt] (a sliding layer keeps no more).
-        padding: how many columns of the prompt are nobody's."""
+        padding: how many columns of the prompt are nobody's.
+        """
         rows, heads, kept, d = keys.shape
         drop = max(0, padding - (attention.shape[1] - kept))
         self.filled, self._window = kept - drop, window

@@ -30,7 +30,8 @@ from atmoe.routing.router import pool_instruction
 
 class Prefilled(NamedTuple):
     """logits: of the last token [rows, vocabulary], None where nothing is to be decoded.  plans: one a row.  cache: keys and values.
-    batch: the prompts."""
+    batch: the prompts.
+    """
 
     logits: Tensor | None
     plans: list[RoutingPlan]
@@ -119,7 +120,8 @@ def read(
 
 class _Reading:
     """What one pass needs and leaves. weights: [1, layers, experts], (α / r) included; filled layer by layer where the router
-    gives them.  states: what entered each layer [tokens, hidden].  cache: keys and values of the prompt, without its padding."""
+    gives them.  states: what entered each layer [tokens, hidden].  cache: keys and values of the prompt, without its padding.
+    """
 
     def __init__(self, engine: Engine, padded: Batch, length: int, lease: Lease | None):
         self._engine, self._model, self._length = engine, engine.model, length

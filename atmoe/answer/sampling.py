@@ -46,7 +46,7 @@ class Sampling:
         }
         for name, kind in kinds.items():
             value = getattr(self, name)
-            if not isinstance(value, Real) or kind is int and value != value // 1:
+            if not isinstance(value, Real) or (kind is int and value != value // 1):
                 raise SamplingError(
                     f"{name} must be a {'whole ' if kind is int else ''}number, not {value!r}."
                 )

@@ -59,7 +59,8 @@ def over(found: Mapping[str, Sequence[float]], a: str, b: str) -> list[float]:
 
 def decoded(model: AtMoe, questions: Sequence[str], tokens: int) -> tuple[float, str]:
     """Tokens a second of all rows, each under its own routed plan, after the prefill; what is done once an answer counts. And
-    what decoded."""
+    what decoded.
+    """
     logits, plans, cache, batch = prefill(model, [model.encode(q) for q in questions], None)
     began = now()
     with closing(
@@ -85,7 +86,8 @@ def prefill_speed(model: AtMoe, question: str) -> float:
 
 def base_prefill_speed(model: AtMoe, plain: PreTrainedModel, question: str) -> float:
     """The same of the base model by transformers: the same tokens, padded alike. The last one's logits are computed as here, from
-    a state of two dimensions: given three, as transformers gives it, the head alone was seen to take as long as the layers."""
+    a state of two dimensions: given three, as transformers gives it, the head alone was seen to take as long as the layers.
+    """
     began = now()
     batch = model.collate([model.encode(question)])
     with torch.inference_mode():
@@ -166,7 +168,8 @@ def sizes(
     model: AtMoe, base: str | None, question: str, tokens: int, repeats: int
 ) -> dict[str, list[float]]:
     """Decoding and prefill with more experts, and with larger ranks, against the fewest and the smallest: random experts in
-    all linears, in four groups, on the same base."""
+    all linears, in four groups, on the same base.
+    """
     kinds = {
         **{f"experts {n}": (n, RANK) for n in EXPERTS},
         **{f"rank {r}": (EXPERTS[0], r) for r in RANKS[1:]},
@@ -238,7 +241,8 @@ print(json.dumps({"import_s": imported - began, "load_s": loaded - imported, "we
 
 def start(path: Path, base: str | None, precision: str) -> dict[str, float]:
     """Seconds to import and to load, and the most memory up to the end of a first short answer, of a process of its own;
-    as a multiple of its weights, less what the libraries had taken before."""
+    as a multiple of its weights, less what the libraries had taken before.
+    """
     out = subprocess.run(
         [sys.executable, "-c", LOADED, str(path), base or "", precision],
         check=True,

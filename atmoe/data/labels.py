@@ -124,7 +124,8 @@ def _matches(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
 @cache
 def _patterns() -> dict[tuple[str, str], re.Pattern[str]]:
     """One pattern per specialty and tier. A term is a regular expression matched from a word's start;
-    it is a stem ("nephr" finds "nephropathy") unless it ends in \\b."""
+    it is a stem ("nephr" finds "nephropathy") unless it ends in \\b.
+    """
     table = json.loads((Path(__file__).parent / "terms.json").read_text("utf-8"))
     return {
         (specialty, tier): re.compile(rf"\b(?:{'|'.join(terms)})", re.IGNORECASE)

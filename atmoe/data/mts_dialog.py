@@ -61,7 +61,7 @@ def _rows(file: Path) -> list[dict[str, str]] | None:
         # utf-8-sig drops the byte-order mark; newline="" leaves line ends inside fields to the reader.
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
-            if not _COLUMNS <= set(reader.fieldnames or ()):
+            if not set(reader.fieldnames or ()) >= _COLUMNS:
                 return None
             return list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -14,7 +14,8 @@ from atmoe.data.templates import paraphrase, two_needs
 class Sampler:
     """An endless, seeded stream of examples: experts of one group (`group`) in fixed proportions (`rows`, 1 where it
     says nothing), the cells that the other labels make of each evened out by the square root of their size, questions
-    rephrased by templates, some with two needs."""
+    rephrased by templates, some with two needs.
+    """
 
     def __init__(
         self,

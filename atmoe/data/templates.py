@@ -79,7 +79,8 @@ def paraphrase(example: Example, rng: random.Random, split: str = "train") -> Ex
 
 def two_needs(a: Example, b: Example, rng: random.Random, split: str = "train") -> Example | None:
     """One instruction with the needs of both; None unless they are two tasks about one disease,
-    written for one audience. The answer gives both, each at half the usual length."""
+    written for one audience. The answer gives both, each at half the usual length.
+    """
     phrases = _table()["needs"]
     audience = a.labels.get("audience", "")
     frames = [

@@ -38,7 +38,8 @@ def sentences(text: str) -> list[str]:
 
 def cut_at_sentence(text: str, words: int) -> str:
     """Whole sentences up to `words` words; where the next one is so long that hardly anything would
-    be left ("Yes."), it ends at a clause."""
+    be left ("Yes."), it ends at a clause.
+    """
     text = tidy(text)
     if count_words(text) <= words:
         return text

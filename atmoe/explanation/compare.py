@@ -29,7 +29,8 @@ class Parting:
 @dataclass(frozen=True)
 class Comparison:
     """logp: [answer][plan], the mean log-probability of an answer's tokens; None for an answer that holds no words.
-    parting: of the first two answers; None where they are the same."""
+    parting: of the first two answers; None where they are the same.
+    """
 
     logp: tuple[tuple[float, ...] | None, ...]
     parting: Parting | None

@@ -16,7 +16,8 @@ DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
 class Response:
     """answers: one a dose, as far as they are there.
     logp: the mean log-probability per token of the router's own answer at each dose; None until measured, or where it
-    holds no words."""
+    holds no words.
+    """
 
     target: str
     answers: tuple[str, ...]
@@ -46,7 +47,7 @@ class Response:
                 and tuple(data["doses"]) == DOSES
                 and len(answers) == len(DOSES)
                 and all(isinstance(answer, str) for answer in answers)
-                and (logp is None or len(logp) == len(DOSES) and all(map(math.isfinite, logp)))
+                and (logp is None or (len(logp) == len(DOSES) and all(map(math.isfinite, logp))))
             )
         except (KeyError, TypeError, ValueError, OverflowError):
             sound = False

@@ -136,7 +136,8 @@ def searching(model: Mixture, given: Answer) -> Generator[float, None, tuple[Cha
 
 def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
     """The plan with a group's mean share moved to `percent`: in every layer by the same part of the way to 0, or to all
-    that the groups have together there. The others keep their proportions; where they have nothing, the layer stays."""
+    that the groups have together there. The others keep their proportions; where they have nothing, the layer stays.
+    """
     column = plan.layout.group_index(group)
     shares = plan.group_shares.clone()
     own, total = shares[:, column], shares.sum(1)

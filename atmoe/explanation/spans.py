@@ -28,7 +28,7 @@ def sentence_spans(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) ->
     spans, start = [], 0
     for n in range(1, len(tokens) + 1):
         said = len(_squeezed(decode(0, n)))
-        if n == len(tokens) or ends and said >= ends[0]:
+        if n == len(tokens) or (ends and said >= ends[0]):
             spans.append(Span(start, n, tidy(decode(start, n))))
             start = n
             ends = [end for end in ends if end > said]

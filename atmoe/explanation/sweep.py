@@ -40,7 +40,8 @@ LOGIT_ROWS = 512
 class Swept:
     """logp: of the tail's tokens [plans, tail], natural logarithm, float32.
     lead: by how much the likeliest token's logit, as `choose` sees it, is above that of the tail's own [plans, tail]; 0
-    where greedy decoding would have chosen the tail's.  rows: layers computed / layers."""
+    where greedy decoding would have chosen the tail's.  rows: layers computed / layers.
+    """
 
     logp: Tensor
     lead: Tensor

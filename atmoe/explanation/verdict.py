@@ -44,7 +44,8 @@ class Mismatch(StrEnum):
 @dataclass(frozen=True)
 class Verdict:
     """level, and the sentence to show.  mismatches: the units that disagree, the heaviest first.
-    agree: groups, of those with several experts, in which the expert with most weight has the largest effect; groups: these."""
+    agree: groups, of those with several experts, in which the expert with most weight has the largest effect; groups: these.
+    """
 
     level: Level
     sentence: str

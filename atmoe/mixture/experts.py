@@ -150,7 +150,8 @@ class Adapter:
 
 class Mixing:
     """The weights of one forward pass: row, layer and expert. Filled up front from plans, or layer by layer by
-    the router; read by every adapted linear."""
+    the router; read by every adapted linear.
+    """
 
     def __init__(
         self,
@@ -159,7 +160,8 @@ class Mixing:
         watch: Callable[[ExpertLinear, Tensor, Tensor], None] | None = None,
     ):
         """weights: [rows, layers, experts], gain included; None where the router is to fill them.
-        watch: called in each adapted linear with it, W x [rows, tokens, out] and m (α/r) A x [rows, tokens, R]."""
+        watch: called in each adapted linear with it, W x [rows, tokens, out] and m (α/r) A x [rows, tokens, R].
+        """
         self._bank, self._dtype, self.watch = bank, bank.dtype, watch
         self._at: list[Tensor | None] = [None] * bank.layers
         if weights is not None:

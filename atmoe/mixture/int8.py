@@ -60,7 +60,8 @@ def quantised(weight: Tensor, room: Tensor | None = None) -> tuple[Tensor, Tenso
 def _largest(weight: Tensor) -> Tensor:
     """The largest magnitude in each row. [out, in] → [out]
 
-    Read off the bits without their sign, which are whole numbers in the same order: seven times as quick in bfloat16."""
+    Read off the bits without their sign, which are whole numbers in the same order: seven times as quick in bfloat16.
+    """
     whole = torch.int16 if weight.element_size() == 2 else torch.int32
     return (weight.view(whole) & torch.iinfo(whole).max).amax(1).view(weight.dtype)
 

@@ -50,7 +50,8 @@ def telling_of(layer: int):
 @dataclass
 class Pass:
     """states: hidden states that enter each layer [rows, tokens, hidden].  calls: what each layer was called with beside them
-    and a cache."""
+    and a cache.
+    """
 
     states: list[Tensor] = field(default_factory=list)
     calls: list[tuple[tuple, dict]] = field(default_factory=list)
@@ -73,7 +74,8 @@ class Pass:
 
 def parting(weights: Tensor, reference: Tensor) -> list[int]:
     """The first layer at which each row's expert weights differ from the reference's; the number of layers where none does.
-    weights: [rows, layers, experts].  reference: [layers, experts]"""
+    weights: [rows, layers, experts].  reference: [layers, experts]
+    """
     return [
         int(row.float().argmax()) if row.any() else len(row)
         for row in (weights != reference).any(-1)

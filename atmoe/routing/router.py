@@ -31,7 +31,8 @@ class GroupedRouter(nn.Module):
 
     def forward(self, pooled: Tensor, layer: int | slice) -> tuple[Tensor, Tensor]:
         """Shares at one layer, pooled [rows, hidden] → [rows, groups], [rows, experts]; or at several,
-        [rows, layers, hidden] → [rows, layers, groups], [rows, layers, experts]."""
+        [rows, layers, hidden] → [rows, layers, groups], [rows, layers, experts].
+        """
         pooled = pooled.float()
         if isinstance(layer, int):
             logits = lambda w, b: nn.functional.linear(pooled, w[layer], b[layer])
@@ -44,7 +45,8 @@ class GroupedRouter(nn.Module):
 
     def mixing(self, s: Tensor, q: Tensor, layer: int) -> Tensor:
         """What the experts of one layer are multiplied by: gain · s · q, in the order in which a plan's weights are multiplied, so
-        that a given plan is the router's own to the last bit. [rows, groups], [rows, experts] → [rows, experts]"""
+        that a given plan is the router's own to the last bit. [rows, groups], [rows, experts] → [rows, experts]
+        """
         return s[:, list(self.layout.group_of)] * q * self.gain[layer]
 
     def in_group(self, logits: Tensor) -> Tensor:

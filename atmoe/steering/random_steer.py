@@ -51,10 +51,8 @@ def random_steer(router_plan: RoutingPlan, steered: RoutingPlan, seed: int) -> R
     router, target = router_plan.weights.double(), steered.weights.double()
     wanted, totals = size(router_plan, steered), target.sum(1)
     if (
-        wanted.max() < 1e-6
-        and not torch.equal(router_plan.strength, steered.strength)
-        or not steered.mixing.any()
-    ):
+        wanted.max() < 1e-6 and not torch.equal(router_plan.strength, steered.strength)
+    ) or not steered.mixing.any():
         raise SteeringError(
             "A random steer of the same size would be the same plan: what was set moves no weight between experts. "
             "Set a share of a group or an expert."

@@ -15,7 +15,8 @@ def confusion(
     layout: Layout, shares: Tensor, examples: Sequence[Example]
 ) -> dict[str, dict[str, dict[str, int]]]:
     """group → label → the expert with the largest share → how many. shares: [instructions, experts], of each group's
-    own, averaged over layers"""
+    own, averaged over layers
+    """
     found: dict = {g: defaultdict(lambda: defaultdict(int)) for g in layout.group_names}
     for example, row in zip(examples, shares):
         for group, expert in example.labels.items():

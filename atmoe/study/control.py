@@ -116,7 +116,8 @@ def generated_response(
     answers: int = 1,
 ) -> dict[str, list[list[float]]]:
     """Properties of generated answers, dose by dose, means over as many answers, of one seed each.
-    → {"grade", "second_person": [prompts][doses]}"""
+    → {"grade", "second_person": [prompts][doses]}
+    """
     texts: list[list[list[str]]] = [[[] for _ in DOSES] for _ in examples]
     plans = [model.route(e.prompt) for e in examples]
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt))
@@ -241,7 +242,8 @@ def study(
 
 def _summary(curves: list[list[float]], noises: list[list[float]], sign: int) -> dict:
     """→ {"prompts", "mean": by dose, "quartiles": [[25%, 75%] by dose], "change_quartiles": the same of each prompt's change
-    since dose 0, "median_spearman" (1 = as intended), "monotone": fraction}"""
+    since dose 0, "median_spearman" (1 = as intended), "monotone": fraction}
+    """
     table = pd.DataFrame(curves)
     quartiles = lambda t: t.quantile([0.25, 0.75]).T.to_numpy().tolist()
     return {

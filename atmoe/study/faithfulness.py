@@ -183,7 +183,8 @@ def sanity(
     model: AtMoe, records: Sequence[Record], explanations: Sequence[Explanation]
 ) -> dict[str, float]:
     """Each record under the plan of the next one. → fractions of prompts in which that plan's weights correlate less with
-    the effects measured here ("explains_worse"), and in which the answer is less likely under it ("less_likely")"""
+    the effects measured here ("explains_worse"), and in which the answer is less likely under it ("less_likely")
+    """
     worse, less = [], []
     for i, (record, own) in enumerate(zip(records, explanations)):
         other = (i + 1) % len(records)

@@ -57,7 +57,8 @@ def train_lora(
 @dataclass(frozen=True)
 class XloraSettings:
     """answer_tokens: the budget.  learning_rate: of the classifier.  gain: what its scalings, which sum to 1, are
-    multiplied by (the router's first gain).  seed: of everything."""
+    multiplied by (the router's first gain).  seed: of everything.
+    """
 
     answer_tokens: int = 60_000
     learning_rate: float = 1e-3

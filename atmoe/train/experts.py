@@ -184,7 +184,8 @@ def _validation(
     each: int = 8,
 ):
     """Loss on a few held-out rows of each expert of the main group, under their own weights and, where weights follow
-    the labels, with those experts shifted by one."""
+    the labels, with those experts shifted by one.
+    """
     group = description.main_group
     names = [*description.groups[group]]
     held_out = sorted(

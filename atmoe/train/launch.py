@@ -17,7 +17,8 @@ import torch
 
 def asked_for(words: Sequence[str]) -> int:
     """The number of processes in an `accelerate launch` command line, up to the program it launches; 1 where it says
-    nothing."""
+    nothing.
+    """
     line = " ".join(words)
     ours = re.search(r"accelerate(?: |-|\S*\.)launch (.*?)(?:-m|--module) atmoe\b", line)
     found = re.search(r"--num[_-]processes[= ](\d+)", ours[1]) if ours else None
@@ -26,7 +27,8 @@ def asked_for(words: Sequence[str]) -> int:
 
 def start_all() -> None:
     """Replace this process by the N that accelerate was asked for and did not start; return where there is nothing to
-    do."""
+    do.
+    """
     parent = psutil.Process().parent()
     if "WORLD_SIZE" in os.environ or torch.cuda.is_available() or parent is None:
         return

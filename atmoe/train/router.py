@@ -48,7 +48,8 @@ from atmoe.train.team import Team
 class RouterSettings:
     """instructions: of the warm start.  fit_steps, fit_decays: of the regression, and the weight decays it tries.
     answer_tokens: of the refinement; learning_rate: of the in-group heads, which come warm; group_learning_rate: of the group heads, which
-    start at uniform shares.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of all."""
+    start at uniform shares.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of all.
+    """
 
     instructions: int = 8000
     fit_steps: int = 800
@@ -289,7 +290,8 @@ def label_losses(
     average, because two needs are better read by layers that may differ than by each layer alone.
 
     q: [rows, layers, experts].  of: how many labelled rows the sum of each group is divided by, [groups] (default: those
-    at hand).  → [groups]"""
+    at hand).  → [groups]
+    """
     targets, labelled = targets.to(q.device), labelled.to(q.device)
     of = (labelled.sum(0) if of is None else of.to(q.device)).clamp(min=1)
     losses = []

@@ -98,7 +98,8 @@ def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[
 
 def of_one_length(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Rows in batches of similar length, STEP_TOKENS a batch with padding, each as soon as it is full; those that the
-    end leaves smaller come last."""
+    end leaves smaller come last.
+    """
     waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
     for row in rows:
         length = _padded(row)
@@ -133,7 +134,8 @@ def label_targets(layout: Layout, rows: Sequence[Example]) -> tuple[Tensor, Tens
 
 def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tensor]:
     """→ the batch, padded to one of LENGTHS; where each answer token is predicted, as indices into the flattened
-    [rows · tokens]; and the answer tokens, with IGNORED behind them"""
+    [rows · tokens]; and the answer tokens, with IGNORED behind them
+    """
     length = _padded(*rows)
     batch = collate(
         [r.prompt for r in rows],
@@ -158,7 +160,8 @@ def answer_loss(
     model: AtMoe, hidden: Tensor, where: Tensor, targets: Tensor, of: int | None = None
 ) -> Tensor:
     """Cross-entropy over answer tokens, summed and divided by `of` (default: their number, which gives the mean); the
-    vocabulary projection is done for those tokens alone."""
+    vocabulary projection is done for those tokens alone.
+    """
     logits = model.logits(hidden.flatten(0, 1)[where])
     total = torch.nn.functional.cross_entropy(
         logits.float(), targets, ignore_index=IGNORED, reduction="sum"

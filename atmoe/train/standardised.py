@@ -10,7 +10,8 @@ from atmoe.routing.router import GroupedRouter
 
 class TrainingRouter(GroupedRouter):
     """A router that reads standardised states, (h − mean) / spread, so that one learning rate suits all layers
-    and dimensions; and that keeps what it saw and gave in its last forward pass."""
+    and dimensions; and that keeps what it saw and gave in its last forward pass.
+    """
 
     def __init__(self, router: GroupedRouter):
         hidden = router.group_weight.shape[-1]
@@ -28,7 +29,8 @@ class TrainingRouter(GroupedRouter):
 
     def last(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of the last forward pass: pooled states [rows, layers, hidden], s [rows, layers, groups], q [rows, layers,
-        experts]."""
+        experts].
+        """
         return tuple(
             torch.stack(parts, 1) for parts in zip(*(self.seen[k] for k in sorted(self.seen)))
         )

@@ -108,14 +108,14 @@ def test_nothing_is_kept_beyond_the_bound(model):
 
 def test_an_answer_is_routed_once(model, monkeypatch):
     """The plan steered and the one recorded come from one reading; the steered prefill begins where it parts from it."""
-    routed, prefill = [], type(model).prefill
-    monkeypatch.setattr(
-        type(model),
-        "prefill",
-        lambda self, prompts, plans, *a, **k: (
-            routed.append(plans is None) or prefill(self, prompts, plans, *a, **k)
-        ),
-    )
+    routed = []
+
+    def watched(mixture, prompts, plans, *a, **k):
+        routed.append(plans is None)
+        return prefill(mixture, prompts, plans, *a, **k)
+
+    for caller in ("atmoe.model", "atmoe.answer.generation"):
+        monkeypatch.setattr(f"{caller}.prefill", watched)
     record = model.answer(PROMPTS[2], LATE, Sampling(3))
     assert routed == [True, False]
     assert torch.equal(record.plan.mixing[:3], record.router_plan.mixing[:3])

