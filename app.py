@@ -13,7 +13,11 @@ DEFAULT_MODEL = Path(__file__).parent / "assets" / "medical"
 
 
 def main() -> int:
-    """Load the model, then serve the page until interrupted. → exit status"""
+    """Load the model, then serve the page until interrupted.
+
+    Returns:
+        The exit status.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--model",

@@ -1,1 +1,4 @@
-"""The page: what `atmoe` computes, drawn, put into words, and changed by hand. Nothing is computed here."""
+"""The page: what `atmoe` computes, drawn, put into words, and changed by hand.
+
+Nothing is computed here.
+"""

@@ -20,7 +20,7 @@ def differing(spans: Sequence[tuple[str, bool]]) -> str:
     return f'<div class="passage" tabindex="0">{text}</div>'
 
 
-def told(text: str) -> str:
+def notice(text: str) -> str:
     """The page's own words where an answer would stand."""
     return f'<div class="passage told" role="status">{escape(text)}</div>'
 
@@ -30,13 +30,20 @@ def line(text: str) -> str:
     return f"<span>{escape(text)}</span>"
 
 
-def facts(text: str, note: str = "", warning: str = "") -> str:
-    """A line of small print under an answer, what else is to be known of it, and what was measured against it."""
-    return (
-        line(text)
-        + (f'<p class="hint">{escape(note)}</p>' if note else "")
-        + (f'<p class="warns" role="status">{escape(warning)}</p>' if warning else "")
-    )
+def small_print(text: str, note: str = "", warning: str = "") -> str:
+    """What stands below an answer.
+
+    Args:
+        text: its facts.
+        note: what else is to be known of it.
+        warning: what was measured against it.
+    """
+    parts = [line(text)]
+    if note:
+        parts.append(f'<p class="hint">{escape(note)}</p>')
+    if warning:
+        parts.append(f'<p class="warns" role="status">{escape(warning)}</p>')
+    return "".join(parts)
 
 
 def lines(texts: Sequence[str]) -> str:
@@ -52,27 +59,34 @@ def message(text: str) -> str:
 def marked(text: str) -> str:
     """A paragraph in which *words between stars* are strong."""
     parts = escape(text).split("*")
-    return (
-        '<p class="why">'
-        + "".join(f"<strong>{p}</strong>" if i % 2 else p for i, p in enumerate(parts))
-        + "</p>"
-    )
+    words = "".join(f"<strong>{part}</strong>" if i % 2 else part for i, part in enumerate(parts))
+    return f'<p class="why">{words}</p>'
 
 
 def ruling(level: str, sentence: str) -> str:
     """A verdict: its sign and its sentence."""
     sign = {"explain": "✓", "partly": "◐", "do not": "✗"}[level]
-    return f'<div class="verdict" role="status"><span aria-hidden="true">{sign}</span> {escape(sentence)}</div>'
+    return (
+        f'<div class="verdict" role="status"><span aria-hidden="true">{sign}</span> '
+        f"{escape(sentence)}</div>"
+    )
 
 
 def badge(text: str, changed: bool) -> str:
+    """Whose weights are in force, in the page's header."""
     return f'<span class="badge{" changed" * changed}" role="status">{escape(text)}</span>'
 
 
 def header(parameters: int, model: str) -> str:
-    """What must be known before anything is read."""
+    """What must be known before anything is read.
+
+    Args:
+        parameters: how many the base model has.
+        model: its name.
+    """
     return (
         f"<h1>AT-MoE Explorer</h1>"
-        f'<p class="warning"><strong>Research demo, not a medical device.</strong> No patient-identifiable data. '
+        f'<p class="warning"><strong>Research demo, not a medical device.</strong> '
+        f"No patient-identifiable data. "
         f"A {round(parameters / 1e6)}-million-parameter model ({escape(model)}), often wrong.</p>"
     )

@@ -1,13 +1,15 @@
 """One thread owns the model; everybody else reads from queues.
 
-Gradio may take each step of a generator on another thread, where context variables and `torch.inference_mode` of
-the step before are gone, and tokenizers are not safe to share between threads. So every step of every job is made
-here, in rounds: one step of each answer that streams (whose tokens are made together, see `atmoe.answer.batching`), then perhaps
-one of other work.
+Gradio may take each step of a generator on another thread, where context variables and
+`torch.inference_mode` of the step before are gone, and tokenizers are not safe to share between
+threads. So every step of every job is made here, in rounds: one step of each answer that streams
+(whose tokens are made together, by `atmoe.answer.batching`), then perhaps one of other work.
 
-    Answers come first: while any streams, everything else together gets a tenth of the time, one step at a time, in turn.
+    Answers come first: while any streams, everything else together gets a tenth of the time, one
+    step at a time, in turn.
 
-    answers      ─► [waiting, in order] ─► at most as many at once as the batch has rows; one begins in a round
+    answers      ─► [waiting, in order] ─► at most as many at once as the batch has rows;
+                                           one begins in a round
     other work   ─► [waiting, in order] ─► at most four at once, for their memory
 """
 
@@ -21,7 +23,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from atmoe.answer.batching import MOST_ROWS
 
@@ -33,15 +35,27 @@ SHARE = 0.1
 """Of the time, for other work while answers stream."""
 OTHERS_AT_ONCE = 4
 STILL_SECONDS = 1.0
-"""Who waits is told again after so long: a generator that is asked for its next value cannot be closed, and a browser tab
-that was closed must not keep its place."""
-LATER = object()
+"""Who waits is told again after so long: a generator that is asked for its next value cannot be
+closed, and a browser tab that was closed must not keep its place."""
+
+
+class Later(Enum):
+    """The type of `LATER`."""
+
+    LATER = "later"
+
+
+LATER = Later.LATER
 """Yielded by an answer's steps: what is left of them is other work, and the place is free."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that has not begun.  before: how many of its kind will begin before it."""
+    """A job that has not begun.
+
+    Attributes:
+        before: how many of its kind will begin before it.
+    """
 
     before: int
 
@@ -55,9 +69,9 @@ class Kind(Enum):
 class Job(Generic[T]):
     """Steps still to be made. Nothing runs before a worker is given the job."""
 
-    def __init__(self, steps: Generator[T, None, None], kind: Kind = Kind.OTHER):
+    def __init__(self, steps: Generator[T | Later, None, None], kind: Kind = Kind.OTHER):
         self._steps, self.kind = steps, kind
-        self._made: SimpleQueue = SimpleQueue()
+        self._queue: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._cancelled = threading.Event()
         self._claim = threading.Lock()
         self._before: int | None = None
@@ -67,45 +81,58 @@ class Job(Generic[T]):
         return self._claim.acquire(blocking=False)
 
     def cancel(self) -> None:
-        """No further step is made after the one under way, and whoever reads the steps comes to their end."""
+        """Make no further step after the one under way; whoever reads them comes to their end."""
         self._cancelled.set()
 
     @property
     def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
         return self._cancelled.is_set()
 
     def wait(self, before: int) -> None:
         """Tell whoever reads the steps how many begin before it."""
         if before != self._before:
             self._before = before
-            self._made.put(("waiting", before))
+            self._queue.put(("waiting", before))
 
     def advance(self) -> bool:
-        """Make one step, on the worker's thread. → whether there may be another"""
+        """Make one step, on the worker's thread.
+
+        Returns:
+            Whether there may be another.
+        """
         try:
             if not self.cancelled:
-                if (step := next(self._steps)) is LATER:
+                step = next(self._steps)
+                if step is LATER:
                     self.kind = Kind.OTHER
                 else:
-                    self._made.put(("step", step))
+                    self._queue.put(("step", step))
                 return True
             self._steps.close()
-            self._made.put(("end", None))
+            self._queue.put(("end", None))
         except StopIteration:
-            self._made.put(("end", None))
-        except (
-            BaseException
-        ) as error:  # whoever reads the job must learn of it, and the thread must live on
-            self._made.put(("error", error))
+            self._queue.put(("end", None))
+        except BaseException as error:
+            # Whoever reads the job must learn of it, and the thread must live on.
+            self._queue.put(("error", error))
         return False
 
     def read(self) -> Iterator[T | Waiting]:
-        """The steps as they are made, and how long the wait is before the first; raises what making them raised."""
-        waiting = None
+        """The steps as they are made.
+
+        Yields:
+            Before the first step, how long the wait is; then the steps.
+
+        Raises:
+            BaseException: whatever making them raised.
+        """
+        waiting: Waiting | None = None
         while True:
             try:
-                kind, value = self._made.get(timeout=None if waiting is None else STILL_SECONDS)
+                kind, value = self._queue.get(timeout=None if waiting is None else STILL_SECONDS)
             except Empty:
+                assert waiting is not None  # or there would have been no time limit
                 yield waiting
                 continue
             waiting = Waiting(value) if kind == "waiting" else None
@@ -125,7 +152,11 @@ class _Lane:
         self.waiting: deque[Job] = deque()
 
     def admit(self, most: int) -> None:
-        """Let at most so many begin, as far as there are places, and tell the others where they stand."""
+        """Let some begin, as far as there are places, and tell the others where they stand.
+
+        Args:
+            most: at most so many.
+        """
         for job in [job for job in self.waiting if job.cancelled]:
             self.waiting.remove(job)
             job.advance()
@@ -135,25 +166,28 @@ class _Lane:
             job.wait(before)
 
 
+def one_step(function: Callable[[], T]) -> Generator[T, None, None]:
+    """A call, as the steps of a job."""
+    yield function()
+
+
 class Worker:
-    """A daemon thread that makes the steps of all jobs; see the module."""
+    """A daemon thread that makes the steps of all jobs, in rounds."""
 
     def __init__(
         self, answers_at_once: int = MOST_ROWS, clock: Callable[[], float] = time.perf_counter
     ):
         self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
-        self._answers, self._others, self._clock = (
-            _Lane(answers_at_once),
-            _Lane(OTHERS_AT_ONCE),
-            clock,
-        )
+        self._answers, self._others = _Lane(answers_at_once), _Lane(OTHERS_AT_ONCE)
+        self._clock = clock
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
-        # A thread that is still inside torch when the interpreter goes takes the process down with an abort.
+        # A thread that is still inside torch when the interpreter goes takes the process down with
+        # an abort.
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Let the thread end after the step under way; whoever reads its jobs comes to their end."""
+        """Let the thread end after the step under way, and whoever reads jobs come to their end."""
         self._arrivals.put(None)
         self._thread.join(CLOSING_SECONDS)
 
@@ -161,10 +195,19 @@ class Worker:
         """Have a job made, whether or not anybody reads its steps."""
         self._arrivals.put(job)
 
-    def run(self, job: Job[T], waiting: bool = False) -> Iterator[T | Waiting]:
+    @overload
+    def run(self, job: Job[T], waiting: Literal[False] = False) -> Generator[T, None, None]: ...
+
+    @overload
+    def run(self, job: Job[T], waiting: Literal[True]) -> Generator[T | Waiting, None, None]: ...
+
+    def run(self, job: Job[T], waiting: bool = False) -> Generator[T | Waiting, None, None]:
         """Iterate a job's steps. Leaving the loop early, or closing it, cancels the job.
 
-        waiting: before the first step, say each second and at each change how many will begin before it.
+        Args:
+            job: whose.
+            waiting: before the first step, say each second and at each change how many will begin
+                before it.
         """
         self.give(job)
         try:
@@ -175,16 +218,21 @@ class Worker:
             job.cancel()
 
     def call(self, function: Callable[[], T], short: bool = False) -> T:
-        """A function's result, computed on the worker's thread: as other work or, if it is short, before the next step."""
-        return next(
-            self.run(Job((function() for _ in range(1)), Kind.CALL if short else Kind.OTHER))
-        )
+        """A function's result, computed on the worker's thread.
+
+        Args:
+            function: takes nothing.
+            short: compute it before the next step; else it is other work.
+        """
+        return next(self.run(Job(one_step(function), Kind.CALL if short else Kind.OTHER)))
 
     def _work(self) -> None:
         answers, others, owed = self._answers, self._others, 0.0
         while self._arrive():
+            # 1. who may begin
             answers.admit(1)  # whose prompt the others wait for
             others.admit(others.places)
+            # 2. one step of each answer
             began = self._clock()
             for job in tuple(answers.under_way):
                 if not job.advance():
@@ -193,22 +241,29 @@ class Worker:
                     answers.under_way.remove(job)
                     others.under_way.append(job)
             spent = self._clock() - began
-            # Time is owed only while both are at work: nobody saves up a share of the time when nothing was asked of it.
+            # 3. one step of other work, where its share of the time is due
+            # Time is owed only while both are at work: nobody saves up a share of the time when
+            # nothing was asked of it.
             streaming = bool(answers.under_way or answers.waiting)
             owed = owed + spent * SHARE / (1 - SHARE) if others.under_way and streaming else 0.0
             if others.under_way and (owed > 0 or not streaming):
-                began, job = self._clock(), others.under_way.popleft()
+                began = self._clock()
+                job = others.under_way.popleft()
                 if job.advance():
                     others.under_way.append(job)
                 owed -= self._clock() - began
 
     def _arrive(self) -> bool:
-        """Take in whoever came; wait for somebody where there is nothing to do. → whether to go on"""
+        """Take in whoever came; wait for somebody where there is nothing to do.
+
+        Returns:
+            Whether to go on.
+        """
         lanes = {Kind.ANSWER: self._answers, Kind.OTHER: self._others}
-        jobs = lambda: [job for lane in lanes.values() for job in (*lane.under_way, *lane.waiting)]
-        while not jobs() or not self._arrivals.empty():
-            if (arrived := self._arrivals.get()) is None:
-                for job in jobs():
+        while not self._jobs() or not self._arrivals.empty():
+            arrived = self._arrivals.get()
+            if arrived is None:
+                for job in self._jobs():
                     job.cancel()
                     job.advance()
                 return False
@@ -218,3 +273,8 @@ class Worker:
             else:
                 lanes[arrived.kind].waiting.append(arrived)
         return True
+
+    def _jobs(self) -> list[Job]:
+        """Whoever is under way or waits."""
+        lanes = (self._answers, self._others)
+        return [job for lane in lanes for job in (*lane.under_way, *lane.waiting)]

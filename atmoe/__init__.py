@@ -1,5 +1,6 @@
-"""AT-MoE: a frozen language model, LoRA experts with names, and a router that shares weight between
-them layer by layer, group by group (arXiv 2410.10896).
+"""AT-MoE: a frozen language model, named LoRA experts, and a router that one can read and steer.
+
+The router shares weight between the experts layer by layer, group by group (arXiv 2410.10896).
 
     prompt → routing → steering → answer → explanation → record
 

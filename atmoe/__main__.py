@@ -1,4 +1,6 @@
-from atmoe.cli.main import main
+"""python -m atmoe: the command line."""
+
+from atmoe.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
 """The errors a user can cause. Each message is one sentence that names the fix."""
 
 
-class AtMoeError(ValueError):
+class AtMoeError(Exception):
     """Base of every error below: the command line prints it and exits 2, the page shows it."""
 
 
@@ -10,7 +10,7 @@ class BaseModelError(AtMoeError):
 
 
 class AssetError(AtMoeError):
-    """A saved AT-MoE (config, router, adapters) is missing, corrupt, or was made for another base."""
+    """A saved AT-MoE (config, router, adapters) is missing, corrupt, or of another base."""
 
 
 class PromptError(AtMoeError):

@@ -43,9 +43,10 @@ class AtMoe(Mixture):
         """Load a saved AT-MoE and the base model it belongs to.
 
         Args:
+            path: where `save_pretrained` wrote it.
             base: a path or hub id; default: the base that `path` names.
-            dtype: float32 or bfloat16; or by name, "int8" and "auto" (what the machine is quick
-                in) too (see `atmoe.mixture.precision`).
+            dtype: float32 or bfloat16; by name also "int8", and "auto" for what the machine is
+                quick in.
             check_base: False takes another base than the one that `path` was trained on.
 
         Raises:
@@ -55,17 +56,18 @@ class AtMoe(Mixture):
         return cls(*store.load(path, base, dtype, check_base))
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write experts (PEFT format), router and atmoe.json; `from_pretrained` equals this model."""
+        """Write experts (PEFT format), router and atmoe.json, for `from_pretrained`."""
         store.save(path, self.bank, self.router, self.info)
 
     def route(self, prompt: str, kept: Kept | None = None) -> RoutingPlan:
         """The router's own plan for a prompt.
 
         Args:
-            kept: see `generate`.
+            prompt: what a person typed.
+            kept: filled by this, so that `generate` can begin where a steered plan parts from it.
 
         Raises:
-            PromptError: the prompt cannot be read (see `atmoe.prompt`).
+            PromptError: the prompt is empty, too long, or in a script that the model does not know.
         """
         return prefill(self, [self.encode(prompt)], None, use_cache=False, kept=kept).plans[0]
 
@@ -79,8 +81,10 @@ class AtMoe(Mixture):
         """Answer each prompt under its own plan; iterate the result for steps as they are decoded.
 
         Args:
+            prompts: what a person typed, at least one.
             plans: one a prompt; None routes each prompt in the prefill itself. The plans used are
                 `.plans` of the result.
+            sampling: how tokens are chosen.
             kept: of one prompt: filled by the router's own prefill, and later ones begin where
                 their plan parts from the router's.
 
@@ -97,6 +101,7 @@ class AtMoe(Mixture):
         Raises:
             PromptError, SteeringError: before anything is decoded.
         """
+        prompt = self.encode(prompt).text
         if steering.untouched:
             generation = self.generate([prompt], None, sampling)
             router_plan = generation.plans[0]

@@ -1,12 +1,16 @@
-"""A prompt: what a person typed, checked, put into the base model's chat template, and marked token by token.
+"""A prompt: what a person typed, checked, put into the chat template, and marked token by token.
 
-The router pools over *instruction tokens*, the words the person typed. Pooling over the template too would make
-routing look the same for every prompt, so the three parts are tokenised apart and the mark is exact. That also
-keeps text such as "<|im_end|>" in a question from being read as the template's own token.
+    text ─ check_text ─► one spelling of it ─ template ─► the template's ids, the words marked
+
+The router pools over *instruction tokens*, the words the person typed: pooling over the template
+too would make routing look the same for every prompt. The ids are those of `apply_chat_template`,
+to the token; the mark comes from where in the rendered text the words stand. A special token such
+as "<|im_end|>" that a person types is split like any words, and never read as the template's own.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import unicodedata
 from collections.abc import Sequence
@@ -16,30 +20,50 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from atmoe.errors import PromptError
+from atmoe.errors import BaseModelError, PromptError
 
 _PLACE = "␞instruction␞"
-_one_at_a_time = (
-    threading.Lock()
-)  # split_special_tokens is a switch on the tokenizer itself, shared by all threads
+_BENIGN = "How"
+"""Words without anything special, to see how a tokenizer joins words to a template."""
+_NOBODYS = range(0xE000, 0xF8FF)
+"""Characters for private use, one of which stands in for a typed special token."""
+_LINE_BREAKS = str.maketrans({"\f": "\n", "\v": "\n", "\x85": "\n"})
+"""Form feed, vertical tab and next line, as hospital systems write them."""
+_NAMED_AT_ONCE = 8
+"""Control characters that one message lists."""
+# split_special_tokens is a switch on the tokenizer itself, shared by all threads.
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """ids: token ids of the whole prompt, template included.  start, end: the instruction's tokens in it."""
+    """One prompt as the model reads it.
+
+    Attributes:
+        ids: token ids of the whole prompt, template included.
+        start: where the instruction's tokens begin in `ids`.
+        end: where they end, exclusive.
+        text: the words themselves, as `check_text` spells them.
+    """
 
     ids: tuple[int, ...]
     start: int
     end: int
+    text: str = ""
 
 
 def check_text(text: str, what: str = "question", max_characters: int = 100_000) -> str:
-    """The text, stripped and in Unicode NFC.
+    """The text in one spelling: stripped, in Unicode NFC, every line break a line feed.
 
-    what: how a message calls it.
+    Whatever enters the program enters it here, so that the same words are the same everywhere.
+
+    Args:
+        text: what a person typed.
+        what: how a message calls it.
+        max_characters: it may have no more, before it is stripped.
 
     Raises:
-        PromptError: not text, empty, too long, or control characters.
+        PromptError: not text, empty, too long, or control characters; the sentence says where.
     """
     if not isinstance(text, str):
         raise PromptError(f"The {what} must be text, not {type(text).__name__}.")
@@ -47,24 +71,44 @@ def check_text(text: str, what: str = "question", max_characters: int = 100_000)
         raise PromptError(
             f"The {what} has {len(text):,} characters; shorten it to fewer than {max_characters:,}."
         )
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_LINE_BREAKS)
+    _refuse_control_characters(text, what)
+    text = unicodedata.normalize("NFC", text).strip()
     if not text:
         raise PromptError(
             f"The {what} is empty; write one"
             + (", for example: How is asthma treated?" if what == "question" else ".")
         )
-    for ch in text:
-        if unicodedata.category(ch) in ("Cc", "Cs") and ch not in "\n\t":
-            raise PromptError(
-                f"The {what} holds the control character U+{ord(ch):04X}; remove it and try again."
-            )
     return text
+
+
+def _refuse_control_characters(text: str, what: str) -> None:
+    """Raises: PromptError, naming control characters and lone surrogates, and where they stand."""
+    places = []
+    for number, line in enumerate(text.split("\n"), 1):
+        for column, ch in enumerate(line, 1):
+            if ch != "\t" and unicodedata.category(ch) in ("Cc", "Cs"):
+                places.append((f"U+{ord(ch):04X}", f"line {number}, character {column}"))
+    if not places:
+        return
+    if len(places) == 1:
+        [(code, place)] = places
+        raise PromptError(
+            f"The {what} holds the control character {code}; remove it and try again (it stands in "
+            f"{place})."
+        )
+    listed = ", ".join(f"{code} in {place}" for code, place in places[:_NAMED_AT_ONCE])
+    more = len(places) - _NAMED_AT_ONCE
+    listed += f" and {more} more" if more > 0 else ""
+    raise PromptError(f"The {what} holds control characters: {listed}; remove them and try again.")
 
 
 def check_words(text: str, scripts: Sequence[str] = ()) -> None:
     """Refuse a question that the experts cannot have learned to read.
 
-    scripts: Unicode script names ("LATIN") that most letters must belong to; empty = any.
+    Args:
+        text: a question that `check_text` has passed.
+        scripts: Unicode script names ("LATIN") that most letters must belong to; empty = any.
 
     Raises:
         PromptError: no letter at all, or mostly letters of another script.
@@ -79,54 +123,219 @@ def check_words(text: str, scripts: Sequence[str] = ()) -> None:
         if known < 0.5 * len(letters):
             wanted = " or ".join(s.capitalize() for s in scripts)
             raise PromptError(
-                f"These experts were trained on English; write the question in English, in {wanted} letters."
+                f"These experts were trained on English; write the question in English, in "
+                f"{wanted} letters."
             )
 
 
 def encode_prompt(
     tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int, scripts: Sequence[str] = ()
 ) -> Prompt:
-    """Check `text` and put it into the tokenizer's chat template (or, where there is none, before a line break).
+    """Check a question and put it into the tokenizer's chat template.
+
+    Where the tokenizer has no template, the question stands before a line break.
+
+    Args:
+        tokenizer: the base model's.
+        text: what a person typed.
+        max_tokens: the prompt may have no more, template included.
+        scripts: Unicode script names that most letters must belong to; empty = any.
 
     Raises:
-        PromptError: see `check_text` and `check_words`; or more than `max_tokens` tokens in all.
+        PromptError: the text is refused by `check_text` or `check_words`, has more than
+            `max_tokens` tokens in all, or the template does not hold it once, as it is.
     """
+    # 1. is it a question that the experts can read?
     text = check_text(text, max_characters=20 * max_tokens)
     check_words(text, scripts)
+    # 2. what stands before and after it
     if tokenizer.chat_template:
-        frame = tokenizer.apply_chat_template(
-            [{"role": "user", "content": _PLACE}], tokenize=False, add_generation_prompt=True
-        )
-        parts = frame.split(_PLACE)
-        if len(parts) != 2:
-            raise PromptError(
-                f"The base model's chat template repeats or changes what is typed ({len(parts) - 1} places "
-                f"hold it, not 1); use a base model whose template holds it once, as it is."
-            )
-        before, after = (encode_text(tokenizer, part, template=True) for part in parts)
+        prompt = _in_template(tokenizer, text)
     else:
-        before = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-        after = encode_text(tokenizer, "\n")
-    words = encode_text(tokenizer, text)
-    total = len(before) + len(words) + len(after)
-    if total > max_tokens:
+        before = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        prompt = _joined(before, encode_text(tokenizer, text), encode_text(tokenizer, "\n"), text)
+    # 3. all of it within the limit
+    if len(prompt.ids) > max_tokens:
         raise PromptError(
-            f"The question has {total:,} tokens with its frame; shorten it to at most {max_tokens:,}."
+            f"The question has {len(prompt.ids):,} tokens with its frame; shorten it to at most "
+            f"{max_tokens:,}."
         )
-    return Prompt((*before, *words, *after), len(before), len(before) + len(words))
+    return prompt
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Whether questions can be put into a tokenizer's chat template; asked once, when it is loaded.
+
+    Raises:
+        BaseModelError: the template cannot be rendered, or does not hold a question once, as it is.
+    """
+    if not tokenizer.chat_template:
+        return
+    try:
+        _in_template(tokenizer, _BENIGN)
+    except PromptError as error:
+        raise BaseModelError(str(error)) from error
+    except Exception as error:  # Jinja's own errors, a template's raise_exception, a list of names
+        lines = str(error).strip().splitlines()
+        what = f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+        raise BaseModelError(
+            f"The base model's chat template cannot be used ({what.rstrip('.')}); use a base model "
+            f"with one template for chats, or mend chat_template in its tokenizer_config.json or "
+            f"chat_template.jinja."
+        ) from error
+
+
+def _in_template(tokenizer: PreTrainedTokenizerBase, text: str) -> Prompt:
+    """A question in the chat template: the template's ids, and which of them are the person's.
+
+    Raises:
+        PromptError: the template does not hold the words once, as they are.
+    """
+    before, after = _frame(tokenizer)
+    rendered = _rendered(tokenizer, text)
+    if rendered != before + text + after:
+        raise PromptError(
+            "The base model's chat template changes what is typed; use a base model whose template "
+            "holds it once, as it is."
+        )
+    special = _special_tokens(tokenizer)
+    if tokenizer.is_fast:
+        ids, offsets = _with_offsets(tokenizer, rendered)
+        prompt = _marked(ids, offsets, len(before), len(before) + len(text), text)
+        if not special.keys() & set(prompt.ids[prompt.start : prompt.end]):
+            return prompt
+    # Somebody typed a special token. In pieces it is split like any words.
+    prompt = _in_pieces(tokenizer, before, text, after)
+    if tokenizer.is_fast:
+        benign = _with_offsets(tokenizer, before + _BENIGN + after)[0]
+        if list(_in_pieces(tokenizer, before, _BENIGN, after).ids) != benign:
+            prompt = _with_stand_ins(tokenizer, before, text, after, special)
+    typed = special.keys() & set(prompt.ids[prompt.start : prompt.end])
+    if typed:
+        raise PromptError(
+            f"The question holds {special[min(typed)]!r}, which the base model reads as a mark of "
+            f"its own; write it otherwise, with a space in it, say."
+        )
+    return prompt
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """What the template writes before and after a question."""
+    parts = _rendered(tokenizer, _PLACE).split(_PLACE)
+    if len(parts) != 2:
+        raise PromptError(
+            f"The base model's chat template repeats or changes what is typed "
+            f"({len(parts) - 1} places hold it, not 1); use a base model whose template holds "
+            f"it once, as it is."
+        )
+    return parts[0], parts[1]
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    turns = [{"role": "user", "content": text}]
+    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """The tokens that mean more than their letters, by id."""
+    added = tokenizer.added_tokens_decoder
+    return {number: token.content for number, token in added.items() if token.special}
+
+
+def _with_offsets(
+    tokenizer: PreTrainedTokenizerBase, text: str
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids of a rendered template, and the characters that each stands for."""
+    with _one_at_a_time:
+        encoding = tokenizer(
+            text,
+            add_special_tokens=False,
+            split_special_tokens=False,
+            return_offsets_mapping=True,
+        )
+    return encoding["input_ids"], encoding["offset_mapping"]
+
+
+def _marked(
+    ids: Sequence[int], offsets: Sequence[tuple[int, int]], begin: int, end: int, text: str
+) -> Prompt:
+    """The prompt whose words are the characters from `begin` to `end`, and all tokens of theirs."""
+    inside = [i for i, (first, last) in enumerate(offsets) if first < end and last > begin]
+    return Prompt(tuple(ids), inside[0], inside[-1] + 1, text)
+
+
+def _joined(before: Sequence[int], words: Sequence[int], after: Sequence[int], text: str) -> Prompt:
+    return Prompt((*before, *words, *after), len(before), len(before) + len(words), text)
+
+
+def _in_pieces(tokenizer: PreTrainedTokenizerBase, before: str, text: str, after: str) -> Prompt:
+    """The three parts tokenised apart; a tokenizer that sets a space before a piece adds some."""
+    return _joined(
+        encode_text(tokenizer, before, template=True),
+        encode_text(tokenizer, text),
+        encode_text(tokenizer, after, template=True),
+        text,
+    )
+
+
+def _with_stand_ins(
+    tokenizer: PreTrainedTokenizerBase,
+    before: str,
+    text: str,
+    after: str,
+    special: dict[int, str],
+) -> Prompt:
+    """A question with typed special tokens, for a tokenizer that cannot be given pieces.
+
+    Each special token is tokenised apart and put where, in the whole, a character of nobody's
+    stands for it.
+    """
+    names = sorted(special.values(), key=len, reverse=True)
+    typed = re.compile("|".join(map(re.escape, names)))
+    stand_in = next(chr(c) for c in _NOBODYS if chr(c) not in text)
+    rendered = before + typed.sub(stand_in, text) + after
+    begin, end = len(before), len(rendered) - len(after)
+    words = iter(typed.findall(text))
+    ids: list[int] = []
+    offsets: list[tuple[int, int]] = []
+    place = -1
+    for number, (first, last) in zip(*_with_offsets(tokenizer, rendered)):
+        characters = rendered[first:last].strip() if begin <= first < end else ""
+        if set(characters) != {stand_in}:
+            ids.append(number)
+            offsets.append((first, last))
+        elif first != place:  # several tokens may share the characters; they are replaced once
+            pieces = [t for _ in characters for t in encode_text(tokenizer, next(words))]
+            ids += pieces
+            offsets += [(first, last)] * len(pieces)
+            place = first
+    return _marked(ids, offsets, begin, end, text)
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str, template: bool = False) -> list[int]:
-    """Token ids of a piece of text, nothing added. Only a `template`'s special tokens are read as such."""
+    """Token ids of a piece of text, nothing added.
+
+    Args:
+        tokenizer: the base model's.
+        text: any piece; empty gives no token.
+        template: the text is a template's: its special tokens are read as such. In all other text
+            they are split like any words.
+    """
     with _one_at_a_time:
-        return tokenizer(text, add_special_tokens=False, split_special_tokens=not template)[
-            "input_ids"
-        ]
+        encoding = tokenizer(text, add_special_tokens=False, split_special_tokens=not template)
+        return encoding["input_ids"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of equal length. All tensors [rows, tokens]; padding has attention 0."""
+    """Rows of equal length. All tensors are [rows, tokens], int64.
+
+    Attributes:
+        ids: token ids.
+        attention: 1 where there is text, 0 where there is padding.
+        instruction: 1 where the token is of the words a person typed, else 0.
+        positions: of each token in its own text, from 0; 0 on padding to the left of it.
+    """
 
     ids: Tensor
     attention: Tensor
@@ -145,8 +354,13 @@ def collate(
 ) -> Batch:
     """Prompts, each followed by its tail of answer tokens if any, padded to one length.
 
-    side: where padding goes; the result of a model must not depend on it.
-    multiple: lengths are rounded up to it (bfloat16 kernels on a CPU pay for every new shape).
+    Args:
+        prompts: at least one.
+        tails: token ids, one tail a prompt.
+        pad: the token id that fills a row.
+        side: where padding goes, "left" or "right"; the result of a model must not depend on it.
+        multiple: lengths are rounded up to it (bfloat16 kernels on a CPU pay for every new shape).
+        device: where the tensors are put.
     """
     rows = [[*p.ids, *(tails[i] if tails else ())] for i, p in enumerate(prompts)]
     length = -(-max(map(len, rows)) // multiple) * multiple

@@ -1,4 +1,7 @@
-"""A record: what happened, frozen. Everything a figure, a sentence or a replay needs, to and from JSON."""
+"""A record: what happened, frozen.
+
+Everything that a figure, a sentence or a replay needs, to and from JSON.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,18 @@ import torch
 import transformers
 
 from atmoe.answer.answer import Answer
-from atmoe.answer.batching import Row
+from atmoe.answer.batching import Decoding
 from atmoe.answer.generation import Generation, Step
+from atmoe.answer.sampling import Sampling
 from atmoe.errors import AtMoeError
 from atmoe.explanation.response import Response
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import verdict
 from atmoe.mixture.mixture import Mixture
 from atmoe.routing.plan import RoutingPlan
+from atmoe.schema import FORMAT, MOST_BYTES, RecordJson, checked
 from atmoe.steering.overrides import Steering
 
-FORMAT = 1
 AGAIN = "given before"
 """What the record of a remembered answer adds to what decoded it."""
 
@@ -30,11 +34,16 @@ AGAIN = "given before"
 class Record(Answer):
     """One answer and all that made it, and what was measured of it.
 
-    base: {"name", "sha256"}.
-    timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
-    versions: of the libraries that computed it, the precision, and what decoded it (see `atmoe.answer.generation.Generation`).
-    explanation: what was measured of the answer, once it was asked for.
-    response: what became of the question with one part at five shares, once that was asked for; of the router's answer only.
+    Attributes:
+        base: {"name", "sha256"}, and "content", the digest of its weights as they were read, where
+            that is known.
+        steering: what changed the router's plan.
+        timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
+        versions: of the libraries that computed it, the precision ("dtype"), and what decoded it
+            ("engine", one of `Generation.engine`).
+        explanation: what was measured of the answer, once it was asked for.
+        response: what became of the question with one part at five shares, once that was asked
+            for; of the router's answer only.
     """
 
     base: Mapping[str, str]
@@ -47,15 +56,25 @@ class Record(Answer):
     @classmethod
     def of(
         cls,
-        model: Mixture,
+        mixture: Mixture,
         prompt: str,
         steering: Steering,
         router_plan: RoutingPlan,
-        generation: Generation | Row,
+        generation: Generation | Decoding,
         step: Step,
         row: int = 0,
     ) -> Record:
-        """The record of one row of a generation, as of `step`."""
+        """The record of one row of a generation, as of one of its steps.
+
+        Args:
+            mixture: what answered.
+            prompt: what a person typed.
+            steering: what changed the router's plan.
+            router_plan: what the router gave.
+            generation: what was decoded, under the plan in force.
+            step: where it stood; an answer that had not ended by then was cancelled.
+            row: of the generation.
+        """
         sampling = {
             f.name: getattr(generation.sampling, f.name) for f in fields(generation.sampling)
         }
@@ -63,8 +82,8 @@ class Record(Answer):
             prompt=prompt,
             answer=step.texts[row],
             answer_tokens=step.tokens[row],
-            model={"name": model.info.name, "sha256": model.info.sha256},
-            base={"name": model.info.base_name, "sha256": model.info.base_sha256},
+            model={"name": mixture.info.name, "sha256": mixture.info.sha256},
+            base=_base_of(mixture),
             seed=sampling.pop("seed"),
             sampling=sampling,
             steering=steering,
@@ -78,13 +97,16 @@ class Record(Answer):
             versions={
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
-                "dtype": model.precision,
+                "dtype": mixture.precision,
                 "engine": generation.engine,
             },
         )
 
     def again(self, steering: Steering, router_plan: RoutingPlan) -> Record:
-        """The record of this answer for whoever asks again; a plan is made anew for each answer, and nothing was timed."""
+        """The record of this answer for whoever asks again.
+
+        A plan is made anew for each answer, and nothing was timed.
+        """
         versions = {**self.versions, "engine": f"{self.versions['engine']}, {AGAIN}"}
         return replace(
             self,
@@ -96,6 +118,7 @@ class Record(Answer):
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it, with its format and the verdict on its explanation."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data |= {
             "answer_tokens": list(self.answer_tokens),
@@ -105,11 +128,13 @@ class Record(Answer):
             "explanation": self.explanation and self.explanation.to_dict(),
             "response": self.response and self.response.to_dict(),
         }
-        # Follows from the explanation, so it is never read back; written for whoever has the file alone.
-        ruled = self.explanation and verdict(self.explanation).to_dict()
-        return {"format": FORMAT, **data, "verdict": ruled}
+        # It follows from the explanation, so it is never read back; written for whoever has the
+        # file alone.
+        ruling = self.explanation and verdict(self.explanation).to_dict()
+        return {"format": FORMAT, **data, "verdict": ruling}
 
     def to_json(self) -> str:
+        """The JSON document that `from_json` reads."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
 
     @classmethod
@@ -126,25 +151,42 @@ class Record(Answer):
         missing = [f.name for f in fields(cls) if f.name not in data and f.default is MISSING]
         if missing:
             raise AtMoeError(
-                f"The record lacks {', '.join(missing)}; use one downloaded from this version, unedited."
+                f"The record lacks {', '.join(missing)}; use one downloaded from this version, "
+                "unedited."
             )
-        kept = {f.name: data.get(f.name) for f in fields(cls)}
-        kept |= {
+        explanation, response = data.get("explanation"), data.get("response")
+        # 1. the parts that have sentences of their own, then all of it, before anything is built
+        if isinstance(response, Mapping):
+            Response.from_dict(response)
+        what, fix = "The record cannot be read", "use one downloaded from this version, unedited"
+        checked(RecordJson, data, what, fix, AtMoeError)
+        try:
+            Sampling(seed=data["seed"], **data["sampling"])
+        except TypeError as error:
+            raise AtMoeError(f"{what} ({error}); {fix}.") from error
+        # 2. the record
+        values: dict[str, Any] = {f.name: data.get(f.name) for f in fields(cls)}
+        values |= {
             "answer_tokens": tuple(data["answer_tokens"]),
             "steering": Steering.from_dict(data["steering"]),
             "router_plan": RoutingPlan.from_dict(data["router_plan"]),
             "plan": RoutingPlan.from_dict(data["plan"]),
-            "explanation": None
-            if data.get("explanation") is None
-            else Explanation.from_dict(data["explanation"]),
-            "response": None
-            if data.get("response") is None
-            else Response.from_dict(data["response"]),
+            "explanation": None if explanation is None else Explanation.from_dict(explanation),
+            "response": None if response is None else Response.from_dict(response),
         }
-        return cls(**kept)
+        return cls(**values)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
+        """The inverse of `to_json`.
+
+        Raises:
+            AtMoeError: not JSON, not a record, or of a format this version does not read.
+        """
+        if isinstance(text, str | bytes) and len(text) > MOST_BYTES:
+            raise AtMoeError(
+                f"The record has more than {MOST_BYTES:,} characters; use the file as downloaded."
+            )
         try:
             return cls.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
@@ -153,3 +195,10 @@ class Record(Answer):
             ) from error
         except (TypeError, UnicodeDecodeError, RecursionError) as error:
             raise AtMoeError("The record is not JSON; use the file as downloaded.") from error
+
+
+def _base_of(mixture: Mixture) -> dict[str, str]:
+    """The base that answered: its name and digest, and what its weights were when read."""
+    info = mixture.info
+    content = {"content": info.base_content} if info.base_content else {}
+    return {"name": info.base_name, "sha256": info.base_sha256} | content

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.steer.view import sampling_of
+from app.view import sampling_of
 from atmoe import Steering
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")

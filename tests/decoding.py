@@ -11,7 +11,7 @@ CLOSE = dict(rtol=1e-5, atol=1e-5)  # float32
 
 
 def read_by_transformers(model, prompts, plans=None):
-    """As `AtMoe.prefill`, by transformers whatever the base."""
+    """As `prefill`, by transformers whatever the base."""
     batch = model.collate(prompts)
     with torch.inference_mode():
         hidden, plans, cache = model.forward(batch, plans, logits=False, use_cache=True)
@@ -24,8 +24,12 @@ def last_of(generation):
 
 
 def both(model, prompts, plans, tokens):
-    """Logits of every step, by transformers and by the engine, after the tokens that transformers chose.
-    → two [rows, tokens, vocabulary], the tokens [rows, tokens], and the engine's name for what it did"""
+    """Logits of every step, by transformers and the engine, after the tokens transformers chose.
+
+    Returns:
+        Two [rows, tokens, vocabulary], the tokens [rows, tokens], and the engine's name for what it
+        did.
+    """
     encoded = [model.encode(p) for p in prompts]
     weights = model.weights_of(plans, len(prompts))
     logits, _, cache, batch = read_by_transformers(model, encoded, plans)

@@ -1,0 +1,1 @@
+"""Asking: the question box, the settings, and the two answers."""

@@ -1,0 +1,1 @@
+"""The answers beside each other, and a third one."""

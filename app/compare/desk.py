@@ -1,68 +1,124 @@
-"""The comparison of the answers: measured once those under way have ended, and taken away when one of them changes."""
+"""The comparison of the answers.
+
+Measured once those under way have ended, and taken away when one of them changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
 
-from app.ask.desk import UNCOMPARED, Desk, Update, sentence
+from app.ask.area import AskArea
+from app.compare.area import UNCOMPARED, CompareArea
 from app.compare.difference import differences
-from app.compare.words import BESIDE, ROUTER, YOURS, compared
+from app.compare.state import CompareState
+from app.compare.words import BESIDE, ROUTER, YOURS, Voice, compared
+from app.desk import AnswerPlace, Desk, Shared, Update, sentence
+from app.events import streaming
 from app.markup import differing, line, passage
 from app.session import Session
+from atmoe import Record
 from atmoe.explanation.compare import compare
 
 MEASURING = "Measuring how likely each answer is under every plan …"
 
 
-class CompareDesk:
-    """Callbacks over a desk's model and worker. Everything of a person is in the `Session` that each call is given."""
+class CompareDesk(Desk):
+    """The callback of the comparison."""
 
-    def __init__(self, desk: Desk):
-        self.desk, self.model, self.worker, self.ui = desk, desk.model, desk.worker, desk.ui
+    def __init__(self, shared: Shared, area: CompareArea, ask_area: AskArea):
+        super().__init__(shared)
+        self.area, self.ask_area = area, ask_area
+
+    def wire(self, session: gr.State, answered: Sequence[Dependency]) -> None:
+        """Have each answer's end call this desk.
+
+        Args:
+            session: whose.
+            answered: events at which an answer has ended.
+        """
+        first, second, third = self.ask_area.first, self.ask_area.second, self.area.third
+        outputs = [first.text, second.text, third.text, self.area.comparison, self.shared.button]
+        for event in answered:
+            event.success(self.compare, [session], outputs, **streaming("compare"))
 
     def compare(self, session: Session) -> Iterator[Update]:
-        """Whichever answer ends last brings the comparison; the third one's end brings it again, with one row more."""
-        ui = self.ui
-        yield {ui.comparison: gr.skip()}
-        if not session.ended("first") or (
-            session.second is not None and not session.ended("second")
-        ):
+        """Whichever answer ends last brings the comparison.
+
+        The third one's end brings it again, with one row more.
+        """
+        state, place = session.tab(CompareState), self.area.comparison
+        yield {place: gr.skip()}
+
+        # 1. which answers are there, and whether they were compared already
+        if not session.first.ended or (session.second.job is not None and not session.second.ended):
             return
-        shown = [(ROUTER, session.routed, ui.first)]
-        if session.second is not None:
-            shown.append((YOURS, session.steered, ui.second))
-        if session.ended("third"):
-            shown.append((BESIDE[session.kind], session.beside, ui.third))
-        voices, records, places = zip(*shown)
+        voices, records, places = self._shown(session)
         plans = tuple(record.plan for record in records)
-        if len(shown) < 2 or list(map(id, plans)) == list(
-            map(id, session.compared)
-        ):  # a plan is made anew for each answer
+        # A plan is made anew for each answer.
+        if len(records) < 2 or list(map(id, plans)) == list(map(id, state.compared)):
             return
-        session.compared = plans
-        yield {ui.comparison: line(MEASURING)}
+
+        # 2. measure them
+        state.compared = plans
+        yield {place: line(MEASURING)}
         try:
             comparison = self.worker.call(lambda: compare(self.model, *records))
         except Exception as error:
-            yield {ui.comparison: line(sentence(error))}
+            yield {place: line(sentence(error))}
             return
-        if session.compared is plans and all(map(session.still_there, records)):
-            session.comparison = comparison
-            update = {
-                ui.comparison: compared(comparison, voices, records),
-                ui.download: self.desk.download(session),
-            }
-            update |= {
-                place: passage(record.answer) for place, record in zip(places[2:], records[2:])
-            }
-            update |= {
-                place: differing(spans)
-                for place, spans in zip(places, differences(records[0].answer, records[1].answer))
-            }
+
+        # 3. show it where they are still there
+        if state.compared is plans and all(map(session.still_there, records)):
+            state.comparison = comparison
+            update = {place: compared(comparison, voices, records)}
+            update |= self.shared.download(session)
+            for answer_place, record in zip(places[2:], records[2:]):
+                update[answer_place.text] = passage(record.answer)
+            spans = differences(records[0].answer, records[1].answer)
+            for answer_place, own_spans in zip(places, spans):
+                update[answer_place.text] = differing(own_spans)
             yield update
-        if not all(
-            map(session.still_there, records)
-        ):  # changed while the words above were on their way
-            yield {ui.comparison: line(UNCOMPARED)}
+        # They may have changed while the words above were on their way.
+        if not all(map(session.still_there, records)):
+            yield {place: line(UNCOMPARED)}
+
+    @property
+    def cleared(self) -> list[Component]:
+        """The comparison, and the marks in the router's answer."""
+        return [self.area.comparison, self.ask_area.first.text]
+
+    def steering_changed(self, session: Session) -> Update:
+        """Take the comparison away, and the marks of what differs with it."""
+        session.tab(CompareState).forget()
+        update: Update = {self.area.comparison: line(UNCOMPARED)}
+        if session.first.record is not None:
+            update[self.ask_area.first.text] = passage(session.first.record.answer)
+        return update
+
+    def saved(self, session: Session) -> dict[str, Any]:
+        """The comparison."""
+        comparison = session.tab(CompareState).comparison
+        return {"comparison": comparison and asdict(comparison)}
+
+    def _shown(self, session: Session) -> tuple[list[Voice], list[Record], list[AnswerPlace]]:
+        """The answers that can be compared, the router's first."""
+        kind = session.tab(CompareState).kind
+        first, second, third = session.first, session.second, session.third
+        shown = [(ROUTER, first.record, self.ask_area.first)]
+        if second.job is not None:
+            shown.append((YOURS, second.record, self.ask_area.second))
+        if third.ended and kind is not None:
+            shown.append((BESIDE[kind], third.record, self.area.third))
+        voices, records, places = [], [], []
+        for voice, record, place in shown:
+            if record is not None:
+                voices.append(voice)
+                records.append(record)
+                places.append(place)
+        return voices, records, places

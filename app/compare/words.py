@@ -1,4 +1,7 @@
-"""A comparison → a sentence and a table, in HTML in which every text from outside is escaped. Measured numbers only."""
+"""A comparison → a sentence and a table, in HTML in which every text from outside is escaped.
+
+Measured numbers only.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 from app.compare.difference import differences
+from app.wording import minus
 from atmoe import Record
 from atmoe.explanation.compare import Comparison, Parting
 from atmoe.steering.random_steer import order, size
@@ -16,7 +20,13 @@ from atmoe.study.reading import grade, whole_sentences
 
 @dataclass(frozen=True)
 class Voice:
-    """How an answer is spoken of.  name: its row.  whose: "the router's answer".  plan: what it was given under."""
+    """How an answer is spoken of.
+
+    Attributes:
+        name: its row.
+        whose: "the router's answer".
+        plan: what it was given under.
+    """
 
     name: str
     whose: str
@@ -31,8 +41,9 @@ BESIDE = {
     Beside.RANDOM: Voice("Random steer of the same size", "the random steer's", "the random steer"),
 }
 MEASURES = (
-    "Log-probability (log-prob.): the mean per token of that answer, nearer to 0 is more likely. Reading grade: Flesch–Kincaid, in US "
-    "school years, of whole sentences; it counts syllables and knows nothing of sense."
+    "Log-probability (log-prob.): the mean per token of that answer, nearer to 0 is more likely. "
+    "Reading grade: Flesch–Kincaid, in US school years, of whole sentences; it counts syllables "
+    "and knows nothing of sense."
 )
 SHARED_WORDS = 8
 """So many of the words before the parting are quoted."""
@@ -42,18 +53,20 @@ def compared(comparison: Comparison, voices: Sequence[Voice], records: Sequence[
     """Where the first two part, how many of their words differ, and the numbers of all."""
     parting = comparison.parting
     if parting is None:
-        said = f"{'Both' if len(records) == 2 else 'The first two'} answers are the same, token by token."
+        both = "Both" if len(records) == 2 else "The first two"
+        sentences = f"{both} answers are the same, token by token."
     else:
-        said = f"{_parting(parting, voices)} {_differing(voices, records)}"
+        sentences = f"{_parting(parting, voices)} {_differing(voices, records)}"
     rows = "".join(
         _row(voice.name, record.answer, logp or [None] * len(records))
         for voice, record, logp in zip(voices, records, comparison.logp)
     )
     heads = ("answer", "words", "reading grade", *(f"log-prob., {voice.plan}" for voice in voices))
+    head = "".join(f'<th scope="col">{title}</th>' for title in heads)
     return (
-        f'<p class="why">{said}</p><div class="scroll" tabindex="0"><table class="lenses compared"><thead><tr>'
-        + "".join(f'<th scope="col">{head}</th>' for head in heads)
-        + f"</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<p class="why">{sentences}</p><div class="scroll" tabindex="0">'
+        f'<table class="lenses compared"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
         f'<p class="hint">{MEASURES}</p>'
     )
 
@@ -68,20 +81,21 @@ def beside_note(kind: Beside, record: Record) -> str:
         )
     moved = 100 * float(size(record.router_plan, record.plan).mean())
     return (
-        f"A random steer: at every layer as far from the router's plan as your steering (half the sum of the differences in weight, "
-        f"{moved:.0f}% on average over the layers), towards experts drawn with seed {record.seed}, first {order(record.plan, record.seed)[0]}. "
-        f"Strength and the sum of the weights are those of your steering."
+        "A random steer: at every layer as far from the router's plan as your steering (half the "
+        f"sum of the differences in weight, {moved:.0f}% on average over the layers), towards "
+        f"experts drawn with seed {record.seed}, first {order(record.plan, record.seed)[0]}. "
+        "Strength and the sum of the weights are those of your steering."
     )
 
 
 def reading_grade(text: str) -> str:
     """The grade in figures; a dash for what has no words to count."""
     counted = whole_sentences(text) if any(ch.isalpha() for ch in text) else ""
-    return f"{grade(counted):.1f}".replace("-", "−") if counted else "–"
+    return minus(f"{grade(counted):.1f}") if counted else "–"
 
 
 def _row(name: str, answer: str, logp: Sequence[float | None]) -> str:
-    numbers = ["–" if mean is None else f"{mean:.2f}".replace("-", "−") for mean in logp]
+    numbers = ["–" if mean is None else minus(f"{mean:.2f}") for mean in logp]
     cells = [str(len(answer.split())), reading_grade(answer), *numbers]
     return (
         f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
@@ -90,34 +104,34 @@ def _row(name: str, answer: str, logp: Sequence[float | None]) -> str:
 
 def _parting(parting: Parting, voices: Sequence[Voice]) -> str:
     words = parting.before.split()
-    after = (
-        f"at token {parting.index + 1}, after {_quote(('… ' if len(words) > SHARED_WORDS else '') + ' '.join(words[-SHARED_WORDS:]))}"
-        if words
-        else f"at token {parting.index + 1}"
-    )
+    after = f"at token {parting.index + 1}"
+    if words:
+        dots = "… " if len(words) > SHARED_WORDS else ""
+        after += f", after {_quote(dots + ' '.join(words[-SHARED_WORDS:]))}"
     goes_on = [
         f"{voice.whose} {'goes on with ' + _quote(token) if token else 'ends there'}"
         for voice, token in zip(voices, parting.tokens)
     ]
-    said = f"{'The first two' if len(voices) > 2 else 'They'} part {after}: {goes_on[0]}, {goes_on[1]}."
+    who = "The first two" if len(voices) > 2 else "They"
+    sentences = f"{who} part {after}: {goes_on[0]}, {goes_on[1]}."
     if parting.probabilities is not None:
         gave = [
             f"{voice.plan} {'gave' if i == 0 else 'gives'} these {_percent(p)} and {_percent(q)}"
             for i, (voice, (p, q)) in enumerate(zip(voices, parting.probabilities))
         ]
-        said += f" There, {gave[0]}; {gave[1]} (before the repetition penalty)."
-    return said
+        sentences += f" There, {gave[0]}; {gave[1]} (before the repetition penalty)."
+    return sentences
 
 
 def _differing(voices: Sequence[Voice], records: Sequence[Record]) -> str:
-    pair = [record.answer for record in records[:2]]
-    counts = [
-        (sum(len(text.split()) for text, differs in spans if differs), len(whole.split()))
-        for spans, whole in zip(differences(*pair), pair)
-    ]
+    answers = [record.answer for record in records[:2]]
+    parts = []
+    for spans, answer in zip(differences(*answers), answers):
+        underlined = sum(len(text.split()) for text, differs in spans if differs)
+        parts.append(f"{underlined} of {len(answer.split())}")
     return (
-        f"Underlined: {counts[0][0]} of {counts[0][1]} words of {voices[0].whose} and {counts[1][0]} of "
-        f"{counts[1][1]} of {voices[1].whose} that the other does not have there."
+        f"Underlined: {parts[0]} words of {voices[0].whose} and {parts[1]} of {voices[1].whose} "
+        f"that the other does not have there."
     )
 
 

@@ -1,0 +1,1 @@
+"""A link to what is set, and a record opened again."""

@@ -1,9 +1,10 @@
-"""The state of the page in a query string, short enough to mail and plain enough to read:
+"""The state of the page in a query string, short enough to mail and plain enough to read.
 
-    ?v=2&set=audience/patient:100!,specialty:off&in=late&cells=task:12-17:60,task:3:off&strength=0.5&tokens=80&q=How is asthma treated?
+    ?v=2&set=audience/patient:100!,specialty:off&in=late&cells=task:12-17:60,task:3:off
+    &strength=0.5&tokens=80&q=How is asthma treated?
 
-`v` is the version. `!` locks. What is at its default is left out, and so is the question unless a person ticks it.
-Version 1 knew no cells; its links still open.
+`v` is the version. `!` locks. What is at its default is left out, and so is the question unless a
+person ticks it. Version 1 knew no cells; its links still open.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlencode
 
-from app.steer.controls import Cells, Controls, Setting
-from app.steer.view import sampling_of
+from app.controls import Cells, Controls, Setting
+from app.view import sampling_of
 from atmoe import AtMoeError, Layout, State
 
 VERSION, READ = "2", ("1", "2")
@@ -49,18 +50,18 @@ def to_query(linked: Linked) -> str:
     """
     if len(linked.question or "") > MAX_QUESTION:
         raise LinkError(
-            f"The question has more than {MAX_QUESTION:,} characters, too many for a link; leave it out, or "
-            f"download the record instead."
+            f"The question has more than {MAX_QUESTION:,} characters, too many for a link; leave "
+            "it out, or download the record instead."
         )
     usual, controls = Linked(), linked.controls
     parts = {"v": VERSION}
     if controls.settings:
         parts["set"] = ",".join(
-            f"{quote(target, safe='/')}:{_written(setting)}"
+            f"{quote(target, safe='/')}:{_setting_text(setting)}"
             for target, setting in controls.settings.items()
         )
     if controls.cells:
-        parts["cells"] = ",".join(_written_cells(cells) for cells in controls.cells)
+        parts["cells"] = ",".join(_cells_text(cells) for cells in controls.cells)
     values = {
         "strength": f"{controls.strength:g}",
         "in": controls.scope,
@@ -93,12 +94,12 @@ def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
         return None
     if query.get("v") not in READ:
         raise LinkError(
-            f"This link is of version {query.get('v', 'none')!s:.12}, and this page reads versions {' and '.join(READ)}; "
-            f"the page starts clean."
+            f"This link is of version {query.get('v', 'none')!s:.12}, and this page reads versions "
+            f"{' and '.join(READ)}; the page starts clean."
         )
     try:
-        settings = dict(_read(item) for item in query.get("set", "").split(",") if item)
-        cells = tuple(_read_cells(item) for item in query.get("cells", "").split(",") if item)
+        settings = dict(_setting_of(item) for item in query.get("set", "").split(",") if item)
+        cells = tuple(_cells_of(item) for item in query.get("cells", "").split(",") if item)
         controls = Controls(
             settings,
             float(query.get("strength", 1)),
@@ -123,19 +124,28 @@ def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
         ) from error
 
 
-def _written(setting: Setting) -> str:
+def _setting_text(setting: Setting) -> str:
     return "off" * (setting.state is State.OFF) + f"{setting.percent:g}" + "!" * setting.locked
 
 
-def _written_cells(cells: Cells) -> str:
-    return f"{quote(cells.target, safe='/')}:{cells.scope}:" + (
-        f"{cells.percent:g}" if cells.state is State.FIXED else str(cells.state)
+def _setting_of(item: str) -> tuple[str, Setting]:
+    target, colon, value = item.partition(":")
+    match = SETTING.fullmatch(value)
+    if not colon or not match or not (match[1] or match[2]):
+        raise ValueError(item)
+    return unquote(target), Setting(
+        State.OFF if match[1] else State.FIXED, float(match[2] or 0), bool(match[3])
     )
 
 
-def _read_cells(item: str) -> Cells:
-    target, _, written = item.partition(":")
-    match = CELLS.fullmatch(written)
+def _cells_text(cells: Cells) -> str:
+    value = f"{cells.percent:g}" if cells.state is State.FIXED else str(cells.state)
+    return f"{quote(cells.target, safe='/')}:{cells.scope}:{value}"
+
+
+def _cells_of(item: str) -> Cells:
+    target, _, value = item.partition(":")
+    match = CELLS.fullmatch(value)
     if not match:
         raise ValueError(item)
     first, last, state, percent = match.groups()
@@ -145,16 +155,6 @@ def _read_cells(item: str) -> Cells:
         int(last or first),
         State(state or State.FIXED),
         float(percent or 0),
-    )
-
-
-def _read(item: str) -> tuple[str, Setting]:
-    target, colon, written = item.partition(":")
-    match = SETTING.fullmatch(written)
-    if not colon or not match or not (match[1] or match[2]):
-        raise ValueError(item)
-    return unquote(target), Setting(
-        State.OFF if match[1] else State.FIXED, float(match[2] or 0), bool(match[3])
     )
 
 

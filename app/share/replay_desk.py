@@ -1,62 +1,114 @@
-"""Opening a record: the page as it was, both answers made again, and whether they came out the same."""
+"""Opening a record: the page as it was, and both answers made again.
+
+It says whether they came out the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
 
-from app.ask.desk import Desk, Update, guarded
-from app.compare.reference_desk import BesideDesk
+from app.ask.desk import AskDesk, Begun
+from app.compare.state import CompareState
+from app.compare.third_desk import ThirdDesk
+from app.desk import Desk, Shared, Update, guarded
+from app.events import LAST_WINS, UNQUEUED
 from app.markup import lines, message
 from app.session import Session
-from app.share.replay import NO_RECORD, opened, told
+from app.share.area import ShareArea
+from app.share.replay import NO_RECORD, Replay, judgement, opened
+from app.what_if.desk import WhatIfState
 from atmoe import AtMoeError
 
 NAMES = ("The router's answer", "The steered answer")
 
 
-class ReplayDesk:
-    """Callbacks over a desk. Everything of a person is in the `Session` that each call is given."""
+@dataclass
+class ReplayState:
+    """What is known of an opened record.
 
-    def __init__(self, desk: Desk):
-        self.desk, self.ui, self.layout, self.besides = (
-            desk,
-            desk.ui,
-            desk.model.layout,
-            BesideDesk(desk),
+    Attributes:
+        replay: what is being answered again.
+    """
+
+    replay: Replay | None = None
+
+    def cancel(self) -> None:
+        """Nothing: the answers are the session's own."""
+
+
+class ReplayDesk(Desk):
+    """The callbacks of the record."""
+
+    def __init__(self, shared: Shared, area: ShareArea, ask_desk: AskDesk, third_desk: ThirdDesk):
+        super().__init__(shared)
+        self.area, self.ask_desk, self.third_desk = area, ask_desk, third_desk
+
+    def wire(self, session: gr.State) -> Begun:
+        """Have the button call this desk, and the answers follow.
+
+        Returns:
+            The event of an opened record, and those at which its answers have ended.
+        """
+        area, ask_desk = self.area, self.ask_desk
+        box = ask_desk.area.box
+        outputs = [*ask_desk.steer_desk.changing, ask_desk.area.first.facts, box.question]
+        replayed = area.record.upload(
+            self.open, [session, area.record], [*outputs, *box.settings.parts], **UNQUEUED
         )
+        second = ask_desk.stream_second(replayed.success, session)
+        first = ask_desk.stream_first(replayed.success, session)
+        return Begun(replayed, [second, first])
+
+    def wire_judge(self, session: gr.State, answered: Sequence[Dependency]) -> None:
+        """Have each answer's end bring the judgement.
+
+        Args:
+            session: whose.
+            answered: events at which an answer has ended.
+        """
+        for event in answered:
+            event.success(self.judge, [session], [self.area.replayed], **LAST_WINS)
 
     @guarded
     def open(self, session: Session, path: str) -> Update:
         """Restore what a file holds, and make the jobs that answer again."""
+        # 1. read it
         try:
-            replay = opened(Path(path).read_text("utf-8"), self.layout)
+            replay = opened(Path(path).read_text("utf-8"), self.model.layout)
         except UnicodeDecodeError as error:
             raise AtMoeError(NO_RECORD) from error
         finally:
             Path(path).unlink(missing_ok=True)  # a question is in it
-        ui, sampling = self.ui, replay.sampling
-        update = self.desk.begin(
-            session, replay.router.prompt, sampling, replay.controls, anew=True
-        )
-        session.replay = replay
-        session.forget_doses()
-        if replay.router.response is not None:
-            session.opened, session.response = replay.router, replay.router.response
+
+        # 2. ask again
+        sampling, router = replay.sampling, replay.router
+        update = self.ask_desk.begin(session, router.prompt, sampling, replay.controls, anew=True)
+        session.tab(ReplayState).replay = replay
+
+        # 3. restore what is not made again
+        session.tab(WhatIfState).reopen(router)
         if replay.beside is not None:
-            session.kind, session.beside = replay.beside
-            update |= self.besides.restored(session)
+            session.tab(CompareState).kind, session.third.record = replay.beside
+            update |= self.third_desk.restored(session)
+
+        # 4. and what was set
+        box = self.ask_desk.area.box
         return (
             update
-            | self.desk.weights(session, replay.controls.to_dict())
+            | self.ask_desk.steer_desk.weights(session, replay.controls.to_dict())
             | {
-                ui.question: replay.router.prompt,
-                ui.max_tokens: sampling.max_new_tokens,
-                ui.temperature: sampling.temperature,
-                ui.seed: sampling.seed,
-                ui.replayed: lines(["Answering again …"]),
-                ui.message: message(
+                box.question: router.prompt,
+                box.settings.max_tokens: sampling.max_new_tokens,
+                box.settings.temperature: sampling.temperature,
+                box.settings.seed: sampling.seed,
+                self.area.replayed: lines(["Answering again …"]),
+                box.message: message(
                     "Record opened; it is answered again, and compared under “Link and record”."
                 ),
             }
@@ -64,19 +116,29 @@ class ReplayDesk:
 
     def judge(self, session: Session) -> Update:
         """Whichever answer ends last brings the judgement."""
-        replay = session.replay
+        replay = session.tab(ReplayState).replay
         if (
             replay is None
-            or not session.ended("first")
-            or (replay.steered is not None and not session.ended("second"))
+            or not session.first.ended
+            or (replay.steered is not None and not session.second.ended)
         ):
-            return {self.ui.replayed: gr.skip()}  # an empty dictionary would be taken for the value
-        pairs = [
-            (NAMES[0], replay.router, session.routed),
-            (NAMES[1], replay.steered, session.steered),
-        ]
-        return {
-            self.ui.replayed: lines(
-                [told(name, then, now) for name, then, now in pairs if then is not None]
-            )
-        }
+            # An empty dictionary would be taken for the value.
+            return {self.area.replayed: gr.skip()}
+        sentences = []
+        for name, then, now in (
+            (NAMES[0], replay.router, session.first.record),
+            (NAMES[1], replay.steered, session.second.record),
+        ):
+            if then is not None and now is not None:
+                sentences.append(judgement(name, then, now))
+        return {self.area.replayed: lines(sentences)}
+
+    @property
+    def cleared(self) -> list[Component]:
+        """The judgement."""
+        return [self.area.replayed]
+
+    def steering_changed(self, session: Session) -> Update:
+        """Judge no more: what is answered now is not the record's."""
+        session.tab(ReplayState).replay = None
+        return {self.area.replayed: lines([])}

@@ -1,131 +1,124 @@
-"""The steering controls, built in a plain loop from the model's layout: nothing here knows any group by name.
+"""Steering on the page: whose weights are in force, the controls, and the weights by layer.
 
-One component holds them all. Its value is `app.steer.controls.Controls` as a dictionary; what happens while a finger moves
-happens in the browser (assets/app/panel.js, assets/app/shares.js), since a round trip would undo keyboard steps.
+Nothing is computed here.
 """
 
 from __future__ import annotations
 
-import json
-from html import escape
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import gradio as gr
+import plotly.graph_objects as go
+from gradio.components import Component
 
-from app.steer.controls import Controls
-from app.steer.presets import presets
-from app.steer.view import View, all_percents
-from app.steer.words import changes, share_note
-from atmoe import Layout, State
-from atmoe.steering.overrides import BANDS, MAX_STRENGTH, layer_range
+from app.markup import badge
+from app.steer.cells import build_cells
+from app.steer.figure import expert_figure, group_figure
+from app.steer.words import whose_weights
+from atmoe import Layout, Steering
 
-SCRIPTS = Path(__file__).parents[1] / "assets" / "app"
-UNASKED = "The router decides; its share shows once you ask"
-HINT = (
-    "Fixed takes a share; the others divide what is left. Off removes, and nobody takes it over. Tick: the router's own "
-    "share. Bar: the share in force."
+READING = (
+    "Once you ask, this says in words how the router shared the weight between the groups of "
+    "experts, and who received most."
 )
-ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"})
-"""A component's markup is a template in two languages at once; no name may be read as either."""
+CAUTION = (
+    "Weight is what each expert was given, not proof that it mattered; what mattered is measured "
+    "under “Why this answer”, below."
+)
+GROUPS = "**Between the groups**: how much of the layer's routing weight each group received"
+EXPERTS = (
+    "**Inside each group**: how much of the group's share each expert receives, in the same "
+    "colours. Where that is not the router's, a thin strip above each row shows what the router "
+    "gave"
+)
 
 
-def build_panel(layout: Layout, strength_note: str = "") -> gr.HTML:
-    """The controls, all left to the router.  strength_note: what was measured of strengths"""
-    shares, history, presets, panel = (
-        SCRIPTS.joinpath(f"{name}.js").read_text("utf-8").rstrip()
-        for name in ("shares", "history", "own_presets", "panel")
-    )
-    script = f"const balance = {shares};\nconst makeHistory = {history};\nconst ownPresets = {presets};\n{panel}"
-    return gr.HTML(
-        Controls().to_dict(),
-        html_template=_markup(layout, strength_note),
-        js_on_load=script,
-        apply_default_css=False,
-        elem_id="panel",
-        shown=shown(layout, None),
-    )
+@dataclass(frozen=True)
+class Weights:
+    """The plans by layer, as pictures and as tables.
 
-
-def shown(layout: Layout, view: View | None, at: int = 0, refused: str = "") -> dict:
-    """What the controls show beside the settings: nothing but a note before the router's plan is known.
-
-    at: the number of the settings heard last.  refused: why those are not in force.
+    Attributes:
+        download: the button for the record, below them.
     """
-    targets = {}
-    if view is not None:
-        router, force = (all_percents(plan) for plan in (view.router_plan, view.plan))
-        targets = {
-            t: {"router": router[t], "force": force[t], "note": share_note(view, t)} for t in router
-        }
-    return {"targets": targets, "at": at, "refused": refused}
+
+    group_plot: gr.Plot
+    expert_plot: gr.Plot
+    group_table: gr.Dataframe
+    expert_table: gr.Dataframe
+    download: gr.DownloadButton
+
+    @property
+    def pictures(self) -> list[Component]:
+        """Whatever shows the plans."""
+        return [self.group_plot, self.expert_plot, self.group_table, self.expert_table]
 
 
-def _markup(layout: Layout, strength_note: str) -> str:
-    groups = "".join(_group(i, layout) for i in range(len(layout.groups)))
-    bands = "".join(_scope(scope, layout) for scope in ("all", *BANDS))
-    ready = "".join(
-        f'<button type="button" data-preset="{_safe(json.dumps(preset.to_dict()))}" '
-        f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>'
-        for name, preset in presets(layout).items()
+@dataclass(frozen=True)
+class SteerArea:
+    """The components.
+
+    Attributes:
+        badge: whose weights are in force.
+        reading: the routing in words.
+        panel: the controls.
+    """
+
+    badge: gr.HTML
+    reading: gr.Markdown
+    panel: gr.HTML
+    weights: Weights
+
+
+def build_badge() -> gr.HTML:
+    """The badge, nothing changed."""
+    return gr.HTML(badge(whose_weights(Steering()), False), elem_id="badge")
+
+
+def build_reading() -> gr.Markdown:
+    """The routing in words, before anything is asked."""
+    return gr.Markdown(READING, elem_id="reading")
+
+
+def build_weights(layout: Layout) -> Weights:
+    """The pictures and tables, empty."""
+    gr.Markdown("## Weights by layer")
+    gr.Markdown(CAUTION, elem_id="caution")
+    build_cells()
+    with gr.Tabs():
+        with gr.Tab("Pictures"):
+            gr.Markdown(GROUPS)
+            group_plot = _plot(group_figure(layout, None), "Group shares by layer", "group-plot")
+            gr.Markdown(EXPERTS)
+            expert_plot = _plot(
+                expert_figure(layout, None), "Expert shares by layer", "expert-plot"
+            )
+        with gr.Tab("Tables"):
+            group_table = _table("Group shares by layer", layout.group_names)
+            expert_table = _table("Expert shares by layer", layout.expert_names)
+    download = gr.DownloadButton(
+        "Download this record (JSON)", interactive=False, size="sm", elem_id="download"
     )
-    return f"""<div class="bar">
-<label class="switch"><input type="checkbox" role="switch" data-on checked>Steering on</label>
-<button type="button" data-do="undo">Undo</button><button type="button" data-do="redo">Redo</button>
-<button type="button" data-do="reset">Reset all</button></div>
-{f'<div class="bar" role="group" aria-label="Presets">{ready}</div>' if ready else ""}
-<p class="hint">{HINT}</p><p class="refusal" role="alert" data-part="refusal"></p>
-{groups}
-<div class="move"><span class="name">Strength of all experts</span>
-<input type="range" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="range slider for Strength of all experts">
-<input type="number" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength aria-label="number input for Strength of all experts"></div>
-<small class="hint">0 = the base model alone, 1 = as trained. {_safe(strength_note)}</small>
-<fieldset class="states" aria-label="Where the states above apply">{bands}</fieldset>
-<p class="hint" data-part="apart"></p>
-<form class="bar" data-part="save" aria-label="Own presets"><input type="text" maxlength="40" aria-label="Name of a preset of your own"
-placeholder="Name a preset of your own" autocomplete="off"><button>Save</button></form>
-<ul class="bar" data-part="own" aria-label="Own presets, kept in this browser"></ul><p class="hint" role="status" data-part="kept"></p>"""
+    return Weights(group_plot, expert_plot, group_table, expert_table, download)
 
 
-def _group(index: int, layout: Layout) -> str:
-    name, experts = layout.groups[index]
-    members = "".join(
-        f'<div class="target" data-target="{_safe(f"{name}/{e}")}" data-even="{100 // len(experts)}">'
-        f"{_control(f'{name}/{e}', e, f'{index}-{i}')}</div>"
-        for i, e in enumerate(experts)
+def _plot(figure: go.Figure, label: str, name: str) -> gr.Plot:
+    return gr.Plot(
+        figure, label=label, show_label=False, container=False, elem_classes="figure", elem_id=name
     )
-    count = f"{len(experts)} expert{'s' * (len(experts) != 1)}"
-    return f"""<section class="group target" data-target="{_safe(name)}" data-even="{100 // len(layout.groups)}">
-{_control(name, name, str(index))}
-<div class="bar"><button type="button" class="opens" data-opens aria-expanded="false">{count} in {_safe(name)}</button>
-<button type="button" data-clear="{_safe(name)}" disabled>Reset {_safe(name)}</button></div>
-<div class="experts">{members}</div></section>"""
 
 
-def _control(target: str, name: str, key: str) -> str:
-    states = "".join(
-        f'<label><input type="radio" name="state-{key}" value="{state}">{state.capitalize()}</label>'
-        for state in State
-    )
-    slider, number = (
-        f'<input type="{kind}" min="0" max="100" step="1" data-part="{kind}" '
-        f'aria-label="{said} for {_safe(target)} share, %">'
-        for kind, said in (("range", "range slider"), ("number", "number input"))
-    )
-    return f"""<fieldset class="head states" aria-label="{_safe(target)}"><span class="name">{_safe(name)}</span>{states}</fieldset>
-<div class="move"><span class="track">{slider}</span>{number}<span aria-hidden="true">%</span>
-<button type="button" class="lock" data-part="lock" aria-pressed="false" aria-label="Lock {_safe(target)}"
-title="Keep this share while others move">Lock</button></div>
-<small class="note" data-part="note">{UNASKED}</small>"""
+def _table(label: str, names: Sequence[str]) -> gr.Dataframe:
+    """A table by layer with two columns a name: the router's share, and the one in force.
 
-
-def _safe(text: str) -> str:
-    return escape(text).translate(ENTITIES)
-
-
-def _scope(scope: str, layout: Layout) -> str:
-    layers = layer_range(scope, layout.layers)
-    name = "All layers" if scope == "all" else f"{scope.capitalize()} {layers[0]}–{layers[-1]}"
-    return (
-        f'<label><input type="radio" name="scope" value="{scope}" data-scope data-first="{layers[0]}" data-last="{layers[-1]}">'
-        f"{name}</label>"
+    Widths are set, or names would break in the middle of a word.
+    """
+    widths = [f"{max(140, 10 * len(name) + 30)}px" for name in names for _ in range(2)]
+    return gr.Dataframe(
+        label=label,
+        interactive=False,
+        max_height=320,
+        wrap=True,
+        pinned_columns=1,
+        column_widths=["80px", *widths],
     )

@@ -1,8 +1,11 @@
-"""Settings written by us, by the names that they need: a model that lacks one of the names is not offered the preset."""
+"""Settings written by us, by the names that they need.
+
+A model that lacks one of the names is not offered the preset.
+"""
 
 from __future__ import annotations
 
-from app.steer.controls import Controls, Setting
+from app.controls import Controls, Setting
 from atmoe import Layout, State
 
 PRESETS: dict[str, dict[str, Setting]] = {

@@ -1,4 +1,4 @@
-"""Plans and records → sentences. Measured numbers only; weight is called weight, and never a reason.
+"""Plans and steerings → sentences. Measured numbers only; weight is called weight, never a reason.
 
 Whatever comes back is plain text or, where it says Markdown, holds nothing but emphasis.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from app.session import Progress
-from app.steer.view import View, all_percents, average_percents, changed
+from app.view import View, all_percents, average_percents, changed
+from app.wording import count, listed
 from atmoe import Override, RoutingPlan, State, Steering
-from atmoe.explanation.coherence import INNER, Cohort
+from atmoe.explanation.coherence import Cohort
 
-SCOPES = {
+SCOPE_PHRASES = {
     "all": "in all layers",
     "early": "in the early layers",
     "middle": "in the middle layers",
@@ -22,15 +22,19 @@ MAX_RUNS = 4
 """More alternations than this, and layers are counted instead of listed."""
 
 
-def badge(steering: Steering) -> str:
+def whose_weights(steering: Steering) -> str:
     """Whose weights are in force."""
-    experts = sum("/" in target for target in changed(steering))
-    groups = len(changed(steering)) - experts
-    parts = [
-        _count(count, noun) for count, noun in ((groups, "group"), (experts, "expert")) if count
-    ]
-    parts += ["the strength"] * (steering.strength != 1)
-    return f"You changed {_list(parts)}" if parts else "Router's own weights"
+    targets = changed(steering)
+    experts = sum("/" in target for target in targets)
+    groups = len(targets) - experts
+    parts = []
+    if groups:
+        parts.append(count(groups, "group"))
+    if experts:
+        parts.append(count(experts, "expert"))
+    if steering.strength != 1:
+        parts.append("the strength")
+    return f"You changed {listed(parts)}" if parts else "Router's own weights"
 
 
 def changes(steering: Steering) -> str:
@@ -38,95 +42,51 @@ def changes(steering: Steering) -> str:
     alike: dict[str, list[str]] = {}
     for o in steering.overrides:
         alike.setdefault(f"{_change(o)} {where(o.scope)}", []).append(o.target)
-    parts = [f"{_list(targets)} {change}" for change, targets in alike.items()]
+    parts = [f"{listed(targets)} {change}" for change, targets in alike.items()]
     if steering.strength != 1:
-        parts.append(
-            f"strength {steering.strength:g}" + " (the base model alone)" * (steering.strength == 0)
-        )
+        alone = " (the base model alone)" if steering.strength == 0 else ""
+        parts.append(f"strength {steering.strength:g}{alone}")
     return "; ".join(parts)
 
 
 def where(scope: str) -> str:
     """The layers of an override: "in the late layers", "in layers 12–17"."""
-    return SCOPES.get(scope) or f"in layer{'s' * ('-' in scope)} {scope.replace('-', '–')}"
-
-
-def facts(progress: Progress) -> str:
-    """What was measured about an answer."""
-    record = progress.record
-    words, tokens = len(record.answer.split()), len(record.answer_tokens)
-    parts = [_count(words, "word"), _count(tokens, "token")]
-    if not progress.ended:
-        return " · ".join(parts)
-    limit = record.sampling["max_new_tokens"]
-    parts.append(
-        {"stop": "ended by itself", "length": f"stopped at the {limit}-token limit"}.get(
-            record.finish, "stopped before its end"
-        )
-    )
-    if progress.whole is not None:
-        parts += [
-            f"mean log-probability {_signed(progress.whole.logp)} per token",
-            f"repeated trigrams {progress.whole.repeated:.0%}",
-        ]
-    speed = record.timings.get("decode_tokens_per_s")
-    parts.append(
-        "given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second"
-    )
-    return " · ".join(parts)
-
-
-def warning(progress: Progress, cohort: Cohort | None) -> str:
-    """Where an answer reads worse than those that were measured at strength 1; empty where it does not, or nothing was."""
-    found = progress.opening
-    if cohort is None or found is None or not cohort.compares(progress.record):
-        return ""
-    where = (
-        ""
-        if found.tokens == len(progress.record.answer_tokens)
-        else f" in its first {found.tokens} tokens"
-    )
-    said = {
-        "repeated": f"{found.repeated:.0%} of its trigrams (three words in a row) stood in it before{where}; "
-        f"{INNER[1]:.0%} of them had at most {cohort.range['repeated'][1]:.0%}",
-        "logp": f"its mean log-probability{where} is {_signed(found.logp)} per token; {INNER[1]:.0%} of them had at least "
-        f"{_signed(cohort.range['logp'][0])}",
-    }
-    parts = [said[measure] for measure in cohort.outside(found)]
-    return (
-        f"Beyond the {_count(cohort.prompts, 'answer')} measured at strength 1: {'; '.join(parts)}."
-        if parts
-        else ""
-    )
+    if scope in SCOPE_PHRASES:
+        return SCOPE_PHRASES[scope]
+    return f"in layer{'s' * ('-' in scope)} {scope.replace('-', '–')}"
 
 
 def strength_note(cohort: Cohort | None) -> str:
-    """From which strength on answers were measured to run in circles; empty where it was not measured."""
+    """From which strength on answers were measured to run in circles.
+
+    Returns:
+        Empty where it was not measured.
+    """
     if cohort is None:
         return ""
     repeated = dict(zip(cohort.strengths, cohort.median["repeated"]))
     low, high = cohort.range["repeated"]
-    measured = f"Measured on {_count(cohort.prompts, 'question')}: at strength 1, nine in ten answers repeated {low:.0%} to {high:.0%} of their trigrams"
+    measured = (
+        f"Measured on {count(cohort.prompts, 'question')}: at strength 1, nine in ten answers "
+        f"repeated {low:.0%} to {high:.0%} of their trigrams"
+    )
     most = max(repeated)
     if cohort.leaves is None:
-        return f"{measured}; up to {most:g} the median answer stayed within that ({repeated[most]:.0%} at {most:g})."
-    return f"{measured}; from {cohort.leaves:g} on the median answer repeated more ({repeated[cohort.leaves]:.0%}, and {repeated[most]:.0%} at {most:g})."
-
-
-def waiting(before: int, what: str = "answer") -> str:
-    """Where someone stands who waits for a place."""
-    return "Waiting for a free place: " + (
-        f"{before} {what}{'s are' if before > 1 else ' is'} before yours."
-        if before
-        else "yours is next."
+        return (
+            f"{measured}; up to {most:g} the median answer stayed within that "
+            f"({repeated[most]:.0%} at {most:g})."
+        )
+    return (
+        f"{measured}; from {cohort.leaves:g} on the median answer repeated more "
+        f"({repeated[cohort.leaves]:.0%}, and {repeated[most]:.0%} at {most:g})."
     )
 
 
 def reading(view: View) -> str:
     """The routing in two or three sentences of Markdown."""
     router = (
-        f"At an average layer, {_tops(view.router_plan)}. Of the routing weight, {_averages(view.router_plan)}; "
-        f"{_leaders(view.router_plan)}."
+        f"At an average layer, {_tops(view.router_plan)}. Of the routing weight, "
+        f"{_averages(view.router_plan)}; {_leaders(view.router_plan)}."
     )
     if view.steering.untouched:
         return router
@@ -134,7 +94,12 @@ def reading(view: View) -> str:
 
 
 def share_note(view: View, target: str) -> str:
-    """The shares of one group, or of one expert inside its group: the router's beside the one in force."""
+    """The shares of one target: the router's beside the one in force.
+
+    Args:
+        view: what is on show.
+        target: a group, or an expert, whose share is that inside its group.
+    """
     before, now = (all_percents(plan)[target] for plan in (view.router_plan, view.plan))
     states = {
         chosen[target].state if target in chosen else State.ROUTER
@@ -142,23 +107,25 @@ def share_note(view: View, target: str) -> str:
     }
     note = f"Router gave {before:.0f}% on average"
     if len(states) > 1:
-        return f"{note} · {now:.0f}% in force, " + (
-            "off in some layers, where nobody takes it over"
-            if State.FIXED not in states
-            else "set in some layers"
-        )
+        if State.FIXED in states:
+            return f"{note} · {now:.0f}% in force, set in some layers"
+        return f"{note} · {now:.0f}% in force, off in some layers, where nobody takes it over"
     [state] = states
     if state is State.OFF:
         return f"{note} · off: {now:.0f}% in force, and nobody takes it over"
     if abs(now - before) < 0.5:
         return f"{note} · the same in force" if state is State.FIXED else f"{note} · untouched"
-    return f"{note} · {now:.0f}% in force" + " (shares what is left)" * (state is State.ROUTER)
+    if state is State.ROUTER:
+        return f"{note} · {now:.0f}% in force (shares what is left)"
+    return f"{note} · {now:.0f}% in force"
 
 
 def _change(override: Override) -> str:
-    return {State.ROUTER: "left to the router", State.OFF: "off"}.get(
-        override.state
-    ) or f"fixed at {override.share:.0%}"
+    if override.state is State.ROUTER:
+        return "left to the router"
+    if override.state is State.OFF:
+        return "off"
+    return f"fixed at {override.share:.0%}"
 
 
 def _tops(plan: RoutingPlan) -> str:
@@ -166,18 +133,14 @@ def _tops(plan: RoutingPlan) -> str:
     means = plan.expert_shares.mean(0).tolist()
     parts = []
     for group, experts in plan.layout.groups:
-        best = max(zip(means[plan.layout.members(group)], experts))
-        parts.append(f"**{best[1]}** received {best[0]:.0%} of the {group} share")
-    return _list(parts)
+        share, expert = max(zip(means[plan.layout.members(group)], experts))
+        parts.append(f"**{expert}** received {share:.0%} of the {group} share")
+    return listed(parts)
 
 
 def _averages(plan: RoutingPlan) -> str:
-    return _list(
-        [
-            f"**{group}** received {percent:.0f}%"
-            for group, percent in average_percents(plan).items()
-        ]
-    )
+    percents = average_percents(plan).items()
+    return listed([f"**{group}** received {percent:.0f}%" for group, percent in percents])
 
 
 def _leaders(plan: RoutingPlan) -> str:
@@ -194,28 +157,14 @@ def _leaders(plan: RoutingPlan) -> str:
     ]
     if len(runs) > MAX_RUNS:
         counts = [f"{name} in {leaders.count(name)}" for name in names if name in leaders]
-        return f"of the {len(leaders)} layers, the largest share went to {_list(counts)}"
-    spans = {
-        name: [_span(layers) for other, layers in runs if other == name]
-        for name in names
-        if name in leaders
-    }
-    return "the largest share went to " + _list(
-        [f"{name} in {_list(where)}" for name, where in spans.items()]
-    )
+        return f"of the {len(leaders)} layers, the largest share went to {listed(counts)}"
+    parts = []
+    for name in names:
+        if name in leaders:
+            spans = [_span(layers) for leader, layers in runs if leader == name]
+            parts.append(f"{name} in {listed(spans)}")
+    return f"the largest share went to {listed(parts)}"
 
 
 def _span(layers: list[int]) -> str:
     return f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]}–{layers[-1]}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def _signed(number: float) -> str:
-    return f"{number:.2f}".replace("-", "−")
-
-
-def _list(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

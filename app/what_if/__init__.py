@@ -1,0 +1,1 @@
+"""The tab "What if": one part at five shares."""

@@ -3,122 +3,171 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import gradio as gr
+from gradio.events import Dependency
 
-from app.ask.desk import Desk, Update, follow, guarded, sentence
-from app.markup import line, passage, told
-from app.session import Session
-from app.steer.view import all_percents
+from app.desk import Desk, Shared, Update, guarded, stream
+from app.events import LAST_WINS, UNQUEUED, streaming
+from app.markup import line, notice, passage
+from app.session import Making, Session
+from app.view import all_percents
+from app.what_if.area import UNASKED, WhatIfArea
 from app.what_if.figure import PERCENTS, dose_figure, dose_table
 from app.worker import Job
-from atmoe import AtMoeError, RoutingPlan
+from atmoe import AtMoeError, Record, RoutingPlan
 from atmoe.explanation.doses import dosing
 from atmoe.explanation.response import Response
 
-UNASKED = "Once there is an answer, this answers its question again with one group or expert at 0, 25, 50, 75 and 100%."
-NOTHING = "There is no finished answer of the router yet; ask a question first, or wait until it has ended."
+NOTHING = (
+    "There is no finished answer of the router yet; ask a question first, or wait until it has "
+    "ended."
+)
 CANCELLED = "Cancelled. Press the button to begin again."
 DONE = "Measured. Move the slider to read each answer."
 RESTORED = "From the opened record, not measured again. Move the slider to read each answer."
 
 
-class DoseDesk:
-    """Callbacks of the tab. Everything of a person is in the `Session` that each call is given."""
+@dataclass
+class WhatIfState(Making[Response]):
+    """What the tab knows of a session.
 
-    def __init__(self, desk: Desk):
-        self.desk, self.model, self.worker, self.ui = desk, desk.model, desk.worker, desk.ui
+    Attributes:
+        response: what came out so far.
+        shown: which of the five answers is on show.
+        opened: the opened record that holds the response, where it was not measured here.
+    """
+
+    response: Response | None = None
+    shown: int = 0
+    opened: Record | None = None
+
+    def forget(self) -> None:
+        """Stop answering at five shares, and take away what came out."""
+        self.cancel()
+        self.job = self.response = self.opened = None
+
+    def reopen(self, record: Record) -> None:
+        """Take what an opened record holds, if anything, in place of what is there."""
+        self.forget()
+        if record.response is not None:
+            self.opened, self.response = record, record.response
+
+
+class WhatIfDesk(Desk):
+    """The callbacks of the tab."""
+
+    def __init__(self, shared: Shared, area: WhatIfArea):
+        super().__init__(shared)
+        self.area = area
+
+    def wire(self, session: gr.State, asked: Dependency, opened: Dependency) -> None:
+        """Have the tab's buttons call this desk.
+
+        Args:
+            session: whose.
+            asked: the event of a new question.
+            opened: the event of an opened record.
+        """
+        area, shared = self.area, self.shared
+        asked.success(self.forget, [session], area.results, **UNQUEUED)
+        opened.success(self.restore, [session], [*area.results, area.part], **UNQUEUED)
+        begun = area.start.click(
+            self.ask, [session, area.part], [shared.message, *area.results], **UNQUEUED
+        )
+        outputs = [*area.results, shared.button]
+        begun.success(self.run, [session], outputs, **streaming("dose"))
+        area.share.input(
+            self.pick, [session, area.share], [shared.message, area.answer], **LAST_WINS
+        )
+        area.stop.click(self.cancel, [session], **UNQUEUED)
 
     @guarded
     def ask(self, session: Session, target: str) -> Update:
         """Make the job that `run` will read."""
-        if not session.ended("first"):
+        record, state = session.first.record, session.tab(WhatIfState)
+        if record is None or not session.first.ended:
             raise AtMoeError(NOTHING)
-        session.forget_doses()
-        session.dose = Job(dosing(self.model, session.routed, target))
+        state.forget()
+        state.job = Job(dosing(self.model, record, target))
         return self._blank("Answering at five shares …")
 
     def run(self, session: Session) -> Iterator[Update]:
         """The answer at the share that the slider shows, then the chart."""
-        ui, job = self.ui, session.dose
-        yield {ui.dose_progress: gr.skip()}
-        if job is None or not job.claim():
-            return
+        area, state = self.area, session.tab(WhatIfState)
+        job = state.job
+        yield {area.progress: gr.skip()}
+
+        def say(text: str) -> Update:
+            return {area.progress: line(text)}
 
         def show(response: Response) -> Update:
-            session.response = response
-            return {
-                ui.dose_progress: line(
-                    f"Answering at {len(PERCENTS)} shares: {len(response.answers[0].split())} words"
-                ),
-                ui.dose_answer: passage(response.answers[session.dose_shown]),
-            }
+            state.response = response
+            words = len(response.answers[0].split())
+            progress = f"Answering at {len(PERCENTS)} shares: {words} words"
+            return say(progress) | {area.answer: passage(response.answers[state.shown])}
 
-        try:
-            yield from follow(
-                self.worker,
-                job,
-                lambda: session.dose is job,
-                lambda said: {ui.dose_progress: line(said)},
-                show,
-                "measurement",
-            )
-        except Exception as error:
-            yield {ui.dose_progress: line(sentence(error))}
-            return
-        if session.dose is not job:
-            return
-        if session.response is None or not session.response.ended:
-            yield {ui.dose_progress: line(CANCELLED)}
-            return
-        session.keep(session.routed, response=session.response)
-        yield self._measured(session.response, session.routed.router_plan, DONE) | {
-            ui.download: self.desk.download(session)
-        }
+        def end(_: Response | None) -> Update:
+            response, record = state.response, session.first.record
+            if response is None or not response.ended or record is None:
+                return say(CANCELLED)
+            session.keep(record, response=response)
+            measured = self._measured(response, record.router_plan, DONE)
+            return measured | self.shared.download(session)
+
+        yield from stream(self.worker, state, job, say, show, end, "measurement")
 
     @guarded
     def pick(self, session: Session, percent: float) -> Update:
         """Show the answer at another share."""
-        session.dose_shown = min(range(len(PERCENTS)), key=lambda i: abs(PERCENTS[i] - percent))
-        return (
-            {}
-            if session.response is None
-            else {self.ui.dose_answer: passage(session.response.answers[session.dose_shown])}
-        )
+        state = session.tab(WhatIfState)
+        state.shown = min(range(len(PERCENTS)), key=lambda i: abs(PERCENTS[i] - percent))
+        if state.response is None:
+            return {}
+        return {self.area.answer: passage(state.response.answers[state.shown])}
 
     def cancel(self, session: Session) -> None:
         """Stop answering at the next token; what is there stays."""
-        if session.dose is not None:
-            session.dose.cancel()
+        session.tab(WhatIfState).cancel()
 
     def forget(self, session: Session) -> Update:
         """After a new question."""
-        session.forget_doses()
+        session.tab(WhatIfState).forget()
         return self._blank("")
 
     def restore(self, session: Session) -> Update:
         """After a record was opened: what it holds, as it was measured."""
-        if session.opened is None:
+        state = session.tab(WhatIfState)
+        response, opened = state.response, state.opened
+        if opened is None or response is None:
             return self.forget(session)
-        response = session.response
-        return self._measured(response, session.opened.router_plan, RESTORED) | {
-            self.ui.dose_answer: passage(response.answers[session.dose_shown]),
-            self.ui.dose_part: response.target,
+        return self._measured(response, opened.router_plan, RESTORED) | {
+            self.area.answer: passage(response.answers[state.shown]),
+            self.area.part: response.target,
         }
 
+    def first_ended(self, session: Session) -> None:
+        """What an opened record's doses say is true of this answer where it came out the same."""
+        opened, slot = session.tab(WhatIfState).opened, session.first
+        if opened is None or slot.record is None:
+            return
+        if slot.record.answer_tokens == opened.answer_tokens:
+            slot.record = replace(slot.record, response=opened.response)
+
     def _measured(self, response: Response, router_plan: RoutingPlan, note: str) -> Update:
-        ui, own = self.ui, all_percents(router_plan)[response.target]
+        area, own = self.area, all_percents(router_plan)[response.target]
         return {
-            ui.dose_progress: line(note),
-            ui.dose_table: dose_table(response),
-            ui.dose_plot: gr.Plot(value=dose_figure(response, own), visible=True),
+            area.progress: line(note),
+            area.table: dose_table(response),
+            area.plot: gr.Plot(value=dose_figure(response, own), visible=True),
         }
 
     def _blank(self, note: str) -> Update:
-        ui = self.ui
+        area = self.area
         return {
-            ui.dose_progress: line(note),
-            ui.dose_answer: told(UNASKED),
-            ui.dose_table: line(""),
-            ui.dose_plot: gr.Plot(value=None, visible=False),
+            area.progress: line(note),
+            area.answer: notice(UNASKED),
+            area.table: line(""),
+            area.plot: gr.Plot(value=None, visible=False),
         }

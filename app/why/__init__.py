@@ -1,0 +1,1 @@
+"""The tab "Why this answer"."""

@@ -1,7 +1,7 @@
 """Explanations → sentences, a grid and marked words. Measured numbers only.
 
-Sentences of `paragraph` are plain text with *emphasis* marks; what `grid`, `told_sentences` and `words` return is HTML in
-which every text from outside is escaped.
+Sentences of `paragraph` are plain text with *emphasis* marks; what `grid`, `sentence_list` and
+`words` return is HTML in which every text from outside is escaped.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 from html import escape
 
+from app.wording import minus
 from atmoe.explanation.value import Change, Explanation, Unit
-from atmoe.explanation.verdict import HARDLY, MATTERED, Mismatch, leaders, mismatch, plain, verdict
+from atmoe.explanation.verdict import HARDLY, MATTERED, Mismatch, leaders, mismatch, verdict
 
 MARKS = (0.7, 0.1)
-"""Nats by which a word depends on a unit: from the first on it is marked strongly (twice as likely with it), from the
-second on lightly (1.1 times)."""
-WORDS = 6
+"""Nats by which a word depends on a unit: from the first on it is marked strongly (twice as likely
+with it), from the second on lightly (1.1 times)."""
+MOST_WORDS = 6
+"""So many of the marked words are named in the sentence."""
+MOST_MISMATCHES = 2
+"""So many are named in the paragraph."""
 
 
 def paragraph(explanation: Explanation) -> str:
@@ -23,44 +27,59 @@ def paragraph(explanation: Explanation) -> str:
     groups, experts = (
         sorted(explanation.of(kind), key=lambda u: -u.effect) for kind in ("group", "expert")
     )
-    parts = []
-    if experts[0].effect < HARDLY:
-        parts.append(
-            f"Removing any one expert would hardly change this answer: without *{plain(experts[0].name)}*, {without(experts[0])}."
-        )
-    else:
-        parts.append(
-            f"Removing the expert *{plain(experts[0].name)}* would make this answer {without(experts[0])}, more than removing any other expert."
-        )
+    parts = [_strongest_expert(experts[0])]
     if len(groups) > 1:
-        parts.append(
-            f"Of the groups, *{groups[0].name}* mattered most: without it, {without(groups[0])}."
-            if groups[0].effect >= HARDLY
-            else f"No group mattered much: without *{groups[0].name}*, {without(groups[0])}."
-        )
-    # A group of which one expert has all the weight would be named twice.
-    said = []
-    for name, what in verdict(explanation).mismatches:
-        unit = explanation.unit(name)
-        if not any(unit.group == u.group for u in said):
-            said.append(unit)
-            parts.append(
-                f"The {unit.kind} *{plain(name)}* received {unit.weight:.0%} of the weight, "
-                + f"{'yet' if what is Mismatch.UNSEEN else 'but'} "
-                + (
-                    "hardly mattered."
-                    if what is Mismatch.NO_EFFECT
-                    else f"without it the answer would be {without(unit)}."
-                )
-            )
-        if len(said) == 2:
-            break
+        parts.append(_strongest_group(groups[0]))
+    parts += _mismatches(explanation)
     gained = explanation.logp - explanation.base_logp
     parts.append(
-        f"All experts together made it {times(abs(gained))} {'more' if gained >= 0 else 'less'} likely per token than the "
-        f"base model alone."
+        f"All experts together made it {times(abs(gained))} {'more' if gained >= 0 else 'less'} "
+        "likely per token than the base model alone."
     )
     return " ".join(parts)
+
+
+def _strongest_expert(expert: Unit) -> str:
+    if expert.effect < HARDLY:
+        return (
+            "Removing any one expert would hardly change this answer: without "
+            f"*{expert.plain}*, {without(expert)}."
+        )
+    return (
+        f"Removing the expert *{expert.plain}* would make this answer {without(expert)}, "
+        "more than removing any other expert."
+    )
+
+
+def _strongest_group(group: Unit) -> str:
+    if group.effect < HARDLY:
+        return f"No group mattered much: without *{group.name}*, {without(group)}."
+    return f"Of the groups, *{group.name}* mattered most: without it, {without(group)}."
+
+
+def _mismatches(explanation: Explanation) -> list[str]:
+    """Whose weight and effect do not fit, one sentence each, at most two of them."""
+    named: list[Unit] = []
+    sentences = []
+    for name, what in verdict(explanation).mismatches:
+        unit = explanation.unit(name)
+        # A group of which one expert has all the weight would be named twice.
+        if any(unit.group == other.group for other in named):
+            continue
+        named.append(unit)
+        but = "yet" if what is Mismatch.UNSEEN else "but"
+        effect = (
+            "hardly mattered."
+            if what is Mismatch.NO_EFFECT
+            else f"without it the answer would be {without(unit)}."
+        )
+        sentences.append(
+            f"The {unit.kind} *{unit.plain}* received {unit.weight:.0%} of the weight, "
+            f"{but} {effect}"
+        )
+        if len(named) == MOST_MISMATCHES:
+            break
+    return sentences
 
 
 def without(unit: Unit) -> str:
@@ -78,64 +97,64 @@ def likely(effect: float) -> str:
 def times(nats: float) -> str:
     """Nats as a factor, to three digits."""
     factor = math.exp(nats)
-    return (
-        f"{factor:.2f} times"
-        if factor < 10
-        else f"{factor:.0f} times"
-        if factor < 1000
-        else "over 1,000 times"
-    )
+    if factor < 10:
+        return f"{factor:.2f} times"
+    return f"{factor:.0f} times" if factor < 1000 else "over 1,000 times"
+
+
+LENSES = ("weight", "contribution", "effect")
+HEADS = (
+    ("Weight", "share of the routing weight"),
+    ("Contribution", "size of its change, beside the layer's own output"),
+    ("Effect", "without it, the answer is, per token"),
+    ("Together", "do they agree?"),
+)
 
 
 def grid(explanation: Explanation, bands: bool = False) -> str:
-    """Groups and their experts, or groups by third of the layers, × weight, contribution, effect, and what they say together."""
+    """Units × weight, contribution, effect, and what they say together.
+
+    Args:
+        explanation: what was measured.
+        bands: groups by third of the layers, instead of groups and their experts.
+    """
+    # 1. the rows: a row's style, and its unit
+    rows: list[tuple[str, Unit]] = []
     if bands:
-        rows = [("expert", u) for u in explanation.of("band")]
+        rows = [("expert", unit) for unit in explanation.of("band")]
     else:
-        rows = []
+        experts = sorted(explanation.of("expert"), key=lambda u: -u.weight)
         for group in explanation.of("group"):
             rows.append(("group", group))
-            rows += [
-                ("expert", u)
-                for u in sorted(explanation.of("expert"), key=lambda u: -u.weight)
-                if u.group == group.name
-            ]
-    most = {
-        lens: max(abs(getattr(u, lens)) for _, u in rows) or 1.0
-        for lens in ("weight", "contribution", "effect")
-    }
+            rows += [("expert", unit) for unit in experts if unit.group == group.name]
+
+    # 2. their cells
+    most = {lens: max(abs(getattr(u, lens)) for _, u in rows) or 1.0 for lens in LENSES}
     both = {u.name for u, strongest in leaders(explanation).values() if u is strongest}
     lines = []
-    for kind, unit in rows:
-        cells = "".join(
-            _cell(getattr(unit, lens), most[lens], text)
-            for lens, text in (
-                ("weight", f"{unit.weight:.1%}"),
-                ("contribution", f"{unit.contribution:.3f}"),
-                ("effect", likely(unit.effect)),
-            )
+    for style, unit in rows:
+        cells = (
+            _cell(unit.weight, most["weight"], f"{unit.weight:.1%}")
+            + _cell(unit.contribution, most["contribution"], f"{unit.contribution:.3f}")
+            + _cell(unit.effect, most["effect"], likely(unit.effect))
         )
         lines.append(
-            f'<tr class="{kind}" data-unit="{escape(unit.name)}"><th scope="row">{escape(plain(unit.name))}</th>{cells}'
+            f'<tr class="{style}" data-unit="{escape(unit.name)}">'
+            f'<th scope="row">{escape(unit.plain)}</th>{cells}'
             f"<td>{escape(_together(unit, both))}</td></tr>"
         )
-    head = "".join(
-        f'<th scope="col">{title}<small>{note}</small></th>'
-        for title, note in (
-            ("Weight", "share of the routing weight"),
-            ("Contribution", "size of its change, beside the layer's own output"),
-            ("Effect", "without it, the answer is, per token"),
-            ("Together", "do they agree?"),
-        )
-    )
+
+    # 3. the table
+    head = "".join(f'<th scope="col">{title}<small>{note}</small></th>' for title, note in HEADS)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Weight, contribution and effect"><table class="lenses">'
-        f'<thead><tr><th scope="col">{"Group, layers" if bands else "Group and expert"}</th>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        '<div class="scroll" tabindex="0" role="region" '
+        'aria-label="Weight, contribution and effect"><table class="lenses">'
+        f'<thead><tr><th scope="col">{"Group, layers" if bands else "Group and expert"}</th>'
+        f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
-def told_sentences(explanation: Explanation) -> str:
+def sentence_list(explanation: Explanation) -> str:
     """The answer, each sentence with the group that mattered most to it."""
     lines = []
     for sentence in explanation.sentences:
@@ -150,89 +169,115 @@ def told_sentences(explanation: Explanation) -> str:
 
 
 def words(explanation: Explanation, name: str) -> str:
-    """The answer with the words marked that depended on a unit, and a sentence that says the same."""
+    """The answer with the words marked that depended on a unit, and the same in a sentence."""
     unit = explanation.unit(name)
     pieces = _words(explanation, unit)
-    marked = []
-    for text, effect in pieces:
-        kind = "strong" if effect >= MARKS[0] else "light" if effect >= MARKS[1] else ""
-        bare = text.strip()
-        marked.append(
-            escape(text).replace(escape(bare), f'<mark class="{kind}">{escape(bare)}</mark>', 1)
-            if kind and bare
-            else escape(text)
-        )
-    top = sorted(
-        (p for p in pieces if p[1] >= MARKS[1] and any(map(str.isalnum, p[0]))), key=lambda p: -p[1]
-    )[:WORDS]
-    said = (
-        f"Depended most on {plain(name)}: "
-        + ", ".join(
-            f"“{text.strip()}” ({times(effect)} less likely without it)" for text, effect in top
-        )
-        + "."
-        if top
-        else f"No word depended on {plain(name)}: none is even {math.exp(MARKS[1]):.1f} times less likely without it."
-    )
-    return f'<p>{escape(said)}</p><div class="passage marked" tabindex="0">{"".join(marked)}</div>'
-
-
-def change(found: Change) -> str:
-    """The smallest change of one group, in words."""
-    if found.to is None:
-        return f"{found.group}: no change of the first sentence found between 0% and 100% (it received {found.share:.0%})."
-    if found.at == 0 or not found.token_before.strip():
-        where = f"from the {'first' if found.at == 0 else f'{found.at + 1}th'} word on"
+    marked = "".join(_marked(text, effect) for text, effect in pieces)
+    strongest = sorted(
+        (
+            (text, effect)
+            for text, effect in pieces
+            if effect >= MARKS[1] and any(map(str.isalnum, text))
+        ),
+        key=lambda piece: -piece[1],
+    )[:MOST_WORDS]
+    if strongest:
+        parts = [
+            f"“{text.strip()}” ({times(effect)} less likely without it)"
+            for text, effect in strongest
+        ]
+        sentence = f"Depended most on {unit.plain}: {', '.join(parts)}."
     else:
-        where = f"they part at “{found.token_before.strip()}”, which becomes “{found.token_after.strip() or '(end)'}”"
+        sentence = (
+            f"No word depended on {unit.plain}: none is even {math.exp(MARKS[1]):.1f} times less "
+            "likely without it."
+        )
+    return f'<p>{escape(sentence)}</p><div class="passage marked" tabindex="0">{marked}</div>'
+
+
+def change(smallest: Change) -> str:
+    """The smallest change of one group, in words."""
+    if smallest.to is None:
+        return (
+            f"{smallest.group}: no change of the first sentence found between 0% and 100% "
+            f"(it received {smallest.share:.0%})."
+        )
+    before, after = (smallest.token_before or "").strip(), (smallest.token_after or "").strip()
+    if smallest.at == 0:
+        where = "from the first word on"
+    elif not before:
+        where = f"from the {(smallest.at or 0) + 1}th word on"
+    else:
+        where = f"they part at “{before}”, which becomes “{after or '(end)'}”"
     return (
-        f"{found.group}: at {found.to:.0%} instead of {found.share:.0%} on average, the answer would begin "
-        f"“{found.after}” ({where})."
+        f"{smallest.group}: at {smallest.to:.0%} instead of {smallest.share:.0%} on average, the "
+        f"answer would begin “{smallest.after}” ({where})."
     )
 
 
 def shapley(explanation: Explanation) -> str:
-    """The bars in words."""
-    parts = ", ".join(f"{g} {signed(value)}" for g, value in explanation.shapley.items())
-    said = (
-        f"Mean log-probability per token, from the base model alone ({signed(explanation.base_logp)}) to this answer "
-        f"({signed(explanation.logp)}): {parts}. The parts add up."
+    """The bars in words. The explanation must hold the values."""
+    values = explanation.shapley or {}
+    parts = ", ".join(f"{group} {signed(value)}" for group, value in values.items())
+    text = (
+        "Mean log-probability per token, from the base model alone "
+        f"({signed(explanation.base_logp)}) to this answer ({signed(explanation.logp)}): {parts}. "
+        "The parts add up."
     )
-    stood_in = [
-        g
-        for g, value in explanation.shapley.items()
-        if value >= MATTERED and explanation.unit(g).effect < HARDLY
-    ]
-    return said + "".join(
-        f" {g.capitalize()} has a bar although its removal hardly matters: the other groups make up for it, and "
-        f"it for them."
-        for g in stood_in
-    )
+    for group, value in values.items():
+        if value >= MATTERED and explanation.unit(group).effect < HARDLY:
+            text += (
+                f" {group.capitalize()} has a bar although its removal hardly matters: the other "
+                "groups make up for it, and it for them."
+            )
+    return text
 
 
 def signed(number: float) -> str:
-    return f"{number:+.3f}".replace("-", "−")
+    """A number of nats with its sign."""
+    return minus(f"{number:+.3f}")
 
 
 def _together(unit: Unit, both: set[str]) -> str:
+    """What a unit's three measures say together.
+
+    Args:
+        unit: measured.
+        both: names of those with most weight and largest effect of their group.
+    """
     what = mismatch(unit)
-    return (
-        f"⚠ {what}"
-        if what
-        else "✓ most weight and largest effect of its group"
-        if unit.name in both
-        else ""
-    )
+    if what:
+        return f"⚠ {what}"
+    return "✓ most weight and largest effect of its group" if unit.name in both else ""
 
 
 def _cell(value: float, most: float, text: str) -> str:
-    """A number with a bar behind it; what goes against the answer is hatched, and says so in its words."""
+    """A number with a bar behind it.
+
+    What goes against the answer is hatched, and says so in its words.
+    """
     width = round(100 * abs(value) / most)
-    return f'<td class="number"><span class="bar{" against" * (value < 0)}" style="width:{width}%"></span><span>{escape(text)}</span></td>'
+    return (
+        f'<td class="number"><span class="bar{" against" * (value < 0)}" '
+        f'style="width:{width}%"></span><span>{escape(text)}</span></td>'
+    )
+
+
+def _marked(text: str, effect: float) -> str:
+    """A word, marked as far as it depended on the unit."""
+    bare = text.strip()
+    kind = "strong" if effect >= MARKS[0] else "light" if effect >= MARKS[1] else ""
+    if not kind or not bare:
+        return escape(text)
+    mark = f'<mark class="{kind}">{escape(bare)}</mark>'
+    return escape(text).replace(escape(bare), mark, 1)
 
 
 def _words(explanation: Explanation, unit: Unit) -> list[tuple[str, float]]:
-    """Tokens joined to words, each with the sum of its tokens' effects: the word's own log-probability."""
+    """Tokens joined to words, each with the sum of its tokens' effects.
+
+    The sum is the word's own log-probability.
+    """
     pieces: list[tuple[str, float]] = []
     for text, effect in zip(explanation.tokens, unit.token_effects):
         if pieces and text[:1].isalnum() and pieces[-1][0][-1:].isalnum():

@@ -1,29 +1,34 @@
-"""Many people's answers, decoded together: rows that join and leave one batch at any token (as Orca's, OSDI 2022).
+"""Many people's answers, decoded together: rows that join and leave one batch at any token.
+
+That is how Orca does it (OSDI 2022).
 
     add(prompt, plan, sampling) ─► its own prefill ─► row ─┐
     step()                        one more token of every row, each under its own plan
     remove(row)                   ◄─ as soon as it has ended, or nobody wants it ─┘
 
-A row is what it would be alone, bit for bit. Its prompt is read alone, its keys and values are its own (so no row is
-padded, and windows and positions are as if nobody else were there), and its plan is always computed beside the weights,
-never folded in. What the rows share are the matrix products, and those may round a row differently by how many rows there
-are. Whether they do is tried out on the machine, once, with whole steps (`even_rows`): rows are then padded to the least
-multiple at which no bit changes, and decoded in turns where there is none. On an AMD EPYC with AVX-512, torch 2.13: bfloat16
-needs an even number of rows (a lone one rounds otherwise in the widest products), float32 a multiple of 4, with one thread or two.
+A row is what it would be alone, bit for bit. Its prompt is read alone, its keys and values are its
+own (so no row is padded, and windows and positions are as if nobody else were there), and its plan
+is always computed beside the weights, never folded in. What the rows share are the matrix products,
+and those may round a row differently by how many rows there are. Whether they do is tried out on
+the machine, once, with whole steps (`even_rows`): rows are then padded to the least multiple at
+which no bit changes, and decoded in turns where there is none. On an AMD EPYC with AVX-512, torch
+2.13: bfloat16 needs an even number of rows (a lone one rounds otherwise in the widest products),
+float32 a multiple of 4, with one thread or two.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from atmoe.answer.decoder import Plain
-from atmoe.answer.engine import Engine, engine_of
+from atmoe.answer.engine import Engine, Turns, engine_of
 from atmoe.answer.fused import Lease
 from atmoe.answer.generation import Step, end_tokens, grow
 from atmoe.answer.kept import Kept
@@ -35,16 +40,40 @@ from atmoe.prompt import Prompt
 from atmoe.routing.plan import RoutingPlan
 
 MOST_ROWS = 8
-"""At once. With the shipped model on 2 cores, 8 rows gave 5.4 times the tokens of one in bfloat16, 12 gave 7.3 and 16 gave 8.1: each
-then grows at 0.7, 0.6 and 0.5 of the pace of one alone. In float32 a row's keys and values take 46 KB a token."""
+"""At once.
+
+With the shipped model on 2 cores, 8 rows gave 5.4 times the tokens of one in bfloat16, 12 gave 7.3
+and 16 gave 8.1: each then grows at 0.7, 0.6 and 0.5 of the pace of one alone. In float32 a row's
+keys and values take 46 KB a token.
+"""
 
 
-class Row:
-    """One answer of a batch. Iterating gives its steps, made for all rows whenever this one has none left unread.
+class Decoding:
+    """One answer of a batch, a row of it.
 
-    plans: the one in force.  sampling, prefill_seconds, engine: as of a `Generation`; no plan is ever folded.
-    tokens_per_second: of this row, while others were decoded too.
+    Iterating gives its steps, made for all rows whenever this one has none left unread.
+
+    Args:
+        batch: whose row it is.
+        prompt: what a person typed.
+        plan: None = the router's, read on the way.
+        sampling: how its tokens are chosen.
+        kept: as of `Batching.add`.
+
+    Attributes:
+        plans: the one in force.
+        sampling: how its tokens are chosen.
+        prefill_seconds: what reading its prompt took.
+        tokens_per_second: of this row, while others were decoded too.
+        engine: "lean" or "plain", as of a `Generation`; no plan is ever folded.
+        past: what it looks back on, a `Past` for the engine or a `Plain` where transformers
+            decodes; None once it has left the batch.
+        weights: of its plan, [1, layers, experts], gain included.
+        last: the token that was chosen last.
+        finish: how it ended, None while it goes on.
     """
+
+    past: Any
 
     def __init__(
         self,
@@ -54,32 +83,41 @@ class Row:
         sampling: Sampling,
         kept: Kept | None,
     ):
-        model, self._batch, self.sampling = batch.model, batch, sampling
-        encoded, began = model.encode(prompt), time.perf_counter()
+        mixture = batch.model
+        self._batch = batch
+        self.sampling = sampling
+        # 1. read the prompt
+        encoded = mixture.encode(prompt)
+        began = time.perf_counter()
         logits, self.plans, cache, read = batch.prefill(encoded, plan, kept)
         self._began = time.perf_counter()
-        self.prefill_seconds, self.tokens_per_second = self._began - began, 0.0
-        self.weights = model.weights_of(self.plans, 1)
-        self._choose, self._ends = Chooser(sampling, [encoded]), end_tokens(model)
+        self.prefill_seconds = self._began - began
+        self.tokens_per_second = 0.0
+        # 2. what it is decoded with
+        self.weights = mixture.weights_of(self.plans, 1)
+        self._choose = Chooser(sampling, [encoded])
+        self._ends = end_tokens(mixture)
         self._tokens: list[int] = []
         self._unread: deque[Step] = deque()
-        engine = engine_of(model)
-        self.engine = "lean" if engine else "plain"
-        self.past = (
-            Past(engine, read, cache, sampling.max_new_tokens)
-            if engine
-            else Plain(model, read, cache, self.weights)
-        )
+        engine = engine_of(mixture)
+        if engine is None:
+            self.engine = "plain"
+            self.past = Plain(mixture, read, cache, self.weights)
+        else:
+            self.engine = "lean"
+            self.past = Past(engine, read, cache, sampling.max_new_tokens)
+        # 3. its first token
+        assert logits is not None  # they were asked for
         self.take(logits)
 
     def take(self, logits: Tensor) -> None:
-        """Choose the next token. logits: [1, vocabulary]"""
+        """Choose the next token from these logits, [1, vocabulary]."""
         self.last = self._choose(logits, [self._tokens])[0]
         self.finish = grow(self._tokens, self.last, self._ends, self.sampling)
         self.tokens_per_second = len(self._tokens) / max(time.perf_counter() - self._began, 1e-9)
         self._unread.append(Step.of(self._batch.model, [self._tokens], [self.finish]))
 
-    def __iter__(self) -> Row:
+    def __iter__(self) -> Decoding:
         return self
 
     def __next__(self) -> Step:
@@ -97,17 +135,25 @@ class Row:
 class Batching:
     """Rows under way over one model. To be used by one thread.
 
-    rows: in the order they came.  most: at once.
+    Args:
+        mixture: what answers.
+        most: rows at once.
+
+    Attributes:
+        model: the mixture that answers.
+        rows: in the order they came.
+        most: rows at once.
     """
 
-    def __init__(self, model: Mixture, most: int = MOST_ROWS):
-        self.model, self.most = model, most
-        self.rows: list[Row] = []
+    def __init__(self, mixture: Mixture, most: int = MOST_ROWS):
+        self.model = mixture
+        self.most = most
+        self.rows: list[Decoding] = []
         self._engine: Engine | None = None
         self._multiple: int | None = None  # of rows, not tried out yet
         self._reader: Lease | None = None
-        self._prepared: tuple[Row, ...] = ()
-        self._leases: dict[tuple[Row, ...], Lease] = {}
+        self._prepared: tuple[Decoding, ...] = ()
+        self._leases: dict[tuple[Decoding, ...], Lease] = {}
 
     def add(
         self,
@@ -115,8 +161,15 @@ class Batching:
         plan: RoutingPlan | None = None,
         sampling: Sampling = Sampling(),
         kept: Kept | None = None,
-    ) -> Row:
-        """Read a prompt and choose its first token; None routes it on the way.  kept: see `AtMoe.generate`.
+    ) -> Decoding:
+        """Read a prompt and choose its first token.
+
+        Args:
+            prompt: what a person typed.
+            plan: None = the router's, read on the way.
+            sampling: how its tokens are chosen.
+            kept: filled by the router's own prefill; a later one begins where its plan parts from
+                the router's.
 
         Raises:
             PromptError, PlanError: before anything runs.
@@ -124,7 +177,7 @@ class Batching:
         """
         if len(self.rows) >= self.most:
             raise RuntimeError(f"All {self.most} rows are taken; remove one first.")
-        row = Row(self, prompt, plan, sampling, kept)
+        row = Decoding(self, prompt, plan, sampling, kept)
         if row.finish is None:
             self.rows.append(row)
         return row
@@ -132,7 +185,12 @@ class Batching:
     def route(self, prompt: str, kept: Kept | None = None) -> RoutingPlan:
         """The router's own plan for a prompt, read as `add` reads it.
 
-        Raises: as `AtMoe.route`.
+        Args:
+            prompt: what a person typed.
+            kept: filled by this, so that a steered answer can begin where its plan parts.
+
+        Raises:
+            PromptError: the prompt cannot be read.
         """
         return self.prefill(self.model.encode(prompt), None, kept, use_cache=False).plans[0]
 
@@ -143,13 +201,20 @@ class Batching:
         kept: Kept | None = None,
         use_cache: bool = True,
     ) -> Prefilled:
-        """As `atmoe.answer.prefill.prefill`, of one prompt, through the copy of the weights that the rows are decoded with."""
-        self.ready()
-        return prefill(
-            self.model, [prompt], None if plan is None else [plan], use_cache, kept, self._reader
-        )
+        """Read one prompt through the copy of the weights that the rows are decoded with.
 
-    def remove(self, row: Row) -> None:
+        Args:
+            prompt: as encoded.
+            plan: None = the router's, read on the way.
+            kept: filled by the router's own prefill; a later one begins where its plan parts from
+                the router's.
+            use_cache: False where nothing is to be decoded: neither logits nor a cache are made.
+        """
+        self.ready()
+        plans = None if plan is None else [plan]
+        return prefill(self.model, [prompt], plans, use_cache, kept, self._reader)
+
+    def remove(self, row: Decoding) -> None:
         """Free a row's place and its memory; one that has left already is left alone."""
         if row in self.rows:
             self.rows.remove(row)
@@ -160,24 +225,29 @@ class Batching:
         rows = tuple(self.rows)
         if not rows:
             return
+        # 1. lease what they are decoded with, if others are under way than before
         if rows != self._prepared:
             self._prepare()
             self._prepared = rows
-        if self._engine is None:
-            found = [row.past([row.last]) for row in rows]
+        # 2. decode
+        engine = self._engine
+        logits: list[Tensor] = []
+        if engine is None:
+            logits.extend(row.past([row.last]) for row in rows)
         else:
-            found = [
-                logits
-                for group, lease in self._leases.items()
-                for logits in self._decode(group, lease).split(1)
-            ]
-        for row, logits in zip(rows, found):
-            row.take(logits)
+            for group, lease in self._leases.items():
+                logits.extend(self._decode(engine, group, lease).split(1))
+        # 3. choose
+        for row, its_own in zip(rows, logits):
+            row.take(its_own)
             if row.finish is not None:
                 self.remove(row)
 
     def ready(self) -> None:
-        """Hold a lease of the copy of the weights, as long as the model is the one that it is of. What reads first does so."""
+        """Hold a lease of the copy of the weights, as long as the model is the one it is of.
+
+        What reads first does so.
+        """
         engine = engine_of(self.model)
         if engine is self._engine and engine is not None:
             return
@@ -202,110 +272,142 @@ class Batching:
             self._reader.close()
         self._engine = self._reader = self._multiple = None
 
-    # -- what a step is made of ---------------------------------------------------------------------------------
+    # -- what a step is made of ---------------------------------------------------------------
 
     def _nothing(self, rows: int) -> Tensor:
-        """Weights of rows without experts. [rows, layers, experts]"""
+        """Weights of rows without experts, [rows, layers, experts]."""
         layout = self.model.layout
-        return self.model.router.gain.new_zeros(
-            rows, layout.layers, len(layout.expert_names)
-        ).detach()
+        gain = self.model.router.gain
+        return gain.new_zeros(rows, layout.layers, len(layout.expert_names)).detach()
 
     def _prepare(self) -> None:
-        """Lease the products of the rows of now, which decode together, or each alone where that would show."""
+        """Lease the products of the rows of now.
+
+        They decode together, or each alone where that would show.
+        """
         self.warm()
-        if (engine := self._engine) is None:
+        engine = self._engine
+        if engine is None:
             return
         groups = [tuple(self.rows)] if self._multiple else [(row,) for row in self.rows]
-        new = {}
+        leases = {}
         for group in groups:
             if group in self._leases:
-                new[group] = self._leases[group]
+                leases[group] = self._leases[group]
                 continue
             weights = torch.cat([row.weights for row in group])
             with torch.inference_mode():
-                new[group] = engine.copy.lease(
-                    torch.cat([weights, self._nothing(self._spare(group))]), fold=False
-                )
-        self._lease(new)
+                padded = torch.cat([weights, self._nothing(self._spare(group))])
+                leases[group] = engine.copy.lease(padded, fold=False)
+        self._lease(leases)
 
-    def _lease(self, new: dict[tuple[Row, ...], Lease]) -> None:
+    def _lease(self, leases: dict[tuple[Decoding, ...], Lease]) -> None:
         """Hold these, and no others."""
         for group, lease in self._leases.items():
-            if group not in new:
+            if group not in leases:
                 lease.close()
-        self._leases = new
+        self._leases = leases
 
-    def _spare(self, group: Sequence[Row]) -> int:
+    def _spare(self, group: Sequence[Decoding]) -> int:
         """How many rows of nobody's a group is padded by."""
-        return -len(group) % max(self._multiple, 1)
+        return -len(group) % (self._multiple or 1)
 
-    def _decode(self, group: Sequence[Row], lease: Lease) -> Tensor:
-        """→ logits [rows of the group, vocabulary]"""
+    def _decode(self, engine: Engine, group: Sequence[Decoding], lease: Lease) -> Tensor:
+        """One more token of each row of a group; the logits, [rows of the group, vocabulary]."""
         rows, spare = len(group), self._spare(group)
-        each = [row.past.turns() for row in group]
-        each += each[:1] * spare
-        turns = {
-            rope: tuple(map(torch.cat, zip(*(turn[rope] for turn in each)))) for rope in each[0]
-        }
+        turns_of = [row.past.turns() for row in group]
+        turns_of += turns_of[:1] * spare
+        turns: Turns = {}
+        for rope in turns_of[0]:
+            cos, sin = zip(*[own[rope] for own in turns_of])
+            turns[rope] = torch.cat(cos), torch.cat(sin)
 
         def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             seen = [
                 row.past.attend(index, *own)
-                for row, own in zip(group, zip(q.split(1), k.split(1), v.split(1)))
+                for row, *own in zip(group, q.split(1), k.split(1), v.split(1))
             ]
-            return torch.cat(
-                [*seen, q[rows:]]
-            )  # whatever stands in the spare rows, nobody reads it
+            # Whatever stands in the spare rows, nobody reads it.
+            return torch.cat([*seen, q[rows:]])
 
-        return self._engine.step(
-            lease.products, [row.last for row in group] + [0] * spare, turns, attend
-        )[:rows]
+        tokens = [row.last for row in group] + [0] * spare
+        return engine.step(lease.products, tokens, turns, attend)[:rows]
 
 
 def even_rows(engine: Engine, most: int) -> int:
-    """The least number of which a step's rows must be a multiple so that no row's logits depend, in any bit, on how many
-    there are or where it stands, from 1 to `most` of them; 0 where there is none. Tried out with steps of made-up rows.
+    """The least number of which a step's rows must be a multiple so that none depends on others.
+
+    That is: no row's logits depend, in any bit, on how many rows there are or where it stands, from
+    1 to `most` of them. Tried out with steps of made-up rows.
+
+    Args:
+        engine: what decodes.
+        most: rows at once.
+
+    Returns:
+        A power of two; 0 where there is none.
     """
-    one = engine.model.router.gain.new_zeros(
-        1, engine.model.layout.layers, len(engine.model.layout.expert_names)
-    )
-    with (
-        torch.inference_mode(),
-        closing(engine.copy.lease(one, fold=False)),
-    ):  # so that the copy is made once
+    layout = engine.model.layout
+    one = engine.model.router.gain.new_zeros(1, layout.layers, len(layout.expert_names))
+    # Leased throughout, so that the copy is made once.
+    with torch.inference_mode(), closing(engine.copy.lease(one, fold=False)):
         multiple = 1
         while multiple < 2 * most:
-            top = -(-most // multiple) * multiple
-            all_rows = _made_up(engine, torch.arange(top))
-            orders = (
-                (torch.arange(rows) + rows // 2 + 1) % top
-                for rows in range(multiple, top + 1, multiple)
-            )
-            if all(torch.equal(_made_up(engine, order), all_rows[order]) for order in orders):
+            if _even(engine, multiple, -(-most // multiple) * multiple):
                 return multiple
             multiple *= 2
     return 0
 
 
-def _made_up(engine: Engine, which: Tensor) -> Tensor:
-    """One step of these out of many rows that have no past. which: [rows] → all that its products gave [rows, …]"""
+def _even(engine: Engine, multiple: int, top: int) -> bool:
+    """Whether any multiple of so many rows up to `top`, in any place, gives the same bits."""
+    all_rows = _trial_step(engine, torch.arange(top))
+    for rows in range(multiple, top + 1, multiple):
+        order = (torch.arange(rows) + rows // 2 + 1) % top
+        if not torch.equal(_trial_step(engine, order), all_rows[order]):
+            return False
+    return True
+
+
+def _trial_step(engine: Engine, which: Tensor) -> Tensor:
+    """One step of these out of many made-up rows that have no past.
+
+    Args:
+        engine: what computes it.
+        which: of the 64 made-up rows, [rows].
+
+    Returns:
+        All that its products gave, and the logits, [rows, …].
+    """
     random = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.rand(64, *shape, generator=random)[which]
-    model, embed = engine.model, engine.embed.weight
-    weights = draw(model.layout.layers, len(model.layout.expert_names)).to(embed.device)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(64, *shape, generator=random)[which]
+
+    # 1. made-up plans, tokens and positions
+    layout, embed = engine.model.layout, engine.embed.weight
+    weights = draw(layout.layers, len(layout.expert_names)).to(embed.device)
     tokens = (draw() * len(embed)).long().tolist()
-    turns = {
-        layer.rope: tuple(draw(1, layer.d).to(embed.device, embed.dtype) for _ in range(2))
-        for layer in engine.layers
-    }
-    given = []
+    turns: Turns = {}
+    for layer in engine.layers:
+        cos, sin = (draw(1, layer.d).to(embed.device, embed.dtype) for _ in range(2))
+        turns[layer.rope] = cos, sin
+
+    # 2. a step that looks back on nothing but itself
+    outputs: list[Tensor] = []
+
+    def recorded(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def run(x: Tensor) -> Tensor:
+            y = product(x)
+            outputs.append(y)
+            return y
+
+        return run
+
+    def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return v[:, :, None].expand_as(q)
+
     with torch.inference_mode(), closing(engine.copy.lease(weights, fold=False)) as lease:
-        products = [
-            lambda x, product=product: given.append(product(x)) or given[-1]
-            for product in lease.products
-        ]
-        logits = engine.step(
-            products, tokens, turns, lambda index, q, k, v: v[:, :, None].expand_as(q)
-        )
-        return torch.cat([*given, logits], 1)
+        products = [recorded(product) for product in lease.products]
+        logits = engine.step(products, tokens, turns, attend)
+        return torch.cat([*outputs, logits], 1)

@@ -1,21 +1,26 @@
 """Linears that read the same input, as one product; and plans folded into a copy of them.
 
-    q ┐                                            every plan alike   W' = W + Σ_e B_e · m_e (α_e / r_e) · A_e,  y = W' x
-    k ├─ W = [q; k; v]   A = [A_q; A_k; A_v]       one plan a row     y = W x + B (m · A x)      (design: equation y)
+    q ┐
+    k ├─ W = [q; k; v]   A = [A_q; A_k; A_v]
     v ┘
 
-The fused matrix is where the linears themselves live from then on: each keeps a view of its rows, so fusing costs no
-memory. Folding does, a copy of the decoder's linears, so there is one at a time for all. Who decodes leases it, with others
-of the same plan; a plan that finds it taken by another is computed beside the weights, which gives the same to rounding.
-It is written from the clean weights for each plan, never added to and subtracted from, and gone with its last lease.
+    every plan alike     W' = W + Σ_e B_e · m_e (α_e / r_e) · A_e,   y = W' x
+    one plan a row       y = W x + B (m · A x)
 
-In bfloat16 on a CPU the copy is in oneDNN's own order, which is read about twice as fast at a few rows (float32 gains
-nothing from it). Rows of different plans are worth a copy there too, of the clean weights with all B behind them:
+The fused matrix is where the linears themselves live from then on: each keeps a view of its rows,
+so fusing costs no memory. Folding does, a copy of the decoder's linears, so there is one at a time
+for all. Who decodes leases it, with others of the same plan; a plan that finds it taken by another
+is computed beside the weights, which gives the same to rounding. It is written from the clean
+weights for each plan, never added to and subtracted from, and gone with its last lease.
+
+In bfloat16 on a CPU the copy is in oneDNN's own order, which is read about twice as fast at a few
+rows (float32 gains nothing from it). Rows of different plans are worth a copy there too, of the
+clean weights with all B behind them:
 
     y = [W B] [x; m · A x]
 
-Weights in int8 (see `atmoe.mixture.int8`) stay so, a plan folded in too; behind rows of different plans stands a bfloat16 copy of
-them, for int8 is quick at few rows only.
+Weights in int8 (`atmoe.mixture.int8`) stay so, a plan folded in too; behind rows of different plans
+stands a bfloat16 copy of them, for int8 is quick at few rows only.
 """
 
 from __future__ import annotations
@@ -25,112 +30,156 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atmoe.mixture.experts import ExpertBank, ExpertLinear
-from atmoe.mixture.int8 import Int8Linear, product, quantised
+from atmoe.mixture.int8 import Int8Linear, quantised
+from atmoe.mixture.int8 import product as int8_product
 
 
 class Fused:
-    """Linears of one layer that read the same input. W: [out of all, in], in int8 with its S [out of all], which is None
-    otherwise.  A: [ranks of all, in], None without experts.
+    """Linears of one layer that read the same input.
+
+    Attributes:
+        W: [out of all, in]
+        S: the scales of W where it is int8, [out of all]; None otherwise.
+        A: [ranks of all, in]; None without experts.
+        bias: [out of all], or None.
+        layer: which one it is; None without experts.
+        parts: of each linear with experts: its rows of W, its ranks of A, and its B.
     """
 
     def __init__(self, linears: Sequence[nn.Linear | ExpertLinear]):
-        self._experts = [m if isinstance(m, ExpertLinear) else None for m in linears]
-        self._plain = [e.linear if e else m for e, m in zip(self._experts, linears)]
-        adapted = [e for e in self._experts if e]
-        self.W = _house(self._plain, "weight")
-        self.S = _house(self._plain, "scale") if isinstance(self._plain[0], Int8Linear) else None
-        self.A = _house(adapted, "A") if adapted else None
-        self.bias = None
-        if any(linear.bias is not None for linear in self._plain):
-            like = next(linear.bias.detach() for linear in self._plain if linear.bias is not None)
-            self.bias = torch.cat(
-                [
-                    like.new_zeros(linear.out_features)
-                    if linear.bias is None
-                    else linear.bias.detach()
-                    for linear in self._plain
-                ]
-            )
-        self.layer = adapted[0].layer if adapted else None
-        self.expert_of_rank = torch.cat([e.expert_of_rank for e in adapted]) if adapted else None
+        experts = [m if isinstance(m, ExpertLinear) else None for m in linears]
+        # 1. the weights, with or without experts beside them
+        self._plain: list[Any] = [e.linear if e else m for e, m in zip(experts, linears)]
+        self.W = _share_storage(self._plain, "weight")
+        self.S: Tensor | None = None
+        if isinstance(self._plain[0], Int8Linear):
+            self.S = _share_storage(self._plain, "scale")
+        self.bias = _joint_bias(self._plain)
+        # 2. the experts
+        self._adapted = [e for e in experts if e]
+        self.A: Tensor | None = None
+        self.layer: int | None = None
+        self._expert_of_rank = torch.empty(0, dtype=torch.long)
+        self._factor_of_rank: Tensor | None = None
+        if self._adapted:
+            self.A = _share_storage(self._adapted, "A")
+            self.layer = self._adapted[0].layer
+            self._expert_of_rank = torch.cat([e.expert_of_rank for e in self._adapted])
+            self._factor_of_rank = _joint_factor(self._adapted)
         outs = _spans([linear.out_features for linear in self._plain])
-        ranks = iter(_spans([len(e.A) for e in adapted]))
-        self.parts = [(out, next(ranks), e.B.detach()) for out, e in zip(outs, self._experts) if e]
+        ranks = iter(_spans([len(e.A) for e in self._adapted]))
+        self.parts = [(out, next(ranks), e.B.detach()) for out, e in zip(outs, experts) if e]
 
     @property
     def fresh(self) -> bool:
-        """Whether the linears still live here: not after they were moved, or given other experts."""
+        """Whether the linears still live here: not if they were moved, or given others."""
         return (
-            _lives([linear.weight for linear in self._plain], self.W)
+            _share_still([linear.weight for linear in self._plain], self.W)
             and all(
-                e.B.data_ptr() == B.data_ptr()
-                for e, (_, _, B) in zip(filter(None, self._experts), self.parts)
+                e.B.data_ptr() == B.data_ptr() for e, (_, _, B) in zip(self._adapted, self.parts)
             )
-            and (self.A is None or _lives([e.A for e in self._experts if e], self.A))
+            and (self.A is None or _share_still([e.A for e in self._adapted], self.A))
         )
 
     def scale(self, weights: Tensor) -> Tensor | None:
-        """weights: [rows, layers, experts], (α / r) included → [rows, ranks of all], None without experts"""
+        """What the experts' part is multiplied by, rank by rank.
+
+        Args:
+            weights: [rows, layers, experts], (α / r) included.
+
+        Returns:
+            [rows, ranks of all]; None without experts.
+        """
         return None if self.layer is None else self.scale_of(weights[:, self.layer])
 
     def scale_of(self, weights: Tensor) -> Tensor | None:
-        """The same of this layer's own weights. [rows, experts]"""
-        return (
-            None
-            if self.layer is None
-            else weights.index_select(1, self.expert_of_rank).to(self.A.dtype)
-        )
+        """As `scale`, of this layer's own weights, [rows, experts]."""
+        if self.A is None:
+            return None
+        scale = weights.index_select(1, self._expert_of_rank)
+        if self._factor_of_rank is not None:
+            scale = scale * self._factor_of_rank
+        return scale.to(self.A.dtype)
 
     def clean(self) -> Tensor:
         """W as floating numbers."""
         return self.W if self.S is None else self.W.to(self.S.dtype).mul_(self.S[:, None])
 
     def folded(self, weights: Tensor) -> Tensor:
-        """W + Σ_e B_e · m_e (α_e / r_e) · A_e for one plan [1, layers, experts], (α / r) included."""
-        merged, scale = self.clean() if self.S is not None else self.W.clone(), self.scale(weights)
+        """W + Σ_e B_e · m_e (α_e / r_e) · A_e for one plan.
+
+        Args:
+            weights: [1, layers, experts], (α / r) included.
+        """
+        merged = self.clean() if self.S is not None else self.W.clone()
+        scale = self.scale(weights)
+        if scale is None or self.A is None:
+            return merged
         for out, rank, B in self.parts:
             merged[out].addmm_(B * scale[:, rank], self.A[rank])
         return merged
 
 
 class Product:
-    """A fused linear at work: calling it gives y for x [rows, in] → [rows, out of all]."""
+    """A fused linear at work, with experts or without.
+
+    Args:
+        fused: the linear.
+        weights: [rows, layers, experts] of plans that are not folded in, (α / r) included; None
+            leaves the experts out, unless they are in the copy.
+        copied: what to compute with instead of the clean weights.
+    """
 
     __slots__ = ("_scale", "copied", "fused")
 
     def __init__(self, fused: Fused, weights: Tensor | None, copied: _Copied | None):
-        """weights: of plans that are not folded in.  copied: what to compute with instead of the clean weights."""
-        self.fused, self.copied = fused, copied
+        self.fused = fused
+        self.copied = copied
         self._scale = None if weights is None else fused.scale(weights)
 
     def weigh(self, weights: Tensor) -> None:
-        """Compute under these weights of its layer from now on. [rows or 1, experts], (α / r) included"""
+        """Compute under other weights from now on.
+
+        Args:
+            weights: of its layer, [rows or 1, experts], (α / r) included.
+        """
         self._scale = self.fused.scale_of(weights)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """What the linears give for x, [rows, in] → [rows, out of all]."""
         fused, copied, scale = self.fused, self.copied, self._scale
         if copied and copied.packed:
             if scale is not None:
-                x = torch.cat([x, packed_linear(x, copied.A) * scale], 1)
+                low = packed_linear(x, copied.A)  # type: ignore[arg-type]  # a scale means experts
+                x = torch.cat([x, low * scale], 1)
             return packed_linear(x, copied.W, fused.bias)
         W, S = (copied.W, copied.S) if copied else (fused.W, fused.S)
-        y = F.linear(x, W, fused.bias) if S is None else product(x, W, S, fused.bias)
+        y = F.linear(x, W, fused.bias) if S is None else int8_product(x, W, S, fused.bias)
         if scale is not None:
-            scaled = F.linear(x, fused.A) * scale
+            low = F.linear(x, fused.A) * scale  # type: ignore[arg-type]  # a scale means experts
             for out, rank, B in fused.parts:
-                y[:, out] += F.linear(scaled[:, rank], B)
+                y[:, out] += F.linear(low[:, rank], B)
         return y
 
 
 @dataclass(frozen=True)
 class _Copied:
-    """W of one fused linear with a plan folded in, S with it where it is int8; or [W B] and A, for plans beside it (packed only)."""
+    """What stands for one fused linear in the copy.
+
+    Attributes:
+        W: with a plan folded in; or [W B], for plans beside it (packed only).
+        S: the scales of W where it is int8.
+        packed: whether both are in oneDNN's order.
+        A: for plans beside.
+    """
 
     W: Tensor
     S: Tensor | None = None
@@ -139,62 +188,65 @@ class _Copied:
 
 
 class Copy:
-    """The one copy of all fused weights at a time, leased to those who decode under what is folded into it."""
+    """The one copy of all fused weights at a time, leased to those who decode under its plan."""
 
     def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
-        self._fused, self._bank = fused, bank
+        self._fused = fused
+        self._bank = bank
         self._packs = can_pack(fused[0].W if fused[0].S is None else fused[0].S)
         self._lock = threading.Lock()
         self._leases = 0
-        self._plan: Tensor | None = (
-            None  # [1, layers, experts], what is folded in; None = nothing, for plans beside
-        )
-        self._copied: list[_Copied] = []
+        # What is folded in, [1, layers, experts]; None = nothing, the copy is for plans beside it.
+        self._plan: Tensor | None = None
+        self._copied: list[_Copied | None] = []
 
     def lease(self, weights: Tensor, fold: bool = True) -> Lease:
-        """The products for these weights [rows, layers, experts], gain included. Close the lease when done.
+        """The products for the plans of some rows. Close the lease when done.
 
-        fold: False computes every row beside the weights, though all have one plan, so that who else is there decides nothing.
+        Args:
+            weights: [rows, layers, experts], gain included.
+            fold: False computes every row beside the weights, though all have one plan, so that who
+                else is there decides nothing.
         """
         weights = weights * self._bank.scaling
         alike = fold and bool((weights == weights[:1]).all())
         clean = fold and not weights.any()
+        # 1. without packing a copy serves no rows of several plans, and none without experts
         if not self._packs and (clean or not alike):
-            return self._lease(None if clean else weights, [None] * len(self._fused), clean)
+            return self._uncopied(None if clean else weights)
         with self._lock:
+            # 2. nobody's: it is written anew; another plan's: this one is computed beside it
             if not self._leases:
-                self._plan = weights[:1] if alike else None
-                with torch.inference_mode():
-                    room = (
-                        None
-                        if self._fused[0].S is None
-                        else torch.empty(
-                            max(f.W.numel() for f in self._fused), device=self._fused[0].W.device
-                        )
-                    )
-                    self._copied = [self._copy(f, room) for f in self._fused]
+                self._write(weights[:1] if alike else None)
             elif self._plan is not None and not (alike and torch.equal(self._plan, weights[:1])):
-                return self._lease(weights, [None] * len(self._fused), False)
+                return self._uncopied(weights)
+            # 3. this plan's by now, or nobody's plan is in it
             self._leases += 1
             folded = self._plan is not None
             return self._lease(None if folded else weights, self._copied, folded, self._give_back)
 
-    def _copy(self, fused: Fused, room: Tensor | None) -> _Copied | None:
-        if self._plan is not None:
-            if fused.S is not None:
-                return (
-                    _Copied(*quantised(fused.folded(self._plan), room))
-                    if self._plan.any()
-                    else None
-                )
-            weight = fused.folded(self._plan) if self._plan.any() else fused.W
-            return _Copied(pack(weight), packed=True) if self._packs else _Copied(weight)
-        if fused.A is None:
-            return _Copied(pack(fused.clean()), packed=True)
-        behind = fused.A.new_zeros(len(fused.W), len(fused.A))
-        for out, rank, B in fused.parts:
-            behind[out, rank] = B
-        return _Copied(pack(torch.cat([fused.clean(), behind], 1)), packed=True, A=pack(fused.A))
+    def _write(self, plan: Tensor | None) -> None:
+        """Fill the copy, with a plan [1, layers, experts] folded in or for plans beside it."""
+        self._plan = plan
+        with torch.inference_mode():
+            first, room = self._fused[0], None
+            if first.S is not None:
+                room = torch.empty(max(f.W.numel() for f in self._fused), device=first.W.device)
+            self._copied = [
+                _beside(fused) if plan is None else self._with(plan, fused, room)
+                for fused in self._fused
+            ]
+
+    def _with(self, plan: Tensor, fused: Fused, room: Tensor | None) -> _Copied | None:
+        """A linear with a plan folded in; None where the clean weights in int8 are that already."""
+        if fused.S is not None:
+            return _Copied(*quantised(fused.folded(plan), room)) if plan.any() else None
+        weight = fused.folded(plan) if plan.any() else fused.W
+        return _Copied(pack(weight), packed=True) if self._packs else _Copied(weight)
+
+    def _uncopied(self, weights: Tensor | None) -> Lease:
+        """Products over the clean weights; None leaves the experts out, as if folded in."""
+        return self._lease(weights, [None] * len(self._fused), folded=weights is None)
 
     def _lease(
         self,
@@ -203,9 +255,8 @@ class Copy:
         folded: bool,
         give_back: Callable[[], None] = lambda: None,
     ) -> Lease:
-        return Lease(
-            [Product(f, weights, c) for f, c in zip(self._fused, copied)], folded, give_back
-        )
+        products = [Product(f, weights, c) for f, c in zip(self._fused, copied)]
+        return Lease(products, folded, give_back)
 
     def _give_back(self) -> None:
         with self._lock:
@@ -215,16 +266,24 @@ class Copy:
 
 
 class Lease:
-    """products: one for each fused linear.  folded: whether the plan is in the weights."""
+    """The right to compute with the copy of the weights, or with the weights themselves.
+
+    Attributes:
+        products: one for each fused linear; none once it is closed.
+        folded: whether the plan is in the weights.
+    """
 
     def __init__(self, products: list[Product], folded: bool, give_back: Callable[[], None]):
-        self.products, self.folded, self._give_back = products, folded, give_back
+        self.products = products
+        self.folded = folded
+        self._give_back = give_back
 
     def again(self) -> list[Product]:
         """Products over the same copy, to be weighed anew; the lease must outlive them."""
         return [Product(product.fused, None, product.copied) for product in self.products]
 
     def close(self) -> None:
+        """Give the copy back; a second time does nothing."""
         if self.products:
             self.products = []
             self._give_back()
@@ -236,11 +295,15 @@ def pack(weight: Tensor) -> Tensor:
 
 
 def packed_linear(x: Tensor, packed: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` with a packed matrix."""
     return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
 
 
 def can_pack(weight: Tensor) -> bool:
-    """bfloat16 on a CPU whose oneDNN multiplies it; tried out, for these operators are PyTorch's own and may go."""
+    """Whether it is bfloat16 on a CPU whose oneDNN multiplies that.
+
+    It is tried out, for these operators are PyTorch's own and may go.
+    """
     if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
         return False
     try:
@@ -251,21 +314,62 @@ def can_pack(weight: Tensor) -> bool:
 
 
 def give_back_memory() -> None:
-    """Let the system have what was freed, where the C library can be asked to (glibc). Fusing leaves holes of the weights' size,
-    which it would keep for the thread that made them.
+    """Let the system have what was freed, where the C library can be asked to (glibc).
+
+    Fusing leaves holes of the weights' size, which it would keep for the thread that made them.
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _house(modules: Sequence[nn.Module], name: str) -> Tensor:
-    """One matrix of all rows of the modules' parameters of that name, which become views of it. They are replaced, not
-    changed: another thread may be computing with what they were.
+def _beside(fused: Fused) -> _Copied:
+    """[W B] and A in oneDNN's order, for rows of different plans."""
+    if fused.A is None:
+        return _Copied(pack(fused.clean()), packed=True)
+    behind = fused.A.new_zeros(len(fused.W), len(fused.A))
+    for out, rank, B in fused.parts:
+        behind[out, rank] = B
+    return _Copied(pack(torch.cat([fused.clean(), behind], 1)), packed=True, A=pack(fused.A))
+
+
+def _joint_factor(linears: Sequence[ExpertLinear]) -> Tensor | None:
+    """What each rank is multiplied by beside its expert's scaling; None where that is 1 everywhere.
+
+    Returns:
+        [ranks of all]
     """
-    with (
-        torch.inference_mode(False),
-        torch.no_grad(),
-    ):  # a parameter must not become an inference tensor
+    if all(linear.factor_of_rank is None for linear in linears):
+        return None
+    parts = [
+        torch.ones(len(linear.A), device=linear.A.device)
+        if linear.factor_of_rank is None
+        else linear.factor_of_rank
+        for linear in linears
+    ]
+    return torch.cat(parts)
+
+
+def _joint_bias(linears: Sequence[nn.Linear]) -> Tensor | None:
+    """The bias of all, [out of all], zero where a linear has none; None where none has one."""
+    biases = [None if linear.bias is None else linear.bias.detach() for linear in linears]
+    like = next((bias for bias in biases if bias is not None), None)
+    if like is None:
+        return None
+    return torch.cat(
+        [
+            like.new_zeros(linear.out_features) if bias is None else bias
+            for linear, bias in zip(linears, biases)
+        ]
+    )
+
+
+def _share_storage(modules: Sequence[nn.Module], name: str) -> Tensor:
+    """One matrix of all rows of the modules' parameters of that name, which become views of it.
+
+    They are replaced, not changed: another thread may be computing with what they were.
+    """
+    # A parameter must not become an inference tensor.
+    with torch.inference_mode(False), torch.no_grad():
         parameters = [getattr(module, name) for module in modules]
         together = torch.cat(parameters)
         for module, rows in zip(modules, _spans([len(p) for p in parameters])):
@@ -273,8 +377,11 @@ def _house(modules: Sequence[nn.Module], name: str) -> Tensor:
     return together
 
 
-def _lives(parameters: Sequence[Tensor], together: Tensor) -> bool:
-    """Whether each still begins where `_house` put it. Asked before every prompt, so addresses are added up, not views made."""
+def _share_still(parameters: Sequence[Tensor], together: Tensor) -> bool:
+    """Whether each still begins where `_share_storage` put it.
+
+    Asked before every prompt, so addresses are added up, not views made.
+    """
     at, row = together.data_ptr(), together.stride(0) * together.element_size()
     for parameter in parameters:
         if parameter.data_ptr() != at:
@@ -284,5 +391,6 @@ def _lives(parameters: Sequence[Tensor], together: Tensor) -> bool:
 
 
 def _spans(sizes: Sequence[int]) -> list[slice]:
+    """Where each begins and ends, one behind the other."""
     ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
-    return [slice(a, b) for a, b in zip(ends, ends[1:])]
+    return [slice(start, end) for start, end in pairwise(ends)]

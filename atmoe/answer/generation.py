@@ -1,11 +1,13 @@
-"""Generate: prefill, cache, stream. The plan is fixed while an answer is decoded, so a row costs what LoRA costs.
+"""Generate: prefill, cache, stream.
 
-A cache belongs to the plans it was filled under and lives inside one `Generation`: a changed plan is a new one.
+The plan is fixed while an answer is decoded, so a row costs what LoRA costs. A cache belongs to the
+plans it was filled under and lives inside one `Generation`: a changed plan is a new one.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -25,8 +27,11 @@ from atmoe.routing.plan import RoutingPlan
 class Step:
     """The state of all rows after one more token.
 
-    texts: the answer so far.  tokens: its ids, without the end-of-turn.  finish: None while a row is going on,
-    then "stop" (it ended its turn) or "length" (max_new_tokens reached).
+    Attributes:
+        texts: the answer so far.
+        tokens: its ids, without the end-of-turn.
+        finish: None while a row is going on, then "stop" (it ended its turn) or "length"
+            (max_new_tokens reached).
     """
 
     texts: tuple[str, ...]
@@ -35,25 +40,30 @@ class Step:
 
     @classmethod
     def of(
-        cls, model: Mixture, tokens: Sequence[Sequence[int]], finish: Sequence[str | None]
+        cls, mixture: Mixture, tokens: Sequence[Sequence[int]], finish: Sequence[str | None]
     ) -> Step:
-        return cls(
-            tuple(in_words(model, t) for t in tokens), tuple(map(tuple, tokens)), tuple(finish)
-        )
+        """The step at which the rows have these tokens and have ended, or not, like this."""
+        texts = tuple(in_words(mixture, row) for row in tokens)
+        return cls(texts, tuple(tuple(row) for row in tokens), tuple(finish))
 
 
 class Generation:
     """Rows being answered. Iterating decodes; dropping the iterator stops at once.
 
-    plans: the plan of each row, known from the start.  prefill_seconds, tokens_per_second (of all rows together).
-    engine: what decodes. "lean" (see `atmoe.answer.engine`), once it has begun "lean, folded" where all rows have one plan and the
-    copy of the weights was free (in bfloat16 the two round differently); "plain" where the base is of another kind, and
-    transformers decodes.
+    The arguments are those of `generate`, the prompts encoded.
+
+    Attributes:
+        plans: the plan of each row, known from the start.
+        prefill_seconds: of all rows together.
+        tokens_per_second: of all rows together.
+        engine: what decodes. "lean" (`atmoe.answer.engine`), and once it has begun "lean, folded"
+            where all rows have one plan and the copy of the weights was free (in bfloat16 the two
+            round differently); "plain" where the base is of another kind, and transformers decodes.
     """
 
     def __init__(
         self,
-        model: Mixture,
+        mixture: Mixture,
         prompts: Sequence[Prompt],
         plans: Sequence[RoutingPlan] | None,
         sampling: Sampling,
@@ -61,20 +71,22 @@ class Generation:
     ):
         if not prompts:
             raise PromptError("There is no prompt to answer; give at least one.")
-        self.sampling, self._model, self._prompts = sampling, model, prompts
+        self.sampling = sampling
+        self._mixture = mixture
+        self._prompts = prompts
         began = time.perf_counter()
         self._logits, self.plans, self._cache, self._batch = prefill(
-            model, prompts, plans, kept=kept
+            mixture, prompts, plans, kept=kept
         )
         self.prefill_seconds = time.perf_counter() - began
         self.tokens_per_second = 0.0
-        self._weights = model.weights_of(self.plans, len(prompts))
-        self.engine = "lean" if Engine.knows(model) else "plain"
+        self._weights = mixture.weights_of(self.plans, len(prompts))
+        self.engine = "lean" if Engine.knows(mixture) else "plain"
 
     def __iter__(self) -> Iterator[Step]:
-        model, rows, sampling = self._model, len(self._prompts), self.sampling
+        mixture, sampling, rows = self._mixture, self.sampling, len(self._prompts)
         choose = Chooser(sampling, self._prompts)
-        ends, pad = end_tokens(model), model.tokenizer.pad_token_id
+        ends, pad = end_tokens(mixture), mixture.tokenizer.pad_token_id
         tokens: list[list[int]] = [[] for _ in range(rows)]
         finish: list[str | None] = [None] * rows
         batch, logits, cache = self._batch, self._logits, self._cache
@@ -85,29 +97,28 @@ class Generation:
         with ExitStack() as stack:
             decode = None
             while True:
+                # 1. choose the next token of each row that goes on
                 for row, token in enumerate(choose(logits, tokens)):
                     if finish[row] is None:
                         finish[row] = grow(tokens[row], token, ends, sampling)
-                self.tokens_per_second = sum(map(len, tokens)) / max(
-                    time.perf_counter() - began, 1e-9
-                )
-                yield Step.of(model, tokens, finish)
+                # 2. show them
+                seconds = time.perf_counter() - began
+                self.tokens_per_second = sum(map(len, tokens)) / max(seconds, 1e-9)
+                yield Step.of(mixture, tokens, finish)
                 if all(finish):
                     return
-                if decode is None:  # after the first token is out, which need not wait for it
-                    decode = stack.enter_context(
-                        closing(
-                            decoder(model, batch, cache, self._weights, sampling.max_new_tokens)
-                        )
-                    )
+                # 3. decode one more; the first token is out and need not wait for the decoder
+                if decode is None:
+                    most = sampling.max_new_tokens
+                    decode = decoder(mixture, batch, cache, self._weights, most)
+                    stack.enter_context(closing(decode))
                     self.engine, cache = decode.name, None
                 logits = decode([t[-1] if t and not f else pad for t, f in zip(tokens, finish)])
 
     def run(self) -> Step:
-        """Decode to the end. → the last step"""
-        for step in self:
-            pass
-        return step
+        """Decode to the end; returns the last step."""
+        [last] = deque(self, maxlen=1)
+        return last
 
 
 def generate(
@@ -117,28 +128,45 @@ def generate(
     sampling: Sampling = Sampling(),
     kept: Kept | None = None,
 ) -> Generation:
-    """See `AtMoe.generate`."""
+    """Answer each prompt under its own plan; iterate the result for steps as they are decoded.
+
+    Args:
+        mixture: what answers.
+        prompts: what a person typed, at least one.
+        plans: one a prompt; None routes each prompt in the prefill itself. The plans used are
+            `.plans` of the result.
+        sampling: how tokens are chosen.
+        kept: of one prompt: filled by the router's own prefill, and later ones begin where their
+            plan parts from the router's.
+
+    Raises:
+        PromptError, PlanError: before anything runs.
+    """
     if isinstance(prompts, str):
         raise PromptError("Prompts must be a list; put a single one in brackets.")
     return Generation(mixture, [mixture.encode(p) for p in prompts], plans, sampling, kept)
 
 
-def in_words(model: Mixture, tokens: Sequence[int]) -> str:
+def in_words(mixture: Mixture, tokens: Sequence[int]) -> str:
     """An answer so far; a character still missing bytes is held back until they come."""
-    return model.tokenizer.decode(tokens, skip_special_tokens=True).rstrip("�").lstrip()
+    return mixture.tokenizer.decode(tokens, skip_special_tokens=True).rstrip("�").lstrip()
 
 
 def grow(tokens: list[int], token: int, ends: set[int], sampling: Sampling) -> str | None:
-    """Add a chosen token to an answer, unless it ends the turn. → how the answer ended, if it did"""
+    """Add a chosen token to an answer, unless it ends the turn.
+
+    Returns:
+        How the answer ended, if it did: "stop" or "length".
+    """
     if token in ends:
         return "stop"
     tokens.append(token)
     return "length" if len(tokens) == sampling.max_new_tokens else None
 
 
-def end_tokens(model: Mixture) -> set[int]:
+def end_tokens(mixture: Mixture) -> set[int]:
     """The tokens that end a turn."""
-    config = model.base.generation_config
+    config = mixture.base.generation_config
     ends = config.eos_token_id if config is not None else None
     ends = {ends} if isinstance(ends, int) else set(ends or ())
-    return ends | ({model.tokenizer.eos_token_id} - {None})
+    return ends | ({mixture.tokenizer.eos_token_id} - {None})

@@ -1,14 +1,15 @@
 """What the router's own reading of a prompt leaves for the steered ones that follow it.
 
-A steered plan is the router's plan in every layer below the first one that was steered. Up to there the hidden states, keys and
-values are the very same numbers, so a prefill can begin where the plans part:
+A steered plan is the router's plan in every layer below the first one that was steered. Up to there
+the hidden states, keys and values are the very same numbers, so a prefill can begin where the plans
+part:
 
     layer        0 ........ k ........ L
     router's     ────────────────────────►   keeps what enters every layer, and its keys and values
     steered               └──────────────►   late layers only: a third of the work
 
-It belongs to whoever asked: one `Kept` a question, given with each call. Nothing of it is on the model. A base that the engine
-does not know leaves nothing.
+It belongs to whoever asked: one `Kept` a question, given with each call. Nothing of it is on the
+model. A base that the engine does not know leaves nothing.
 """
 
 from __future__ import annotations
@@ -26,14 +27,19 @@ from atmoe.prompt import Prompt
 from atmoe.routing.plan import RoutingPlan
 
 LIMIT = 128 * 2**20
-"""Bytes of one prompt, above which nothing of it is kept: SmolLM2-135M takes 56 kB a token in bfloat16, twice that in float32."""
+"""Bytes of one prompt, above which nothing of it is kept.
+
+SmolLM2-135M takes 56 kB a token in bfloat16, twice that in float32.
+"""
 
 
 @dataclass
 class Kept:
-    """Empty until a prompt of one row was read by the router; then of that prompt, until another is.
+    """Empty until the router reads a prompt of one row; then of that one, until it reads another.
 
-    limit: in bytes.  reused: how many layers the last prefill that was given this did not compute.
+    Attributes:
+        limit: in bytes.
+        reused: how many layers the last prefill that was given this did not compute.
     """
 
     limit: int = LIMIT
@@ -42,19 +48,23 @@ class Kept:
 
     @property
     def bytes(self) -> int:
+        """How much is kept."""
         return 0 if self._read is None else self._read.bytes
 
     def of(self, engine: Engine, prompt: Prompt, lease: Lease | None) -> Read | None:
-        """What is kept of this prompt, read by this engine through these products (others round otherwise)."""
+        """What is kept of this prompt, if it was read by this engine through these products.
+
+        Others round otherwise.
+        """
         read = self._read
-        return (
-            read
-            if read is not None
+        if (
+            read is not None
             and read.engine is engine
             and read.lease is lease
             and read.prompt == prompt
-            else None
-        )
+        ):
+            return read
+        return None
 
     def keep(
         self,
@@ -65,14 +75,34 @@ class Kept:
         states: Sequence[Tensor],
         cache: DynamicCache,
     ) -> None:
-        """states: what entered each layer, and what left the last [tokens, hidden].  cache: as those layers filled it."""
+        """Keep a prompt as the router read it, unless it is larger than the limit.
+
+        Args:
+            engine: what read it.
+            prompt: what was read.
+            lease: whose products it was read through, None = the engine's own.
+            plan: the router's.
+            states: what entered each layer, and what left the last, [tokens, hidden] each.
+            cache: as those layers filled it.
+        """
         read = Read(engine, prompt, lease, plan, tuple(states), tuple(map(copy.copy, cache.layers)))
         self._read = read if read.bytes <= self.limit else None
 
 
 @dataclass(frozen=True)
 class Read:
-    """A prompt of one row, as the router read it. Tensors are shared with whoever decodes, who never writes to them."""
+    """A prompt of one row, as the router read it.
+
+    Tensors are shared with whoever decodes, who never writes to them.
+
+    Attributes:
+        engine: what read it.
+        prompt: what was read.
+        lease: whose products it was read through, None = the engine's own.
+        plan: the router's.
+        states: what entered each layer, and what left the last, [tokens, hidden] each.
+        filled: the layers of the cache.
+    """
 
     engine: Engine
     prompt: Prompt
@@ -83,13 +113,9 @@ class Read:
 
     @property
     def bytes(self) -> int:
-        return sum(
-            t.nbytes
-            for t in (
-                *self.states,
-                *(t for layer in self.filled for t in (layer.keys, layer.values)),
-            )
-        )
+        """What all its tensors take."""
+        states = sum(state.nbytes for state in self.states)
+        return states + sum(layer.keys.nbytes + layer.values.nbytes for layer in self.filled)
 
     def layers(self, first: int) -> list:
         """The cache's, of the layers before `first`: objects that decoding may go on changing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,45 +11,61 @@ from torch import Tensor
 from atmoe.answer.engine import Engine, Turns
 from atmoe.prompt import Batch
 
+if TYPE_CHECKING:
+    from transformers import Cache
+
 
 class Past:
-    """What rows that were prefilled together look back on: their keys and values, with room for what is to come.
+    """What rows that were prefilled together look back on: their keys and values.
 
     A step calls `turns`, then `attend` for each layer. One that failed midway may be made again.
+
+    Args:
+        engine: what decodes.
+        batch: the prompts, as prefilled.
+        cache: keys and values, as that left them; they are copied.
+        tokens: at most, to come.
     """
 
-    def __init__(self, engine: Engine, batch: Batch, cache, tokens: int):
-        """batch, cache, tokens: see `Decoder`."""
+    def __init__(self, engine: Engine, batch: Batch, cache: Cache, tokens: int):
         with torch.inference_mode():
             # Columns that are padding in every row are not kept.
             padding = int(batch.attention.argmax(1).min())
             self._layers = engine.layers
             self._caches = [
-                _Cache(
-                    layer.keys,
-                    layer.values,
-                    batch.attention,
-                    padding,
-                    tokens,
-                    engine.layers[i].window,
-                )
-                for i, layer in enumerate(cache.layers)
+                _Cache(held.keys, held.values, batch.attention, padding, tokens, layer.window)
+                for held, layer in zip(cache.layers, engine.layers)
             ]
-            positions = batch.positions[:, -1:] + torch.arange(
-                1, tokens + 1, device=batch.positions.device
-            )
+            ahead = torch.arange(1, tokens + 1, device=batch.positions.device)
+            positions = batch.positions[:, -1:] + ahead
             self._rotations = engine.rotations(self._caches[0].keys, positions)
         self._at = 0
 
     def turns(self) -> Turns:
-        """How the next token's queries and keys are rotated: cos and sin [rows, 1, d], by kind of rotation."""
+        """How the next token's queries and keys are rotated, by kind of rotation.
+
+        Returns:
+            Cos and sin, [rows, 1, d] each.
+        """
         return {
             rope: (cos[:, self._at], sin[:, self._at])
             for rope, (cos, sin) in self._rotations.items()
         }
 
     def attend(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """`_Cache.attend` of layer `index`; the last layer's ends the step."""
+        """Keep the new token's k, v in a layer and look back from it.
+
+        The last layer's ends the step.
+
+        Args:
+            index: of the layer.
+            q: [rows, kv heads, queries, d]
+            k: [rows, kv heads, d]
+            v: like k.
+
+        Returns:
+            What the queries saw, like q.
+        """
         layer, at = self._layers[index], self._at
         if index == len(self._layers) - 1:
             self._at += 1
@@ -55,7 +73,16 @@ class Past:
 
 
 class _Cache:
-    """Keys and values of one layer, with room for the whole answer. [rows, kv heads, tokens, d]"""
+    """Keys and values of one layer, [rows, kv heads, tokens, d], with room for the whole answer.
+
+    Args:
+        keys: as prefilled, of the last columns of `attention` (a sliding layer keeps no more).
+        values: like keys.
+        attention: [rows, prompt], 0 where padding stands.
+        padding: how many columns of the prompt are nobody's.
+        tokens: at most, to come.
+        window: of a sliding layer.
+    """
 
     def __init__(
         self,
@@ -66,21 +93,19 @@ class _Cache:
         tokens: int,
         window: int | None,
     ):
-        """keys, values: as prefilled, the last ones of `attention` [rows, prompt] (a sliding layer keeps no more).
-        padding: how many columns of the prompt are nobody's.
-        """
-        rows, heads, kept, d = keys.shape
-        drop = max(0, padding - (attention.shape[1] - kept))
-        self.filled, self._window = kept - drop, window
-        self.keys, self.values = (
-            t.new_empty(rows, heads, self.filled + tokens, d) for t in (keys, values)
-        )
-        self.keys[:, :, : self.filled], self.values[:, :, : self.filled] = (
-            keys[:, :, drop:],
-            values[:, :, drop:],
-        )
+        # 1. keys and values, without the columns that are nobody's
+        rows, heads, columns, d = keys.shape
+        drop = max(0, padding - (attention.shape[1] - columns))
+        self.filled = columns - drop
+        self._window = window
+        shape = (rows, heads, self.filled + tokens, d)
+        self.keys = keys.new_empty(shape)
+        self.values = values.new_empty(shape)
+        self.keys[:, :, : self.filled] = keys[:, :, drop:]
+        self.values[:, :, : self.filled] = values[:, :, drop:]
+        # 2. a mask, where a row is shorter than another
         real = attention[:, attention.shape[1] - self.filled :]
-        self._mask = None
+        self._mask: Tensor | None = None
         if not real.all():
             self._mask = keys.new_zeros(rows, 1, 1, self.filled + tokens)
             self._mask[..., : self.filled].masked_fill_(real[:, None, None] == 0, float("-inf"))
@@ -88,7 +113,19 @@ class _Cache:
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, step: int, scaling: float, softcap: float | None
     ) -> Tensor:
-        """Keep the new token's k, v [rows, kv heads, d] and look back from it. q: [rows, kv heads, queries, d] → the same"""
+        """Keep the new token's k, v and look back from it.
+
+        Args:
+            q: [rows, kv heads, queries, d]
+            k: [rows, kv heads, d]
+            v: like k.
+            step: how many tokens came before it since the prefill.
+            scaling: what the scores are multiplied by.
+            softcap: of the scores, or None.
+
+        Returns:
+            What the queries saw, like q.
+        """
         at = self.filled + step
         self.keys.select(2, at).copy_(k)
         self.values.select(2, at).copy_(v)
@@ -98,6 +135,6 @@ class _Cache:
         if softcap is None:
             return F.scaled_dot_product_attention(q, keys, values, mask, scale=scaling)
         scores = softcap * torch.tanh(q @ keys.transpose(2, 3) * (scaling / softcap))
-        return (scores if mask is None else scores + mask).softmax(-1, torch.float32).to(
-            q.dtype
-        ) @ values
+        if mask is not None:
+            scores = scores + mask
+        return scores.softmax(-1, torch.float32).to(q.dtype) @ values

@@ -2,10 +2,10 @@
 
     token ids ─ embed ─► layer 0 ────► layer 1 ────► … ─► the last token's state ─ norm ─► logits
                           ▲    └ keys and values, for the decoder
-                          └ weights: of a given plan; or of the router, which reads what enters the layer
+                          └ weights: of a given plan; or of the router, which reads what enters it
 
-Padding stands behind the prompt, where none of its tokens looks. Several prompts at once, and bases that the engine does not
-know, are read by transformers, which this must equal.
+Padding stands behind the prompt, where none of its tokens looks. Several prompts at once, and bases
+that the engine does not know, are read by transformers, which this must equal.
 """
 
 from __future__ import annotations
@@ -29,8 +29,13 @@ from atmoe.routing.router import pool_instruction
 
 
 class Prefilled(NamedTuple):
-    """logits: of the last token [rows, vocabulary], None where nothing is to be decoded.  plans: one a row.  cache: keys and values.
-    batch: the prompts.
+    """Prompts that were read.
+
+    Attributes:
+        logits: of the last token, [rows, vocabulary]; None where nothing is to be decoded.
+        plans: those in force, one a row.
+        cache: keys and values.
+        batch: the prompts.
     """
 
     logits: Tensor | None
@@ -50,10 +55,14 @@ def prefill(
     """Run prompts through the model once.
 
     Args:
+        mixture: what reads them.
+        prompts: at least one.
         plans: one a prompt; None = the router's, read on the way.
         use_cache: False where nothing is to be decoded: neither logits nor a cache are made.
-        kept: what an earlier prefill of the same prompt left, see `atmoe.answer.kept`.
-        lease: see `read`. Both are for one prompt, and a base that the engine knows.
+        kept: of one prompt: what the router's prefill of it leaves, and where a later one begins.
+            A base that the engine does not know leaves nothing.
+        lease: of a copy of the weights with no plan folded in, whose products one prompt is read
+            by. In bfloat16 on a CPU they are the quicker, and round otherwise.
 
     Raises:
         PlanError: the plans do not fit.
@@ -65,72 +74,85 @@ def prefill(
         kept.reused = 0
     with torch.inference_mode():
         if engine is not None:
-            state, plan, cache, batch = read(
-                engine, prompts[0], plans[0] if plans else None, kept, lease
-            )
-            return Prefilled(engine.logits(state) if use_cache else None, [plan], cache, batch)
+            return _read(engine, prompts[0], plans[0] if plans else None, use_cache, kept, lease)
         batch = mixture.collate(prompts)
-        hidden, plans, cache = mixture.forward(batch, plans, logits=False, use_cache=use_cache)
-        return Prefilled(mixture.logits(hidden[:, -1]) if use_cache else None, plans, cache, batch)
+        hidden, in_force, cache = mixture.forward(batch, plans, logits=False, use_cache=use_cache)
+        logits = mixture.logits(hidden[:, -1]) if use_cache else None
+        return Prefilled(logits, in_force, cache, batch)
 
 
-def read(
+def _read(
     engine: Engine,
     prompt: Prompt,
     plan: RoutingPlan | None,
-    kept: Kept | None = None,
-    lease: Lease | None = None,
-) -> tuple[Tensor, RoutingPlan, DynamicCache, Batch]:
-    """→ the last token's state [1, hidden], the plan in force, keys and values, and the prompt as a batch of one row
-
-    plan: None = the router's, read on the way.  kept: see `AtMoe.generate`.  lease: of a copy of the weights with no plan folded
-    in, whose products to read by; in bfloat16 on a CPU they are the quicker, and round otherwise.
-    """
-    model, length = engine.model, len(prompt.ids)
-    padded = model.collate([prompt], side="right")
+    use_cache: bool,
+    kept: Kept | None,
+    lease: Lease | None,
+) -> Prefilled:
+    """One prompt, read by the engine; the arguments are those of `prefill`."""
+    mixture, length = engine.model, len(prompt.ids)
+    # 1. what the router's prefill left, up to the layer where the plans part
+    padded = mixture.collate([prompt], side="right")
     reading = _Reading(engine, padded, length, lease)
-    found, first = None if kept is None else kept.of(engine, prompt, lease), 0
-    if found is not None:
-        plan = found.plan if plan is None else plan
-        [first] = parting(model.weights_of([plan], 1), model.weights_of([found.plan], 1)[0])
-        x = found.states[first]
-        reading.cache.layers[:first] = found.layers(first)
-    else:
+    left = None if kept is None else kept.of(engine, prompt, lease)
+    first = 0
+    if left is None:
         x = engine.embed(padded.ids[0])
-    if plan is not None:
-        reading.weights = model.weights_of([plan], 1) * model.bank.scaling
+        in_force = plan
+    else:
+        in_force = left.plan if plan is None else plan
+        weights = mixture.weights_of([in_force], 1)
+        [first] = parting(weights, mixture.weights_of([left.plan], 1)[0])
+        x = left.states[first]
+        reading.cache.layers[:first] = left.layers(first)
+    # 2. the layers from there on
+    if in_force is not None:
+        reading.weights = mixture.weights_of([in_force], 1) * mixture.bank.scaling
     x = engine.through(x, reading.products, reading.turns, reading.attend, first, reading.enter)
+    # 3. what was read by the router is left for others
     if kept is not None:
         kept.reused = first
-        if plan is None:
-            kept.keep(engine, prompt, lease, reading.plan(), [*reading.states, x], reading.cache)
-    whole = Batch(
-        *(
-            t[:, :length]
-            for t in (padded.ids, padded.attention, padded.instruction, padded.positions)
-        )
+        if in_force is None:
+            states = [*reading.states, x]
+            kept.keep(engine, prompt, lease, reading.plan(), states, reading.cache)
+    # 4. the prompt's own, without its padding
+    logits = engine.logits(engine.norm(x[length - 1 : length])) if use_cache else None
+    plans = [reading.plan() if in_force is None else in_force]
+    batch = Batch(
+        padded.ids[:, :length],
+        padded.attention[:, :length],
+        padded.instruction[:, :length],
+        padded.positions[:, :length],
     )
-    return (
-        engine.norm(x[length - 1 : length]),
-        reading.plan() if plan is None else plan,
-        reading.cache,
-        whole,
-    )
+    return Prefilled(logits, plans, reading.cache, batch)
 
 
 class _Reading:
-    """What one pass needs and leaves. weights: [1, layers, experts], (α / r) included; filled layer by layer where the router
-    gives them.  states: what entered each layer [tokens, hidden].  cache: keys and values of the prompt, without its padding.
+    """What one pass over one prompt needs and leaves.
+
+    Args:
+        engine: what reads.
+        padded: the prompt as a batch of one row, padding behind it.
+        length: of the prompt, without padding.
+        lease: whose products it is read by; None = over the weights themselves.
+
+    Attributes:
+        weights: of the plan in force, [1, layers, experts], (α / r) included; None where the router
+            gives each layer's as it is entered.
+        states: what entered each layer, [tokens, hidden] each, where the router gives the weights.
+        cache: keys and values of the prompt, without its padding.
     """
 
     def __init__(self, engine: Engine, padded: Batch, length: int, lease: Lease | None):
-        self._engine, self._model, self._length = engine, engine.model, length
+        self._engine = engine
+        self._mixture = engine.model
+        self._length = length
         self._instruction = padded.instruction
         self._shares: list[tuple[Tensor, Tensor]] = []
         self._masks: dict[int | None, Tensor] = {}
         self.weights: Tensor | None = None
         self.states: list[Tensor] = []
-        self.cache = DynamicCache(config=self._model.base.config)
+        self.cache = DynamicCache(config=self._mixture.base.config)
         self.products = (
             lease.again() if lease else [Product(fused, None, None) for fused in engine.fused]
         )
@@ -138,13 +160,18 @@ class _Reading:
         self.turns = {rope: (cos[0], sin[0]) for rope, (cos, sin) in rotations.items()}
 
     def enter(self, index: int, x: Tensor) -> None:
-        """Weigh the products of a layer, by the router where no plan was given. x: [tokens, hidden]"""
+        """Weigh the products of a layer, by the router where no plan was given.
+
+        Args:
+            index: of the layer.
+            x: what enters it, [tokens, hidden].
+        """
         weights = self.weights
         if weights is None:
-            router = self._model.router
+            router = self._mixture.router
             s, q = router(pool_instruction(x[None], self._instruction), index)
             self._shares.append((s, q))
-            weights = router.mixing(s, q, index) * self._model.bank.scaling
+            weights = router.mixing(s, q, index) * self._mixture.bank.scaling
             self.states.append(x)
         else:
             weights = weights[:, index]
@@ -154,10 +181,20 @@ class _Reading:
     def plan(self) -> RoutingPlan:
         """The router's, once it has read every layer."""
         s, q = (torch.cat(parts) for parts in zip(*self._shares))
-        return RoutingPlan(self._model.layout, s, q)
+        return RoutingPlan(self._mixture.layout, s, q)
 
     def attend(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Keep a layer's k, v [tokens, kv heads, d]; each token looks back from q [tokens, kv heads, queries, d] → the same"""
+        """Keep a layer's keys and values; each token looks back.
+
+        Args:
+            index: of the layer.
+            q: [tokens, kv heads, queries, d]
+            k: [tokens, kv heads, d]
+            v: like k.
+
+        Returns:
+            What the queries saw, like q.
+        """
         layer = self._engine.layers[index]
         k, v = (t.transpose(0, 1)[None] for t in (k, v))
         self.cache.update(*(t[:, :, : self._length].contiguous() for t in (k, v)), index)
@@ -165,19 +202,13 @@ class _Reading:
         keys, values = (t.transpose(0, 1).expand_as(queries) for t in (k, v))
         window = layer.window if layer.window and layer.window < len(q) else None
         if layer.softcap is not None:
-            scores = layer.softcap * torch.tanh(
-                queries @ keys.transpose(2, 3) * (layer.scaling / layer.softcap)
-            )
-            seen = (
-                scores.masked_fill(~self._mask(window, len(q)), float("-inf"))
-                .softmax(-1, torch.float32)
-                .to(q.dtype)
-                @ values
-            )
+            scaled = queries @ keys.transpose(2, 3) * (layer.scaling / layer.softcap)
+            scores = layer.softcap * torch.tanh(scaled)
+            scores = scores.masked_fill(~self._mask(window, len(q)), float("-inf"))
+            seen = scores.softmax(-1, torch.float32).to(q.dtype) @ values
         elif window:
-            seen = F.scaled_dot_product_attention(
-                queries, keys, values, self._mask(window, len(q)), scale=layer.scaling
-            )
+            mask = self._mask(window, len(q))
+            seen = F.scaled_dot_product_attention(queries, keys, values, mask, scale=layer.scaling)
         else:
             seen = F.scaled_dot_product_attention(
                 queries, keys, values, is_causal=True, scale=layer.scaling
@@ -185,10 +216,13 @@ class _Reading:
         return seen.permute(2, 0, 1, 3)
 
     def _mask(self, window: int | None, tokens: int) -> Tensor:
-        """Whom each token sees: itself and those before it, of the last `window`. [tokens, tokens]"""
+        """Whom each token sees: itself and those before it, of the last `window`.
+
+        Returns:
+            [tokens, tokens], True where it does.
+        """
         if window not in self._masks:
-            seen = torch.ones(
-                tokens, tokens, dtype=torch.bool, device=self._instruction.device
-            ).tril()
+            device = self._instruction.device
+            seen = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()
             self._masks[window] = seen if window is None else seen.triu(1 - window)
         return self._masks[window]

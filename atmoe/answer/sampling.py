@@ -25,9 +25,15 @@ MAX_NEW_TOKENS = 1024
 class Sampling:
     """How tokens are chosen.
 
-    max_new_tokens: at most this many.  temperature: 0 = greedy, the most likely token each time.
-    top_p: nucleus, only above temperature 0.  seed: of each row's own random stream, only above temperature 0.
-    repetition_penalty: 1 = none (arXiv 1909.05858).
+    Attributes:
+        max_new_tokens: at most this many.
+        temperature: 0 = greedy, the most likely token each time.
+        top_p: nucleus, only above temperature 0.
+        seed: of each row's own random stream, only above temperature 0.
+        repetition_penalty: 1 = none (arXiv 1909.05858).
+
+    Raises:
+        SamplingError: a setting is no number, or out of its range.
     """
 
     max_new_tokens: int = 160
@@ -66,46 +72,49 @@ class Sampling:
         for holds, sentence in checks:
             if not holds:
                 raise SamplingError(sentence + ".")
-        for (
-            name,
-            kind,
-        ) in kinds.items():  # a slider's 160.0 is 160, a person's temperature of 1 is 1.0
+        # A slider's 160.0 is 160, a person's temperature of 1 is 1.0.
+        for name, kind in kinds.items():
             object.__setattr__(self, name, kind(getattr(self, name)))
 
     def processors(self) -> LogitsProcessorList:
-        wanted = [
-            (
-                self.repetition_penalty != 1,
-                lambda: RepetitionPenaltyLogitsProcessor(self.repetition_penalty),
-            ),
-            (self.temperature > 0, lambda: TemperatureLogitsWarper(self.temperature)),
-            (self.temperature > 0 and self.top_p < 1, lambda: TopPLogitsWarper(self.top_p)),
-        ]
-        return LogitsProcessorList(make() for wanted_now, make in wanted if wanted_now)
+        """What the logits go through before a token is chosen, in this order; empty if nothing."""
+        processors = LogitsProcessorList()
+        if self.repetition_penalty != 1:
+            processors.append(RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+        if self.temperature > 0:
+            processors.append(TemperatureLogitsWarper(self.temperature))
+        if self.temperature > 0 and self.top_p < 1:
+            processors.append(TopPLogitsWarper(self.top_p))
+        return processors
 
 
 class Chooser:
-    """Picks each row's next token from its own random stream, so that a row in a batch equals the row alone."""
+    """Picks each row's next token from its own random stream: a row in a batch is the row alone."""
 
     def __init__(self, sampling: Sampling, prompts: Sequence[Prompt]):
-        self._prompts, self._processors, self._greedy = (
-            prompts,
-            sampling.processors(),
-            sampling.temperature == 0,
-        )
+        self._prompts = prompts
+        self._processors = sampling.processors()
+        self._greedy = sampling.temperature == 0
         self._random = [torch.Generator().manual_seed(sampling.seed) for _ in prompts]
 
     def __call__(self, logits: Tensor, tokens: Sequence[Sequence[int]]) -> list[int]:
+        """The next token of each row.
+
+        Args:
+            logits: [rows, vocabulary]
+            tokens: what each row has answered so far. It and the words of the prompt, not the
+                template around them, are what a repetition is counted against.
+        """
         logits = logits.float().cpu()
         if not self._processors:
             return logits.argmax(-1).tolist()
-        scores = [
-            self._processors(torch.tensor([[*p.ids[p.start : p.end], *t]]), row[None])[0]
-            for p, t, row in zip(self._prompts, tokens, logits)
-        ]
+        scores = []
+        for prompt, answer, row in zip(self._prompts, tokens, logits):
+            seen = torch.tensor([[*prompt.ids[prompt.start : prompt.end], *answer]])
+            scores.append(self._processors(seen, row[None])[0])
         if self._greedy:
-            return [int(s.argmax()) for s in scores]
+            return [int(row.argmax()) for row in scores]
         return [
-            int(torch.multinomial(s.softmax(-1), 1, generator=g))
-            for s, g in zip(scores, self._random)
+            int(torch.multinomial(row.softmax(-1), 1, generator=generator))
+            for row, generator in zip(scores, self._random)
         ]

@@ -1,9 +1,10 @@
-"""The same mixture by llama.cpp: a plan, which is constant while an answer is decoded, is one LoRA of all experts there.
+"""The same mixture by llama.cpp: a plan, constant while an answer is decoded, is one LoRA there.
 
-    B = [B_1 · m_1 α_1/r_1 … B_E · m_E α_E/r_E]    A = [A_1; …; A_E]    of each linear, layer by layer        (design: equation y)
+    B = [B_1 · m_1 α_1/r_1 … B_E · m_E α_E/r_E]    A = [A_1; …; A_E]    of each linear, by layer
 
-written as a GGUF adapter beside the base's own GGUF file. llama.cpp is what somebody might run instead, without seeing or
-steering anything; `pip install llama-cpp-python` brings it, and nothing else here needs it.
+Here m_i is what the plan multiplies expert i by. The LoRA is written as a GGUF adapter beside the
+base's own GGUF file. llama.cpp is what somebody might run instead, without seeing or steering
+anything; `pip install llama-cpp-python` brings it, and nothing else here needs it.
 """
 
 from __future__ import annotations
@@ -25,14 +26,19 @@ from atmoe.routing.plan import RoutingPlan
 
 
 class LlamaCpp:
-    """A plan over a base in GGUF."""
+    """A plan over a base in GGUF.
+
+    Args:
+        model: whose experts are mixed.
+        base: the GGUF file that `model` was converted from, of the Llama family.
+        plan: what they are mixed by.
+        tokens: at most, of prompt and answer.
+
+    Raises:
+        AtMoeError: llama-cpp-python is not installed, or it cannot read the file.
+    """
 
     def __init__(self, model: AtMoe, base: Path, plan: RoutingPlan, tokens: int = 1024):
-        """base: the GGUF file that `model` was converted from, of the Llama family.  tokens: at most, of prompt and answer.
-
-        Raises:
-            AtMoeError: llama-cpp-python is not installed, or it cannot read the file.
-        """
         try:
             from llama_cpp import Llama
         except ImportError as error:
@@ -63,7 +69,7 @@ class LlamaCpp:
         self._llama.eval(ids)
 
     def logits(self) -> np.ndarray:
-        """Of the token that comes next. [vocabulary]"""
+        """Those of the token that comes next, [vocabulary]."""
         from llama_cpp import llama_get_logits
 
         return np.ctypeslib.as_array(llama_get_logits(self._llama.ctx), (self._llama.n_vocab(),))
@@ -84,10 +90,11 @@ class LlamaCpp:
 def llama(
     model: AtMoe, path: Path, base: str | None, file: Path, question: str, tokens: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Decoding a routed plan in int8, and in the model's precision, against llama.cpp under the same one."""
-    small, prompt = AtMoe.from_pretrained(path, base, "int8"), model.encode(question)
+    """Decoding a routed plan in int8, and as the model is, against llama.cpp under the same one."""
+    small = AtMoe.from_pretrained(path, base, "int8")
+    prompt = model.encode(question)
     other = LlamaCpp(model, file, model.route(question), len(prompt.ids) + tokens)
-    found = in_turns(
+    speeds = in_turns(
         {
             "llama.cpp": lambda: other.speed(prompt.ids, tokens),
             "int8": lambda: routed_speed(small, [question], tokens),
@@ -96,8 +103,8 @@ def llama(
         repeats,
     )
     return {
-        "int8 to llama.cpp": over(found, "int8", "llama.cpp"),
-        "the model to llama.cpp": over(found, "model", "llama.cpp"),
+        "int8 to llama.cpp": over(speeds, "int8", "llama.cpp"),
+        "the model to llama.cpp": over(speeds, "model", "llama.cpp"),
     }
 
 
@@ -110,7 +117,8 @@ def write_lora(model: AtMoe, plan: RoutingPlan, path: Path) -> None:
     config = model.base.config
     if config.model_type != "llama":
         raise AtMoeError(
-            f"A plan over {config.model_type} is not written for llama.cpp; use a base of the Llama family."
+            f"A plan over {config.model_type} is not written for llama.cpp; use a base of the "
+            "Llama family."
         )
     weights = model.weights_of([plan], 1)[0] * model.bank.scaling
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, model.layout.layers)
@@ -121,13 +129,15 @@ def write_lora(model: AtMoe, plan: RoutingPlan, path: Path) -> None:
     for name, linear in model.bank.linears.items():
         B = linear.B.detach().float() * weights[linear.layer, linear.expert_of_rank]
         kind = name.rpartition(".")[2]
-        if kind in ("q_proj", "k_proj"):
-            B = _as_rotated(
-                B, config.num_attention_heads if kind == "q_proj" else config.num_key_value_heads
-            )
-        named = names.get_name(name, try_suffixes=())
+        if kind == "q_proj":
+            B = _as_rotated(B, config.num_attention_heads)
+        elif kind == "k_proj":
+            B = _as_rotated(B, config.num_key_value_heads)
+        gguf_name = names.get_name(name, try_suffixes=())
         for letter, factor in (("a", linear.A.detach().float()), ("b", B)):
-            writer.add_tensor(f"{named}.weight.lora_{letter}", factor.cpu().contiguous().numpy())
+            writer.add_tensor(
+                f"{gguf_name}.weight.lora_{letter}", factor.cpu().contiguous().numpy()
+            )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -135,5 +145,8 @@ def write_lora(model: AtMoe, plan: RoutingPlan, path: Path) -> None:
 
 
 def _as_rotated(rows: Tensor, heads: int) -> Tensor:
-    """Rows of a query or key projection in llama.cpp's order: it rotates neighbours, transformers the halves of a head."""
+    """Rows of a query or key projection in llama.cpp's order.
+
+    It rotates neighbours, transformers the halves of a head.
+    """
     return rows.view(heads, 2, -1, rows.shape[1]).transpose(1, 2).reshape(rows.shape)

@@ -1,7 +1,7 @@
-"""What things cost beside transformers' own `generate` of the base model alone: as ratios, interleaved in one run.
+"""What things cost beside transformers' own `generate` of the base model alone.
 
-An absolute time says nothing on a machine that others use too, so both sides of a ratio take turns. `check` holds a run
-against ratios that were kept from another.
+An absolute time says nothing on a machine that others use too, so these are ratios whose two sides
+take turns in one run. `check` holds a run against ratios that were kept from another.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from atmoe.answer.sampling import Sampling
+from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
 from atmoe.bench.peers import peers
-from atmoe.bench import scale as bench_scale
-from atmoe.bench.scale import decoded, precisions, prefills, rows, sizes, start, timed
+from atmoe.bench.scale import decoded, over, precisions, prefills, rows, sizes, start, timed
 from atmoe.errors import AtMoeError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.smallest_change import smallest_changes
@@ -61,15 +62,29 @@ def bench(
 ) -> dict:
     """Ratios, more of which is better, part by part.
 
-    path: where the model was loaded from.  processor: time what this process has of the processor, not the clock on the wall:
-    of one thread, that is nearly free of what others do meanwhile. (Of several it is not: they wait for one another awake.)
-    gguf: the base as a GGUF file, to compare with llama.cpp too.
-    → {"dtype", "threads", "clock", "answer_tokens", "repeats", "ratios": {name: {"median", "least", "most"}}, and a part's own figures}
+    Args:
+        model: what is timed.
+        path: where it was loaded from.
+        base: as for `AtMoe.from_pretrained`.
+        parts: some of `PARTS`.
+        answer_tokens: the length of every answer.
+        repeats: of each measurement.
+        processor: time what this process has of the processor, not the clock on the wall: of one
+            thread, that is nearly free of what others do meanwhile. (Of several it is not: they
+            wait for one another awake.)
+        gguf: the base as a GGUF file, to compare with llama.cpp too.
+
+    Returns:
+        {"dtype", "threads", "clock", "answer_tokens", "repeats", "ratios": {name: {"median",
+        "least", "most"}}}, and a part's own figures.
     """
     bench_scale.now = time.process_time if processor else time.perf_counter
     plain = base_models.load(base_models.fetch(base), model.bank.dtype)[0].to(model.device).eval()
-    generate = lambda causal, tokens: _generate_speed(model, causal, tokens)
-    report = {
+
+    def generate(causal: PreTrainedModel, tokens: int) -> float:
+        return _generate_speed(model, causal, tokens)
+
+    report: dict[str, Any] = {
         "dtype": model.precision,
         "threads": torch.get_num_threads(),
         "clock": "processor" if processor else "wall",
@@ -96,17 +111,9 @@ def bench(
         print(f"bench: {part}", file=sys.stderr)
         if part == "explanation":
             report |= explaining(model, plain, answer_tokens, repeats)
-            ratios |= {
-                f"writing an answer to {what}": {
-                    "median": round(1 / r["median"], 3),
-                    "least": round(1 / r["most"], 3),
-                    "most": round(1 / r["least"], 3),
-                }
-                for what, r in (
-                    ("explaining it", report["ratio_to_generate"]["explanation"]),
-                    ("its smallest change", report["ratio_to_generate"]["smallest_change"]),
-                )
-            }
+            cost = report["ratio_to_generate"]
+            ratios["writing an answer to explaining it"] = _inverse(cost["explanation"])
+            ratios["writing an answer to its smallest change"] = _inverse(cost["smallest_change"])
         elif part == "decoding":
             report["decoding"] = decoding(model, plain, answer_tokens, repeats)
             ratios |= {"routed to generate": report["decoding"]["routed_to_generate"]}
@@ -117,44 +124,57 @@ def bench(
         gc.collect()
     if gguf is not None:
         print("bench: llama.cpp", file=sys.stderr)
-        ratios |= {
-            name: _spread(values)
-            for name, values in llama(
-                model, path, base, gguf, QUESTION, answer_tokens, repeats
-            ).items()
-        }
+        beside = llama(model, path, base, gguf, QUESTION, answer_tokens, repeats)
+        ratios |= {name: _spread(values) for name, values in beside.items()}
     return report | {"ratios": ratios}
 
 
-def check(report: dict, kept: dict) -> list[str]:
-    """A sentence for each ratio that fell below `FALLS` of the one kept; for those measured in both, and in the same way."""
+def check(report: dict, before: dict) -> list[str]:
+    """A sentence for each ratio that fell below `FALLS` of the one kept, of those measured in both.
+
+    Args:
+        report: of this run.
+        before: the report that was kept of another, or what it says of "dtype", "threads", "clock"
+            and "ratios".
+
+    Raises:
+        AtMoeError: the two were measured in different ways, or have no ratio in common.
+    """
     for what, fix in (
         ("dtype", "--dtype {}"),
         ("threads", "OMP_NUM_THREADS={}"),
         ("clock", "--clock {}"),
     ):
-        if report[what] != kept[what]:
+        if report[what] != before[what]:
             raise AtMoeError(
-                f"The ratios kept are of {what} {kept[what]}, these of {report[what]}; run it with {fix.format(kept[what])}."
+                f"The ratios kept are of {what} {before[what]}, these of {report[what]}; run it "
+                f"with {fix.format(before[what])}."
             )
-    both = [name for name in report["ratios"] if name in kept["ratios"]]
+    both = [name for name in report["ratios"] if name in before["ratios"]]
     if not both:
         raise AtMoeError(
-            "None of the ratios measured was kept; name the parts that were with --only, or keep these with --json."
+            "None of the ratios measured was kept; name the parts that were with --only, or keep "
+            "these with --json."
         )
-    return [
-        f"{name} fell to {now:.2f} from {then:.2f} (least allowed: {FALLS * then:.2f})"
-        for name in both
-        for now, then in [(report["ratios"][name]["median"], kept["ratios"][name]["median"])]
-        if now < FALLS * then
-    ]
+    fallen = []
+    for name in both:
+        now, then = report["ratios"][name]["median"], before["ratios"][name]["median"]
+        if now < FALLS * then:
+            fallen.append(
+                f"{name} fell to {now:.2f} from {then:.2f} (least allowed: {FALLS * then:.2f})"
+            )
+    return fallen
 
 
 def explaining(model: AtMoe, plain: PreTrainedModel, answer_tokens: int, repeats: int) -> dict:
-    """The whole explanation of an answer (every unit, and the exact Shapley values), and the search for its smallest
-    change, beside what `generate` takes to write that answer, in the model's precision.
+    """What explaining an answer takes beside writing it by `generate`, in the model's precision.
 
-    → {"prompt_tokens", "answer_tokens", "rows", "seconds": {name: median}, "ratio_to_generate": {name: {"median", "least", "most"}}}
+    It is the whole explanation (every unit, and the exact Shapley values), and the search for the
+    answer's smallest change.
+
+    Returns:
+        {"prompt_tokens", "answer_tokens", "rows", "seconds": {name: median}, "ratio_to_generate":
+        {name: {"median", "least", "most"}}}.
     """
     ids = torch.tensor([model.encode(QUESTION).ids], device=model.device)
 
@@ -176,7 +196,7 @@ def explaining(model: AtMoe, plain: PreTrainedModel, answer_tokens: int, repeats
         answer=model.tokenizer.decode(written, skip_special_tokens=True),
     )
     count = explain(model, record).rows
-    tasks = {
+    tasks: dict[str, Callable[[], Any]] = {
         "generate": generate,
         "explanation": lambda: explain(model, record),
         "smallest_change": lambda: smallest_changes(model, record),
@@ -200,31 +220,32 @@ def explaining(model: AtMoe, plain: PreTrainedModel, answer_tokens: int, repeats
 
 
 def decoding(model: AtMoe, plain: PreTrainedModel, tokens: int = 128, repeats: int = 5) -> dict:
-    """Tokens a second after the prefill, greedy, `tokens` of them whatever they say: of one routed plan beside `generate` of
-    the base model, and of eight people's questions in one batch, each under its own plan, beside one. What is done once an
-    answer, such as folding its plan in, counts.
+    """Tokens a second after the prefill, greedy, `tokens` of them whatever they say.
 
-    → {"engine": {name: what decoded}, "tokens_per_second": {name: median, of all rows together},
-       "routed_to_generate", "eight_to_one": {"median", "least", "most"}}
+    Of one routed plan beside `generate` of the base model, and of eight people's questions in one
+    batch, each under its own plan, beside one. What is done once an answer, such as folding its
+    plan in, counts.
+
+    Returns:
+        {"engine": {name: what decoded}, "tokens_per_second": {name: median, of all rows together},
+        "routed_to_generate", "eight_to_one": {"median", "least", "most"}}.
     """
     names: dict[str, str] = {}
     speeds: dict[str, list[float]] = {"generate": [], "routed": [], "routed_8": []}
     asked = {"routed": QUESTIONS[:1], "routed_8": QUESTIONS}
-    for questions in (
-        asked.values()
-    ):  # the first of each shape pays for the kernels that it is the first to need
+    # The first of each shape pays for the kernels that it is the first to need.
+    for questions in asked.values():
         decoded(model, questions, 3)
     for _ in range(repeats):
         speeds["generate"].append(_generate_speed(model, plain, tokens))
         for name, questions in asked.items():
             speed, names[name] = decoded(model, questions, tokens)
             speeds[name].append(speed)
-    ratio = lambda a, b: _spread([x / y for x, y in zip(speeds[a], speeds[b])])
     return {
         "engine": names,
         "tokens_per_second": {name: round(statistics.median(s), 2) for name, s in speeds.items()},
-        "routed_to_generate": ratio("routed", "generate"),
-        "eight_to_one": ratio("routed_8", "routed"),
+        "routed_to_generate": _spread(over(speeds, "routed", "generate")),
+        "eight_to_one": _spread(over(speeds, "routed_8", "routed")),
     }
 
 
@@ -234,15 +255,18 @@ class _Clock(BaseStreamer):
     def __init__(self):
         self.times: list[float] = []
 
-    def put(self, value) -> None:
+    def put(self, value: torch.Tensor) -> None:
+        """Called by `generate` with the prompt, then with each token."""
         self.times.append(bench_scale.now())
 
     def end(self) -> None:
-        pass
+        """Called by `generate` at the end."""
 
 
 def _generate_speed(model: AtMoe, plain: PreTrainedModel, tokens: int) -> float:
-    ids, clock = torch.tensor([model.encode(QUESTION).ids], device=model.device), _Clock()
+    """Tokens a second of `generate`, greedy, after the first."""
+    ids = torch.tensor([model.encode(QUESTION).ids], device=model.device)
+    clock = _Clock()
     with torch.inference_mode():
         plain.generate(
             input_ids=ids,
@@ -262,4 +286,12 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
         "median": round(statistics.median(values), 3),
         "least": round(min(values), 3),
         "most": round(max(values), 3),
+    }
+
+
+def _inverse(spread: dict[str, float]) -> dict[str, float]:
+    return {
+        "median": round(1 / spread["median"], 3),
+        "least": round(1 / spread["most"], 3),
+        "most": round(1 / spread["least"], 3),
     }

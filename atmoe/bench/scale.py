@@ -1,4 +1,7 @@
-"""What a size costs: rows, experts, ranks, layers steered, bits a weight. Ratios, both sides taking turns; more is better."""
+"""What a size costs: rows, experts, ranks, layers steered, bits a weight.
+
+Ratios, whose two sides take turns; more is better.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
@@ -24,69 +29,85 @@ from atmoe.mixture import base as base_models
 from atmoe.mixture.experts import Adapter, layer_linears
 from atmoe.mixture.store import Info, build
 from atmoe.model import AtMoe
-from atmoe.routing.plan import Layout
+from atmoe.routing.plan import Layout, RoutingPlan
 from atmoe.routing.router import GroupedRouter
 from atmoe.steering.overrides import Override, State, Steering
 
 now: Callable[[], float] = time.perf_counter
-"""What all is timed by; see `bench`."""
+"""What all is timed by; `atmoe.bench.run.bench` sets it to the wall's clock or the processor's."""
 ROWS = (2, 4, 8)
 EXPERTS, RANK = (4, 16, 64), 4
 RANKS = (4, 16, 64)
 
+Name = TypeVar("Name", bound=Hashable)
 
-def in_turns(tasks: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """What each task says of itself, `repeats` times, one after the other; what a first call alone pays for is paid before."""
+
+def in_turns(tasks: Mapping[Name, Callable[[], float]], repeats: int) -> dict[Name, list[float]]:
+    """What each task measures of itself, one after the other, and so on `repeats` times.
+
+    What a first call alone pays for is paid before.
+    """
     for task in tasks.values():
         task()
-    found: dict[str, list[float]] = {name: [] for name in tasks}
+    values: dict[Name, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
-            found[name].append(task())
-    return found
+            values[name].append(task())
+    return values
 
 
-def timed(task: Callable) -> float:
-    """Seconds."""
+def timed(task: Callable[[], Any]) -> float:
+    """Seconds that a task takes."""
     began = now()
     task()
     return now() - began
 
 
-def over(found: Mapping[str, Sequence[float]], a: str, b: str) -> list[float]:
-    return [x / y for x, y in zip(found[a], found[b])]
+def over(values: Mapping[Name, Sequence[float]], a: Name, b: Name) -> list[float]:
+    """Ratios of a to b, turn by turn."""
+    return [x / y for x, y in zip(values[a], values[b])]
 
 
 def decoded(model: AtMoe, questions: Sequence[str], tokens: int) -> tuple[float, str]:
-    """Tokens a second of all rows, each under its own routed plan, after the prefill; what is done once an answer counts. And
-    what decoded.
+    """Decodes all questions in a batch, greedily, each under its own routed plan.
+
+    What is done once an answer counts; the prefill does not.
+
+    Returns:
+        Tokens a second of all rows together, and the name of what decoded.
     """
     logits, plans, cache, batch = prefill(model, [model.encode(q) for q in questions], None)
+    assert logits is not None  # to be decoded from, as is the cache
     began = now()
-    with closing(
-        decoder(model, batch, cache, model.weights_of(plans, len(questions)), tokens)
-    ) as decode:
+    weights = model.weights_of(plans, len(questions))
+    with closing(decoder(model, batch, cache, weights, tokens)) as decode:
         for _ in range(tokens - 1):
-            logits = decode(
-                logits.float().argmax(-1).tolist()
-            )  # as `decode.Chooser`; in bfloat16 argmax takes five times as long
+            # In float32, as an answer's tokens are chosen; in bfloat16 argmax takes five times as
+            # long.
+            logits = decode(logits.float().argmax(-1).tolist())
     return len(questions) * (tokens - 1) / (now() - began), decode.name
 
 
 def routed_speed(model: AtMoe, questions: Sequence[str], tokens: int) -> float:
+    """Tokens a second of all rows together, as `decoded` measures them."""
     return decoded(model, questions, tokens)[0]
 
 
 def prefill_speed(model: AtMoe, question: str) -> float:
-    """Prefills a second as the page reads, the router's reading in it; the copy of the weights was made before."""
+    """Prefills a second as the page reads, the router's reading in it.
+
+    The copy of the weights was made before.
+    """
     with closing(Batching(model)) as batch:
         batch.ready()
         return 1 / timed(lambda: batch.prefill(model.encode(question)))
 
 
 def base_prefill_speed(model: AtMoe, plain: PreTrainedModel, question: str) -> float:
-    """The same of the base model by transformers: the same tokens, padded alike. The last one's logits are computed as here, from
-    a state of two dimensions: given three, as transformers gives it, the head alone was seen to take as long as the layers.
+    """The same of the base model by transformers: the same tokens, padded alike.
+
+    The last one's logits are computed as here, from a state of two dimensions: given three, as
+    transformers gives it, the head alone was seen to take as long as the layers.
     """
     began = now()
     batch = model.collate([model.encode(question)])
@@ -105,18 +126,20 @@ def rows(
     model: AtMoe, questions: Sequence[str], tokens: int, repeats: int
 ) -> dict[str, list[float]]:
     """All rows' tokens a second together, each under its own plan, against one row's."""
-    found = in_turns(
-        {str(n): lambda n=n: routed_speed(model, questions[:n], tokens) for n in (1, *ROWS)},
-        repeats,
-    )
-    return {f"rows {n} to 1": over(found, str(n), "1") for n in ROWS}
+    tasks = {n: partial(routed_speed, model, questions[:n], tokens) for n in (1, *ROWS)}
+    speeds = in_turns(tasks, repeats)
+    return {f"rows {n} to 1": over(speeds, n, 1) for n in ROWS}
 
 
 def gain(model: AtMoe, questions: Sequence[str], steps: int = 64) -> dict[str, float]:
-    """Tokens a second while each of these questions is answered in a row of its own, of all together, beside the first alone.
-    Steps of both take turns, so that whatever else the machine does slows both; it ends early where an answer does.
+    """Tokens a second of these questions, each answered in its own row, beside the first alone.
 
-    → {"rows", "steps", "alone" and "together": medians, "ratio": median of the steps' own ratios}
+    Steps of both take turns, so that whatever else the machine does slows both; it ends early where
+    an answer does.
+
+    Returns:
+        {"rows", "steps", "alone" and "together": medians, "ratio": median of the steps' own
+        ratios}; "together" is of all rows.
     """
     with (
         closing(Batching(model, 1)) as one,
@@ -129,7 +152,10 @@ def gain(model: AtMoe, questions: Sequence[str], steps: int = 64) -> dict[str, f
         while one.rows and len(all_rows.rows) == len(questions):
             pairs.append((timed(one.step), timed(all_rows.step)))
     pairs = pairs[1:]  # what is done once is in the first
-    middle = lambda values: round(statistics.median(values), 3)
+
+    def middle(values: Sequence[float]) -> float:
+        return round(statistics.median(values), 3)
+
     return {
         "rows": len(questions),
         "steps": len(pairs),
@@ -142,55 +168,60 @@ def gain(model: AtMoe, questions: Sequence[str], steps: int = 64) -> dict[str, f
 def prefills(
     model: AtMoe, plain: PreTrainedModel, question: str, repeats: int
 ) -> dict[str, list[float]]:
-    """Reading a prompt with routing against the base model's; and one steered in the last third of the layers against the whole."""
+    """Reading a prompt with routing, and one steered late.
+
+    The one is against the base model's, the other, steered in the last third of the layers, against
+    the whole prefill.
+    """
     prompt, kept = model.encode(question), Kept()
     with closing(Batching(model)) as batch:
-        late = Steering((Override(model.layout.group_names[0], State.OFF, scope="late"),)).apply(
-            batch.route(question, kept)
-        )
-        read = lambda *how: 1 / timed(lambda: batch.prefill(prompt, *how))
-        found = in_turns(
+        override = Override(model.layout.group_names[0], State.OFF, scope="late")
+        late = Steering((override,)).apply(batch.route(question, kept))
+
+        def speed(plan: RoutingPlan | None = None, begun: Kept | None = None) -> float:
+            return 1 / timed(lambda: batch.prefill(prompt, plan, begun))
+
+        speeds = in_turns(
             {
-                "routed": read,
+                "routed": speed,
                 "base": lambda: base_prefill_speed(model, plain, question),
-                "whole": lambda: read(late),
-                "late": lambda: read(late, kept),
+                "whole": lambda: speed(late),
+                "late": lambda: speed(late, kept),
             },
             3 * repeats,
         )
     return {
-        "prefill routed to base": over(found, "routed", "base"),
-        "first token steered late to whole prefill": over(found, "late", "whole"),
+        "prefill routed to base": over(speeds, "routed", "base"),
+        "first token steered late to whole prefill": over(speeds, "late", "whole"),
     }
 
 
 def sizes(
     model: AtMoe, base: str | None, question: str, tokens: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Decoding and prefill with more experts, and with larger ranks, against the fewest and the smallest: random experts in
-    all linears, in four groups, on the same base.
+    """Decoding and prefill with more experts, and with larger ranks.
+
+    They are against the fewest and the smallest: random experts in all linears, in four groups, on
+    the same base.
     """
     kinds = {
         **{f"experts {n}": (n, RANK) for n in EXPERTS},
         **{f"rank {r}": (EXPERTS[0], r) for r in RANKS[1:]},
     }
     models = {name: _made_up(model, base, *size) for name, size in kinds.items()}
-    tasks = {
-        ("decode", name): lambda m=m: routed_speed(m, [question], tokens)
-        for name, m in models.items()
-    }
-    tasks |= {
-        ("prefill", name): lambda m=m: prefill_speed(m, question) for name, m in models.items()
-    }
-    found = in_turns(tasks, repeats)
+    tasks: dict[tuple[str, str], Callable[[], float]] = {}
+    for name, made_up in models.items():
+        tasks["decode", name] = partial(routed_speed, made_up, [question], tokens)
+    for name, made_up in models.items():
+        tasks["prefill", name] = partial(prefill_speed, made_up, question)
+    speeds = in_turns(tasks, repeats)
     smallest = f"experts {EXPERTS[0]}"
-    return {
-        f"{what} {name} to {smallest.split()[1] if 'experts' in name else RANK}": over(
-            found, (what, name), (what, smallest)
-        )
-        for what, name in tasks
-        if name != smallest
-    }
+    ratios = {}
+    for what, name in tasks:
+        if name != smallest:
+            least = EXPERTS[0] if "experts" in name else RANK
+            ratios[f"{what} {name} to {least}"] = over(speeds, (what, name), (what, smallest))
+    return ratios
 
 
 def precisions(
@@ -202,9 +233,19 @@ def precisions(
     tokens: int,
     repeats: int,
 ) -> dict[str, list[float]]:
-    """Decoding in int8 against transformers' generate of the base in the model's precision, and against the model itself."""
+    """Decoding in int8 against the model itself, and against transformers' generate of the base.
+
+    Args:
+        model: in the precision that int8 is compared with.
+        path: where it is saved.
+        base: as for `AtMoe.from_pretrained`.
+        question: what is asked.
+        generate: → tokens a second of the base in the model's precision, through transformers.
+        tokens: to decode.
+        repeats: of each.
+    """
     small = AtMoe.from_pretrained(path, base, "int8")
-    found = in_turns(
+    speeds = in_turns(
         {
             "generate": generate,
             "model": lambda: routed_speed(model, [question], tokens),
@@ -213,8 +254,8 @@ def precisions(
         repeats,
     )
     return {
-        "int8 to generate": over(found, "int8", "generate"),
-        "int8 to the model": over(found, "int8", "model"),
+        "int8 to generate": over(speeds, "int8", "generate"),
+        "int8 to the model": over(speeds, "int8", "model"),
     }
 
 
@@ -223,7 +264,8 @@ import json, resource, sys, time
 
 def peak():  # in kB; what rusage says of a process counts its parent's memory before it was started
     try:
-        return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+        lines = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+        return int(lines[0].split()[1])
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -233,15 +275,21 @@ imported, before = time.perf_counter(), peak()
 model = AtMoe.from_pretrained(sys.argv[1], sys.argv[2] or None, sys.argv[3])
 loaded = time.perf_counter()
 model.answer("How is asthma treated?", sampling=Sampling(8))
-weights = sum({t.data_ptr(): t.nbytes for t in (*model.base.parameters(), *model.router.parameters())}.values())
-print(json.dumps({"import_s": imported - began, "load_s": loaded - imported, "weights_mb": weights / 2**20, "imports_mb": before / 2**10,
+parameters = (*model.base.parameters(), *model.router.parameters())
+weights = sum({t.data_ptr(): t.nbytes for t in parameters}.values())
+print(json.dumps({"import_s": imported - began, "load_s": loaded - imported,
+                  "weights_mb": weights / 2**20, "imports_mb": before / 2**10,
                   "peak_mb": peak() / 2**10}))
 """
 
 
 def start(path: Path, base: str | None, precision: str) -> dict[str, float]:
-    """Seconds to import and to load, and the most memory up to the end of a first short answer, of a process of its own;
-    as a multiple of its weights, less what the libraries had taken before.
+    """What a process of its own takes up to the end of a first short answer.
+
+    Returns:
+        {"import_s", "load_s": seconds; "weights_mb", "imports_mb", "peak_mb": the most memory, in
+        MiB; "own_to_weights": that as a multiple of its weights, less what the libraries had taken
+        before}.
     """
     out = subprocess.run(
         [sys.executable, "-c", LOADED, str(path), base or "", precision],
@@ -249,23 +297,23 @@ def start(path: Path, base: str | None, precision: str) -> dict[str, float]:
         capture_output=True,
         text=True,
     ).stdout
-    found = json.loads(out.splitlines()[-1])
-    found["own_to_weights"] = (found["peak_mb"] - found["imports_mb"]) / found["weights_mb"]
-    return {name: round(value, 2) for name, value in found.items()}
+    figures = json.loads(out.splitlines()[-1])
+    own = figures["peak_mb"] - figures["imports_mb"]
+    figures["own_to_weights"] = own / figures["weights_mb"]
+    return {name: round(value, 2) for name, value in figures.items()}
 
 
 def _made_up(model: AtMoe, base: str | None, experts: int, rank: int) -> AtMoe:
+    """A model of random experts in four groups, on the base of `model`."""
     plain, tokenizer = base_models.load(base_models.fetch(base), model.bank.dtype)
-    layout = Layout.of(
-        model.layout.layers,
-        {f"group{g}": [f"expert{e}" for e in range(experts // 4)] for g in range(4)},
-    )
+    names = [f"expert{e}" for e in range(experts // 4)]
+    layout = Layout.of(model.layout.layers, {f"group{g}": names for g in range(4)})
     generator = torch.Generator().manual_seed(0)
     adapters = [
         Adapter.random(plain, layer_linears(plain), rank, rank, generator)
         for _ in layout.expert_names
     ]
     router = GroupedRouter(layout, plain.config.get_text_config().hidden_size).requires_grad_(False)
-    made = AtMoe(*build(plain, tokenizer, adapters, router, Info("made up")))
+    made_up = AtMoe(*build(plain, tokenizer, adapters, router, Info("made up")))
     gc.collect()
-    return made
+    return made_up

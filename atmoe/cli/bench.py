@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ BENCH_PARTS = (
     "precision",
     "peers",
     "start",
-)  # of atmoe.bench.run, which is slow to import
+)
+"""Those of `atmoe.bench.run`, which is slow to import."""
 
 
 def bench(a: argparse.Namespace) -> Result:
+    """Ratios of times, and which of them fell."""
     from atmoe.bench.run import PARTS, bench, check
 
-    kept = _kept(a.check) if a.check else None
+    before = _read(a.check) if a.check else None
     report = bench(
         load_model(a),
         a.model,
@@ -35,38 +38,45 @@ def bench(a: argparse.Namespace) -> Result:
         processor=a.clock == "processor",
         gguf=a.gguf,
     )
-    lines = [
-        f"{report['dtype']}, {report['threads']} threads, {report['clock']} time, medians of {report['repeats']} (least to most); more is better",
-        *(
-            f"{name}: {r['median']:.2f} ({r['least']:.2f} to {r['most']:.2f})"
-            for name, r in report["ratios"].items()
-        ),
-        *(
-            f"{name}: imports {s['import_s']} s, loading {s['load_s']} s, at most {s['peak_mb']:.0f} MB: "
-            f"{s['imports_mb']:.0f} before loading, and {s['own_to_weights']} times the weights"
-            for name, s in report.get("start", {}).items()
-        ),
-    ]
-    if kept is not None:
-        report["fallen"] = check(report, kept)
-        lines.append(
-            "; ".join(report["fallen"]) + "."
-            if report["fallen"]
-            else f"No ratio fell below 0.9 of the one kept in {a.check}."
-        )
+    lines = list(_ratios(report))
+    if before is not None:
+        report["fallen"] = check(report, before)
+        if report["fallen"]:
+            lines.append("; ".join(report["fallen"]) + ".")
+        else:
+            lines.append(f"No ratio fell below 0.9 of the one kept in {a.check}.")
     return report, "\n".join(lines)
 
 
-def _kept(path: Path) -> dict[str, Any]:
+def _ratios(report: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"{report['dtype']}, {report['threads']} threads, {report['clock']} time, medians of "
+        f"{report['repeats']} (least to most); more is better"
+    )
+    for name, ratio in report["ratios"].items():
+        yield f"{name}: {ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})"
+    for name, start in report.get("start", {}).items():
+        yield (
+            f"{name}: imports {start['import_s']} s, loading {start['load_s']} s, at most "
+            f"{start['peak_mb']:.0f} MB: {start['imports_mb']:.0f} before loading, and "
+            f"{start['own_to_weights']} times the weights"
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What `check` takes, out of the report of another run."""
     try:
-        found = json.loads(path.read_text())
-        return {name: found[name] for name in ("dtype", "threads", "clock")} | {
-            "ratios": {name: {"median": float(r["median"])} for name, r in found["ratios"].items()}
+        report = json.loads(path.read_text())
+        conditions = {name: report[name] for name in ("dtype", "threads", "clock")}
+        medians = {
+            name: {"median": float(ratio["median"])} for name, ratio in report["ratios"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AssetError(
-            f"{path} holds no ratios of a bench ({error}); keep some with: python -m atmoe bench --json > {path}"
+            f"{path} holds no ratios of a bench ({error}); keep some with: "
+            f"python -m atmoe bench --json > {path}"
         ) from error
+    return conditions | {"ratios": medians}
 
 
 def add_commands(commands: Commands) -> None:
@@ -74,7 +84,8 @@ def add_commands(commands: Commands) -> None:
     parser = commands.add(
         "bench",
         bench,
-        "What decoding, reading and explaining cost beside transformers, PEFT and X-LoRA, interleaved in one run.",
+        "What decoding, reading and explaining cost beside transformers, PEFT and X-LoRA, "
+        "interleaved in one run.",
         [commands.of_model("bfloat16", FLOATING)],
     )
     parser.add_argument(
@@ -91,8 +102,8 @@ def add_commands(commands: Commands) -> None:
         "--clock",
         choices=("wall", "processor"),
         default="wall",
-        help="what to time by; on a machine that others use, "
-        "processor, with OMP_NUM_THREADS=1 (default: wall)",
+        help="what to time by; on a machine that others use, processor, with OMP_NUM_THREADS=1 "
+        "(default: wall)",
     )
     parser.add_argument(
         "--gguf",
@@ -106,6 +117,6 @@ def add_commands(commands: Commands) -> None:
         type=Path,
         const=MEDICAL / "reports" / "bench.json",
         metavar="FILE",
-        help="exit with 1 "
-        "where a ratio fell below 0.9 of the one kept in FILE (default: the medical model's report)",
+        help="exit with 1 where a ratio fell below 0.9 of the one kept in FILE (default: the "
+        "medical model's report)",
     )

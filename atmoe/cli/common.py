@@ -29,11 +29,7 @@ BASELINES = Path("baselines")
 """Where trained baselines go, and are looked for."""
 FLOATING = ("float32", "bfloat16")
 """What a model is trained in."""
-SPLIT = {
-    "choices": ("all", "validation", "train"),
-    "default": "validation",
-    "help": "examples of which diseases (default: validation)",
-}
+SPLITS = ("all", "validation", "train")
 
 Result = tuple[Any, str]
 """What --json prints, and what a person reads."""
@@ -66,8 +62,10 @@ class Commands:
         """Add one command.
 
         Args:
+            name: as it is typed.
             run: what it does; None where it only groups others.
             text: its help.
+            parents: whose arguments it has too.
             into: another group of subcommands than the first.
         """
         parser = (into or self.into).add_parser(
@@ -137,7 +135,7 @@ def data_arguments() -> argparse.ArgumentParser:
 
 
 def steering_arguments() -> argparse.ArgumentParser:
-    """What changes a plan; and how an answer is sampled, so that one set of flags fits all commands."""
+    """What changes a plan; and how an answer is sampled: one set of flags fits all commands."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.set_defaults(steps=[])
     group = parser.add_argument_group(
@@ -186,10 +184,16 @@ def steering_arguments() -> argparse.ArgumentParser:
 
 
 class _Step(argparse.Action):
-    """Keeps --set, --off and --layers as written: a range applies to what follows it."""
+    """Keeps --set, --off and --layers in the order given: a range applies to what follows it."""
 
-    def __call__(self, parser, namespace, value, option_string=None):
-        namespace.steps = [*namespace.steps, (self.dest, value)]
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.steps = [*namespace.steps, (self.dest, values)]
 
 
 def count(text: str) -> int:
@@ -208,7 +212,8 @@ def load_model(a: argparse.Namespace) -> AtMoe:
     if a.model == MEDICAL and not MEDICAL.exists():
         raise AssetError(
             "The medical model does not come with the package; it lies in the repository, under "
-            "assets/medical. Clone that and pass --model PATH/assets/medical, or a model of your own."
+            "assets/medical. Clone that and pass --model PATH/assets/medical, or a model of your "
+            "own."
         )
     from atmoe.model import AtMoe
 
@@ -228,7 +233,8 @@ def steering_of(a: argparse.Namespace) -> Steering:
     """
     from atmoe.steering.overrides import State, Steering, parse_target
 
-    overrides, scope = [], "all"
+    overrides = []
+    scope = "all"
     for option, value in a.steps:
         if option == "layers":
             scope = value
@@ -253,7 +259,7 @@ def described(a: argparse.Namespace) -> Description:
         return description.reading(named)
     if not (a.description or a.data):
         raise DataError(
-            "No corpus was named; give at least one of --medquad DIR, --pubmedqa DIR, --mts-dialog "
-            "DIR, or a description of your own."
+            "No corpus was named; give at least one of --medquad DIR, --pubmedqa DIR, "
+            "--mts-dialog DIR, or a description of your own."
         )
     return description

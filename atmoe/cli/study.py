@@ -1,98 +1,115 @@
-"""The commands that measure a model on data: evaluate, evaluate-{routing,control,strength} and faithfulness."""
+"""The commands that measure a model on data.
+
+evaluate, evaluate-{routing,control,strength} and faithfulness.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import BASELINES, SPLIT, Commands, Result, count, described, load_model
+from atmoe.cli.common import BASELINES, SPLITS, Commands, Result, count, described, load_model
+
+if TYPE_CHECKING:
+    from atmoe.data import Description, Example
+    from atmoe.model import AtMoe
+    from atmoe.study.evaluate import Scorer
+
+Report = Mapping[str, Any]
 
 
 def evaluate(a: argparse.Namespace) -> Result:
+    """Loss under different plans, and other models' if asked for."""
     from atmoe.study.evaluate import choose, evaluate
 
     description, examples = _held_out(a)
     chosen = choose(examples, a.limit, a.seed, description.main_group)
     model = load_model(a)
     scorers, missing = _baselines(a, model) if a.baselines else ({}, {})
-    result = evaluate(model, chosen, scorers, single_experts=bool(a.baselines)) | {
-        "not_measured": missing
-    }
-    nll = result["nll"]
-    tasks = list(nll["base"]["tasks"])
-    rows = [("plan", "macro", "95% interval", "minus router", *tasks)]
-    between = lambda pair, sign="": " to ".join(f"{x:{sign}.3f}" for x in pair)
-    for name, row in sorted(nll.items(), key=lambda item: -item[1]["macro"]):
-        minus = between(row["minus_router"]["interval"], "+") if "minus_router" in row else ""
-        rows.append(
-            (
-                name,
-                f"{row['macro']:.3f}",
-                between(row["interval"]),
-                minus,
-                *(f"{row['tasks'][t]:.3f}" for t in tasks),
-            )
-        )
-    rows[1:1] = [("---",) * len(rows[0])]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    agreement = ", ".join(f"{g} {v:.1%}" for g, v in result["agreement"].items())
+    report = evaluate(model, chosen, scorers, single_experts=bool(a.baselines))
+    report |= {"not_measured": missing}
+    agreement = ", ".join(f"{g} {v:.1%}" for g, v in report["agreement"].items())
     lines = [
-        table,
-        f"nats per answer token over {result['examples']} examples, {result['tokens']} tokens; intervals over "
-        f"diseases; top-1 agreement: {agreement}; {result['seconds']} s",
+        *_losses(report["nll"]),
+        f"nats per answer token over {report['examples']} examples, {report['tokens']} tokens; "
+        f"intervals over diseases; top-1 agreement: {agreement}; {report['seconds']} s",
+        *(f"not measured: {name}: {why}" for name, why in missing.items()),
     ]
-    return result, "\n".join(
-        lines + [f"not measured: {name}: {why}" for name, why in missing.items()]
-    )
+    return report, "\n".join(lines)
 
 
-def _held_out(a):
+def _losses(nll: Mapping[str, Report]) -> Iterator[str]:
+    """A table of the losses, the largest first."""
+    tasks = list(nll["base"]["tasks"])
+    header = ("plan", "macro", "95% interval", "minus router", *tasks)
+    yield _row(header)
+    yield _row(["---"] * len(header))
+    for name, losses in sorted(nll.items(), key=lambda item: -item[1]["macro"]):
+        minus = losses.get("minus_router")
+        yield _row(
+            [
+                name,
+                f"{losses['macro']:.3f}",
+                _interval(losses["interval"]),
+                "" if minus is None else _interval(minus["interval"], "+"),
+                *(f"{losses['tasks'][task]:.3f}" for task in tasks),
+            ]
+        )
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _interval(ends: Sequence[float], sign: str = "") -> str:
+    return " to ".join(f"{end:{sign}.3f}" for end in ends)
+
+
+def _held_out(a: argparse.Namespace) -> tuple[Description, list[Example]]:
+    """The description, and its examples on the side of the split that was asked for."""
     from atmoe.data import split
 
     description = described(a)
     return description, [e for e in description.examples() if a.split in ("all", split(e))]
 
 
-def _baselines(a, model) -> tuple[dict, dict[str, str]]:
-    """Scorers of the baselines whose weights are there, and what to do about those whose are not."""
+def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], dict[str, str]]:
+    """Scorers of the baselines whose weights are there, and what to do about the others."""
     from functools import partial
 
-    from atmoe import AtMoe
     from atmoe.errors import AtMoeError
+    from atmoe.model import AtMoe
     from atmoe.routing.plan import RoutingPlan
-    from atmoe.study import baselines as b
+    from atmoe.study import baselines
 
-    def lora():
+    def lora() -> Scorer:
         one = AtMoe.from_pretrained(a.baselines / "lora", a.base, model.bank.dtype)
-        return lambda prompts, answers: one.score_rows(
-            prompts, answers, [RoutingPlan.uniform(one.layout)] * len(prompts)
-        )[0]
+        plan = RoutingPlan.uniform(one.layout)
+        return lambda prompts, answers: one.score_rows(prompts, answers, [plan] * len(prompts))[0]
 
-    def xlora():
-        return partial(
-            b.score_rows,
-            model,
-            b.load_classifier(b.xlora_model(model, a.model, a.base), a.baselines / "xlora"),
-        )
+    def xlora() -> Scorer:
+        mixed = baselines.xlora_model(model, a.model, a.base)
+        mixed = baselines.load_classifier(mixed, a.baselines / "xlora")
+        return partial(baselines.score_rows, model, mixed)
 
-    made, missing = {}, {}
-    for name, make in (
-        ("lora", lora),
-        ("xlora", xlora),
-        ("arrow", lambda: partial(b.score_rows, model, b.arrow_model(model, a.model, a.base))),
-    ):
+    def arrow() -> Scorer:
+        return partial(baselines.score_rows, model, baselines.arrow_model(model, a.model, a.base))
+
+    scorers: dict[str, Scorer] = {}
+    missing: dict[str, str] = {}
+    for name, load in (("lora", lora), ("xlora", xlora), ("arrow", arrow)):
         try:
-            made[name] = make()
+            scorers[name] = load()
         except AtMoeError as error:
-            missing[name] = (
-                f"{error} (python -m atmoe train baseline {name})"
-                if name != "arrow"
-                else str(error)
-            )
-    return made, missing
+            advice = "" if name == "arrow" else f" (python -m atmoe train baseline {name})"
+            missing[name] = f"{error}{advice}"
+    return scorers, missing
 
 
 def evaluate_routing(a: argparse.Namespace) -> Result:
+    """Whether the router reads the need."""
     from atmoe.study.evaluate import choose
     from atmoe.study.routing import study
 
@@ -105,101 +122,116 @@ def evaluate_routing(a: argparse.Namespace) -> Result:
         a.instructions,
         a.seed,
     )
-    two, lines = (
-        report["two_needs"],
-        [
-            f"{report['instructions']} instructions in unseen words; the largest share is the label's: "
-            + ", ".join(f"{g} {v:.1%}" for g, v in report["agreement"].items())
-        ],
+    return report, "\n".join(_routing(report))
+
+
+def _routing(report: Report) -> Iterator[str]:
+    agreement = ", ".join(f"{g} {v:.1%}" for g, v in report["agreement"].items())
+    yield (
+        f"{report['instructions']} instructions in unseen words; the largest share is the label's: "
+        f"{agreement}"
     )
+    two = report["two_needs"]
     if two["instructions"]:
-        lines.append(
-            f"{two['instructions']} with two needs: both the two largest {two['both_largest']:.1%}, each above twice "
-            f"its uniform share {two['both_above_twice_uniform']:.1%}, both at once {two['both']:.1%}"
+        yield (
+            f"{two['instructions']} with two needs: both the two largest "
+            f"{two['both_largest']:.1%}, each above twice its uniform share "
+            f"{two['both_above_twice_uniform']:.1%}, both at once {two['both']:.1%}"
         )
-    lines.append(
-        f"loss {report['loss']:.3f}; with the average plan: "
-        + ", ".join(
-            f"{band} {x['loss_with_average_plan']:.3f}" for band, x in report["bands"].items()
-        )
+    bands = ", ".join(
+        f"{band} {loss['loss_with_average_plan']:.3f}" for band, loss in report["bands"].items()
     )
-    least, most = (f(report["load"].items(), key=lambda item: item[1]) for f in (min, max))
-    lines.append(
-        f"weight: least {least[0]} {least[1]:.1%}, most {most[0]} {most[1]:.1%}; {report['seconds']} s"
+    yield f"loss {report['loss']:.3f}; with the average plan: {bands}"
+    loads = report["load"]
+    least, most = min(loads, key=loads.__getitem__), max(loads, key=loads.__getitem__)
+    yield (
+        f"weight: least {least} {loads[least]:.1%}, most {most} {loads[most]:.1%}; "
+        f"{report['seconds']} s"
     )
-    return report, "\n".join(lines)
 
 
 def evaluate_control(a: argparse.Namespace) -> Result:
+    """Dose and response of every group."""
     from atmoe.study.control import study
 
     _, examples = _held_out(a)
+    easy, hard = a.readers
     report = study(
-        load_model(a), examples, a.text_group, *a.readers, a.limit, a.seed, answers=a.answers
+        load_model(a), examples, a.text_group, easy, hard, a.limit, a.seed, answers=a.answers
     )
-    lines = []
+    return report, "\n".join(_control(report, easy, hard))
+
+
+def _control(report: Report, easy: str, hard: str) -> Iterator[str]:
     for group, doses in report["groups"].items():
-        for dose, found in doses.items():
-            for name, part in (
-                found.items()
-                if "mean" not in found
-                else [("log-probability of the reference", found)]
-            ):
-                lines.append(
-                    f"{group}, {dose}'s share, {name}: "
-                    + " ".join(f"{x:.3f}" for x in part["mean"])
-                    + f"; Spearman {part['median_spearman']:+.2f} in the median, monotone {part['monotone']:.0%}"
+        for dose, response in doses.items():
+            # Of generated text several measures, of reference answers one.
+            measures = response
+            if "mean" in response:
+                measures = {"log-probability of the reference": response}
+            for name, curve in measures.items():
+                means = " ".join(f"{x:.3f}" for x in curve["mean"])
+                yield (
+                    f"{group}, {dose}'s share, {name}: {means}; Spearman "
+                    f"{curve['median_spearman']:+.2f} in the median, monotone "
+                    f"{curve['monotone']:.0%}"
                 )
     for group, wrong in report["wrong"].items():
-        lines.append(
-            f"{group}: a wrong expert is worse than the right one in {wrong['worse_than_right']:.1%} of {wrong['pairs']} pairs "
-            f"(mean over wrong experts: {wrong['mean_worse_than_right']:.0%} of {wrong['prompts']} prompts)"
+        yield (
+            f"{group}: a wrong expert is worse than the right one in "
+            f"{wrong['worse_than_right']:.1%} of {wrong['pairs']} pairs (mean over wrong experts: "
+            f"{wrong['mean_worse_than_right']:.0%} of {wrong['prompts']} prompts)"
         )
     for by, contrast in report.get("contrast", {}).items():
-        lines.append(
-            f"{a.readers[0]} against {a.readers[1]}, {by} at 100%: reads easier in "
-            f"{contrast[a.readers[0] + '_reads_easier']:.0%} of {contrast['prompts']} prompts"
+        yield (
+            f"{easy} against {hard}, {by} at 100%: reads easier in "
+            f"{contrast[easy + '_reads_easier']:.0%} of {contrast['prompts']} prompts"
         )
-    return report, "\n".join([*lines, f"{report['seconds']} s"])
+    yield f"{report['seconds']} s"
 
 
 def faithfulness(a: argparse.Namespace) -> Result:
+    """Whether the weights explain the answers."""
     from atmoe.study.control import sample
     from atmoe.study.faithfulness import study
 
     description, examples = _held_out(a)
     model = load_model(a)
-    report = study(
-        model, [e.prompt for e in sample(examples, description.main_group, a.limit, a.seed)], a.seed
+    chosen = sample(examples, description.main_group, a.limit, a.seed)
+    report = study(model, [e.prompt for e in chosen], a.seed)
+    return report, "\n".join(_faithfulness(report))
+
+
+def _faithfulness(report: Report) -> Iterator[str]:
+    yield f"{report['prompts']} prompts, {report['answer_tokens']} answer tokens"
+    for measure, taus in report["kendall"].items():
+        by_kind = ", ".join(f"{kind} {_number(tau, '+.2f')}" for kind, tau in taus.items())
+        yield f"Kendall's tau-b of {measure} and effect: {by_kind}"
+    agrees = ", ".join(f"{g} {x:.0%}" for g, x in report["top_expert_agrees"].items())
+    yield f"the expert with most weight is the one whose removal costs most: {agrees}"
+    yield (
+        f"normalised comprehensiveness {_number(report['comprehensiveness'], '.2f')}, sufficiency "
+        f"{_number(report['sufficiency'], '.2f')}; deletion percentile "
+        f"{_number(report['deletion_percentile'], '.0f')}"
     )
-    number = lambda x, form: "not defined" if x is None else format(x, form)
-    lines = [f"{report['prompts']} prompts, {report['answer_tokens']} answer tokens"]
-    for lens, found in report["kendall"].items():
-        lines.append(
-            f"Kendall's tau-b of {lens} and effect: "
-            + ", ".join(f"{kind} {number(tau, '+.2f')}" for kind, tau in found.items())
-        )
-    lines.append(
-        "the expert with most weight is the one whose removal costs most: "
-        + ", ".join(f"{g} {x:.0%}" for g, x in report["top_expert_agrees"].items())
+    sanity = report["sanity"]
+    yield (
+        f"another prompt's plan: explains worse in {sanity['explains_worse']:.0%}, makes the "
+        f"answer less likely in {sanity['less_likely']:.0%}"
     )
-    lines.append(
-        f"normalised comprehensiveness {number(report['comprehensiveness'], '.2f')}, sufficiency "
-        f"{number(report['sufficiency'], '.2f')}; deletion percentile {number(report['deletion_percentile'], '.0f')}"
+    verdicts = ", ".join(f"{level} {n}" for level, n in report["verdicts"].items())
+    yield (
+        f"Shapley additivity error {_number(report['shapley_error'], '.1e')}; verdicts: "
+        f"{verdicts}; {report['seconds']} s"
     )
-    lines.append(
-        f"another prompt's plan: explains worse in {report['sanity']['explains_worse']:.0%}, makes the answer less likely in "
-        f"{report['sanity']['less_likely']:.0%}"
-    )
-    lines.append(
-        f"Shapley additivity error {number(report['shapley_error'], '.1e')}; verdicts: "
-        + ", ".join(f"{level} {count}" for level, count in report["verdicts"].items())
-        + f"; {report['seconds']} s"
-    )
-    return report, "\n".join(lines)
+
+
+def _number(x: float | None, form: str) -> str:
+    return "not defined" if x is None else format(x, form)
 
 
 def evaluate_strength(a: argparse.Namespace) -> Result:
+    """From which strength on answers run in circles."""
     from datetime import date
 
     from atmoe.study.control import sample
@@ -207,34 +239,35 @@ def evaluate_strength(a: argparse.Namespace) -> Result:
 
     description, examples = _held_out(a)
     # Questions alone: a dialogue or an abstract settles how one writes.
-    chosen = sample(
-        [e for e in examples if not e.material] or examples, description.main_group, a.limit, a.seed
-    )
+    questions = [e for e in examples if not e.material] or examples
+    chosen = sample(questions, description.main_group, a.limit, a.seed)
     report = study(load_model(a), [e.prompt for e in chosen], a.seed)
     report |= {
         "date": date.today().isoformat(),
-        "command": f"python -m atmoe evaluate-strength --data DIR --split {a.split} --limit {a.limit} "
-        f"--seed {a.seed} --dtype {a.dtype} --json",
+        "command": f"python -m atmoe evaluate-strength --data DIR --split {a.split} "
+        f"--limit {a.limit} --seed {a.seed} --dtype {a.dtype} --json",
     }
+    return report, "\n".join(_strength(report))
+
+
+def _strength(report: Report) -> Iterator[str]:
     low, high = report["range"]["repeated"]
-    lines = [
-        f"{report['prompts']} prompts; at strength 1 nine in ten answers repeat {low:.1%} to {high:.1%} of their trigrams"
-    ]
+    yield (
+        f"{report['prompts']} prompts; at strength 1 nine in ten answers repeat {low:.1%} to "
+        f"{high:.1%} of their trigrams"
+    )
     for row in report["by_strength"]:
         repeated, logp = row["repeated"], row["logp"]
-        lines.append(
-            f"strength {row['strength']:g}: repeated trigrams {repeated['median']:.1%} in the median, above that range in "
-            f"{repeated['outside']:.0%} of answers; mean log-probability {logp['median']:.2f}, below its range in {logp['outside']:.0%}"
+        yield (
+            f"strength {row['strength']:g}: repeated trigrams {repeated['median']:.1%} in the "
+            f"median, above that range in {repeated['outside']:.0%} of answers; mean "
+            f"log-probability {logp['median']:.2f}, below its range in {logp['outside']:.0%}"
         )
-    lines.append(
-        "the median answer leaves the range "
-        + (
-            "at no strength"
-            if report["leaves"] is None
-            else f"from strength {report['leaves']:g} on"
-        )
+    leaves = report["leaves"]
+    yield "the median answer leaves the range " + (
+        "at no strength" if leaves is None else f"from strength {leaves:g} on"
     )
-    return report, "\n".join([*lines, f"{report['seconds']} s"])
+    yield f"{report['seconds']} s"
 
 
 def add_commands(commands: Commands) -> None:
@@ -257,7 +290,7 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument(
         "--split",
-        choices=("all", "validation", "train"),
+        choices=SPLITS,
         default="all",
         help="examples of which diseases (default: all)",
     )
@@ -267,8 +300,8 @@ def add_commands(commands: Commands) -> None:
         type=Path,
         const=BASELINES,
         metavar="DIR",
-        help="also score single experts, PEFT's "
-        "Arrow, and the baselines trained into DIR (default: baselines)",
+        help="also score single experts, PEFT's Arrow, and the baselines trained into DIR "
+        "(default: baselines)",
     )
 
     parser = commands.add(
@@ -291,10 +324,8 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="answers a task that are scored by band (default: 20)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
-    )
-    parser.add_argument("--split", **SPLIT)
+    _drawn(parser)
+
     parser = commands.add(
         "evaluate-control",
         evaluate_control,
@@ -309,8 +340,8 @@ def add_commands(commands: Commands) -> None:
         type=count,
         default=1,
         metavar="N",
-        help="generated for a prompt at each dose: the likeliest one, or "
-        "several at temperature 0.7, whose mean counts (default: 1)",
+        help="generated for a prompt at each dose: the likeliest one, or several at temperature "
+        "0.7, whose mean counts (default: 1)",
     )
     parser.add_argument(
         "--text-group",
@@ -325,10 +356,7 @@ def add_commands(commands: Commands) -> None:
         metavar=("EASY", "HARD"),
         help="two of its experts",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
-    )
-    parser.add_argument("--split", **SPLIT)
+    _drawn(parser)
 
     parser = commands.add(
         "faithfulness",
@@ -343,10 +371,7 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="prompts, of different diseases (default: 60)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
-    )
-    parser.add_argument("--split", **SPLIT)
+    _drawn(parser)
 
     parser = commands.add(
         "evaluate-strength",
@@ -362,7 +387,17 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="prompts, of different diseases (default: 40)",
     )
+    _drawn(parser)
+
+
+def _drawn(parser: argparse.ArgumentParser) -> None:
+    """What decides which examples are drawn."""
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
     )
-    parser.add_argument("--split", **SPLIT)
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default="validation",
+        help="examples of which diseases (default: validation)",
+    )

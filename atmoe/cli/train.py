@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,98 +12,83 @@ from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, described, l
 
 
 def train_experts(a: argparse.Namespace) -> Result:
+    """Train the experts (stage 1)."""
     from atmoe.train.experts import ExpertSettings, new_model, train_experts
 
-    settings, description = ExpertSettings(**_given(a, ExpertSettings)), described(a)
+    settings = ExpertSettings(**_given(a, ExpertSettings))
+    description = described(a)
     # Nothing is read where nothing is trained: ready experts need no examples.
-    examples = (
-        []
-        if len(description.ready) == sum(map(len, description.groups.values()))
-        else description.examples()
-    )
-    report = train_experts(
-        new_model(description, settings, a.base), examples, description, a.out, settings
-    )
-    return (
-        report,
-        f"Experts saved in {a.out} after {report['steps']} steps, {report['seconds']:.0f} s.",
-    )
+    all_ready = len(description.ready) == sum(map(len, description.groups.values()))
+    examples = [] if all_ready else description.examples()
+    model = new_model(description, settings, a.base)
+    report = train_experts(model, examples, description, a.out, settings)
+    return report, f"Experts saved in {a.out} {_after(report)}"
 
 
 def train_router(a: argparse.Namespace) -> Result:
+    """Train the router (stage 2)."""
     from atmoe.train.router import RouterSettings, train_router
 
-    settings, description = RouterSettings(**_given(a, RouterSettings)), described(a)
+    settings = RouterSettings(**_given(a, RouterSettings))
+    description = described(a)
     report = train_router(load_model(a), description.examples(), description, a.model, settings)
-    return (
-        report,
-        f"Router saved in {a.model} after {report['steps']} steps, {report['seconds']:.0f} s.",
-    )
+    return report, f"Router saved in {a.model} {_after(report)}"
 
 
 def train_lora(a: argparse.Namespace) -> Result:
+    """Train the baseline that is one LoRA."""
     from dataclasses import replace
 
     from atmoe.train.baseline import lora_settings, train_lora
 
-    description, out = described(a), a.out or BASELINES / "lora"
+    description = described(a)
+    out = a.out or BASELINES / "lora"
     settings = lora_settings(description)
-    report = train_lora(
-        description.examples(),
-        description,
-        a.base,
-        out,
-        replace(settings, **_given(a, type(settings))),
-    )
-    return (
-        report,
-        f"One LoRA saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s.",
-    )
+    settings = replace(settings, **_given(a, type(settings)))
+    report = train_lora(description.examples(), description, a.base, out, settings)
+    return report, f"One LoRA saved in {out} {_after(report)}"
 
 
 def train_xlora(a: argparse.Namespace) -> Result:
+    """Train the classifier of the X-LoRA baseline."""
     from atmoe.train.baseline import XloraSettings, train_xlora
 
-    settings, description, out = (
-        XloraSettings(**_given(a, XloraSettings)),
-        described(a),
-        a.out or BASELINES / "xlora",
-    )
+    settings = XloraSettings(**_given(a, XloraSettings))
+    description = described(a)
+    out = a.out or BASELINES / "xlora"
     report = train_xlora(
         load_model(a), a.model, a.base, description.examples(), description, out, settings
     )
-    return (
-        report,
-        f"X-LoRA's classifier saved in {out} after {report['steps']} steps, {report['seconds']:.0f} s.",
-    )
+    return report, f"X-LoRA's classifier saved in {out} {_after(report)}"
 
 
-# -- what they share ------------------------------------------------------------------------------------------------
+# -- what they share --------------------------------------------------------------------------
 
 
-def _training(run: Callable) -> Callable:
-    """A command that trains, on as many processes as accelerate was asked for; one of them reports."""
+def _training(run: Callable[[argparse.Namespace], Result]) -> Callable[..., Result]:
+    """A command that trains, on as many processes as accelerate was asked for; one reports."""
 
-    def launched(a):
+    def launched(a: argparse.Namespace) -> Result:
         from atmoe.train.launch import start_all
         from atmoe.train.team import Team
 
         start_all()
-        said = run(a)
+        result = run(a)
         if not Team().leads:
             raise SystemExit(0)
-        return said
+        return result
 
     return launched
 
 
-def _given(a, settings) -> dict[str, Any]:
+def _after(report: Mapping[str, Any]) -> str:
+    return f"after {report['steps']} steps, {report['seconds']:.0f} s."
+
+
+def _given(a: argparse.Namespace, settings: type) -> dict[str, Any]:
     """The command-line arguments that are fields of a settings class."""
-    return {
-        name: getattr(a, name)
-        for name in settings.__dataclass_fields__
-        if getattr(a, name, None) is not None
-    }
+    values = {field.name: getattr(a, field.name, None) for field in fields(settings)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def add_commands(commands: Commands) -> None:
@@ -155,10 +141,10 @@ def add_commands(commands: Commands) -> None:
         seed="of everything",
     )
 
-    baseline = commands.add(
+    parser = commands.add(
         "baseline", None, "What one could have done instead with the same data.", [], train
     )
-    baseline = baseline.add_subparsers(required=True, metavar="{lora,xlora}")
+    baseline = parser.add_subparsers(required=True, metavar="{lora,xlora}")
     parser = commands.add(
         "lora",
         _training(train_lora),
@@ -200,15 +186,14 @@ def add_commands(commands: Commands) -> None:
     )
 
 
-_KINDS = {"rank": int, "answer_tokens": int, "instructions": int, "seed": int, "dtype": str}
+_KINDS = {"rank": int, "answer_tokens": int, "instructions": int, "seed": int}
 
 
-def _settings(parser: argparse.ArgumentParser, **fields: str) -> None:
+def _settings(parser: argparse.ArgumentParser, **helps: str) -> None:
     """An option for each of these fields of a settings class; left out, the class decides."""
-    for name, what in fields.items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=_KINDS.get(name, float),
-            help=what,
-            **({"choices": FLOATING} if name == "dtype" else {"metavar": "X"}),
-        )
+    for name, text in helps.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "dtype":
+            parser.add_argument(option, type=str, help=text, choices=FLOATING)
+        else:
+            parser.add_argument(option, type=_KINDS.get(name, float), help=text, metavar="X")

@@ -1,22 +1,26 @@
-"""What a training is about, as one YAML or JSON file: groups, their experts, and where examples come from.
+"""What a training is about, as one YAML or JSON file: groups, experts, and the examples' sources.
 
-    name: kitchen                     # what the model is called
-    groups:                           # the first group's experts are drawn in fixed proportions
+    name: kitchen                  # what the model is called
+    groups:                        # the first group's experts are drawn in fixed proportions
       task: [recipe, substitute]
-      diet: {vegan: null, any: {adapter: loras/any}}      # a ready PEFT LoRA: dropped in, not trained
-    rows: {recipe: 2}                 # optional: how often an expert of the first group is drawn, beside 1
-    prompt_rows: {recipe: 1}          # optional: the same where a router reads prompts alone (default: rows)
-    sources:                          # paths are relative to this file, or to --data
+      diet: {vegan: null, any: {adapter: loras/any}}   # a ready PEFT LoRA: dropped in, not trained
+    rows: {recipe: 2}              # optional: how often an expert of the first group is drawn,
+                                   #   beside 1
+    prompt_rows: {recipe: 1}       # optional: the same where a router reads prompts alone
+                                   #   (default: rows)
+    sources:                       # paths are relative to this file, or to --data
       - {reader: jsonl, path: own.jsonl}
-    base: models/other                # optional: a directory, .gguf file or hub id; left out = SmolLM2-135M-Instruct
-    scripts: [LATIN]                  # optional: refuse prompts mostly in other scripts
+    base: models/other             # optional: a directory, .gguf file or hub id;
+                                   #   left out = SmolLM2-135M-Instruct
+    scripts: [LATIN]               # optional: refuse prompts mostly in other scripts
 
 A JSONL source holds one object a line:
 
     {"prompt": "…", "answer": "…", "labels": {"task": "recipe", "diet": "vegan"}, "topic": "soup"}
 
-Prompt and answer may have 480 tokens together. A label may be a list of two experts (two needs). `topic` is what train and validation are split by; left out, it is
-the prompt. The medical model is described in assets/medical.yaml.
+Prompt and answer may have 480 tokens together. A label may be a list of two experts (two needs).
+`topic` is what train and validation are split by; left out, it is the prompt. The medical model is
+described in assets/medical.yaml.
 """
 
 from __future__ import annotations
@@ -36,12 +40,29 @@ from atmoe.data.templates import wordings_digest
 from atmoe.errors import DataError, PromptError
 from atmoe.prompt import check_text
 
-MEDICAL = Path(__file__).resolve().parents[2] / "assets" / "medical.yaml"
+_FOLDER = Path(__file__).resolve().parent
+_HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yaml")
+MEDICAL = next((file for file in _HOMES if file.exists()), _HOMES[-1])
+"""The medical description: an installed package holds it, a checkout has it beside the model."""
+
+_KEYS = {"name", "groups", "rows", "prompt_rows", "sources", "base", "scripts"}
 
 
 @dataclass(frozen=True)
 class Description:
-    """A description file, read and checked. ready: expert → directory of a PEFT LoRA; sources: (reader, path)."""
+    """A description file, read and checked.
+
+    Attributes:
+        groups: the experts of each group, by its name.
+        sources: (reader, path) of each.
+        rows: how often an expert of the first group is drawn, where it is not once.
+        prompt_rows: the same where a router reads prompts alone.
+        ready: the directory of a PEFT LoRA, by expert ("group/expert").
+        written: the same as the description has it: where there is no such directory, it may be a
+            hub id.
+        base: a directory, .gguf file or hub id; None = SmolLM2-135M-Instruct.
+        scripts: prompts mostly in others are refused; none = all are read.
+    """
 
     name: str
     groups: Mapping[str, tuple[str, ...]]
@@ -49,6 +70,7 @@ class Description:
     rows: Mapping[str, float] = field(default_factory=dict)
     prompt_rows: Mapping[str, float] = field(default_factory=dict)
     ready: Mapping[str, Path] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
     base: str | None = None
     scripts: tuple[str, ...] = ()
 
@@ -58,87 +80,50 @@ class Description:
         return next(iter(self.groups))
 
     def digest(self, examples: Sequence[Example]) -> str:
-        """One hash of all that decides which rows a training sees: a checkpoint of others must not be continued."""
-        seen = [
-            self.groups,
-            self.rows,
-            self.prompt_rows,
-            {k: str(v) for k, v in self.ready.items()},
+        """One hash of all that decides which rows a training sees.
+
+        A checkpoint of a training that saw others must not be continued.
+        """
+        choices = [
+            dict(self.groups),
+            dict(self.rows),
+            dict(self.prompt_rows),
+            {expert: str(path) for expert, path in self.ready.items()},
             wordings_digest(),
         ]
-        digest = hashlib.sha256(
-            json.dumps([dict(x) if isinstance(x, Mapping) else x for x in seen]).encode()
-        )
+        digest = hashlib.sha256(json.dumps(choices).encode())
         for e in examples:
-            digest.update(
-                json.dumps(
-                    [e.id, e.prompt, e.answer, dict(e.labels), dict(e.also), e.disease]
-                ).encode()
-            )
+            fields = [e.id, e.prompt, e.answer, dict(e.labels), dict(e.also), e.disease]
+            digest.update(json.dumps(fields).encode())
         return digest.hexdigest()
 
     @classmethod
     def load(cls, path: Path, data: Path | None = None) -> Description:
-        """Read a description. data: what relative source paths start from (default: the file's directory).
+        """Read a description.
+
+        Args:
+            path: of a YAML file, or of a JSON file (.json).
+            data: what relative source paths start from (default: the file's directory).
 
         Raises:
-            DataError: it cannot be read, or says something this program cannot do; the sentence names the place.
+            DataError: it cannot be read, or says something this program cannot do; the sentence
+                names the place.
         """
         path = Path(path)
-        try:
-            text = path.read_text("utf-8-sig")
-            raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        except FileNotFoundError as error:
-            raise DataError(
-                f"There is no description {path}; name a YAML or JSON file such as assets/medical.yaml."
-            ) from error
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise DataError(
-                f"The description {path} cannot be read: {' '.join(str(error).split())}."
-            ) from error
-        known = {"name", "groups", "rows", "prompt_rows", "sources", "base", "scripts"}
-        if (
-            not isinstance(raw, dict)
-            or not isinstance(raw.get("groups"), dict)
-            or not raw["groups"]
-        ):
-            raise DataError(
-                f"{path} names no groups; write for example  groups: {{task: [summary, triage]}}."
-            )
-        if unknown := set(map(str, raw)) - known:
-            raise DataError(
-                f"{path} says {', '.join(sorted(unknown))}, which means nothing here; known are {', '.join(sorted(known))}."
-            )
-        for name in ("sources", "scripts"):
-            if not isinstance(raw.get(name) or [], list):
-                raise DataError(f"{path}: {name} must be a list; write it in square brackets.")
-        groups, ready = {}, {}
+        raw = _read(path)
+        groups: dict[str, tuple[str, ...]] = {}
+        written: dict[str, str] = {}
         for group, experts in raw["groups"].items():
-            if (
-                not isinstance(experts, list | dict)
-                or not experts
-                or len(set(map(str, experts))) < len(experts)
-            ):
-                raise DataError(f"{path}: the group {group!r} needs a list of different experts.")
-            groups[_name(path, group)] = tuple(_name(path, expert) for expert in experts)
-            for expert, said in experts.items() if isinstance(experts, dict) else ():
-                if said is None or said == {}:
-                    continue
-                if (
-                    not isinstance(said, dict)
-                    or set(said) != {"adapter"}
-                    or not isinstance(said["adapter"], str)
-                ):
-                    raise DataError(
-                        f"{path}: write {expert}: {{adapter: DIRECTORY}} for a ready LoRA, or {expert}: null."
-                    )
-                ready[f"{group}/{expert}"] = path.parent / said["adapter"]
+            names = _experts(path, group, experts)
+            groups[_name(path, group)] = names
+            written |= {f"{group}/{e}": source for e, source in _ready(path, experts).items()}
         first = next(iter(groups.values()))
         rows = _rows(path, "rows", raw.get("rows") or {}, first)
         return cls(
             name=str(raw.get("name") or path.stem),
             groups=groups,
-            ready=ready,
+            ready={e: path.parent / Path(s).expanduser() for e, s in written.items()},
+            written=written,
             sources=tuple(
                 _source(path, source, data or path.parent) for source in raw.get("sources") or ()
             ),
@@ -149,42 +134,44 @@ class Description:
         )
 
     def reading(self, roots: Mapping[str, Path | None]) -> Description:
-        """The same with these corpora (reader → directory, None = skipped) in place of its sources."""
-        return replace(
-            self,
-            sources=tuple(
-                (reader, Path(root)) for reader, root in roots.items() if root is not None
-            ),
-        )
+        """The same with these corpora in place of its sources.
+
+        Args:
+            roots: the directory of each, by reader; None = skipped.
+        """
+        sources = tuple((reader, Path(root)) for reader, root in roots.items() if root is not None)
+        return replace(self, sources=sources)
 
     def examples(self, answer_words: int = ANSWER_WORDS) -> list[Example]:
         """The examples of every source, in order.
 
         Raises:
-            DataError: no source, one that cannot be read, or a label that names no expert of this description.
+            DataError: no source, one that cannot be read, or a label that names no expert of this
+                description.
         """
         if not self.sources:
             raise DataError(
-                "No source of examples was named; give sources in the description, or at least one of "
-                "--medquad DIR, --pubmedqa DIR, --mts-dialog DIR."
+                "No source of examples was named; give sources in the description, or at least one "
+                "of --medquad DIR, --pubmedqa DIR, --mts-dialog DIR."
             )
-        found: list[Example] = []
+        examples: list[Example] = []
         for reader, path in self.sources:
-            found += (
-                read_corpus(reader, path, answer_words) if reader in READERS else read_jsonl(path)
-            )
-        for example in found:
+            if reader in READERS:
+                examples += read_corpus(reader, path, answer_words)
+            else:
+                examples += read_jsonl(path)
+        for example in examples:
             for group, expert in (*example.labels.items(), *example.also.items()):
                 if expert not in self.groups.get(group, ()):
                     raise DataError(
-                        f"The example {example.id} is labelled {group}/{expert}, which the description does not "
-                        f"name; add it there, or change the label."
+                        f"The example {example.id} is labelled {group}/{expert}, which the "
+                        f"description does not name; add it there, or change the label."
                     )
-        return found
+        return examples
 
 
 def read_jsonl(path: Path) -> list[Example]:
-    """Examples of one's own, one JSON object a line (see the module); empty lines are passed over.
+    """Examples of one's own, one JSON object a line; empty lines are passed over.
 
     Raises:
         DataError: naming the line and what is wrong with it.
@@ -215,20 +202,21 @@ def _example(line: str, path: Path, number: int) -> Example:
         raise DataError(
             f'{where} needs "prompt" and "answer" as text, and "labels" as {{group: expert}}.'
         )
-    labels, also = {}, {}
+    labels: dict[str, str] = {}
+    also: dict[str, str] = {}
     for group, expert in raw.get("labels", {}).items():
-        several = expert if isinstance(expert, list) else [expert]
-        if (
-            not all(isinstance(e, str) for e in several)
-            or not 1 <= len(set(several)) == len(several) <= 2
-        ):
+        needs = expert if isinstance(expert, list) else [expert]
+        different = all(isinstance(e, str) for e in needs) and len(set(needs)) == len(needs)
+        if not different or not 1 <= len(needs) <= 2:
             raise DataError(
                 f"{where}: the label of {group!r} must be an expert's name, or a list of two."
             )
-        labels[group] = several[0]
-        also |= {group: e for e in several[1:]}
+        labels[group] = needs[0]
+        if len(needs) == 2:
+            also[group] = needs[1]
     try:
-        check_text(raw["prompt"]), check_text(raw["answer"], "answer")
+        check_text(raw["prompt"])
+        check_text(raw["answer"], "answer")
     except PromptError as error:
         raise DataError(f"{where}: {error}") from error
     topic = raw["prompt"] if raw.get("topic") in (None, "") else str(raw["topic"])
@@ -244,6 +232,59 @@ def _example(line: str, path: Path, number: int) -> Example:
     )
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """What the file says, known to have groups and nothing that means nothing here."""
+    try:
+        text = path.read_text("utf-8-sig")
+        raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"There is no description {path}; name a YAML or JSON file such as assets/medical.yaml."
+        ) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(
+            f"The description {path} cannot be read: {' '.join(str(error).split())}."
+        ) from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("groups"), dict) or not raw["groups"]:
+        raise DataError(
+            f"{path} names no groups; write for example  groups: {{task: [summary, triage]}}."
+        )
+    if unknown := set(map(str, raw)) - _KEYS:
+        raise DataError(
+            f"{path} says {', '.join(sorted(unknown))}, which means nothing here; known are "
+            f"{', '.join(sorted(_KEYS))}."
+        )
+    for name in ("sources", "scripts"):
+        if not isinstance(raw.get(name) or [], list):
+            raise DataError(f"{path}: {name} must be a list; write it in square brackets.")
+    return raw
+
+
+def _experts(path: Path, group: Any, raw: Any) -> tuple[str, ...]:
+    """The names of a group's experts."""
+    if not isinstance(raw, list | dict) or not raw or len(set(map(str, raw))) < len(raw):
+        raise DataError(f"{path}: the group {group!r} needs a list of different experts.")
+    return tuple(_name(path, expert) for expert in raw)
+
+
+def _ready(path: Path, experts: Any) -> dict[str, str]:
+    """Where those of a group's experts are that are ready LoRAs, as it is written."""
+    if not isinstance(experts, dict):
+        return {}
+    folders: dict[str, str] = {}
+    for expert, source in experts.items():
+        if source is None or source == {}:
+            continue
+        named = isinstance(source, dict) and set(source) == {"adapter"}
+        if not named or not isinstance(source["adapter"], str):
+            raise DataError(
+                f"{path}: write {expert}: {{adapter: DIRECTORY}} for a ready LoRA, or "
+                f"{expert}: null."
+            )
+        folders[expert] = source["adapter"]
+    return folders
+
+
 def _name(path: Path, name: Any) -> str:
     if (
         not isinstance(name, str)
@@ -253,7 +294,8 @@ def _name(path: Path, name: Any) -> str:
         or name.startswith(".")
     ):
         raise DataError(
-            f"{path}: {name!r} cannot be a group's or expert's name; use letters, digits and hyphens."
+            f"{path}: {name!r} cannot be a group's or expert's name; use letters, digits and "
+            "hyphens."
         )
     return name
 
@@ -271,7 +313,8 @@ def _base(path: Path, raw: Any) -> str | None:
     """A path beside the description, or whatever else names a base model."""
     if raw is None:
         return None
-    return str(path.parent / str(raw)) if (path.parent / str(raw)).exists() else str(raw)
+    beside = path.parent / str(raw)
+    return str(beside) if beside.exists() else str(raw)
 
 
 def _rows(path: Path, what: str, raw: Any, experts: tuple[str, ...]) -> dict[str, float]:
@@ -279,6 +322,7 @@ def _rows(path: Path, what: str, raw: Any, experts: tuple[str, ...]) -> dict[str
         e in experts and isinstance(n, int | float) and n > 0 for e, n in raw.items()
     ):
         raise DataError(
-            f"{path}: {what} gives experts of the first group ({', '.join(experts)}) numbers above 0."
+            f"{path}: {what} gives experts of the first group ({', '.join(experts)}) numbers "
+            "above 0."
         )
     return {e: float(n) for e, n in raw.items()}

@@ -13,14 +13,20 @@ _NAMES = {"medquad": "MedQuAD", "pubmedqa": "PubMedQA", "mts-dialog": "MTS-Dialo
 
 
 def read_corpus(reader: str, root: Path, answer_words: int = ANSWER_WORDS) -> list[Example]:
-    """The examples of one corpus, in a fixed order; root is its repository's.
+    """The examples of one corpus, in a fixed order.
+
+    Args:
+        reader: one of `READERS`.
+        root: of the corpus' repository.
+        answer_words: answers are shortened to so many.
 
     Raises:
         DataError: naming the path and the layout expected there.
     """
     if not Path(root).is_dir():
         raise DataError(
-            f"The {_NAMES[reader]} directory {root} does not exist: expected {READERS[reader].LAYOUT} inside it."
+            f"The {_NAMES[reader]} directory {root} does not exist: expected "
+            f"{READERS[reader].LAYOUT} inside it."
         )
     return READERS[reader].read(Path(root), answer_words)
 
@@ -32,11 +38,13 @@ def load(
     *,
     answer_words: int = ANSWER_WORDS,
 ) -> list[Example]:
-    """The examples of every corpus given, in a fixed order; one given as None is skipped. Raises as `read_corpus`."""
-    roots = zip(READERS, (medquad, pubmedqa, mts_dialog))
-    return [
-        e
-        for reader, root in roots
-        if root is not None
-        for e in read_corpus(reader, root, answer_words)
-    ]
+    """The examples of every corpus given, in a fixed order; one given as None is skipped.
+
+    Raises:
+        DataError: naming the path that cannot be read and the layout expected there.
+    """
+    examples: list[Example] = []
+    for reader, root in zip(READERS, (medquad, pubmedqa, mts_dialog)):
+        if root is not None:
+            examples += read_corpus(reader, root, answer_words)
+    return examples

@@ -7,10 +7,12 @@ the terms in `terms.json` occurs in it, and the text is asked only where the nam
 The six specialties cover more than their names say, so that most of medicine has a home:
   neurology                  brain, nerve, muscle, mind, sleep, eye, ear
   cardiopulmonary            heart, vessels, lungs, blood (as in the US institute of that name)
-  endocrine-digestive-renal  hormones, food, gut, liver, kidney, urinary and reproductive organs, bone mass
+  endocrine-digestive-renal  hormones, food, gut, liver, kidney, urinary and reproductive organs,
+                             bone mass
   infection-immune           infections, immunity, allergy, autoimmune joints, inflamed skin
   oncology                   tumours of any organ
-  genetic-rare               inherited, chromosomal and syndromic diseases that no organ claims by name
+  genetic-rare               inherited, chromosomal and syndromic diseases that no organ claims by
+                             name
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "audience": ("patient", "reference", "professional"),
 }
 
-# Not here, so skipped: "research" and "support groups", which answer with links that go out of date.
+# Not here, so skipped: "research" and "support groups", which answer with links that go out of
+# date.
 _TASK_OF_QTYPE = {
     "information": "overview",
     "frequency": "overview",
@@ -73,8 +76,9 @@ _AUDIENCE_OF_SOURCE = {
     "ninds": "reference",
 }
 
-# A term that settles the matter, one that nearly does, one that speaks for a specialty, and two that
-# do so only if nothing else speaks: "text" tells much in running text ("mutation"), "weak" nothing.
+# A term that settles the matter, one that nearly does, one that speaks for a specialty, and two
+# that do so only if nothing else speaks: "text" tells much in running text ("mutation"), "weak"
+# nothing.
 _TIER_WEIGHT = {"decisive": 27, "strong": 9, "terms": 3, "text": 1, "weak": 1}
 # In text a specialty needs this many mentions, and this lead over the next, to be believed.
 TEXT_MENTIONS = 3
@@ -123,8 +127,10 @@ def _matches(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
 
 @cache
 def _patterns() -> dict[tuple[str, str], re.Pattern[str]]:
-    """One pattern per specialty and tier. A term is a regular expression matched from a word's start;
-    it is a stem ("nephr" finds "nephropathy") unless it ends in \\b.
+    r"""One pattern per specialty and tier.
+
+    A term is a regular expression matched from a word's start; it is a stem ("nephr" finds
+    "nephropathy") unless it ends in \b.
     """
     table = json.loads((Path(__file__).parent / "terms.json").read_text("utf-8"))
     return {

@@ -18,8 +18,9 @@ _FOLDER = re.compile(r"^\d+_(?P<source>.+?)_QA")
 _MENTIONS = 5
 # About a thousand answers hold nothing but the names of other pages.
 _LINKS_ONLY = "These resources address the diagnosis or management of"
-# About 1,700 GARD answers are, or end in, a flattened table of signs ("Ataxia 90% Seizures 50% ..."). A model that
-# learned it would print percentages for diseases it knows nothing of: the prose before it is kept, the table is not.
+# About 1,700 GARD answers are, or end in, a flattened table of signs ("Ataxia 90% Seizures 50%
+# ..."). A model that learned it would print percentages for diseases it knows nothing of: the prose
+# before it is kept, the table is not.
 _TABLE = re.compile(
     r"(?:What are the signs and symptoms of [^?]*\?\s*)?"
     r"The Human Phenotype Ontology provides the following list.*",
@@ -30,15 +31,19 @@ _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
 
 def read(root: Path, answer_words: int) -> list[Example]:
     """Every usable question of the corpus, in the order of folder, file and question."""
-    folders = [
-        d for d in sorted(root.iterdir(), key=_natural) if d.is_dir() and _FOLDER.match(d.name)
-    ]
+    folders = [d for d in sorted(root.iterdir(), key=_natural) if d.is_dir() and _source(d)]
     files = [f for folder in folders for f in sorted(folder.glob("*.xml"))]
     if not files:
         raise DataError(
             f"No MedQuAD files in {root}: expected {LAYOUT}, as in github.com/abachaa/MedQuAD."
         )
     return [example for file in files for example in _read_file(file, answer_words)]
+
+
+def _source(folder: Path) -> str | None:
+    """The source that a folder is named after; None where it is none of the corpus'."""
+    match = _FOLDER.match(folder.name)
+    return match["source"] if match else None
 
 
 def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
@@ -48,7 +53,7 @@ def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
         raise DataError(f"Cannot read the MedQuAD file {file}: {error}.") from error
 
     # The folder's name is the source: the attribute is missing or differs in some files.
-    source = _FOLDER.match(file.parent.name)["source"]
+    source = _source(file.parent) or ""
     focus = tidy(document.findtext("Focus"))
     pairs = [
         (

@@ -1,4 +1,4 @@
-"""Reads MTS-Dialog: `Main-Dataset/*.csv`, doctor–patient dialogues with the note section written from each."""
+"""Reads MTS-Dialog: `Main-Dataset/*.csv`, dialogues with doctors and a section of each note."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read(root: Path, answer_words: int) -> list[Example]:
 def _rows(file: Path) -> list[dict[str, str]] | None:
     """The file's rows; None where it is a table of something else."""
     try:
-        # utf-8-sig drops the byte-order mark; newline="" leaves line ends inside fields to the reader.
+        # utf-8-sig drops the byte-order mark; newline="" leaves line ends in fields to the reader.
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             if not set(reader.fieldnames or ()) >= _COLUMNS:

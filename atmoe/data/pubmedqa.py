@@ -1,4 +1,4 @@
-"""Reads PubMedQA: `data/ori_pqal.json`, research questions with an abstract and an expert's conclusion."""
+"""Reads PubMedQA: `data/ori_pqal.json`, research questions with an abstract and its conclusion."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def read(root: Path, answer_words: int) -> list[Example]:
         examples = [_example(pmid, record, answer_words) for pmid, record in records.items()]
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise DataError(
-            f"Cannot read the PubMedQA file {file}: expected PMID → QUESTION, CONTEXTS, LONG_ANSWER "
-            f"({type(error).__name__}: {error})."
+            f"Cannot read the PubMedQA file {file}: expected PMID → QUESTION, CONTEXTS, "
+            f"LONG_ANSWER ({type(error).__name__}: {error})."
         ) from error
     usable = [example for example in examples if example is not None]
     if not usable:

@@ -1,4 +1,4 @@
-"""Which examples a training or a study sees, and in which words: an endless stream that follows from its seed."""
+"""Which examples a training or a study sees, and in which words: a stream made by its seed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from atmoe.data.templates import paraphrase, two_needs
 
 
 class Sampler:
-    """An endless, seeded stream of examples: experts of one group (`group`) in fixed proportions (`rows`, 1 where it
-    says nothing), the cells that the other labels make of each evened out by the square root of their size, questions
-    rephrased by templates, some with two needs.
+    """An endless, seeded stream of examples, rephrased by templates, some with two needs.
+
+    Experts of one group come in fixed proportions; the cells that the other labels make of each are
+    evened out by the square root of their size.
+
+    Args:
+        group: whose experts these are.
+        rows: their proportions; 1 where it says nothing.
+        paraphrased: the share of examples that are asked in other words.
+        two: the share that is asked together with another need about the same disease.
+        template_split: "train" or "evaluation": the wordings to draw from.
     """
 
     def __init__(
@@ -28,23 +36,20 @@ class Sampler:
         template_split: str = "train",
     ):
         self._rng = random.Random(seed)
-        self._examples, self._paraphrased, self._two, self._split = (
-            examples,
-            paraphrased,
-            two,
-            template_split,
-        )
+        self._examples = examples
+        self._paraphrased = paraphrased
+        self._two = two
+        self._split = template_split
         cells = [tuple(sorted(e.labels.items())) for e in examples]
         sizes = Counter(cells)
+        experts = [e.labels.get(group) for e in examples]
         per_expert: dict[str | None, float] = defaultdict(float)
-        for e, cell in zip(examples, cells):
-            per_expert[e.labels.get(group)] += sizes[cell] ** -0.5
-        self._weights = [
-            sizes[cell] ** -0.5
-            / per_expert[e.labels.get(group)]
-            * rows.get(e.labels.get(group), 1.0)
-            for e, cell in zip(examples, cells)
-        ]
+        for expert, cell in zip(experts, cells):
+            per_expert[expert] += sizes[cell] ** -0.5
+        self._weights = []
+        for expert, cell in zip(experts, cells):
+            proportion = 1.0 if expert is None else rows.get(expert, 1.0)
+            self._weights.append(sizes[cell] ** -0.5 / per_expert[expert] * proportion)
         self._by_disease: dict[str, list[Example]] = defaultdict(list)
         for e in examples:
             self._by_disease[e.disease].append(e)
@@ -53,21 +58,22 @@ class Sampler:
         rng = self._rng
         while True:
             for example in rng.choices(self._examples, self._weights, k=256):
-                if rng.random() < self._two:
-                    others = [
-                        o
-                        for o in self._by_disease[example.disease]
-                        if o.labels != example.labels
-                        and o.labels.get("audience") == example.labels.get("audience")
-                    ]
-                    both = (
-                        two_needs(example, rng.choice(others), rng, self._split) if others else None
-                    )
-                    if both is not None:
-                        yield both
-                        continue
-                yield (
-                    paraphrase(example, rng, self._split)
-                    if rng.random() < self._paraphrased
-                    else example
-                )
+                both = self._with_another_need(example) if rng.random() < self._two else None
+                if both is not None:
+                    yield both
+                elif rng.random() < self._paraphrased:
+                    yield paraphrase(example, rng, self._split)
+                else:
+                    yield example
+
+    def _with_another_need(self, example: Example) -> Example | None:
+        """The example and another about its disease for its readers, as one; None without such."""
+        others = [
+            other
+            for other in self._by_disease[example.disease]
+            if other.labels != example.labels
+            and other.labels.get("audience") == example.labels.get("audience")
+        ]
+        if not others:
+            return None
+        return two_needs(example, self._rng.choice(others), self._rng, self._split)

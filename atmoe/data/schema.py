@@ -14,8 +14,14 @@ ANSWER_WORDS = 110
 class Example:
     """One instruction and its answer, with the expert of each group that ought to serve it.
 
-    A group is absent from `labels` where no expert of it could be named with confidence.
-    `also` names the second need of a two-need instruction (`{"task": "treatment"}`).
+    Attributes:
+        labels: expert by group; a group is absent where no expert of it could be named with
+            confidence.
+        disease: the split key; everything about one disease shares it.
+        kind: the MedQuAD question type, the section of an MTS-Dialog note, "conclusion" or "own".
+        focus: what the instruction is about; it fills the slot of a template.
+        material: the text an instruction refers to (an abstract, a dialogue); empty for MedQuAD.
+        also: the second need of a two-need instruction (`{"task": "treatment"}`).
     """
 
     id: str
@@ -23,19 +29,23 @@ class Example:
     answer: str
     labels: Mapping[str, str] = field(hash=False)
     disease: str
-    """The split key: everything about one disease shares it."""
     source: str
     kind: str
-    """The MedQuAD question type, the section of an MTS-Dialog note, or "conclusion"."""
     focus: str = ""
-    """What the instruction is about: fills the slot of a template."""
     material: str = ""
-    """The text an instruction refers to (an abstract, a dialogue); empty for MedQuAD."""
     also: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def split(example: Example, validation: float = 0.1) -> str:
-    """ "train" or "validation", fixed by a hash of the disease, so that no disease is on both sides."""
+    """The side of an example, fixed by a hash of its disease, so that no disease is on both sides.
+
+    Args:
+        example: whatever was read.
+        validation: the share of diseases that are held out.
+
+    Returns:
+        "train" or "validation".
+    """
     digest = hashlib.sha256(example.disease.encode("utf-8")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     return "validation" if place < validation else "train"

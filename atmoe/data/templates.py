@@ -2,9 +2,9 @@
 
 MedQuAD's questions are themselves templates, so a router trained on them alone learns the template.
 Here the same need is asked in several voices, and the voice follows the audience the answer was
-written for: patients and carers in their own words, with and without spelling and a story around it;
-the neutral voice of a reference work; a clinician's shorthand. Evaluation templates are never used
-in training, so that a router is tested on wordings it has not seen.
+written for: patients and carers in their own words, with and without spelling and a story around
+it; the neutral voice of a reference work; a clinician's shorthand. Evaluation templates are never
+used in training, so that a router is tested on wordings it has not seen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from atmoe.data.text import cut_at_sentence
 
 SLOT = "{x}"
 SPLITS = ("train", "evaluation")
-# Tasks whose need is the same whatever the kind of the example, and whose instruction refers to a text.
+# Tasks whose need is the same whatever the kind of the example, and whose instruction refers to a
+# text.
 _WHOLE_TASKS = ("documentation", "evidence")
 
 _BY_ANOTHER_NAME = re.compile(r"\s*\([^()]*\)$")
@@ -36,15 +37,22 @@ _SERIES = re.compile(
 )
 # A heading of a leaflet rather than the name of anything ("Keep your kidneys healthy").
 _LEAFLET = re.compile(
-    r"\b(?:you|your|i|my|how|what|prevent|keep|choosing|preparing|managing|manage|monitor|facing|living with"
-    r"|nutrition for|overview|causes of|diagnosis of|treatment methods|financial|medicines|steps)\b|[:?]",
+    r"\b(?:you|your|i|my|how|what|prevent|keep|choosing|preparing|managing|manage|monitor|facing"
+    r"|living with|nutrition for|overview|causes of|diagnosis of|treatment methods|financial"
+    r"|medicines|steps)\b|[:?]",
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True)
 class Template:
-    """One wording. `needs` is the question type it asks for, or the task where that says it all."""
+    """One wording.
+
+    Attributes:
+        needs: the question type it asks for, or the task where that says it all.
+        split: "train" or "evaluation".
+        text: with the slot {x}.
+    """
 
     needs: str
     task: str
@@ -78,8 +86,10 @@ def paraphrase(example: Example, rng: random.Random, split: str = "train") -> Ex
 
 
 def two_needs(a: Example, b: Example, rng: random.Random, split: str = "train") -> Example | None:
-    """One instruction with the needs of both; None unless they are two tasks about one disease,
-    written for one audience. The answer gives both, each at half the usual length.
+    """One instruction with the needs of both; its answer gives both, each at half the usual length.
+
+    Returns:
+        None unless they are two tasks about one disease, written for one audience.
     """
     phrases = _table()["needs"]
     audience = a.labels.get("audience", "")
@@ -172,7 +182,10 @@ def _with_material(asked: str, example: Example) -> str:
 
 
 def _cased(name: str, audience: str, careless: bool, rng: random.Random) -> str:
-    """Titles are written "Heart Attack"; inside a patient's sentence the plain words lose their capital."""
+    """The name as it stands inside a sentence.
+
+    Titles are written "Heart Attack"; in a patient's sentence the plain words lose their capital.
+    """
     if careless and rng.random() < 0.7:
         return name.lower()
     if audience != "patient":

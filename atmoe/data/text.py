@@ -22,49 +22,51 @@ def tidy_question(text: str | None) -> str:
 
 
 def count_words(text: str) -> int:
+    """How many pieces white space makes of it."""
     return len(text.split())
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a tidied text; an abbreviation ("Dr. X") does not end one."""
-    found: list[str] = []
+    parts: list[str] = []
     for piece in _SENTENCE_END.split(text):
-        if found and _ABBREVIATION.search(found[-1]):
-            found[-1] += " " + piece
+        if parts and _ABBREVIATION.search(parts[-1]):
+            parts[-1] += " " + piece
         elif piece:
-            found.append(piece)
-    return found
+            parts.append(piece)
+    return parts
 
 
 def cut_at_sentence(text: str, words: int) -> str:
-    """Whole sentences up to `words` words; where the next one is so long that hardly anything would
-    be left ("Yes."), it ends at a clause.
+    """Whole sentences up to `words` words.
+
+    Where the next one is so long that hardly anything would be left ("Yes."), it ends at a clause.
     """
     text = tidy(text)
     if count_words(text) <= words:
         return text
-    kept: list[str] = []
+    whole: list[str] = []
     room = words
     for sentence in sentences(text):
         room -= count_words(sentence)
         if room < 0:
             break
-        kept.append(sentence)
-    short = " ".join(kept)
+        whole.append(sentence)
+    short = " ".join(whole)
     return short if count_words(short) >= words // 5 else _cut_at_clause(text, words)
 
 
 def cut_at_turn(dialogue: str, words: int) -> str:
     """Whole turns of a dialogue (one a line) up to `words` words, never fewer than one turn."""
     turns = [tidy(line) for line in dialogue.splitlines() if line.strip()]
-    kept = turns[:1]
-    room = words - sum(map(count_words, kept))
+    whole = turns[:1]
+    room = words - sum(map(count_words, whole))
     for turn in turns[1:]:
         room -= count_words(turn)
         if room < 0:
             break
-        kept.append(turn)
-    return "\n".join(kept)
+        whole.append(turn)
+    return "\n".join(whole)
 
 
 def _cut_at_clause(text: str, words: int) -> str:

@@ -1,10 +1,12 @@
 """Does an answer hold together? Two measures of it, and those of a cohort to compare with.
 
-repeated     the share of word trigrams that stood in the answer before (rep-3: 1 − distinct / all, arXiv 1908.04319)
+repeated     the share of word trigrams that stood in the answer before
+             (rep-3: 1 − distinct / all, arXiv 1908.04319)
 logp         the mean log-probability per token of the answer under the very plan that gave it
 
-Both move with an answer's length and with how tokens are chosen, so an answer is compared with the cohort over its first
-tokens, as many as the cohort's answers had at most, and only where it was sampled as they were.
+Both move with an answer's length and with how tokens are chosen, so an answer is compared with the
+cohort over its first tokens, as many as the cohort's answers had at most, and only where it was
+sampled as they were.
 """
 
 from __future__ import annotations
@@ -26,12 +28,19 @@ INNER = (0.05, 0.95)
 """The range of strength 1: between these quantiles of the prompts."""
 SAMPLING = Sampling(max_new_tokens=160, repetition_penalty=1.1)
 LEAST_TOKENS = 40
-"""Of a shorter answer neither measure says much: a dozen tokens hold no loop, and one odd word moves their mean."""
+"""Of a shorter answer neither measure says much: a dozen tokens hold no loop, and one odd word
+moves their mean."""
 
 
 @dataclass(frozen=True)
 class Coherence:
-    """See the module.  tokens: over how many of the answer's first."""
+    """Both measures of one answer.
+
+    Attributes:
+        repeated: the share of word trigrams that stood in the answer before, 0 to 1.
+        logp: the mean log-probability per token under the answer's own plan, in nats.
+        tokens: over how many of the answer's first.
+    """
 
     repeated: float
     logp: float
@@ -39,29 +48,46 @@ class Coherence:
 
 
 def repeated_trigrams(text: str) -> float:
-    """The share of the text's word trigrams that stood in it before, 0 to 1. Case does not count."""
+    """The share of a text's word trigrams that stood in it before, 0 to 1, whatever their case."""
     words = text.casefold().split()
     trigrams = list(zip(words, words[1:], words[2:]))
     return 1 - len(set(trigrams)) / len(trigrams) if trigrams else 0.0
 
 
 def coherence(
-    model: Mixture, given: Answer, tokens: int = SAMPLING.max_new_tokens
+    model: Mixture, answer: Answer, tokens: int = SAMPLING.max_new_tokens
 ) -> Coherence | None:
-    """Both measures of a record's answer; None where it holds no words."""
-    kept = given.answer_tokens[:tokens]
-    text = given.answer if len(kept) == len(given.answer_tokens) else in_words(model, kept)
-    logp = replace(given, answer=text).mean_logp(model, [given.plan])
-    return None if logp is None else Coherence(repeated_trigrams(text), logp[0], len(kept))
+    """Both measures of an answer's first tokens.
+
+    Args:
+        model: the one that gave it.
+        answer: to be measured under its own plan.
+        tokens: at most how many of them.
+
+    Returns:
+        None where they hold no words.
+    """
+    opening = answer.answer_tokens[:tokens]
+    text = answer.answer
+    if len(opening) < len(answer.answer_tokens):
+        text = in_words(model, opening)
+    logp = replace(answer, answer=text).mean_logp(model, [answer.plan])
+    if logp is None:
+        return None
+    return Coherence(repeated_trigrams(text), logp[0], len(opening))
 
 
 @dataclass(frozen=True)
 class Cohort:
     """What a report says of answers at strength 1, and where more strength leaves it.
 
-    prompts: how many.  sampling: of their answers.  range: measure → (low, high) at strength 1.
-    median: measure → its median at each of `strengths`.  leaves: the strength from which on the median answer repeats more
-    trigrams than `range` holds; None where it never does.
+    Attributes:
+        prompts: how many.
+        sampling: of their answers.
+        range: measure → (low, high) at strength 1.
+        median: measure → its median at each of `strengths`.
+        leaves: the strength from which on the median answer repeats more trigrams than `range`
+            holds; None where it never does.
     """
 
     prompts: int
@@ -73,7 +99,11 @@ class Cohort:
 
     @classmethod
     def read(cls, file: Path, model: Mixture) -> Cohort | None:
-        """As `of`; None also where there is no such file."""
+        """As `of`, from a file; None also where there is no such file.
+
+        Raises:
+            AtMoeError: the file is no such report.
+        """
         try:
             return cls.of(json.loads(file.read_text("utf-8")), model) if file.is_file() else None
         except ValueError as error:
@@ -83,7 +113,10 @@ class Cohort:
 
     @classmethod
     def of(cls, report: Mapping[str, Any], model: Mixture) -> Cohort | None:
-        """A report of `study`; None where it was measured on another model.
+        """The cohort of a report of `atmoe evaluate-strength`.
+
+        Returns:
+            None where it was measured on another model.
 
         Raises:
             AtMoeError: it is no such report.
@@ -101,19 +134,26 @@ class Cohort:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise AtMoeError(
-                "This is no report of strength; write it with python -m atmoe evaluate-strength … --json."
+                "This is no report of strength; write it with python -m atmoe evaluate-strength … "
+                "--json."
             ) from error
 
-    def compares(self, given: Answer) -> bool:
-        """Whether a record's answer was sampled as the cohort's, and is long enough."""
-        mine = asdict(self.sampling)
-        return len(given.answer_tokens) >= LEAST_TOKENS and all(
-            given.sampling[name] == mine[name]
+    def compares(self, answer: Answer) -> bool:
+        """Whether an answer was sampled as the cohort's, and is long enough."""
+        settings = asdict(self.sampling)
+        return len(answer.answer_tokens) >= LEAST_TOKENS and all(
+            answer.sampling[name] == settings[name]
             for name in ("temperature", "top_p", "repetition_penalty")
         )
 
-    def outside(self, found: Coherence) -> tuple[str, ...]:
-        """The measures by which an answer reads worse than the cohort's at strength 1. Few repetitions are no fault."""
-        low = found.logp < self.range["logp"][0]
-        high = found.repeated > self.range["repeated"][1]
-        return ("repeated",) * high + ("logp",) * low
+    def outside(self, measures: Coherence) -> tuple[str, ...]:
+        """The measures by which an answer reads worse than the cohort's at strength 1.
+
+        Few repetitions are no fault, nor is a high log-probability.
+        """
+        outside = []
+        if measures.repeated > self.range["repeated"][1]:
+            outside.append("repeated")
+        if measures.logp < self.range["logp"][0]:
+            outside.append("logp")
+        return tuple(outside)

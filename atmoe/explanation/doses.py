@@ -1,11 +1,13 @@
-"""Dose and response: one group or expert at 0, 25, 50, 75 and 100% of its share, answered as one batch.
+"""Dose and response: one part of the mixture at five shares, answered as one batch.
 
-Everything else follows the router's own plan, as where a single share is fixed by hand.
+A group or an expert is given 0, 25, 50, 75 and 100% of its share. Everything else follows the
+router's own plan, as where a single share is fixed by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 from atmoe.answer.answer import Answer
 from atmoe.answer.generation import generate
@@ -17,30 +19,35 @@ from atmoe.steering.overrides import Override, State, Steering
 
 
 def targets(layout: Layout) -> tuple[str, ...]:
-    """The groups and experts that can be given any dose: those beside which something can take the rest."""
-    groups = layout.group_names if len(layout.groups) > 1 else ()
-    return (
-        *groups,
-        *(
-            f"{group}/{expert}"
-            for group, experts in layout.groups
-            if len(experts) > 1
-            for expert in experts
-        ),
-    )
+    """The groups and experts that can be given any dose.
+
+    They are those beside which something can take the rest.
+    """
+    names = list(layout.group_names) if len(layout.groups) > 1 else []
+    for group, experts in layout.groups:
+        if len(experts) > 1:
+            names += [f"{group}/{expert}" for expert in experts]
+    return tuple(names)
 
 
-def dosing(model: Mixture, given: Answer, target: str) -> Generator[Response, None, None]:
-    """Answer a record's question at every dose, token by token, then read the record's own answer at each.
+def dosing(model: Mixture, answer: Answer, target: str) -> Generator[Response, None, None]:
+    """Answer an answer's question at every dose, then read that answer itself at each.
+
+    Args:
+        model: the one that gave the answer.
+        answer: the router's own.
+        target: a group, or group/expert.
+
+    Yields:
+        The answers so far, after each token; last, all of them with the log-probabilities.
 
     Raises:
         SteeringError: nothing of that name, or nothing beside it to take the rest.
     """
     plans = [
-        Steering((Override(target, State.FIXED, dose),)).apply(given.router_plan) for dose in DOSES
+        Steering((Override(target, State.FIXED, dose),)).apply(answer.router_plan) for dose in DOSES
     ]
-    for step in generate(
-        model, [given.prompt] * len(plans), plans, Sampling(seed=given.seed, **given.sampling)
-    ):
+    settings: dict[str, Any] = {"seed": answer.seed, **answer.sampling}
+    for step in generate(model, [answer.prompt] * len(plans), plans, Sampling(**settings)):
         yield Response(target, step.texts)
-    yield Response(target, step.texts, given.mean_logp(model, plans), True)
+    yield Response(target, step.texts, answer.mean_logp(model, plans), True)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from atmoe.errors import AtMoeError
+from atmoe.schema import ResponseJson, checked
 
 DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
 class Response:
-    """answers: one a dose, as far as they are there.
-    logp: the mean log-probability per token of the router's own answer at each dose; None until measured, or where it
-    holds no words.
+    """Answers to one question with one part of the mixture at each of DOSES.
+
+    Attributes:
+        target: that part: a group, or group/expert.
+        answers: one a dose, as far as they are there.
+        logp: the mean log-probability per token of the router's own answer at each dose, in nats;
+            None until measured, or where it holds no words.
+        ended: whether nothing is to come.
     """
 
     target: str
@@ -25,6 +30,7 @@ class Response:
     ended: bool = False
 
     def to_dict(self) -> dict[str, Any]:
+        """What JSON takes."""
         return {
             "target": self.target,
             "doses": list(DOSES),
@@ -39,20 +45,14 @@ class Response:
         Raises:
             AtMoeError: a field is missing, or not what a response holds.
         """
-        try:
-            target, answers, logp = data["target"], tuple(data["answers"]), data["logp"]
-            logp = None if logp is None else tuple(map(float, logp))
-            sound = (
-                isinstance(target, str)
-                and tuple(data["doses"]) == DOSES
-                and len(answers) == len(DOSES)
-                and all(isinstance(answer, str) for answer in answers)
-                and (logp is None or (len(logp) == len(DOSES) and all(map(math.isfinite, logp))))
-            )
-        except (KeyError, TypeError, ValueError, OverflowError):
-            sound = False
-        if not sound:
-            raise AtMoeError(
-                "The record's answers at five shares cannot be read; use it as downloaded."
-            )
-        return cls(target, answers, logp, True)
+        what, fix = "The record's answers at five shares cannot be read", "use it as downloaded"
+        checked(ResponseJson, data, what, fix, AtMoeError)
+        if tuple(data["doses"]) != DOSES:
+            raise AtMoeError(f"{what} (the shares are others); {fix}.")
+        logp = data["logp"]
+        return cls(
+            data["target"],
+            tuple(data["answers"]),
+            None if logp is None else tuple(map(float, logp)),
+            True,
+        )

@@ -17,16 +17,22 @@ def shapley_rows(layout: Layout) -> list[tuple[str, ...]]:
     names = layout.group_names
     if len(names) > SHAPLEY_GROUPS:
         return []
-    return [gone for size in range(len(names) + 1) for gone in combinations(names, size)]
+    return [dropped for size in range(len(names) + 1) for dropped in combinations(names, size)]
 
 
 def shapley_values(names: tuple[str, ...], f: Mapping[tuple[str, ...], float]) -> dict[str, float]:
-    """Exact Shapley values (Shapley 1953): each group's mean gain over all orders in which the groups may join.
+    """Exact Shapley values (Shapley 1953).
 
-    f: the value of every set of groups, by the tuple of those dropped. They add up to f(none dropped) − f(all dropped).
+    A group's is its mean gain over all orders in which the groups may join.
+
+    Args:
+        names: of the groups.
+        f: the value of every set of groups, by the tuple of those dropped, in the order of `names`.
+
+    Returns:
+        One a group; they add up to f(none dropped) − f(all dropped).
     """
     count = len(names)
-    in_order = lambda gone: tuple(n for n in names if n in gone)
     values = {}
     for name in names:
         others = [n for n in names if n != name]
@@ -34,7 +40,8 @@ def shapley_values(names: tuple[str, ...], f: Mapping[tuple[str, ...], float]) -
         for size in range(count):
             share = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
             for present in combinations(others, size):
-                absent = [n for n in others if n not in present]
-                total += share * (f[in_order(absent)] - f[in_order([*absent, name])])
+                absent = tuple(n for n in others if n not in present)
+                without_it = tuple(n for n in names if n not in present)
+                total += share * (f[absent] - f[without_it])
         values[name] = total
     return values

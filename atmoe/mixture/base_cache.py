@@ -1,4 +1,4 @@
-"""The cache of base models: a GGUF file is dequantised once, and a half-written conversion is never seen."""
+"""The cache of base models: a GGUF file is dequantised once, and never seen half-written."""
 
 import contextlib
 import hashlib
@@ -6,8 +6,7 @@ import json
 import os
 import re
 import shutil
-import tempfile
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,28 +14,55 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from atmoe import files
 from atmoe.errors import BaseModelError
 
 HALF = "bf16"
-"""transformers' name for a second set of weights, rounded to bfloat16. Who computes in it reads half as much."""
-STALE_SECONDS = 24 * 3600  # after this long a temporary directory is nobody's
+"""transformers' name for a second set of weights, rounded to bfloat16: half as much to read."""
+ROOM = ".tmp-"
+"""What the name of a temporary directory begins with."""
 
 
 def convert(gguf: Path, home: Path, name: str, sha256: str, origin: str) -> None:
-    """Dequantise a GGUF file into directory ``home``, which appears complete or not at all."""
+    """Dequantise a GGUF file into a directory that appears complete or not at all.
+
+    Args:
+        gguf: the file.
+        home: the directory, in the cache.
+        name: how the base is called from now on.
+        sha256: of the file.
+        origin: where the file comes from, as `atmoe.mixture.base.Base` has it.
+
+    Raises:
+        BaseModelError: the file cannot be converted.
+    """
     with scratch(home.parent) as room:
         try:
-            with quiet(bars=True):
+            with files.writing(home), quiet(bars=True):
                 _write_model(gguf, room)
+        except OSError as error:
+            if error.errno is not None:  # the system's, such as a full disk: `fetch` says it
+                raise
+            raise _unconvertible(gguf, error) from error
         except Exception as error:
-            raise BaseModelError(
-                f"{gguf.name} cannot be converted to a causal language model ({reason(error)}); "
-                f"pass --base with another model."
-            ) from error
-        files = {file.name: file.stat().st_size for file in sorted(room.iterdir())}
-        record = {"name": name, "source": origin, "sha256": sha256, "files": files}
+            raise _unconvertible(gguf, error) from error
+        written = sorted(room.iterdir())
+        record = {
+            "name": name,
+            "source": origin,
+            "sha256": sha256,
+            "files": {file.name: file.stat().st_size for file in written},
+            "contents": {file.name: digest_of([file]) for file in written},
+        }
         (room / "base.json").write_text(json.dumps(record, indent=2))
         _install(room, home)
+
+
+def _unconvertible(gguf: Path, error: Exception) -> BaseModelError:
+    return BaseModelError(
+        f"{gguf.name} cannot be converted to a causal language model ({reason(error)}); pass "
+        f"--base with another model."
+    )
 
 
 def _write_model(gguf: Path, directory: Path) -> None:
@@ -48,7 +74,8 @@ def _write_model(gguf: Path, directory: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         **location, dtype=torch.float32, trust_remote_code=False
     )
-    # transformers will not save a model it calls quantised, although the weights in memory no longer are.
+    # transformers will not save a model it calls quantised, although the weights in memory no
+    # longer are.
     del model.config.quantization_config
     plain = type(model)(model.config).to(torch.float32)
     plain.load_state_dict(model.state_dict())
@@ -58,56 +85,101 @@ def _write_model(gguf: Path, directory: Path) -> None:
     AutoTokenizer.from_pretrained(**location, trust_remote_code=False).save_pretrained(directory)
 
 
-def intact(home: Path) -> bool:
-    """Whether ``home`` is a finished conversion whose files all still have the size they were written with."""
+def intact(home: Path, cache: Path) -> bool:
+    """Whether a directory is a finished conversion whose files hold what was written then.
+
+    What a file holds is read once, and again whenever its stamp has changed.
+
+    Args:
+        home: the directory.
+        cache: the cache's root directory, which remembers what was read.
+    """
     try:
-        files = json.loads((home / "base.json").read_text())["files"]
-        return "model.safetensors" in files and all(
-            (home / f).stat().st_size == size for f, size in files.items()
-        )
+        record = json.loads((home / "base.json").read_text())
+        sizes = record["files"]
+        if "model.safetensors" not in sizes:
+            return False
+        if any((home / f).stat().st_size != size for f, size in sizes.items()):
+            return False
+        digests = {f: remembered_digest([home / f], cache) for f in sizes}
+        if "contents" not in record:  # of a version that wrote sizes alone: believed this once
+            with contextlib.suppress(OSError):
+                text = json.dumps(record | {"contents": digests}, indent=2)
+                files.replace(home / "base.json", text.encode())
+            return True
+        return digests == record["contents"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
+def content_of(home: Path) -> str:
+    """The digest of the weights in an intact conversion."""
+    return json.loads((home / "base.json").read_text())["contents"]["model.safetensors"]
+
+
 def _install(finished: Path, home: Path) -> None:
-    """Rename a finished directory into place, keeping an intact one that another process put there first."""
-    if home.exists() and not intact(home):
+    """Rename a finished directory into place, unless another process put an intact one there."""
+    cache = home.parent
+    if home.exists() and not intact(home, cache):
+        print(f"{home} is not as it was written; it is made again", file=sys.stderr)
+        ruin = finished.with_name(finished.name + "-old")
         with contextlib.suppress(OSError):  # another process may be clearing the same ruin
-            os.replace(home, finished.with_name(finished.name + "-old"))
-        shutil.rmtree(finished.with_name(finished.name + "-old"), ignore_errors=True)
+            os.replace(home, ruin)
+        shutil.rmtree(ruin, ignore_errors=True)
     try:
         os.replace(finished, home)
     except OSError:
-        if not intact(home):
+        if not intact(home, cache):
             raise
 
 
 @contextlib.contextmanager
 def scratch(cache: Path) -> Iterator[Path]:
-    """A temporary directory on the cache's own disk, so that renaming out of it is atomic."""
-    for left in cache.glob(".tmp-*"):  # by a process that was killed
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix=".tmp-", dir=cache))
-    try:
-        yield directory
-    finally:
+    """A temporary directory on the cache's own disk, so that renaming out of it is atomic.
+
+    Yields:
+        The directory; it is deleted afterwards, with what still lies in it.
+    """
+    sweep(cache)
+    with files.room(cache, ROOM) as directory:
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep(cache: Path) -> None:
+    """Remove the temporary directories of processes that were killed."""
+    for directory in files.abandoned(cache, ROOM):
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def remembered_digest(files: list[Path], cache: Path) -> str:
-    """``digest_of(files)``, remembered in the cache for as long as paths, sizes and times stay the same."""
-    stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    """What `digest_of` says, remembered for as long as the files' stamps stay the same.
+
+    A stamp is the path, the inode, the size, and the times of change: of the content, which a
+    program can set back, and of the file, which none can.
+
+    Args:
+        files: in the order in which they are read.
+        cache: the cache's root directory.
+    """
+    stamps = [(str(file.resolve()), *_stamp(file)) for file in files]
     note = cache / "digests" / hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
     with contextlib.suppress(OSError):
-        if re.fullmatch("[0-9a-f]{64}", text := note.read_text()):
+        text = note.read_text()
+        if re.fullmatch("[0-9a-f]{64}", text):
             return text
     digest = digest_of(files)
     with contextlib.suppress(OSError):  # a read-only cache only costs the next start some time
         note.parent.mkdir(exist_ok=True)
         note.write_text(digest)
     return digest
+
+
+def _stamp(file: Path) -> tuple[int, int, int, int]:
+    stat = file.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def digest_of(files: list[Path]) -> str:
@@ -121,7 +193,7 @@ def digest_of(files: list[Path]) -> str:
 
 @contextlib.contextmanager
 def quiet(bars: bool = False) -> Iterator[None]:
-    """Hold back transformers' messages and, unless ``bars``, its progress bars."""
+    """Hold back transformers' messages, and its progress bars too unless `bars`."""
     logging = transformers.utils.logging
     level, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

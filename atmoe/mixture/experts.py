@@ -1,156 +1,50 @@
 """Grouped LoRA experts in concatenated form, mixed by a weight per row, layer and expert.
 
-    y = W x + Σ_e  m_e · (α_e / r_e) · B_e A_e x        m = gain · strength · routing weight   (design: equation y)
+    y = W x + Σ_e  m_e · (α_e / r_e) · B_e A_e x        m = gain · strength · routing weight
 
       x ──► W ───────────────────────────────► + ──► y
        └──► A = [A_1; …; A_E] ──► ×scale ──► B = [B_1 … B_E] ──┘
             [R, in]               [rows, R]  [out, R]                R = Σ_e r_e
 
-All experts of a linear run as two matrix products whatever their number; the weights act at the rank, where they
-cost nothing. Outputs are mixed, never factors: (Σ w B)(Σ w A) is not Σ w B A.
+All experts of a linear run as two matrix products whatever their number; the weights act at the
+rank, where they cost nothing. Outputs are mixed, never factors: (Σ w B)(Σ w A) is not Σ w B A.
 
-No weight lives on the model. A forward pass finds its own in `mixing(...)`, a context that spans that one
-forward in that one thread, so two users at once cannot feel each other.
+No weight lives on the model. A forward pass finds its own in `mixed_by(...)`, a context that spans
+that one forward in that one thread, so two users at once cannot feel each other.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, PeftConfig
-from peft.utils import load_peft_weights
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from atmoe.errors import AssetError, PlanError
+from atmoe.mixture.adapter import Adapter
 
-PEFT_PREFIX = "base_model.model."
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """One LoRA expert as PEFT stores it.
-
-    factors: module path in the base model → (A [rank, in], B [out, rank])
-    scaling: α / r (α / √r for rank-stabilised LoRA)
-    """
-
-    factors: Mapping[str, tuple[Tensor, Tensor]]
-    scaling: float
-    alpha: float
-
-    @property
-    def rank(self) -> int:
-        return max(a.shape[0] for a, _ in self.factors.values())
-
-    @classmethod
-    def load(cls, path: Path) -> Adapter:
-        """Read a LoRA saved by PEFT (a directory with adapter_config.json and adapter_model.safetensors).
-
-        Raises:
-            AssetError: the directory is missing or corrupt, or the adapter is not a plain LoRA on linear layers.
-        """
-        path = Path(path)
-        if not (path / "adapter_config.json").is_file():
-            raise AssetError(
-                f"{path} holds no PEFT adapter (adapter_config.json is missing); restore the directory."
-            )
-        try:
-            config = PeftConfig.from_pretrained(str(path))
-            state = load_peft_weights(str(path), device="cpu")
-        except Exception as error:  # whatever PEFT and safetensors raise on a damaged file
-            raise AssetError(
-                f"The adapter in {path} cannot be read ({type(error).__name__}); restore it from its "
-                f"source or train it again."
-            ) from error
-        if (
-            not isinstance(config, LoraConfig)
-            or config.use_dora
-            or config.bias != "none"
-            or config.alpha_pattern
-            or config.rank_pattern
-            or config.modules_to_save
-            or not all(isinstance(x, int | float) and x > 0 for x in (config.r, config.lora_alpha))
-        ):
-            raise AssetError(
-                f"The adapter in {path} is not a plain LoRA (DoRA, biases, alpha and rank patterns and "
-                f"saved modules are not supported); train it with PEFT's default LoRA settings."
-            )
-        factors: dict[str, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            match = re.fullmatch(re.escape(PEFT_PREFIX) + r"(.+)\.lora_(A|B)\.weight", key)
-            if not match:
-                raise AssetError(
-                    f"The adapter in {path} holds {key!r}, which is no LoRA of a linear layer; "
-                    f"train it with PEFT's default LoRA settings."
-                )
-            factors.setdefault(match[1], {})[match[2]] = value
-        if not factors or any(set(f) != {"A", "B"} for f in factors.values()):
-            raise AssetError(
-                f"The adapter in {path} lacks some of its matrices; restore it or train it again."
-            )
-        root = config.r**0.5 if config.use_rslora else config.r
-        return cls(
-            {name: (f["A"], f["B"]) for name, f in factors.items()},
-            config.lora_alpha / root,
-            config.lora_alpha,
-        )
-
-    def save(self, path: Path, base_name: str = "", dtype: torch.dtype = torch.bfloat16) -> None:
-        """Write the adapter in PEFT's format, so that `PeftModel.from_pretrained` loads it alone."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        LoraConfig(
-            r=self.rank,
-            lora_alpha=self.alpha,
-            target_modules=sorted({n.rpartition(".")[2] for n in self.factors}),
-            task_type="CAUSAL_LM",
-            base_model_name_or_path=base_name or None,
-            inference_mode=True,
-            use_rslora=not math.isclose(self.scaling, self.alpha / self.rank, rel_tol=1e-5),
-        ).save_pretrained(str(path))
-        save_file(
-            {
-                f"{PEFT_PREFIX}{name}.lora_{x}.weight": value.detach().to(dtype).contiguous()
-                for name, factors in self.factors.items()
-                for x, value in zip("AB", factors)
-            },
-            str(path / "adapter_model.safetensors"),
-            metadata={"format": "pt"},
-        )
-
-    @classmethod
-    def random(
-        cls,
-        model: nn.Module,
-        modules: Sequence[str],
-        rank: int,
-        alpha: float,
-        generator: torch.Generator | None = None,
-    ) -> Adapter:
-        """A new adapter as LoRA starts: A Kaiming-uniform, B zero (arXiv 2106.09685)."""
-        factors = {}
-        for name in modules:
-            out_features, in_features = model.get_submodule(name).weight.shape
-            bound = (3 / in_features) ** 0.5 * (
-                2 / 6
-            ) ** 0.5  # kaiming_uniform_(a=√5), PEFT's start
-            a = (torch.rand(rank, in_features, generator=generator) * 2 - 1) * bound
-            factors[name] = (a, torch.zeros(out_features, rank))
-        return cls(factors, alpha / rank, alpha)
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Mixing:
-    """The weights of one forward pass: row, layer and expert. Filled up front from plans, or layer by layer by
-    the router; read by every adapted linear.
+    """The weights of one forward pass: row, layer and expert.
+
+    Filled up front from plans, or layer by layer by the router; read by every adapted linear.
+
+    Args:
+        bank: the experts that are weighed.
+        weights: [rows, layers, experts], gain included; None where the router is to fill them.
+        watch: called in each adapted linear with it, W x [rows, tokens, out] and
+            m (α/r) A x [rows, tokens, R].
+
+    Raises:
+        PlanError: the weights have the wrong shape.
     """
 
     def __init__(
@@ -159,9 +53,6 @@ class Mixing:
         weights: Tensor | None = None,
         watch: Callable[[ExpertLinear, Tensor, Tensor], None] | None = None,
     ):
-        """weights: [rows, layers, experts], gain included; None where the router is to fill them.
-        watch: called in each adapted linear with it, W x [rows, tokens, out] and m (α/r) A x [rows, tokens, R].
-        """
         self._bank, self._dtype, self.watch = bank, bank.dtype, watch
         self._at: list[Tensor | None] = [None] * bank.layers
         if weights is not None:
@@ -174,11 +65,24 @@ class Mixing:
                 self._at[layer] = at
 
     def set_layer(self, layer: int, weights: Tensor) -> None:
-        """weights: [rows, experts] of one layer."""
+        """Fill in one layer.
+
+        Args:
+            layer: its index.
+            weights: [rows, experts], gain included.
+        """
         self._at[layer] = (weights * self._bank.scaling).to(self._dtype)
 
     def scale(self, layer: int, expert_of_rank: Tensor) -> Tensor | None:
-        """[rows, 1, R] for a module whose rank k belongs to expert `expert_of_rank[k]`; None = no experts."""
+        """What the ranks of one module are multiplied by.
+
+        Args:
+            layer: the module's.
+            expert_of_rank: [R], the expert that each rank belongs to.
+
+        Returns:
+            [rows, 1, R]; None where the layer's weights were not filled in: no experts.
+        """
         at = self._at[layer]
         return None if at is None else at[:, None, expert_of_rank]
 
@@ -188,7 +92,11 @@ _mixing: ContextVar[Mixing | None] = ContextVar("atmoe_mixing", default=None)
 
 @contextmanager
 def mixed_by(mixing: Mixing | None) -> Iterator[None]:
-    """Run one forward pass with these weights; None runs the base model alone. Never hold it across a yield."""
+    """Run one forward pass with these weights. Never hold it across a yield.
+
+    Args:
+        mixing: None runs the base model alone.
+    """
     token = _mixing.set(mixing)
     try:
         yield
@@ -197,36 +105,67 @@ def mixed_by(mixing: Mixing | None) -> Iterator[None]:
 
 
 class ExpertLinear(nn.Module):
-    """A frozen linear with every expert's LoRA beside it."""
+    """A frozen linear with every expert's LoRA beside it.
+
+    Attributes:
+        linear: what was there before.
+        layer: the index of its decoder layer.
+        A: [R, in], the experts' A one below the other.
+        B: [out, R], the experts' B side by side.
+        expert_of_rank: [R], the expert that each rank belongs to.
+        factor_of_rank: [R], what each rank is multiplied by beside its expert's scaling; None
+            where that is 1 everywhere.
+
+    Args:
+        linear: the frozen linear.
+        layer: the index of its decoder layer.
+        factors: one (A, B) an expert; None where the expert adapts nothing here. Not all are None.
+        ratios: one an expert: its scaling here, beside its scaling elsewhere; None = 1.
+    """
+
+    expert_of_rank: Tensor
+    factor_of_rank: Tensor | None
 
     def __init__(
-        self, linear: nn.Linear, layer: int, factors: Sequence[tuple[Tensor, Tensor] | None]
+        self,
+        linear: nn.Linear,
+        layer: int,
+        factors: Sequence[tuple[Tensor, Tensor] | None],
+        ratios: Sequence[float] | None = None,
     ):
         super().__init__()
         self.linear, self.layer = linear, layer
         present = [(e, f) for e, f in enumerate(factors) if f is not None]
         weight = linear.weight
-        place = lambda t: nn.Parameter(
-            t.detach().to(weight.device, weight.dtype).contiguous(), requires_grad=False
-        )
-        self.A = place(torch.cat([a for _, (a, _) in present]))
-        self.B = place(torch.cat([b for _, (_, b) in present], dim=1))
-        ranks = torch.tensor([a.shape[0] for _, (a, _) in present])
-        self.register_buffer(
-            "expert_of_rank",
-            torch.tensor([e for e, _ in present], device=weight.device).repeat_interleave(
-                ranks.to(weight.device)
-            ),
-            persistent=False,
-        )
+        self.A = _frozen_like(weight, torch.cat([a for _, (a, _) in present]))
+        self.B = _frozen_like(weight, torch.cat([b for _, (_, b) in present], dim=1))
+        experts = torch.tensor([e for e, _ in present], device=weight.device)
+        ranks = torch.tensor([a.shape[0] for _, (a, _) in present], device=weight.device)
+        self.register_buffer("expert_of_rank", experts.repeat_interleave(ranks), persistent=False)
+        factor = None
+        if ratios is not None and any(ratios[e] != 1 for e, _ in present):
+            own = torch.tensor([ratios[e] for e, _ in present], device=weight.device)
+            factor = own.repeat_interleave(ranks)
+        self.register_buffer("factor_of_rank", factor, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [rows, tokens, in] → [rows, tokens, out]"""
+        """What the linear and the experts in force make of x.
+
+        Args:
+            x: [rows, tokens, in].
+
+        Returns:
+            [rows, tokens, out]
+        """
         y = self.linear(x)
         mixing = _mixing.get()
-        scale = None if mixing is None else mixing.scale(self.layer, self.expert_of_rank)
+        if mixing is None:
+            return y
+        scale = mixing.scale(self.layer, self.expert_of_rank)
         if scale is None:
             return y
+        if self.factor_of_rank is not None:
+            scale = scale * self.factor_of_rank.to(scale.dtype)
         scaled = F.linear(x, self.A.to(x.dtype)) * scale
         if mixing.watch:
             mixing.watch(self, y, scaled)
@@ -234,19 +173,37 @@ class ExpertLinear(nn.Module):
 
     def factors(self, expert: int) -> tuple[Tensor, Tensor] | None:
         """One expert's (A, B) in this linear, or None where it adapts nothing here."""
-        mine = self.expert_of_rank == expert
-        return (self.A[mine], self.B[:, mine]) if mine.any() else None
+        own = torch.eq(self.expert_of_rank, expert)
+        return (self.A[own], self.B[:, own]) if own.any() else None
+
+    def ratio(self, expert: int) -> float:
+        """An expert's scaling in this linear, beside its scaling elsewhere."""
+        own = torch.eq(self.expert_of_rank, expert)
+        return 1.0 if self.factor_of_rank is None else float(self.factor_of_rank[own][0])
 
 
 class ExpertBank(nn.Module):
-    """All experts of a model, in one fixed order, put into its linears."""
+    """All experts of a model, in one fixed order, put into its linears.
 
-    def __init__(self, model: nn.Module, adapters: Sequence[Adapter]):
-        """Replaces each adapted `nn.Linear` of `model` by an `ExpertLinear`, in place.
+    Each adapted `nn.Linear` of the model is replaced by an `ExpertLinear`, in place.
 
-        Raises:
-            AssetError: an adapter names a module the model lacks, or its matrices do not fit.
-        """
+    Attributes:
+        layers: how many decoder layers the model has.
+        linears: module path in the base model → the linear that stands there now.
+        alphas: each expert's α.
+        scaling: each expert's α / r, [experts]; 1 where that is 0, and its ratios say so.
+
+    Args:
+        model: the base model.
+        adapters: one an expert, in their order.
+
+    Raises:
+        AssetError: an adapter names a module the model lacks, or its matrices do not fit.
+    """
+
+    scaling: Tensor
+
+    def __init__(self, model: PreTrainedModel, adapters: Sequence[Adapter]):
         super().__init__()
         layers, prefix = decoder_layers(model)
         self.layers = len(layers)
@@ -254,52 +211,70 @@ class ExpertBank(nn.Module):
         self.alphas = [a.alpha for a in adapters]
         device = next(model.parameters()).device
         self.register_buffer(
-            "scaling", torch.tensor([a.scaling for a in adapters], device=device), persistent=False
+            "scaling",
+            torch.tensor([a.scaling or 1.0 for a in adapters], device=device),
+            persistent=False,
         )
+        _refuse_incomplete(model, adapters)
         for name in sorted({name for a in adapters for name in a.factors}):
             match = re.match(re.escape(prefix) + r"\.(\d+)\.", name)
             linear = _submodule(model, name)
             if not match or not isinstance(linear, nn.Linear):
                 raise AssetError(
-                    f"An adapter changes {name!r}, which is no linear of a decoder layer of this base "
-                    f"model; use the base the adapters were trained on."
+                    f"An adapter changes {name!r}, which is no linear of a decoder layer of this "
+                    f"base model; use the base the adapters were trained on."
                 )
             factors = [a.factors.get(name) for a in adapters]
-            for pair in factors:
-                if pair and (
-                    pair[0].shape[1] != linear.in_features
-                    or pair[1].shape[0] != linear.out_features
-                    or pair[0].shape[0] != pair[1].shape[1]
-                ):
-                    raise AssetError(
-                        f"An adapter's matrices do not fit {name!r}; use the base it was trained on."
-                    )
-            expert_linear = ExpertLinear(linear, int(match[1]), factors)
+            if not all(pair is None or _fits(linear, *pair) for pair in factors):
+                raise AssetError(
+                    f"An adapter's matrices do not fit {name!r}; use the base it was trained on."
+                )
+            ratios = [a.scaling_of(name) / (a.scaling or 1.0) for a in adapters]
+            expert_linear = ExpertLinear(linear, int(match[1]), factors, ratios)
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, expert_linear)
             self.linears[name] = expert_linear
 
     @property
     def dtype(self) -> torch.dtype:
-        """What is computed in: the precision of the base's weights, or of their scales where those are int8."""
+        """What is computed in.
+
+        Returns:
+            The precision of the base's weights, or of their scales where those are int8.
+        """
         linear = next(iter(self.linears.values())).linear
         return getattr(linear, "scale", linear.weight).dtype
 
     def adapter(self, expert: int) -> Adapter:
         """One expert as PEFT stores it, taken back out of the concatenated form."""
-        found = {name: linear.factors(expert) for name, linear in self.linears.items()}
+        factors = {}
+        for name, linear in self.linears.items():
+            pair = linear.factors(expert)
+            if pair is not None:
+                factors[name] = pair
+        scaling = float(self.scaling[expert])
+        scalings = {name: scaling * self.linears[name].ratio(expert) for name in factors}
         return Adapter(
-            {n: f for n, f in found.items() if f}, float(self.scaling[expert]), self.alphas[expert]
+            factors,
+            scaling,
+            self.alphas[expert],
+            {name: own for name, own in scalings.items() if own != scaling},
         )
 
     def parameters_to_train(self) -> list[nn.Parameter]:
-        """A and B of every linear, in float32 and with gradients on (master copies while the base may be bf16)."""
+        """A and B of every linear, in float32 and with gradients on.
+
+        They are master copies: the base may be in bfloat16.
+        """
+        parameters = []
         for linear in self.linears.values():
-            linear.A, linear.B = (nn.Parameter(p.detach().float()) for p in (linear.A, linear.B))
-        return [p for linear in self.linears.values() for p in (linear.A, linear.B)]
+            linear.A = nn.Parameter(linear.A.detach().float())
+            linear.B = nn.Parameter(linear.B.detach().float())
+            parameters += [linear.A, linear.B]
+        return parameters
 
 
-def decoder_layers(model: nn.Module) -> tuple[nn.ModuleList, str]:
+def decoder_layers(model: PreTrainedModel) -> tuple[nn.ModuleList, str]:
     """The decoder layers of a causal language model and their path, e.g. "model.layers".
 
     Raises:
@@ -307,21 +282,17 @@ def decoder_layers(model: nn.Module) -> tuple[nn.ModuleList, str]:
     """
     config = model.config.get_text_config()
     for name, module in model.named_modules():
-        if (
-            isinstance(module, nn.ModuleList)
-            and len(module) == config.num_hidden_layers
-            and any(
-                isinstance(m, nn.Linear) or isinstance(m, ExpertLinear) for m in module[0].modules()
-            )
-        ):
+        if not isinstance(module, nn.ModuleList) or len(module) != config.num_hidden_layers:
+            continue
+        if any(isinstance(m, nn.Linear | ExpertLinear) for m in module[0].modules()):
             return module, name
     raise AssetError(
-        f"{type(model).__name__} has no list of decoder layers that this program knows; use a Llama-, "
-        f"Qwen- or Gemma-style base model."
+        f"{type(model).__name__} has no list of decoder layers that this program knows; use a "
+        f"Llama-, Qwen- or Gemma-style base model."
     )
 
 
-def layer_linears(model: nn.Module) -> list[str]:
+def layer_linears(model: PreTrainedModel) -> list[str]:
     """The paths of all linears inside the decoder layers: what a new adapter changes by default."""
     layers, prefix = decoder_layers(model)
     return [
@@ -331,7 +302,34 @@ def layer_linears(model: nn.Module) -> list[str]:
     ]
 
 
-def _submodule(model: nn.Module, name: str) -> nn.Module | None:
+def _refuse_incomplete(model: PreTrainedModel, adapters: Sequence[Adapter]) -> None:
+    """Raises: AssetError, where an adapter lacks matrices for a module that its config targets."""
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    for adapter in adapters:
+        missing = adapter.missing(linears)
+        if missing:
+            raise AssetError(
+                f"An adapter has no matrices for {len(missing)} of the modules that its config "
+                f"targets (such as {missing[0]!r}); restore it, or use the base it was trained on."
+            )
+
+
+def _frozen_like(weight: Tensor, matrix: Tensor) -> nn.Parameter:
+    """A matrix put where a weight is, in the weight's precision and without gradients."""
+    matrix = matrix.detach().to(weight.device, weight.dtype).contiguous()
+    return nn.Parameter(matrix, requires_grad=False)
+
+
+def _fits(linear: nn.Linear, a: Tensor, b: Tensor) -> bool:
+    """Whether B A has the linear's shape."""
+    return (
+        a.shape[1] == linear.in_features
+        and b.shape[0] == linear.out_features
+        and a.shape[0] == b.shape[1]
+    )
+
+
+def _submodule(model: PreTrainedModel, name: str) -> nn.Module | None:
     try:
         return model.get_submodule(name)
     except AttributeError:

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from atmoe.errors import PlanError, PromptError
 from atmoe.mixture.experts import ExpertBank, Mixing, decoder_layers, mixed_by
 from atmoe.mixture.int8 import Int8Linear
-from atmoe.mixture.passes import entering, telling_of
+from atmoe.mixture.passes import entering, entry_hook
 from atmoe.mixture.store import Info
 from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
 from atmoe.routing.plan import Layout, RoutingPlan
@@ -32,9 +32,15 @@ class Mixture:
     """The machine that everything else takes: it encodes, runs one forward pass, and scores.
 
     Attributes:
+        base: the frozen causal language model, the experts in its linears.
+        tokenizer: the base's.
+        bank: the experts.
+        router: the one that was trained with them.
+        info: where the model comes from and what it may be asked.
         layout: the names of the groups, experts and layers.
-        base_parameters: of the base model alone.
-        engine: what decodes fast, held here by `atmoe.answer.engine` so that it goes with the model.
+        base_parameters: how many the base model alone has.
+        engine: what decodes fast, held here by `atmoe.answer.engine` so that it goes with the
+            model.
         fusing: held while that is made.
     """
 
@@ -57,15 +63,16 @@ class Mixture:
         self.engine: Any = None
         self.fusing = threading.Lock()
         for index, layer in enumerate(decoder_layers(model)[0]):
-            layer.register_forward_pre_hook(telling_of(index), with_kwargs=True)
+            layer.register_forward_pre_hook(entry_hook(index), with_kwargs=True)
 
     @property
     def device(self) -> torch.device:
+        """Where the base's weights are; `to` moves all parts together."""
         return self.base.get_input_embeddings().weight.device
 
     @property
     def precision(self) -> str:
-        """ "float32", "bfloat16" or "int8"."""
+        """What it computes in: "float32", "bfloat16" or "int8"."""
         linears = self.bank.linears.values()
         if any(isinstance(linear.linear, Int8Linear) for linear in linears):
             return "int8"
@@ -83,7 +90,7 @@ class Mixture:
         """A question, checked and put into the base's chat template.
 
         Raises:
-            PromptError: the prompt cannot be read (see `atmoe.prompt`).
+            PromptError: it is empty, too long, or no text that the experts can read.
         """
         return encode_prompt(self.tokenizer, prompt, self.info.max_prompt_tokens, self.info.scripts)
 
@@ -110,8 +117,9 @@ class Mixture:
         """Prompts, each followed by its tail of answer tokens if any, as one batch.
 
         Args:
-            tails: one a prompt.
-            side: where padding goes.
+            prompts: at least one.
+            tails: token ids, one tail a prompt.
+            side: where padding goes, "left" or "right".
         """
         return collate(
             prompts,
@@ -133,30 +141,38 @@ class Mixture:
         router: GroupedRouter | None = None,
         logits: bool = True,
         use_cache: bool = False,
-        cache=None,
-    ):
+        cache: Any = None,
+    ) -> tuple[Tensor, Any, Any]:
         """One forward pass by transformers; all that is trained and scored goes through it.
 
         Gradients flow where they are enabled.
 
         Args:
+            batch: what `collate` makes.
             plans: one a row.
             weights: [rows, layers, experts], gain included, instead of plans. Where neither is
                 given, the router reads the instruction at each layer on the way.
             router: instead of the model's own.
             logits: False gives the final hidden states.
-            cache: keys and values of what went before.
+            use_cache: whether keys and values are returned.
+            cache: keys and values of what went before, as transformers holds them.
 
         Returns:
-            Logits [rows, tokens, vocabulary] or hidden states [rows, tokens, hidden]; the plans;
-            and the cache, if it was asked for.
+            Logits [rows, tokens, vocabulary] or hidden states [rows, tokens, hidden]; the plans,
+            given or the router's (None where weights were given); and the cache, or None where it
+            was not asked for.
+
+        Raises:
+            PlanError: not one plan a row, or a plan or weights of another layout.
         """
+        # 1. what the experts are mixed by, or who fills that in on the way
         if plans is not None:
             weights = self.weights_of(plans, len(batch.ids))
         mixing = Mixing(self.bank, weights)
         reading = None
         if weights is None:
             reading = _Reading(router or self.router, mixing, batch.instruction)
+        # 2. the pass
         with entering(reading), mixed_by(mixing):
             out = self.base.base_model(
                 input_ids=batch.ids,
@@ -165,6 +181,7 @@ class Mixture:
                 use_cache=use_cache,
                 past_key_values=cache,
             )
+        # 3. what came of it
         if reading is not None:
             plans = reading.plans(self.layout)
         hidden = out.last_hidden_state
@@ -175,7 +192,7 @@ class Mixture:
         )
 
     def logits(self, states: Tensor) -> Tensor:
-        """Vocabulary projection of final hidden states, with the soft cap that some families add."""
+        """Vocabulary projection of final hidden states, with the soft cap of some families."""
         return self.capped(self.base.get_output_embeddings()(states))
 
     def capped(self, logits: Tensor) -> Tensor:
@@ -185,6 +202,10 @@ class Mixture:
 
     def weights_of(self, plans: Sequence[RoutingPlan], rows: int) -> Tensor:
         """What the experts of each row are multiplied by: gain · strength · s · q.
+
+        Args:
+            plans: one a row.
+            rows: how many there must be.
 
         Returns:
             [rows, layers, experts]
@@ -212,6 +233,7 @@ class Mixture:
 
         Raises:
             PromptError: the prompt or the answer cannot be read.
+            PlanError: a plan of another layout.
         """
         rows, _ = self.score_rows([prompt] * len(plans), [answer] * len(plans), plans)
         return torch.stack(rows)
@@ -226,16 +248,24 @@ class Mixture:
         """As `score`, for rows of different prompts and answers, in one batch.
 
         Args:
-            plans: None = the router's, read in the same pass (a causal model's prompt states do
-                not depend on the answer that follows).
+            prompts: one a row.
+            answers: one a row.
+            plans: one a row; None = the router's, read in the same pass (a causal model's prompt
+                states do not depend on the answer that follows).
+            side: where padding goes, "left" or "right".
 
         Returns:
-            One [answer tokens] tensor a row, and the plans in force.
+            One [answer tokens] tensor a row, natural logarithm, float32; and the plans in force.
+
+        Raises:
+            PromptError: a prompt or an answer cannot be read, or there is not one of each a row.
+            PlanError: not one plan a row, or a plan of another layout.
         """
+        # 1. the rows, and where each answer begins
         if not prompts or len(prompts) != len(answers):
             raise PromptError(
-                f"{len(prompts)} prompts and {len(answers)} answers cannot be scored; give at least "
-                f"one prompt, and an answer and a plan for each."
+                f"{len(prompts)} prompts and {len(answers)} answers cannot be scored; give at "
+                f"least one prompt, and an answer and a plan for each."
             )
         encoded = [self.encode(prompt) for prompt in prompts]
         tails = [self.encode_answer(answer) for answer in answers]
@@ -244,17 +274,19 @@ class Mixture:
         # The state that predicts token 0 of each answer.
         starts = [int(f) + len(p.ids) - 1 for f, p in zip(first, encoded)]
         with torch.inference_mode():
-            hidden, plans, _ = self.forward(batch, plans, logits=False)
+            # 2. the states that predict the answers' tokens
+            hidden, in_force, _ = self.forward(batch, plans, logits=False)
             # The vocabulary projection is the largest matrix product of all: answer tokens only.
             states = torch.cat(
                 [hidden[i, s : s + len(t)] for i, (s, t) in enumerate(zip(starts, tails))]
             )
+            # 3. what each of them says of the token that follows
             targets = torch.tensor([t for tail in tails for t in tail], device=states.device)
             parts = []
             for part, wanted in zip(states.split(512), targets.split(512)):
                 logp = self.logits(part).float().log_softmax(-1)
                 parts.append(logp.gather(1, wanted[:, None])[:, 0])
-        return list(torch.cat(parts).cpu().split([len(t) for t in tails])), plans
+        return list(torch.cat(parts).cpu().split([len(t) for t in tails])), in_force
 
 
 @dataclass

@@ -1,11 +1,14 @@
 """In what precision to compute: named by a person, or chosen by the machine.
 
     float32     everywhere, and what the others are measured against
-    bfloat16    half the memory, and about twice the speed, where the processor multiplies it itself; elsewhere slower than float32
-    int8        the base's linears and head in int8, all else in bfloat16 where that is quick; never chosen, always asked for
+    bfloat16    half the memory, and about twice the speed, where the processor multiplies it
+                itself; elsewhere slower than float32
+    int8        the base's linears and head in int8, all else in bfloat16 where that is quick;
+                never chosen, always asked for
 
-Chosen by asking the processor what it has, not by a race: a race between two timings on a machine that others use too would
-choose one precision today and another tomorrow, and a record would not be answered again as it was.
+Chosen by asking the processor what it has, not by a race: a race between two timings on a machine
+that others use too would choose one precision today and another tomorrow, and a record would not be
+answered again as it was.
 """
 
 from __future__ import annotations
@@ -24,12 +27,22 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def best() -> str:
-    """bfloat16 where the processor, on which every model is loaded, multiplies it in hardware; else float32."""
+    """The quicker of "bfloat16" and "float32" on the processor, where every model is loaded.
+
+    Returns:
+        "bfloat16" where the processor multiplies it in hardware, else "float32".
+    """
     return "bfloat16" if FLAGS & _features() else "float32"
 
 
 def chosen(name: str | None = None) -> str:
-    """The precision of that name; None = what $ATMOE_DTYPE names; "auto", or neither = `best`.
+    """The precision that a name stands for.
+
+    Args:
+        name: one of `CHOICES`; None = what $ATMOE_DTYPE names, and where that names none, "auto".
+
+    Returns:
+        One of `NAMES`; for "auto" what `best` says.
 
     Raises:
         AtMoeError: no precision has that name.
@@ -37,13 +50,21 @@ def chosen(name: str | None = None) -> str:
     name = name or os.environ.get(VARIABLE) or "auto"
     if name not in CHOICES:
         raise AtMoeError(
-            f"There is no precision {name!r}; choose one of {', '.join(CHOICES)} (--dtype, or ${VARIABLE})."
+            f"There is no precision {name!r}; choose one of {', '.join(CHOICES)} (--dtype, or "
+            f"${VARIABLE})."
         )
     return best() if name == "auto" else name
 
 
 def computed_in(name: str) -> str:
-    """What activations and experts are in, for a precision of `NAMES`: "float32" or "bfloat16"."""
+    """What activations and experts are in.
+
+    Args:
+        name: a precision of `NAMES`.
+
+    Returns:
+        "float32" or "bfloat16".
+    """
     return best() if name == "int8" else name
 
 
@@ -53,13 +74,7 @@ def _features() -> set[str]:
         lines = CPUINFO.read_text().splitlines()
     except OSError:
         return set()
-    return set(
-        next(
-            (
-                line.partition(":")[2].split()
-                for line in lines
-                if line.startswith(("flags", "Features"))
-            ),
-            (),
-        )
-    )
+    for line in lines:
+        if line.startswith(("flags", "Features")):
+            return set(line.partition(":")[2].split())
+    return set()

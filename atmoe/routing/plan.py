@@ -1,11 +1,12 @@
 """A plan is a value: how much weight each group and expert has at each layer, for one prompt.
 
-    group shares   s [layers, groups]     Σ_g s = 1              (AT-MoE, arXiv 2410.10896, grouped routing)
+    group shares   s [layers, groups]     Σ_g s = 1
     expert shares  q [layers, experts]    Σ_e q = 1 in a group
     weight         w [layers, experts]    w = s[group of e] · q, Σ_e w = 1
 
-The router makes a plan, steering turns a plan into a plan, and the model mixes its experts by one. A plan
-with something switched off sums to less than 1: nobody takes a dropped share over.
+This is the grouped routing of AT-MoE (arXiv 2410.10896). The router makes a plan, steering turns a
+plan into a plan, and the model mixes its experts by one. A plan with something switched off sums to
+less than 1: nobody takes a dropped share over.
 """
 
 from __future__ import annotations
@@ -13,19 +14,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from atmoe.errors import PlanError
+from atmoe.schema import PlanJson, checked
 
+MOST = 1024
+"""So many layers at most, and so many experts together."""
 TOLERANCE = 1e-4
-"""How far a sum of shares may stray from 1 (float32 softmax over a few dozen experts stays below 1e-6)."""
+"""How far a sum of shares may stray from 1. A float32 softmax of dozens of numbers: below 1e-6."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The names a plan is about: `layers` decoder layers, and groups of experts in a fixed order."""
+    """The names a plan is about.
+
+    Attributes:
+        layers: how many decoder layers.
+        groups: each group's name and its experts' names, in a fixed order.
+    """
 
     layers: int
     groups: tuple[tuple[str, tuple[str, ...]], ...]
@@ -35,16 +45,23 @@ class Layout:
         """Build a layout, checking its names.
 
         Raises:
-            PlanError: no layers, no groups, an empty group, a repeated name, or a "/" in a name.
+            PlanError: no layers, no groups, too many of either, an empty group, a repeated name, or
+                a "/" in a name.
         """
+        if type(layers) is not int:
+            raise PlanError(f"The number of layers is a whole number, not {layers!r:.40}.")
         if layers < 1 or not groups:
             raise PlanError("A layout needs at least one layer and one group of experts.")
+        if layers > MOST or sum(map(len, groups.values())) > MOST or len(groups) > MOST:
+            raise PlanError(f"A layout has at most {MOST:,} layers and {MOST:,} experts.")
         for group, experts in groups.items():
             if not experts:
                 raise PlanError(f"The group {group!r} has no experts; give it at least one.")
             if len(set(experts)) != len(experts):
                 raise PlanError(f"The group {group!r} names an expert twice; names must differ.")
             for name in (group, *experts):
+                if not isinstance(name, str):
+                    raise PlanError(f"{name!r:.40} cannot be a name: it is no text.")
                 if not name or "/" in name or "=" in name:
                     raise PlanError(
                         f"{name!r} cannot be a name: it must not be empty or hold '/' or '='."
@@ -53,25 +70,35 @@ class Layout:
 
     @property
     def group_names(self) -> tuple[str, ...]:
+        """The groups in their order: the columns of every [layers, groups] array."""
         return tuple(name for name, _ in self.groups)
 
     @cached_property
     def expert_names(self) -> tuple[str, ...]:
-        """Full names, `group/expert`, in the groups' order: the columns of every [layers, experts] array."""
+        """Full names, `group/expert`: the columns of every [layers, experts] array."""
         return tuple(f"{group}/{expert}" for group, experts in self.groups for expert in experts)
 
     @cached_property
     def group_of(self) -> tuple[int, ...]:
-        """For each expert, the index of its group. Length `experts`."""
+        """For each expert, in the order of `expert_names`, the index of its group."""
         return tuple(g for g, (_, experts) in enumerate(self.groups) for _ in experts)
 
     def members(self, group: str) -> slice:
-        """The columns of one group's experts in a [layers, experts] array."""
+        """The columns of one group's experts in a [layers, experts] array.
+
+        Raises:
+            PlanError: there is no such group.
+        """
         g = self.group_index(group)
         start = sum(len(experts) for _, experts in self.groups[:g])
         return slice(start, start + len(self.groups[g][1]))
 
     def group_index(self, group: str) -> int:
+        """The column of a group.
+
+        Raises:
+            PlanError: there is no such group.
+        """
         if group not in self.group_names:
             raise PlanError(
                 f"There is no group {group!r}; the groups are {', '.join(self.group_names)}."
@@ -79,7 +106,14 @@ class Layout:
         return self.group_names.index(group)
 
     def expert_index(self, name: str) -> int:
-        """The column of `group/expert`."""
+        """The column of an expert.
+
+        Args:
+            name: its full name, `group/expert`.
+
+        Raises:
+            PlanError: there is no such group, or no such expert in it.
+        """
         group, _, expert = name.partition("/")
         experts = self.groups[self.group_index(group)][1]
         if expert not in experts:
@@ -93,17 +127,27 @@ class Layout:
 class RoutingPlan:
     """Shares of one prompt at every layer, on the CPU in float32.
 
-    group_shares:  [layers, groups]
-    expert_shares: [layers, experts], in-group
-    strength:      [layers], multiplies the model's gain: 0 = the base model, 1 = as trained
+    Anything that makes an array of numbers is taken, and copied.
+
+    Attributes:
+        layout: the names of its columns.
+        group_shares: [layers, groups].
+        expert_shares: [layers, experts], in-group.
+        strength: [layers], multiplies the model's gain: 0 = the base model, 1 = as trained. Not
+            given, it is 1 everywhere.
+
+    Raises:
+        PlanError: an array has the wrong shape, a negative or non-finite number, or shares of a
+            layer that sum to more than 1.
     """
 
     layout: Layout
     group_shares: Tensor
     expert_shares: Tensor
-    strength: Tensor = field(default=None)  # type: ignore[assignment]
+    strength: Tensor = field(default=None)  # type: ignore[assignment]  # a Tensor once made
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        # 1. arrays of the layout's shapes
         L, G, E = self.layout.layers, len(self.layout.groups), len(self.layout.expert_names)
         strength = torch.ones(L) if self.strength is None else self.strength
         for name, value, shape in (
@@ -126,9 +170,10 @@ class RoutingPlan:
                     f"{name} holds a negative or non-finite number; shares are between 0 and 1."
                 )
             object.__setattr__(self, name, value)
-        sums = [self.group_shares.sum(1)] + [
-            self.expert_shares[:, self.layout.members(g)].sum(1) for g in self.layout.group_names
-        ]
+        # 2. no layer gives away more than it has
+        sums = [self.group_shares.sum(1)]
+        for group in self.layout.group_names:
+            sums.append(self.expert_shares[:, self.layout.members(group)].sum(1))
         if any((total > 1 + TOLERANCE).any() for total in sums):
             raise PlanError(
                 "The shares of a layer sum to more than 100%; they must sum to at most 100%."
@@ -136,12 +181,12 @@ class RoutingPlan:
 
     @property
     def weights(self) -> Tensor:
-        """Routing weight of each expert, w = s · q. [layers, experts]"""
+        """Routing weight of each expert, w = s · q: [layers, experts]."""
         return self.group_shares[:, list(self.layout.group_of)] * self.expert_shares
 
     @property
     def mixing(self) -> Tensor:
-        """What the experts are mixed by, before the model's gain: strength · w. [layers, experts]"""
+        """What the experts are mixed by before the gain, strength · w: [layers, experts]."""
         return self.strength[:, None] * self.weights
 
     @classmethod
@@ -160,10 +205,15 @@ class RoutingPlan:
     def choosing(
         cls, layout: Layout, experts: Mapping[str, str], groups: Mapping[str, float] | None = None
     ) -> RoutingPlan:
-        """All of a group's share on one named expert; a group not named keeps equal in-group shares.
+        """All of a group's share on one named expert.
 
-        experts: group → expert.  groups: group → share in every layer (default: equal shares); a group left
-        out of it gets 0.
+        Args:
+            layout: of the plan.
+            experts: group → its expert; a group not named keeps equal in-group shares.
+            groups: group → its share in every layer; a group left out gets 0. None = equal shares.
+
+        Raises:
+            PlanError: a name is unknown, or the shares sum to more than 1.
         """
         plan = cls.uniform(layout)
         shares, inside = plan.group_shares.clone(), plan.expert_shares.clone()
@@ -179,7 +229,11 @@ class RoutingPlan:
 
     @classmethod
     def mean(cls, plans: Sequence[RoutingPlan]) -> RoutingPlan:
-        """The plan whose shares are the average of several plans' shares, layer by layer."""
+        """The plan whose shares are the average of several plans' shares, layer by layer.
+
+        Raises:
+            PlanError: no plan, or plans of different models.
+        """
         if not plans:
             raise PlanError("An average needs at least one plan.")
         if any(p.layout != plans[0].layout for p in plans):
@@ -204,31 +258,41 @@ class RoutingPlan:
         )
 
     def to_dict(self) -> dict:
-        """The plan as JSON-ready lists. Nine significant digits, so that float32 shares come back exactly."""
-        rows = lambda t: [[float(f"{x:.9g}") for x in row] for row in t.tolist()]
+        """The plan as JSON-ready lists.
+
+        Numbers have nine significant digits, so that float32 shares come back exactly.
+        """
         return {
             "layers": self.layout.layers,
             "groups": [
                 {"name": name, "experts": list(experts)} for name, experts in self.layout.groups
             ],
-            "group_shares": rows(self.group_shares),
-            "expert_shares": rows(self.expert_shares),
-            "strength": rows(self.strength[None])[0],
+            "group_shares": [_nine_digits(row) for row in self.group_shares],
+            "expert_shares": [_nine_digits(row) for row in self.expert_shares],
+            "strength": _nine_digits(self.strength),
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping) -> RoutingPlan:
+    def from_dict(cls, data: Mapping[str, Any]) -> RoutingPlan:
         """The inverse of `to_dict`.
 
         Raises:
             PlanError: a field is missing or its shape does not fit the names.
         """
-        try:
-            layout = Layout.of(data["layers"], {g["name"]: g["experts"] for g in data["groups"]})
-            return cls(layout, data["group_shares"], data["expert_shares"], data.get("strength"))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, PlanError):
-                raise
-            raise PlanError(
-                f"This is not a routing plan ({error!r}); use one saved by this program."
-            ) from error
+        checked(
+            PlanJson,
+            data,
+            "This is not a routing plan",
+            "use one saved by this program",
+            PlanError,
+        )
+        groups = {group["name"]: group["experts"] for group in data["groups"]}
+        if len(groups) != len(data["groups"]):
+            raise PlanError("The plan names a group twice; names must differ.")
+        strength: Any = data.get("strength")
+        layout = Layout.of(data["layers"], groups)
+        return cls(layout, data["group_shares"], data["expert_shares"], strength)
+
+
+def _nine_digits(row: Tensor) -> list[float]:
+    return [float(f"{x:.9g}") for x in row.tolist()]

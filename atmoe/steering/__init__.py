@@ -1,0 +1,1 @@
+"""What turns a plan into a plan: a person's overrides, and the plans they are held against."""

@@ -3,11 +3,14 @@
 Every group, and every expert inside a group, is in one of three states at each layer:
 
     Router   untouched
-    Fixed    at a share. The fixed ones sum to S ≤ 1; the others share what is left in the router's proportions
-    Off      dropped: the weight becomes 0 and nobody takes it over (an ablation, not a redistribution)
+    Fixed    at a share. The fixed ones sum to S ≤ 1; the others share what is left, in the
+             router's proportions
+    Off      dropped: the weight becomes 0 and nobody takes it over (an ablation, not a
+             redistribution)
 
-Overrides compose: at each layer the one with the narrower scope wins. Two of equal width that say different
-things about one layer contradict each other and are refused, so the order of overrides never matters.
+Overrides compose: at each layer the one with the narrower scope wins. Two of equal width that say
+different things about one layer contradict each other and are refused, so the order of overrides
+never matters.
 """
 
 from __future__ import annotations
@@ -16,27 +19,37 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from atmoe.errors import PlanError, SteeringError
 from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.schema import SteeringJson, checked
 
 MAX_STRENGTH = 2.0
 BANDS = ("early", "middle", "late")
+"""A scope's names for the thirds of the layers, from the first to the last."""
 ROUNDING = 1e-6
+"""How far a sum of shares may be from another and count as the same."""
 
 
 class State(StrEnum):
+    """What is done to a group or an expert; the values are what a saved steering says."""
+
     ROUTER = "router"
     FIXED = "fixed"
     OFF = "off"
 
 
 def layer_range(scope: str, layers: int) -> range:
-    """The layers a scope names: "all", a band ("early", "middle", "late": thirds), "A-B" or "A" (0-based,
-    both ends included).
+    """The layers that a scope names.
+
+    Args:
+        scope: "all", a band ("early", "middle", "late": thirds), "A-B" or "A", counted from 0,
+            both ends included.
+        layers: how many the model has.
 
     Raises:
         SteeringError: the scope cannot be read or lies outside the model.
@@ -48,7 +61,8 @@ def layer_range(scope: str, layers: int) -> range:
         third = range(layers * band // 3, layers * (band + 1) // 3)
         if not third:
             raise SteeringError(
-                f"A model of {layers} layers has no {scope} third; write a range such as 0-{layers - 1}."
+                f"A model of {layers} layers has no {scope} third; write a range such as "
+                f"0-{layers - 1}."
             )
         return third
     match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", scope) if isinstance(scope, str) else None
@@ -64,9 +78,18 @@ def layer_range(scope: str, layers: int) -> range:
 
 @dataclass(frozen=True)
 class Override:
-    """One change: `target` ("group" or "group/expert") is put into `state` at the layers of `scope`.
+    """One change: a target is put into a state at the layers of a scope.
 
-    share: for Fixed, the share of the layer (a group) or of the group (an expert), between 0 and 1.
+    Attributes:
+        target: "group" or "group/expert".
+        state: what it is put into.
+        share: where that is Fixed, the share of the layer (a group) or of the group (an expert),
+            between 0 and 1; else None, whatever was given.
+        scope: the layers, as `layer_range` reads them.
+
+    Raises:
+        SteeringError: the target is no text, there is no such state, or Fixed has no share from 0
+            to 1. Names and scopes are checked where the override meets a plan.
     """
 
     target: str
@@ -74,7 +97,7 @@ class Override:
     share: float | None = None
     scope: str = "all"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.target, str):
             raise SteeringError(
                 f"{self.target!r} is no target; write the name of a group, or group/expert."
@@ -95,12 +118,21 @@ class Override:
 
 @dataclass(frozen=True)
 class Steering:
-    """All overrides of one call, and the strength that multiplies the experts' gain (0 = base model)."""
+    """All overrides of one call, and the strength of the experts.
+
+    Attributes:
+        overrides: in any order.
+        strength: multiplies the experts' gain: 0 = the base model, 1 = as trained, at most
+            `MAX_STRENGTH`.
+
+    Raises:
+        SteeringError: something else than overrides, or a strength out of its range.
+    """
 
     overrides: tuple[Override, ...] = ()
     strength: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", tuple(self.overrides))
         if not all(isinstance(o, Override) for o in self.overrides):
             raise SteeringError(
@@ -120,13 +152,13 @@ class Steering:
         """The plan that these overrides make of `plan`; `plan` itself stays as it is.
 
         Raises:
-            SteeringError: an unknown name or layer; fixed shares of a layer above 100%, or below it with
-                nothing left to take the rest; two equally narrow overrides that contradict each other.
+            SteeringError: an unknown name or layer; fixed shares of a layer above 100%, or below it
+                with nothing left to take the rest; two equally narrow overrides that contradict
+                each other.
         """
         layout = plan.layout
-        chosen = self.by_layer(layout)
         groups, experts = plan.group_shares.clone(), plan.expert_shares.clone()
-        for layer, overrides in enumerate(chosen):
+        for layer, overrides in enumerate(self.by_layer(layout)):
             if not overrides:
                 continue
             where = f"layer {layer}"
@@ -148,35 +180,36 @@ class Steering:
     def by_layer(self, layout: Layout) -> list[dict[str, Override]]:
         """For each layer, the override in force for each target: the narrowest.
 
-        Raises:
-            SteeringError: an unknown name or layer; two equally narrow overrides that contradict each other.
-        """
-        chosen: list[dict[str, Override]] = [{} for _ in range(layout.layers)]
-        width = lambda o: len(layer_range(o.scope, layout.layers))
-        for override in sorted(
-            self.overrides, key=width
-        ):  # narrowest first, whatever the order given
-            try:
-                (layout.expert_index if "/" in override.target else layout.group_index)(
-                    override.target
-                )
-            except PlanError as error:
-                raise SteeringError(str(error)) from None
-            for layer in layer_range(override.scope, layout.layers):
-                rival = chosen[layer].get(override.target)
-                if rival is None:
-                    chosen[layer][override.target] = override
-                elif width(override) == width(rival) and (rival.state, rival.share) != (
-                    override.state,
-                    override.share,
-                ):
-                    raise SteeringError(
-                        f"{override.target} is set twice for layer {layer} ({_say(rival)} and "
-                        f"{_say(override)}); keep one of them, or give one a narrower range."
-                    )
-        return chosen
+        Returns:
+            One dictionary a layer, target → override; a target that no override names is not in it.
 
-    def to_dict(self) -> dict:
+        Raises:
+            SteeringError: an unknown name or layer; two equally narrow overrides that contradict
+                each other.
+        """
+
+        def width(override: Override) -> int:
+            return len(layer_range(override.scope, layout.layers))
+
+        in_force: list[dict[str, Override]] = [{} for _ in range(layout.layers)]
+        # Narrowest first, whatever the order given.
+        for override in sorted(self.overrides, key=width):
+            _check_name(override.target, layout)
+            for layer in layer_range(override.scope, layout.layers):
+                rival = in_force[layer].get(override.target)
+                if rival is None:
+                    in_force[layer][override.target] = override
+                    continue
+                same = (rival.state, rival.share) == (override.state, override.share)
+                if width(override) == width(rival) and not same:
+                    raise SteeringError(
+                        f"{override.target} is set twice for layer {layer} ({_state(rival)} and "
+                        f"{_state(override)}); keep one of them, or give one a narrower range."
+                    )
+        return in_force
+
+    def to_dict(self) -> dict[str, Any]:
+        """The steering as JSON-ready values."""
         return {
             "strength": self.strength,
             "overrides": [
@@ -186,36 +219,34 @@ class Steering:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping) -> Steering:
+    def from_dict(cls, data: Mapping[str, Any]) -> Steering:
         """The inverse of `to_dict`.
 
         Raises:
             SteeringError: a field is missing or has a value that means nothing.
         """
-        try:
-            return cls(
-                tuple(
-                    Override(
-                        str(o["target"]),
-                        State(o["state"]),
-                        o.get("share"),
-                        str(o.get("layers", "all")),
-                    )
-                    for o in data["overrides"]
-                ),
-                float(data["strength"]),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, SteeringError):
-                raise
-            raise SteeringError(
-                f"This is not a steering ({error!r}); use one saved by this program."
-            ) from error
+        checked(
+            SteeringJson,
+            data,
+            "This is not a steering",
+            "use one saved by this program",
+            SteeringError,
+        )
+        overrides = tuple(
+            Override(o["target"], State(o["state"]), o.get("share"), o.get("layers", "all"))
+            for o in data["overrides"]
+        )
+        return cls(overrides, float(data["strength"]))
 
 
 def parse_target(text: str, state: State, scope: str = "all") -> Override:
-    """An override from its written form: "GROUP=SHARE" or "GROUP/EXPERT=SHARE" (0.6 or 60%) when `state` is
-    Fixed, else "GROUP" or "GROUP/EXPERT".
+    """An override from its written form.
+
+    Args:
+        text: "GROUP=SHARE" or "GROUP/EXPERT=SHARE" (0.6 or 60%) where `state` is Fixed, else
+            "GROUP" or "GROUP/EXPERT".
+        state: what the target is put into.
+        scope: the layers, as `layer_range` reads them.
 
     Raises:
         SteeringError: the text is not of that form.
@@ -235,48 +266,73 @@ def parse_target(text: str, state: State, scope: str = "all") -> Override:
 def _settle(
     shares: Tensor, names: tuple[str, ...], overrides: Mapping[str, Override], where: str
 ) -> None:
-    """Put one layer's siblings [n] (all groups, or one group's experts) into their states, in place.
+    """Put one layer's siblings (all groups, or one group's experts) into their states, in place.
 
-    The router's total T is 1, or less where something was dropped already; what is fixed comes out of T, so that
-    applying the same steering twice is applying it once.
+    The router's total T is 1, or less where something was dropped already; what is fixed comes out
+    of T, so that applying the same steering twice is applying it once.
+
+    Args:
+        shares: [siblings], written over.
+        names: the siblings' names, as an override's target gives them.
+        overrides: those in force at this layer, by target.
+        where: how a message calls this layer.
+
+    Raises:
+        SteeringError: the fixed shares sum to more than 1, or to less with nothing left to take
+            the rest.
     """
-    fixed = [
-        i
-        for i, name in enumerate(names)
-        if name in overrides and overrides[name].state is State.FIXED
-    ]
-    off = [
-        i
-        for i, name in enumerate(names)
-        if name in overrides and overrides[name].state is State.OFF
-    ]
+    # 1. who is fixed and who is off
+    fixed: dict[int, float] = {}
+    off: list[int] = []
+    for i, name in enumerate(names):
+        override = overrides.get(name)
+        if override is None:
+            continue
+        if override.state is State.OFF:
+            off.append(i)
+        elif override.share is not None:  # Fixed: no other state holds a share
+            fixed[i] = override.share
+    # 2. the fixed ones take theirs, the others what is left
     if fixed:
         free = [i for i in range(len(names)) if i not in fixed]
-        total, taken = float(shares.sum()), sum(overrides[names[i]].share for i in fixed)
+        total, taken = float(shares.sum()), sum(fixed.values())
         if taken > 1 + ROUNDING:
             raise SteeringError(
                 f"The fixed shares sum to {taken:.0%} ({where}); lower them to 100% or less."
             )
-        held = float(shares[free].sum()) if free else 0.0
+        others = float(shares[free].sum()) if free else 0.0
         if taken < 1 - ROUNDING and not free:
             raise SteeringError(
-                f"The fixed shares sum to {taken:.0%} ({where}) and nothing is left to take the rest; "
-                f"raise them to 100% or leave one to the router."
+                f"The fixed shares sum to {taken:.0%} ({where}) and nothing is left to take "
+                f"the rest; raise them to 100% or leave one to the router."
             )
-        if taken < total - ROUNDING and held == 0.0 and not set(off) & set(free):
+        if taken < total - ROUNDING and others == 0.0 and not set(off) & set(free):
             raise SteeringError(
-                f"The fixed shares sum to {taken:.0%} ({where}) and all others are at 0, so nothing "
-                f"can take the rest; raise them to 100%."
+                f"The fixed shares sum to {taken:.0%} ({where}) and all others are at 0, so "
+                f"nothing can take the rest; raise them to 100%."
             )
-        if held > 0:
-            shares[free] = shares[free] / held * max(total - taken, 0.0)
-        for i in fixed:
-            shares[i] = overrides[names[i]].share
+        if others > 0:
+            shares[free] = shares[free] / others * max(total - taken, 0.0)
+        for i, share in fixed.items():
+            shares[i] = share
+    # 3. what is off is dropped last, so that nobody has taken it over
     for i in off:
         shares[i] = 0.0
 
 
-def _say(override: Override) -> str:
-    return (
-        f"fixed at {override.share:.0%}" if override.state is State.FIXED else str(override.state)
-    )
+def _check_name(target: str, layout: Layout) -> None:
+    """Refuse a target that the layout does not have."""
+    try:
+        if "/" in target:
+            layout.expert_index(target)
+        else:
+            layout.group_index(target)
+    except PlanError as error:
+        raise SteeringError(str(error)) from None
+
+
+def _state(override: Override) -> str:
+    """An override's state, as a message says it."""
+    if override.state is State.FIXED:
+        return f"fixed at {override.share:.0%}"
+    return str(override.state)

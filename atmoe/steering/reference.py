@@ -1,4 +1,4 @@
-"""What a steered answer can be held against: a plan that the question was answered under without anybody's steering."""
+"""What a steered answer can be held against: an answer under a plan that nobody steered."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from atmoe.steering.random_steer import random_steer
 
 
 class Beside(StrEnum):
+    """The plans that a steered answer can be held against.
+
+    Attributes:
+        BASE: all experts off.
+        UNIFORM: equal shares.
+        RANDOM: a random steer of the steering's size.
+    """
+
     BASE = "base"
     UNIFORM = "uniform"
     RANDOM = "random"
@@ -18,7 +26,13 @@ class Beside(StrEnum):
 def plan_beside(
     kind: Beside, router_plan: RoutingPlan, steering: Steering, seed: int
 ) -> RoutingPlan:
-    """BASE: all experts off.  UNIFORM: equal shares.  RANDOM: a random steer of the steering's size, drawn by `seed`.
+    """The plan of that kind, for one question.
+
+    Args:
+        kind: which.
+        router_plan: the router's own plan for the question.
+        steering: what the answer it is held against was steered by.
+        seed: draws RANDOM's direction; the others do not use it.
 
     Raises:
         SteeringError: RANDOM, and the steering moves no weight.

@@ -1,0 +1,1 @@
+"""Studies of a model over a cohort of prompts: do its parts do what they say?"""

@@ -14,25 +14,39 @@ from atmoe.routing.plan import Layout
 def confusion(
     layout: Layout, shares: Tensor, examples: Sequence[Example]
 ) -> dict[str, dict[str, dict[str, int]]]:
-    """group → label → the expert with the largest share → how many. shares: [instructions, experts], of each group's
-    own, averaged over layers
+    """How often each expert has the largest share of its group, by label.
+
+    Args:
+        layout: whose experts the shares are of.
+        shares: [instructions, experts], of each group's own, averaged over layers.
+        examples: one an instruction.
+
+    Returns:
+        Group → label → the expert with the largest share → how many.
     """
-    found: dict = {g: defaultdict(lambda: defaultdict(int)) for g in layout.group_names}
+    counts: dict[str, dict[str, dict[str, int]]] = {
+        group: defaultdict(lambda: defaultdict(int)) for group in layout.group_names
+    }
     for example, row in zip(examples, shares):
-        for group, expert in example.labels.items():
+        for group, label in example.labels.items():
             members = layout.members(group)
             top = layout.expert_names[members][int(row[members].argmax())].partition("/")[2]
-            found[group][expert][top] += 1
+            counts[group][label][top] += 1
     return {
-        g: {label: dict(tops) for label, tops in sorted(rows.items())} for g, rows in found.items()
+        group: {label: dict(tops) for label, tops in sorted(labels.items())}
+        for group, labels in counts.items()
     }
 
 
 def agreement_of(layout: Layout, shares: Tensor, examples: Sequence[Example]) -> dict[str, float]:
-    """The fraction, by group; a group without a label is left out."""
-    return {
-        g: sum(tops.get(label, 0) for label, tops in rows.items())
-        / sum(sum(tops.values()) for tops in rows.values())
-        for g, rows in confusion(layout, shares, examples).items()
-        if rows
-    }
+    """The fraction of labels whose expert has the largest share, as `confusion` counts them.
+
+    Returns:
+        Group → fraction; a group without a label is left out.
+    """
+    fractions = {}
+    for group, labels in confusion(layout, shares, examples).items():
+        if labels:
+            right = sum(tops.get(label, 0) for label, tops in labels.items())
+            fractions[group] = right / sum(sum(tops.values()) for tops in labels.values())
+    return fractions

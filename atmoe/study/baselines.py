@@ -1,7 +1,8 @@
-"""Other ways to mix the very same experts, by PEFT itself: X-LoRA (arXiv 2402.07148) and Arrow (arXiv 2405.11157).
+"""Other ways to mix the very same experts, by PEFT itself.
 
-They stand beside the router in `evaluate --baselines`. Both weight experts token by token and have no groups, no names
-in their routing and no plan that could be set by hand.
+They are X-LoRA (arXiv 2402.07148) and Arrow (arXiv 2405.11157), and stand beside the router in
+`evaluate --baselines`. Both weight experts token by token and have no groups, no names in their
+routing and no plan that could be set by hand.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel, XLoraConfig, get_peft_model
 from peft.tuners.lora import ArrowConfig, create_arrow_model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from atmoe import files
 from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
 from atmoe.model import AtMoe
@@ -25,7 +28,13 @@ CLASSIFIER = "xlora_classifier.safetensors"
 
 
 def arrow_model(model: AtMoe, experts: Path, base: str | None, seed: int = 0) -> PeftModel:
-    """PEFT's Arrow over the experts saved in `experts`, with its defaults (three experts a token, temperature 1).
+    """PEFT's Arrow over saved experts, with its defaults: three experts a token, temperature 1.
+
+    Args:
+        model: whose experts they are; its base is loaded again.
+        experts: the directory of the saved AT-MoE.
+        base: the base model, as `atmoe.mixture.base.fetch` takes it.
+        seed: of Arrow's own draws.
 
     Raises:
         AssetError: PEFT cannot combine these experts; Arrow needs equal ranks and modules.
@@ -40,16 +49,22 @@ def arrow_model(model: AtMoe, experts: Path, base: str | None, seed: int = 0) ->
             )
         except ValueError as error:
             raise AssetError(
-                f"PEFT's Arrow cannot combine these experts ({error}); it needs equal ranks and modules."
+                f"PEFT's Arrow cannot combine these experts ({error}); it needs equal ranks and "
+                f"modules."
             ) from error
     return arrow.to(model.bank.dtype).eval().requires_grad_(False)
 
 
 def xlora_model(model: AtMoe, experts: Path, base: str | None, gain: float = 1.0) -> PeftModel:
-    """PEFT's X-LoRA over the experts saved in `experts`, with a scaling for each linear and token; its classifier, fresh
-    from torch's global seed, is all that is trainable.
+    """PEFT's X-LoRA over saved experts, with a scaling for each linear and token.
 
-    gain: what the scalings, which sum to 1, are multiplied by
+    Its classifier, fresh from torch's global seed, is all that is trainable.
+
+    Args:
+        model: whose experts they are; its base is loaded again.
+        experts: the directory of the saved AT-MoE.
+        base: the base model, as `atmoe.mixture.base.fetch` takes it.
+        gain: what the scalings, which sum to 1, are multiplied by.
     """
     plain = _base(model, base)
     plain.config.use_cache = False
@@ -74,13 +89,12 @@ def xlora_model(model: AtMoe, experts: Path, base: str | None, gain: float = 1.0
 
 
 def save_classifier(xlora: PeftModel, path: Path) -> None:
+    """Write X-LoRA's classifier and its gain into a directory, which need not exist yet."""
     path.mkdir(parents=True, exist_ok=True)
     classifier = _classifier(xlora)
     state = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    save_file(
-        state | {"gain": torch.tensor(classifier.config.global_scaling_weight)},
-        str(path / CLASSIFIER),
-    )
+    state |= {"gain": torch.tensor(classifier.config.global_scaling_weight)}
+    files.replace(path / CLASSIFIER, save(state))
 
 
 def load_classifier(xlora: PeftModel, path: Path) -> PeftModel:
@@ -93,24 +107,35 @@ def load_classifier(xlora: PeftModel, path: Path) -> PeftModel:
         state = load_file(str(path / CLASSIFIER))
         xlora.base_model.set_global_scaling_weight(float(state.pop("gain")))
         _classifier(xlora).load_state_dict(state)
-    except (OSError, RuntimeError, KeyError) as error:
+    except Exception as error:  # safetensors, torch and the file system each raise their own
         raise AssetError(
-            f"{path} holds no X-LoRA classifier for these experts; train it with  python -m atmoe train "
-            f"baseline xlora."
+            f"{path} holds no X-LoRA classifier for these experts; train it with  python -m atmoe "
+            f"train baseline xlora."
         ) from error
     return xlora
 
 
 def logits_of(peft: PeftModel, batch: Batch) -> Tensor:
-    """Logits at every token. [rows, tokens, vocabulary]"""
+    """Logits at every token [rows, tokens, vocabulary]."""
     return peft(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).logits
 
 
 def score_rows(
     model: AtMoe, peft: PeftModel, prompts: Sequence[str], answers: Sequence[str]
 ) -> list[Tensor]:
-    """As `AtMoe.score_rows`, by another model over the same base: the same tokens. → one [answer tokens] tensor a row"""
-    encoded, tails = [model.encode(p) for p in prompts], [model.encode_answer(a) for a in answers]
+    """As `AtMoe.score_rows`, by another model over the same base: the same tokens.
+
+    Args:
+        model: whose encoding and device are used.
+        peft: what scores.
+        prompts: one a row.
+        answers: one a row.
+
+    Returns:
+        One [answer tokens] tensor a row, natural logarithm, float32.
+    """
+    encoded = [model.encode(prompt) for prompt in prompts]
+    tails = [model.encode_answer(answer) for answer in answers]
     batch = collate(
         encoded,
         tails,
@@ -125,17 +150,16 @@ def score_rows(
         for row, (prompt, tail) in enumerate(zip(encoded, tails)):
             start = len(prompt.ids) - 1
             logp = logits[row, start : start + len(tail)].float().log_softmax(-1)
-            scores.append(
-                logp.gather(1, torch.tensor(tail, device=logp.device)[:, None])[:, 0].cpu()
-            )
+            targets = torch.tensor(tail, device=logp.device)
+            scores.append(logp.gather(1, targets[:, None])[:, 0].cpu())
     return scores
 
 
-def _classifier(xlora: PeftModel) -> torch.nn.Module:
+def _classifier(xlora: PeftModel) -> Any:
     return xlora.base_model.internal_xlora_classifier
 
 
-def _base(model: AtMoe, base: str | None):
+def _base(model: AtMoe, base: str | None) -> Any:
     """The base model again, on its own: PEFT puts its layers into the one it is given."""
     fetched = base_models.fetch(base)
     return base_models.load(fetched, model.bank.dtype)[0].to(model.device)

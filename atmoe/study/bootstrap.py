@@ -1,12 +1,14 @@
 """Means over tasks of losses measured example by example, and how far they can be trusted.
 
-Examples about one disease are not independent of one another, so whole diseases are drawn, with replacement: the
-percentile bootstrap (Efron 1979), 95%. All ways of mixing are drawn together, so differences are paired.
+Examples about one disease are not independent of one another, so whole diseases are drawn, with
+replacement: the percentile bootstrap (Efron 1979), 95%. All ways of mixing are drawn together, so
+differences are paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +19,15 @@ DRAWS = 2000
 
 
 class Losses:
-    """name → the summed loss of each example, in nats; their answer tokens; and the examples themselves."""
+    """The loss of each example under each way of mixing.
+
+    Attributes:
+        losses: name → the summed loss of each example, in nats.
+        tokens: how many answer tokens each example has.
+        examples: themselves.
+        groups: of the layout; the first names the tasks, the second (if any) the specialties.
+        seed: of the draws.
+    """
 
     def __init__(
         self,
@@ -27,75 +37,95 @@ class Losses:
         groups: Sequence[str],
         seed: int = 0,
     ):
-        """groups: of the layout; the first names the tasks, the second (if any) the specialties."""
-        self.losses, self.tokens, self.examples, self.groups, self.seed = (
-            dict(losses),
-            list(tokens),
-            list(examples),
-            groups,
-            seed,
-        )
+        self.losses = dict(losses)
+        self.tokens = list(tokens)
+        self.examples = examples
+        self.groups = groups
+        self.seed = seed
 
     def keeping_better(self, groups: Sequence[str]) -> Losses:
-        """For each group one line for its single expert: that of the gain under which the mean over tasks is lower."""
-        kept = dict(self.losses)
+        """The same with one line for each group's single expert instead of two.
+
+        It is that of the gain under which the mean over tasks is lower.
+        """
+        losses = dict(self.losses)
         for group in groups:
             name = f"{group}_expert"
-            one = kept.pop(f"{name}@1")
-            alone = Losses({name: kept[name], "one": one}, self.tokens, self.examples, self.groups)
+            one = losses.pop(f"{name}@1")
+            pair = {name: losses[name], "one": one}
+            alone = Losses(pair, self.tokens, self.examples, self.groups)
             if alone.means("one", 0)[0] < alone.means(name, 0)[0]:
-                kept[name] = one
-        return Losses(kept, self.tokens, self.examples, self.groups, self.seed)
+                losses[name] = one
+        return Losses(losses, self.tokens, self.examples, self.groups, self.seed)
 
     def means(self, name: str, group: int) -> tuple[float, dict[str, float]]:
-        """Nats per token: the mean over the experts of a group, and each."""
-        label = [e.labels.get(self.groups[group]) for e in self.examples]
+        """Nats per token: the mean over the experts of a group, and each.
+
+        Args:
+            name: a way of mixing.
+            group: its index in `groups`.
+
+        Returns:
+            The mean (not a number where no example has a label in the group), and expert → its own.
+        """
+        labels = [example.labels.get(self.groups[group]) for example in self.examples]
         each = {}
-        for expert in sorted({x for x in label if x}):
-            rows = [i for i, x in enumerate(label) if x == expert]
-            each[expert] = sum(self.losses[name][i] for i in rows) / sum(
-                self.tokens[i] for i in rows
-            )
+        for expert in sorted({label for label in labels if label}):
+            rows = [i for i, label in enumerate(labels) if label == expert]
+            loss = sum(self.losses[name][i] for i in rows)
+            each[expert] = loss / sum(self.tokens[i] for i in rows)
         return (sum(each.values()) / len(each) if each else float("nan")), each
 
-    def summary(self) -> dict[str, dict]:
-        """See `atmoe.study.evaluate.evaluate`."""
-        drawn = {name: self._draws(name) for name in self.losses}
-        result = {}
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """What an evaluation reports under "nll".
+
+        Returns:
+            Name → {"macro": the mean over tasks, "interval": of it, "tasks": task → nats per token,
+            "macro_specialties" and "specialties": the same of the second group, where there is one,
+            "minus_router": {"mean", "interval"} of the difference, for all but the router itself}.
+        """
+        draws = {name: self._draws(name) for name in self.losses}
+        result: dict[str, dict[str, Any]] = {}
         for name in self.losses:
             macro, tasks = self.means(name, 0)
-            result[name] = {"macro": macro, "interval": _interval(drawn[name]), "tasks": tasks}
+            result[name] = {"macro": macro, "interval": _interval(draws[name]), "tasks": tasks}
             if len(self.groups) > 1:
                 result[name]["macro_specialties"], result[name]["specialties"] = self.means(name, 1)
             if name != "router":
                 result[name]["minus_router"] = {
                     "mean": macro - self.means("router", 0)[0],
-                    "interval": _interval(drawn[name] - drawn["router"]),
+                    "interval": _interval(draws[name] - draws["router"]),
                 }
         return result
 
     def _draws(self, name: str) -> Tensor:
-        """The mean over tasks under each draw of diseases. [draws]"""
-        diseases = {d: i for i, d in enumerate(dict.fromkeys(e.disease for e in self.examples))}
-        task_of = lambda e: e.labels.get(self.groups[0])
-        tasks = {
-            t: i for i, t in enumerate(dict.fromkeys(filter(None, map(task_of, self.examples))))
-        }
-        loss, count = torch.zeros(2, len(diseases), len(tasks), dtype=torch.float64)
-        for e, value, tokens in zip(self.examples, self.losses[name], self.tokens):
-            if task_of(e):
-                at = diseases[e.disease], tasks[task_of(e)]
-                loss[at] += value
-                count[at] += tokens
+        """The mean over tasks under each draw of diseases [draws]."""
+        # 1. losses and tokens by disease and task
+        disease_rows = _numbered(example.disease for example in self.examples)
+        labels = [example.labels.get(self.groups[0]) for example in self.examples]
+        task_columns = _numbered(label for label in labels if label)
+        loss, count = torch.zeros(2, len(disease_rows), len(task_columns), dtype=torch.float64)
+        for i, (example, label) in enumerate(zip(self.examples, labels)):
+            if label:
+                at = disease_rows[example.disease], task_columns[label]
+                loss[at] += self.losses[name][i]
+                count[at] += self.tokens[i]
+        # 2. how often each draw takes each disease [draws, diseases]
         generator = torch.Generator().manual_seed(self.seed)
-        picked = torch.randint(len(diseases), (DRAWS, len(diseases)), generator=generator)
-        times = torch.zeros(DRAWS, len(diseases), dtype=torch.float64).scatter_add_(
+        diseases = len(disease_rows)
+        picked = torch.randint(diseases, (DRAWS, diseases), generator=generator)
+        times = torch.zeros(DRAWS, diseases, dtype=torch.float64).scatter_add_(
             1, picked, torch.ones_like(picked, dtype=torch.float64)
         )
-        return (times @ loss / (times @ count)).nanmean(
-            1
-        )  # a task that a draw missed counts in none of its ways
+        # A task that a draw missed counts in none of its ways.
+        return (times @ loss / (times @ count)).nanmean(1)
+
+
+def _numbered(names: Iterable[str]) -> dict[str, int]:
+    """Each name's place among the different ones, in the order in which they first come."""
+    return {name: i for i, name in enumerate(dict.fromkeys(names))}
 
 
 def _interval(values: Tensor) -> list[float]:
+    """The 2.5% and 97.5% quantiles."""
     return values.quantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()

@@ -1,14 +1,16 @@
-"""Is the control real? What setting a group to 0, 25, 50, 75 and 100% does to that group's own property.
+"""Is the control real? What setting a group to 0, 25, 50, 75 and 100% does to its own property.
 
-text groups     (the group whose experts are readers: "audience") answers are generated; properties are their reading
-                grade (Flesch–Kincaid, by textstat) and the share of second-person words in them, each the mean over a
-                prompt's answers: the grade of a single one of a few sentences is chance for a good part
-other groups    the mean log-probability of the reference answer, with the expert of the answer's label at 100% of its
-                group
+text groups     (the group whose experts are readers: "audience") answers are generated; properties
+                are their reading grade (Flesch–Kincaid, by textstat) and the share of second-person
+                words in them, each the mean over a prompt's answers: the grade of a single one of a
+                few sentences is chance for a good part
+other groups    the mean log-probability of the reference answer, with the expert of the answer's
+                label at 100% of its group
 
-Two doses are told apart: the *group's* share of each layer, with the expert at 100% inside it; and the *expert's* share
-inside its group, with the group's share left to the router. For every prompt: Spearman's rank correlation of dose and
-property, and whether the five values are monotone within noise.
+Two doses are told apart: the *group's* share of each layer, with the expert at 100% inside it; and
+the *expert's* share inside its group, with the group's share left to the router. For every prompt:
+Spearman's rank correlation of dose and property, and whether the five values are monotone within
+noise.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -35,8 +38,8 @@ SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGN
 GRADE_NOISE, PERSON_NOISE = 1.0, 0.01
 """What counts as level between two doses: one school grade, one word in a hundred."""
 NOISE_ERRORS = 1.645
-"""A step of the log-probability goes against the dose where it does so by more than this many standard errors of its
-mean over the answer's tokens: one-sided, 95%."""
+"""A step of the log-probability goes against the dose where it does so by more than this many
+standard errors of its mean over the answer's tokens: one-sided, 95%."""
 
 
 def second_person(text: str) -> float:
@@ -45,7 +48,13 @@ def second_person(text: str) -> float:
 
 
 def steering_for(target: str, dose: float, by: str) -> Steering:
-    """target: group/expert.  by: "group" (the group's share, the expert alone in it) or "expert" (its share inside)."""
+    """The steering that gives a dose.
+
+    Args:
+        target: group/expert.
+        dose: a share, 0 to 1.
+        by: whose share it is: "group" (the expert alone in it) or "expert" (inside its group).
+    """
     group = target.partition("/")[0]
     if by == "expert":
         return Steering((Override(target, State.FIXED, dose),))
@@ -64,9 +73,16 @@ def monotone(values: Sequence[float], noise: Sequence[float], sign: int) -> bool
 
 
 def _ways(model: AtMoe, group: str) -> tuple[str, ...]:
-    """Whose share can be dosed: a group that is alone, or an expert alone in its group, always has all of it."""
-    several = len(dict(model.layout.groups)[group]) > 1
-    return (("group",) if len(model.layout.groups) > 1 else ()) + (("expert",) if several else ())
+    """Whose share can be dosed, "group" or "expert" or both.
+
+    A group that is alone, or an expert alone in its group, always has all of it.
+    """
+    ways = []
+    if len(model.layout.groups) > 1:
+        ways.append("group")
+    if len(dict(model.layout.groups)[group]) > 1:
+        ways.append("expert")
+    return tuple(ways)
 
 
 def sample(examples: Sequence[Example], group: str, count: int, seed: int) -> list[Example]:
@@ -77,29 +93,40 @@ def sample(examples: Sequence[Example], group: str, count: int, seed: int) -> li
     """
     rng = random.Random(seed)
     by_expert: dict[str, list[Example]] = {}
-    for e in examples:
-        if group in e.labels:
-            by_expert.setdefault(e.labels[group], []).append(e)
+    for example in examples:
+        if group in example.labels:
+            by_expert.setdefault(example.labels[group], []).append(example)
     if not by_expert:
         raise DataError(f"No example has a label in the group {group!r}.")
-    queues = [rng.sample(by_expert[k], len(by_expert[k])) for k in sorted(by_expert)]
-    kept: dict[str, Example] = {}
-    while len(kept) < count and any(queues):
+    queues = [rng.sample(by_expert[expert], len(by_expert[expert])) for expert in sorted(by_expert)]
+    by_disease: dict[str, Example] = {}
+    while len(by_disease) < count and any(queues):
         for queue in queues:
-            if queue and len(kept) < count:
-                e = queue.pop()
-                kept.setdefault(e.disease, e)
-    return list(kept.values())
+            if queue and len(by_disease) < count:
+                example = queue.pop()
+                by_disease.setdefault(example.disease, example)
+    return list(by_disease.values())
 
 
-def reference_response(model: AtMoe, examples: Sequence[Example], group: str, by: str) -> dict:
-    """Dose–response of the reference answer's log-probability. → see `_summary`"""
+def reference_response(
+    model: AtMoe, examples: Sequence[Example], group: str, by: str
+) -> dict[str, Any]:
+    """Dose and response of the reference answer's log-probability.
+
+    Args:
+        model: to be studied.
+        examples: each with a label in the group.
+        group: whose labelled expert is dosed.
+        by: whose share is the dose, "group" or "expert".
+
+    Returns:
+        What `_summary` says of the mean log-probabilities per token, in nats.
+    """
     curves, noises = [], []
-    for e in tqdm(examples, desc=f"{group}, {by}'s share", mininterval=5):
-        plan, target = model.route(e.prompt), f"{group}/{e.labels[group]}"
-        logp = model.score(
-            e.prompt, e.answer, [steering_for(target, dose, by).apply(plan) for dose in DOSES]
-        )
+    for example in tqdm(examples, desc=f"{group}, {by}'s share", mininterval=5):
+        plan, target = model.route(example.prompt), f"{group}/{example.labels[group]}"
+        plans = [steering_for(target, dose, by).apply(plan) for dose in DOSES]
+        logp = model.score(example.prompt, example.answer, plans)  # [5 doses, answer tokens]
         step = logp.diff(dim=0)  # paired, token by token
         noises.append((NOISE_ERRORS * step.std(1) / step.shape[1] ** 0.5).nan_to_num(0.0).tolist())
         curves.append(logp.mean(1).tolist())
@@ -115,60 +142,81 @@ def generated_response(
     batch: int,
     answers: int = 1,
 ) -> dict[str, list[list[float]]]:
-    """Properties of generated answers, dose by dose, means over as many answers, of one seed each.
-    → {"grade", "second_person": [prompts][doses]}
+    """Properties of generated answers, dose by dose.
+
+    Args:
+        model: to be studied.
+        examples: whose prompts are answered.
+        target: group/expert.
+        by: whose share is the dose, "group" or "expert".
+        sampling: of the answers.
+        batch: how many prompts are answered at once.
+        answers: how many each prompt gets at each dose, of one seed each, from `sampling.seed` up.
+
+    Returns:
+        "grade", "second_person": [prompts][doses], the mean over a prompt's answers at that dose.
     """
     texts: list[list[list[str]]] = [[[] for _ in DOSES] for _ in examples]
-    plans = [model.route(e.prompt) for e in examples]
+    plans = [model.route(example.prompt) for example in examples]
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt))
     draws = [
         (at, replace(sampling, seed=sampling.seed + n))
         for at in range(len(DOSES))
         for n in range(answers)
     ]
-    for at, drawn in tqdm(draws, desc=f"{target}, {by}'s share", mininterval=5):
+    for at, seeded in tqdm(draws, desc=f"{target}, {by}'s share", mininterval=5):
         steering = steering_for(target, DOSES[at], by)
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            *_, last = model.generate(
-                [examples[i].prompt for i in rows], [steering.apply(plans[i]) for i in rows], drawn
-            )
+            prompts = [examples[i].prompt for i in rows]
+            steered = [steering.apply(plans[i]) for i in rows]
+            last = model.generate(prompts, steered, seeded).run()
             for i, text in zip(rows, last.texts):
                 texts[i][at].append(whole_sentences(text))
     return {
-        name: [
-            [statistics.mean(map(measure, of_dose)) for of_dose in of_prompt] for of_prompt in texts
-        ]
-        for name, measure in (("grade", grade), ("second_person", second_person))
+        "grade": [[_mean_of(grade, of_dose) for of_dose in of_prompt] for of_prompt in texts],
+        "second_person": [
+            [_mean_of(second_person, of_dose) for of_dose in of_prompt] for of_prompt in texts
+        ],
     }
 
 
-def wrong_expert(model: AtMoe, examples: Sequence[Example], group: str) -> dict:
+def _mean_of(measure: Callable[[str], float], texts: Sequence[str]) -> float:
+    return statistics.mean(map(measure, texts))
+
+
+def wrong_expert(model: AtMoe, examples: Sequence[Example], group: str) -> dict[str, Any]:
     """Each wrong expert of a group at 100% of it, beside the right one and beside the router.
 
-    → {"pairs", "worse_than_right", "worse_than_router": fraction of (prompt, wrong expert) pairs,
-       "prompts", "mean_worse_than_right", "mean_worse_than_router": fraction of prompts, mean over the wrong experts}
+    Returns:
+        "pairs": how many of (prompt, wrong expert).
+        "worse_than_right", "worse_than_router": the fraction of pairs in which the reference answer
+            is less likely under the wrong expert.
+        "prompts": how many.
+        "mean_worse_than_right", "mean_worse_than_router": the fraction of prompts in which it is
+            so of the mean over the wrong experts.
     """
     experts = dict(model.layout.groups)[group]
     rows = []
-    for e in tqdm(examples, desc=f"wrong expert of {group}", mininterval=5):
-        plan = model.route(e.prompt)
-        names = [e.labels[group], *(x for x in experts if x != e.labels[group])]
-        plans = [
-            plan,
-            *(steering_for(f"{group}/{name}", 1.0, "expert").apply(plan) for name in names),
-        ]
-        rows.append(model.score(e.prompt, e.answer, plans).mean(1).tolist())
-    pairs = [(router, right, x) for router, right, *wrong in rows for x in wrong]
-    mean = lambda values: sum(values) / len(values)
+    for example in tqdm(examples, desc=f"wrong expert of {group}", mininterval=5):
+        plan, right = model.route(example.prompt), example.labels[group]
+        plans = [plan]
+        for name in (right, *(expert for expert in experts if expert != right)):
+            plans.append(steering_for(f"{group}/{name}", 1.0, "expert").apply(plan))
+        rows.append(model.score(example.prompt, example.answer, plans).mean(1).tolist())
+    pairs = [(router, right, wrong) for router, right, *others in rows for wrong in others]
     return {
         "pairs": len(pairs),
-        "worse_than_right": mean([x < right for _, right, x in pairs]),
-        "worse_than_router": mean([x < router for router, _, x in pairs]),
+        "worse_than_right": _mean([wrong < right for _, right, wrong in pairs]),
+        "worse_than_router": _mean([wrong < router for router, _, wrong in pairs]),
         "prompts": len(rows),
-        "mean_worse_than_right": mean([mean(wrong) < right for _, right, *wrong in rows]),
-        "mean_worse_than_router": mean([mean(wrong) < router for router, _, *wrong in rows]),
+        "mean_worse_than_right": _mean([_mean(others) < right for _, right, *others in rows]),
+        "mean_worse_than_router": _mean([_mean(others) < router for router, _, *others in rows]),
     }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def study(
@@ -182,17 +230,37 @@ def study(
     sampling: Sampling | None = None,
     batch: int = 40,
     answers: int = 1,
-    progress: Callable[[dict], None] = lambda report: None,
-) -> dict:
-    """See the module. text_group's expert `low` should read more easily, and speak to the reader more, than `high`.
+    progress: Callable[[dict[str, Any]], None] = lambda report: None,
+) -> dict[str, Any]:
+    """Dose and response of every group of a model.
 
-    sampling, answers: of the generated text; by default the likeliest answer, or several at temperature 0.7.
-    progress: called with what has been measured so far, after each part.
-    → {"doses", "prompts", "answers", "groups": {group: {"group": summary, "expert": summary}}, "contrast", "wrong", "seconds"}
+    Args:
+        model: to be studied.
+        examples: with labels and reference answers.
+        text_group: the group that is measured in generated text.
+        low: its expert that should read more easily, and speak to the reader more, than `high`.
+        high: another of its experts.
+        count: prompts a group.
+        seed: of what is drawn.
+        sampling: of the generated text; by default the likeliest answer, or several at temperature
+            0.7.
+        batch: how many prompts are answered at once.
+        answers: generated for a prompt at each dose.
+        progress: called with what has been measured so far, after each part.
+
+    Returns:
+        "doses", "prompts", "answers", "sampling", "seconds".
+        "groups": group → {"group": summary, "expert": summary} as `reference_response`; for the
+            text group {"group:low", …: {"grade": summary, "second_person": summary}}.
+        "wrong": group → as `wrong_expert`.
+        "contrast": whose share → how `low` and `high` at 100% of it read, beside each other.
+
+    Raises:
+        DataError: no example has a label that is needed.
     """
     began = time.perf_counter()
     sampling = sampling or Sampling(120, 0.7 if answers > 1 else 0.0, repetition_penalty=1.1)
-    report: dict = {
+    report: dict[str, Any] = {
         "doses": list(DOSES),
         "prompts": count,
         "answers": answers,
@@ -200,7 +268,7 @@ def study(
         "groups": {},
         "wrong": {},
     }
-    main = model.layout.group_names[0]
+    # 1. other groups: how likely is the reference answer?
     for group in model.layout.group_names:
         ways = _ways(model, group)
         if group != text_group and ways and any(group in e.labels for e in examples):
@@ -211,47 +279,75 @@ def study(
             if "expert" in ways:
                 report["wrong"][group] = wrong_expert(model, chosen, group)
         progress(report)
-    if text_group in model.layout.group_names and (ways := _ways(model, text_group)):
+
+    # 2. the text group: how does the answer read?
+    ways = _ways(model, text_group) if text_group in model.layout.group_names else ()
+    if ways:
         # Questions alone: a dialogue or an abstract settles for whom one writes.
-        asked = sample([e for e in examples if not e.material], main, count, seed)
-        found, ends = report["groups"].setdefault(text_group, {}), {}
+        questions = [example for example in examples if not example.material]
+        asked = sample(questions, model.layout.group_names[0], count, seed)
+        summaries = report["groups"].setdefault(text_group, {})
+        grades: dict[tuple[str, str], list[float]] = {}
         for expert, sign in ((low, +1), (high, -1)):
             for by in ways:
                 values = generated_response(
                     model, asked, f"{text_group}/{expert}", by, sampling, batch, answers
                 )
-                level = lambda noise: [[noise] * (len(DOSES) - 1)] * len(asked)
-                found[f"{by}:{expert}"] = {
-                    "grade": _summary(values["grade"], level(GRADE_NOISE), -sign),
-                    "second_person": _summary(values["second_person"], level(PERSON_NOISE), sign),
+                summaries[f"{by}:{expert}"] = {
+                    "grade": _summary(values["grade"], _level(GRADE_NOISE, asked), -sign),
+                    "second_person": _summary(
+                        values["second_person"], _level(PERSON_NOISE, asked), sign
+                    ),
                 }
-                ends[by, expert] = [row[-1] for row in values["grade"]]
+                grades[by, expert] = [row[-1] for row in values["grade"]]
                 progress(report)
-        report["contrast"] = {
-            by: {
+        report["contrast"] = {}
+        for by in ways:
+            easy, hard = grades[by, low], grades[by, high]
+            report["contrast"][by] = {
                 "prompts": len(asked),
-                f"{low}_reads_easier": sum(a < b for a, b in zip(ends[by, low], ends[by, high]))
-                / len(asked),
-                f"median_grade_{low}": statistics.median(ends[by, low]),
-                f"median_grade_{high}": statistics.median(ends[by, high]),
+                f"{low}_reads_easier": sum(a < b for a, b in zip(easy, hard)) / len(asked),
+                f"median_grade_{low}": statistics.median(easy),
+                f"median_grade_{high}": statistics.median(hard),
             }
-            for by in ways
-        }
     return report | {"seconds": round(time.perf_counter() - began, 1)}
 
 
-def _summary(curves: list[list[float]], noises: list[list[float]], sign: int) -> dict:
-    """→ {"prompts", "mean": by dose, "quartiles": [[25%, 75%] by dose], "change_quartiles": the same of each prompt's change
-    since dose 0, "median_spearman" (1 = as intended), "monotone": fraction}
+def _level(noise: float, examples: Sequence[Example]) -> list[list[float]]:
+    """The same noise for every step between two doses [prompts][steps]."""
+    return [[noise] * (len(DOSES) - 1)] * len(examples)
+
+
+def _summary(
+    curves: Sequence[Sequence[float]], noises: Sequence[Sequence[float]], sign: int
+) -> dict[str, Any]:
+    """What is said of a property's curves.
+
+    Args:
+        curves: [prompts][doses].
+        noises: [prompts][steps], what counts as level between two doses.
+        sign: +1 where the property should grow with the dose, −1 where it should shrink.
+
+    Returns:
+        "prompts": how many.
+        "mean": by dose.
+        "quartiles": [25%, 75%] by dose.
+        "change_quartiles": the same of each prompt's change since dose 0.
+        "median_spearman": 1 = as intended.
+        "monotone": the fraction of prompts.
     """
     table = pd.DataFrame(curves)
-    quartiles = lambda t: t.quantile([0.25, 0.75]).T.to_numpy().tolist()
+    in_order = [monotone(curve, noise, sign) for curve, noise in zip(curves, noises)]
     return {
         "prompts": len(curves),
         "mean": table.mean().tolist(),
-        "quartiles": quartiles(table),
-        "change_quartiles": quartiles(table.sub(table[0], axis=0)),
-        "median_spearman": statistics.median(sign * spearman(DOSES, row) for row in curves),
-        "monotone": sum(monotone(row, noise, sign) for row, noise in zip(curves, noises))
-        / len(curves),
+        "quartiles": _quartiles(table),
+        "change_quartiles": _quartiles(table.sub(table[0], axis=0)),
+        "median_spearman": statistics.median(sign * spearman(DOSES, curve) for curve in curves),
+        "monotone": sum(in_order) / len(curves),
     }
+
+
+def _quartiles(table: pd.DataFrame) -> list[list[float]]:
+    """[25%, 75%] of each column."""
+    return table.quantile([0.25, 0.75]).T.to_numpy().tolist()

@@ -1,13 +1,17 @@
-"""Evaluation: what a way of mixing the experts is worth, as negative log-likelihood per answer token.
+"""Evaluation: what a way of mixing the experts is worth, as loss per answer token.
 
-Every example's answer is scored, on the same tokens, under
+The loss is the negative log-likelihood. Every example's answer is scored, on the same tokens, under
 
-    base, uniform, router     no experts · equal shares · the router's own plan; these need no labels
-    label                     all of each group's weight on the expert the example is labelled with, at the router's gain
-    <group>_expert            that group's labelled expert alone, at a gain of 1 or the router's, whichever is better
+    base, uniform, router     no experts · equal shares · the router's own plan; these need no
+                              labels
+    label                     all of each group's weight on the expert the example is labelled with,
+                              at the router's gain
+    <group>_expert            that group's labelled expert alone, at a gain of 1 or the router's,
+                              whichever is better
     lora, xlora, arrow        other models over the same base (`atmoe.study.baselines`)
 
-The last two lines are baselines and take time. Where an example has no label in a group, its experts share equally.
+The last two lines are baselines and take time. Where an example has no label in a group, its
+experts share equally.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +43,13 @@ Scorer = Callable[[Sequence[str], Sequence[str]], list[Tensor]]
 def choose(
     examples: Sequence[Example], limit: int | None, seed: int, group: str = "task"
 ) -> list[Example]:
-    """All examples, or a seeded sample of `limit` for each expert of `group`, in the order given.
+    """All examples, or a seeded sample of them, in the order given.
+
+    Args:
+        examples: to choose from.
+        limit: at most how many for each expert of `group`; None = all.
+        seed: of the sample.
+        group: whose labels are counted.
 
     Raises:
         DataError: there is none.
@@ -53,12 +64,10 @@ def choose(
     for i, example in enumerate(examples):
         by_task[example.labels.get(group, "")].append(i)
     rng = random.Random(seed)
-    kept = [
-        i
-        for task in sorted(by_task)
-        for i in rng.sample(by_task[task], min(limit, len(by_task[task])))
-    ]
-    return [examples[i] for i in sorted(kept)]
+    sample: list[int] = []
+    for task in sorted(by_task):
+        sample += rng.sample(by_task[task], min(limit, len(by_task[task])))
+    return [examples[i] for i in sorted(sample)]
 
 
 def evaluate(
@@ -68,63 +77,81 @@ def evaluate(
     single_experts: bool = False,
     batch_tokens: int = 4096,
     seed: int = 0,
-) -> dict:
-    """Score the examples under each plan of PLANS, under single experts if wanted, and by each of `scorers`.
+) -> dict[str, Any]:
+    """Score examples under each plan of PLANS, under single experts if wanted, and by others.
 
-    → {"examples", "tokens", "skipped", "seconds",
-       "nll": {name: {"macro", "tasks": {task: nats per token}, "macro_specialties", "specialties": {...},
-                      "interval": [low, high] of macro, "minus_router": its macro's difference, with "interval"}},
-       "agreement": {group: fraction}, "group_shares": {group: mean share}, "load": {expert: mean weight},
-       "seconds_by_name": {name: seconds of scoring}}
+    Args:
+        model: to be evaluated.
+        examples: with labels and reference answers.
+        scorers: name → what scores them otherwise.
+        single_experts: whether each group's labelled expert alone is scored as well.
+        batch_tokens: at most so many tokens go through the model at once.
+        seed: of the bootstrap.
 
-    tasks and specialties are the experts of the layout's first and second group; macro is the mean over tasks. The
-    intervals are bootstrapped over diseases (95%). agreement is how often the layer-averaged in-group top-1 of the
-    router is the label. skipped counts examples whose prompt is longer than the model reads.
+    Returns:
+        "examples", "tokens": how many were scored.
+        "skipped": how many examples have a prompt that is longer than the model reads.
+        "nll": name → {"macro", "tasks": {task: nats per token}, "macro_specialties",
+            "specialties": {…}, "interval": [low, high] of macro, "minus_router": its macro's
+            difference, with "interval"}. Tasks and specialties are the experts of the layout's
+            first and second group; macro is the mean over tasks. The intervals are bootstrapped
+            over diseases (95%).
+        "agreement": group → how often the layer-averaged in-group top-1 of the router is the label.
+        "group_shares": group → mean share.
+        "load": expert → mean weight.
+        "seconds", "seconds_by_name": of all, and name → of its scoring.
+
+    Raises:
+        DataError: every example is longer than the model reads.
     """
     began = time.perf_counter()
     layout = model.layout
+    # 1. batches of examples that the model reads
     fitting, skipped = _fitting(model, examples)
     if not fitting:
         raise DataError(
-            "Every example is longer than the model reads; raise max_prompt_tokens in its atmoe.json."
+            "Every example is longer than the model reads; raise max_prompt_tokens in its "
+            "atmoe.json."
         )
+    batches = list(_batches(fitting, batch_tokens))
     losses: dict[str, list[float]] = defaultdict(list)
     seconds: dict[str, float] = defaultdict(float)
+
+    # 2. their losses under each plan
     tokens: list[int] = []
     order: list[Example] = []
-    plans_used: list[RoutingPlan] = []
-    batches = list(_batches(fitting, batch_tokens))
+    router_plans: list[RoutingPlan] = []
     for rows in tqdm(batches, unit="batch", mininterval=5):
-        prompts, answers = [e.prompt for e in rows], [e.answer for e in rows]
+        prompts, answers = _texts(rows)
         for name, plans in plans_for(model, rows, single_experts).items():
             started = time.perf_counter()
-            scores, used = model.score_rows(prompts, answers, plans)
+            scores, in_force = model.score_rows(prompts, answers, plans)
             seconds[name] += time.perf_counter() - started
-            losses[name] += [-float(logp.double().sum()) for logp in scores]
+            losses[name] += _summed(scores)
             if name == "router":
-                plans_used += used
+                router_plans += in_force
         order += rows
         tokens += [len(logp) for logp in scores]
+
+    # 3. and by each of the scorers
     for name, scorer in (scorers or {}).items():
         started = time.perf_counter()
         for rows in tqdm(batches, unit="batch", desc=name, mininterval=5):
-            losses[name] += [
-                -float(logp.double().sum())
-                for logp in scorer([e.prompt for e in rows], [e.answer for e in rows])
-            ]
+            losses[name] += _summed(scorer(*_texts(rows)))
         seconds[name] = time.perf_counter() - started
+
+    # 4. what is said of them
     table = Losses(losses, tokens, order, layout.group_names[:2], seed)
     if single_experts:
         table = table.keeping_better(layout.group_names)
-    load = torch.stack([plan.weights.mean(0) for plan in plans_used]).mean(0)
+    shares = torch.stack([plan.expert_shares.mean(0) for plan in router_plans])
+    load = torch.stack([plan.weights.mean(0) for plan in router_plans]).mean(0)
     return {
         "examples": len(order),
         "tokens": sum(tokens),
         "skipped": skipped,
         "nll": table.summary(),
-        "agreement": agreement_of(
-            layout, torch.stack([p.expert_shares.mean(0) for p in plans_used]), order
-        ),
+        "agreement": agreement_of(layout, shares, order),
         "group_shares": {g: float(load[layout.members(g)].sum()) for g in layout.group_names},
         "load": {name: float(share) for name, share in zip(layout.expert_names, load)},
         "seconds": round(time.perf_counter() - began, 1),
@@ -137,7 +164,7 @@ def plans_for(
 ) -> dict[str, list[RoutingPlan] | None]:
     """The plan of each row under each name; None = the router's, read as it scores."""
     layout = model.layout
-    plans = {
+    plans: dict[str, list[RoutingPlan] | None] = {
         "base": [RoutingPlan.off(layout)] * len(rows),
         "uniform": [RoutingPlan.uniform(layout)] * len(rows),
         "router": None,
@@ -152,21 +179,30 @@ def plans_for(
     return plans
 
 
+def _texts(rows: Sequence[Example]) -> tuple[list[str], list[str]]:
+    """Their prompts and answers."""
+    return [example.prompt for example in rows], [example.answer for example in rows]
+
+
+def _summed(scores: Sequence[Tensor]) -> list[float]:
+    """The loss of each answer, in nats."""
+    return [-float(logp.double().sum()) for logp in scores]
+
+
 def _fitting(model: AtMoe, examples: Sequence[Example]) -> tuple[list[tuple[int, Example]], int]:
-    """(tokens, example) of those whose prompt and answer the model reads, shortest first; how many it does not."""
-    lengths = []
+    """The examples whose prompt and answer the model reads, shortest first.
+
+    Returns:
+        (tokens, example) of each, and how many examples it does not read.
+    """
+    fitting = []
     for example in examples:
         try:
-            lengths.append(
-                (
-                    len(model.encode(example.prompt).ids)
-                    + len(model.encode_answer(example.answer)),
-                    example,
-                )
-            )
+            prompt, answer = model.encode(example.prompt), model.encode_answer(example.answer)
         except PromptError:
-            pass
-    return sorted(lengths, key=lambda pair: pair[0]), len(examples) - len(lengths)
+            continue
+        fitting.append((len(prompt.ids) + len(answer), example))
+    return sorted(fitting, key=lambda pair: pair[0]), len(examples) - len(fitting)
 
 
 def _batches(fitting: Sequence[tuple[int, Example]], batch_tokens: int) -> Iterator[list[Example]]:

@@ -1,14 +1,19 @@
-"""Is the explanation true? How well routing weight predicts measured effect, over a cohort of prompts (design: section 5).
+"""Is the explanation true? How well routing weight predicts measured effect, over a cohort.
 
-rank correlation     Kendall's τ-b of weight and effect (and of contribution and effect), units of all prompts pooled
+rank correlation     Kendall's τ-b of weight and effect (and of contribution and effect), units of
+                     all prompts pooled
 comprehensiveness    p(full) − p(without the top k), and
-sufficiency          p(full) − p(only the top k), experts in the order of their weight, mean over k (ERASER,
-                     arXiv 1911.03429); p is the answer's probability per token, exp f. Normalised between the best
-                     and the worst order (arXiv 2408.08137), of those that were tried: by effect, its reverse, by
-                     weight, and for comprehensiveness the random ones
-deletion             the area under f as experts go in the order of their weight, as a percentile among random orders
-sanity               a plan taken from another prompt must explain worse: its weights must correlate less with this
-                     prompt's effects, and the answer must be less likely under it
+sufficiency          p(full) − p(only the top k), experts in the order of their weight, mean over k
+                     (ERASER, arXiv 1911.03429); p is the answer's probability per token, exp f.
+                     Normalised between the best and the worst order (arXiv 2408.08137), of those
+                     that were tried: by effect, its reverse, by weight, and for comprehensiveness
+                     the random ones
+deletion             the area under f as experts go in the order of their weight, as a percentile
+                     among random orders
+sanity               a plan taken from another prompt must explain worse: its weights must correlate
+                     less with this prompt's effects, and the answer must be less likely under it
+
+f is the mean log-probability of the answer's tokens, as in `atmoe.explanation.measure`.
 """
 
 from __future__ import annotations
@@ -18,10 +23,12 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from atmoe.answer.sampling import Sampling
@@ -33,6 +40,7 @@ from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import leaders, verdict
 from atmoe.model import AtMoe
 from atmoe.record import Record
+from atmoe.routing.plan import RoutingPlan
 from atmoe.steering.overrides import Steering
 
 TOP = (1, 2, 3, 5, 8)
@@ -42,22 +50,34 @@ KINDS = ("group", "expert", "band")
 
 def kendall(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Kendall's τ-b (ties corrected), −1 to 1; None where either is constant."""
-    x, y = (torch.as_tensor(values, dtype=torch.float64) for values in (x, y))
-    dx, dy = (torch.sign(v[:, None] - v[None]) for v in (x, y))
+    dx, dy = _signs(x), _signs(y)
     norm = float((dx.square().sum() * dy.square().sum()).sqrt())
     return float((dx * dy).sum()) / norm if norm else None
 
 
+def _signs(values: Sequence[float]) -> Tensor:
+    """Which of each two values is greater [values, values]: 1, −1, or 0 for a tie."""
+    v = torch.as_tensor(values, dtype=torch.float64)
+    return torch.sign(v[:, None] - v[None])
+
+
 def orders(explanation: Explanation, count: int, rng: random.Random) -> dict[str, list[str]]:
-    """Orders of the experts: "weight", "effect" and "reverse" (of effect), the largest first, and `count` random ones."""
+    """Orders in which experts can be deleted.
+
+    Returns:
+        "weight", "effect" and "reverse" (of effect), the largest first, and `count` random ones,
+        "random 0" and so on.
+    """
     experts = explanation.of("expert")
-    by = lambda key: [u.name for u in sorted(experts, key=key)]
     names = [u.name for u in experts]
-    return {
-        "weight": by(lambda u: -u.weight),
-        "effect": by(lambda u: -u.effect),
-        "reverse": by(lambda u: u.effect),
-    } | {f"random {i}": rng.sample(names, len(names)) for i in range(count)}
+    by_name = {
+        "weight": [u.name for u in sorted(experts, key=lambda u: -u.weight)],
+        "effect": [u.name for u in sorted(experts, key=lambda u: -u.effect)],
+        "reverse": [u.name for u in sorted(experts, key=lambda u: u.effect)],
+    }
+    for i in range(count):
+        by_name[f"random {i}"] = rng.sample(names, len(names))
+    return by_name
 
 
 def deletion(
@@ -65,50 +85,68 @@ def deletion(
 ) -> dict[str, float]:
     """One record's deletion metrics.
 
-    → {"comprehensiveness", "sufficiency": normalised, 1 = as good as the best order tried; "percentile": of the deletion
-       area among random orders, 100 = falls fastest}; a metric is left out where best and worst order do not differ
+    Args:
+        model: that gave the answer.
+        record: of it.
+        explanation: of it.
+        count: how many random orders are tried.
+        rng: what they are drawn from.
+
+    Returns:
+        "comprehensiveness", "sufficiency": normalised, 1 = as good as the best order tried.
+        "percentile": of the deletion area among random orders, 100 = falls fastest.
+        A metric is left out where best and worst order do not differ.
     """
-    found = orders(explanation, count, rng)
-    top = [k for k in TOP if k < len(explanation.of("expert"))]
-    plan, names = record.plan, [u.name for u in explanation.of("expert")]
-    gone: dict[tuple, frozenset[str]] = {}
-    for name, order in found.items():
+    # 1. the experts that are dropped, by (order, k, "without" the top k or "only" these)
+    by_name = orders(explanation, count, rng)
+    experts = [u.name for u in explanation.of("expert")]
+    top = [k for k in TOP if k < len(experts)]
+    dropped: dict[tuple[str, int, str], frozenset[str]] = {}
+    for name, order in by_name.items():
         for k in top:
-            gone[name, k, "without"] = frozenset(order[:k])
+            dropped[name, k, "without"] = frozenset(order[:k])
             if not name.startswith("random"):
-                gone[name, k, "only"] = frozenset(order[k:])
-    # Orders often begin alike: each set of dropped experts is one row.
-    rows = {
-        dropped: without(plan, tuple(n for n in names if n in dropped)) for dropped in gone.values()
+                dropped[name, k, "only"] = frozenset(order[k:])
+
+    # 2. the answer read without them; orders often begin alike, so each set is one row
+    plans = {
+        names: without(record.plan, tuple(n for n in experts if n in names))
+        for names in dropped.values()
     }
-    logp = (
-        finish(
-            sweep(model, model.encode(record.prompt), record.answer_tokens, [plan, *rows.values()])
-        )
-        .logp.double()
-        .mean(1)
-    )
-    by_set = dict(zip(rows, logp[1:].tolist()))
-    f = {what: by_set[dropped] for what, dropped in gone.items()}
+    logp = _mean_logp(model, record, [record.plan, *plans.values()])
+    logp_without = dict(zip(plans, logp[1:].tolist()))
+    f = {what: logp_without[names] for what, names in dropped.items()}
+    p = {what: math.exp(value) for what, value in f.items()}
     full = float(logp[0].exp())
-    p = {row: math.exp(value) for row, value in f.items()}
-    mean = lambda name, what: statistics.mean(full - p[name, k, what] for k in top)
-    found_metrics = {}
-    comprehensive = {name: mean(name, "without") for name in found}
-    sufficient = {
-        name: -mean(name, "only") for name in ("weight", "effect", "reverse")
-    }  # small is good
+
+    # 3. the orders beside each other
+    def cost(name: str, what: str) -> float:
+        return statistics.mean(full - p[name, k, what] for k in top)
+
+    def area(name: str) -> float:
+        return statistics.mean(f[name, k, "without"] for k in top)
+
+    metrics = {}
+    comprehensive = {name: cost(name, "without") for name in by_name}
+    sufficient = {name: -cost(name, "only") for name in ("weight", "effect", "reverse")}
     for metric, values in (("comprehensiveness", comprehensive), ("sufficiency", sufficient)):
         best, worst = max(values.values()), min(values.values())
         if best > worst:
-            found_metrics[metric] = (values["weight"] - worst) / (best - worst)
-    area = lambda name: statistics.mean(f[name, k, "without"] for k in top)
+            metrics[metric] = (values["weight"] - worst) / (best - worst)
     above = [
         (area(name) > area("weight")) + 0.5 * (area(name) == area("weight"))
-        for name in found
+        for name in by_name
         if name.startswith("random")
     ]
-    return found_metrics | ({"percentile": 100 * statistics.mean(above)} if above else {})
+    if above:
+        metrics["percentile"] = 100 * statistics.mean(above)
+    return metrics
+
+
+def _mean_logp(model: AtMoe, record: Record, plans: Sequence[RoutingPlan]) -> Tensor:
+    """Mean log-probability per token of a record's answer under each plan [plans], float64."""
+    prompt = model.encode(record.prompt)
+    return finish(sweep(model, prompt, record.answer_tokens, plans)).logp.double().mean(1)
 
 
 def study(
@@ -118,12 +156,26 @@ def study(
     random_orders: int = 10,
     sampling: Sampling | None = None,
     batch: int = 10,
-) -> dict:
-    """Answer each prompt under the router's plan, explain each answer, and say how true the weights are.
+) -> dict[str, Any]:
+    """Answer each prompt under the router's plan, explain it, and say how true the weights are.
 
-    → {"prompts", "kendall": {"weight", "contribution": {kind: τ-b}}, "top_expert_agrees": {group: fraction, "all"},
-       "comprehensiveness", "sufficiency", "deletion_percentile": means over prompts, "sanity": {...}, "shapley_error",
-       "verdicts": {level: count}, "seconds"}
+    Args:
+        model: to be studied.
+        prompts: at least two.
+        seed: of the random orders.
+        random_orders: how many a prompt.
+        sampling: of the answers; by default greedy, 64 tokens.
+        batch: how many prompts are answered at once.
+
+    Returns:
+        "prompts", "answer_tokens", "seed", "sampling", "dtype", "random_orders", "seconds".
+        "kendall": "weight" and "contribution" → {kind of unit: τ-b with effect}.
+        "top_expert_agrees": group → the fraction of prompts in which the expert with most weight is
+            the one whose removal costs most; "all": of all groups.
+        "comprehensiveness", "sufficiency", "deletion_percentile": means over prompts.
+        "sanity": as `sanity`.
+        "shapley_error": by how much Shapley values fail to add up, at most.
+        "verdicts": level → how many.
 
     Raises:
         DataError: fewer than two prompts, so that no plan can be taken from another.
@@ -132,24 +184,25 @@ def study(
         raise DataError("Faithfulness needs at least two prompts; raise --limit or name more data.")
     began, rng = time.perf_counter(), random.Random(seed)
     sampling = sampling or Sampling(max_new_tokens=64, repetition_penalty=1.1)
+    # 1. answers, and what is measured of each
     records = [r for r in _answers(model, prompts, sampling, batch) if r.answer_tokens]
     explanations = [explain(model, r) for r in tqdm(records, desc="explaining", mininterval=5)]
     metrics = [
-        deletion(model, r, x, random_orders, rng)
-        for r, x in zip(tqdm(records, desc="deleting experts", mininterval=5), explanations)
+        deletion(model, record, explanation, random_orders, rng)
+        for record, explanation in zip(
+            tqdm(records, desc="deleting experts", mininterval=5), explanations
+        )
     ]
-    lens = lambda name, kind: kendall(
-        [getattr(u, name) for x in explanations for u in x.of(kind)],
-        [u.effect for x in explanations for u in x.of(kind)],
-    )
-    agree: dict[str, list[bool]] = {}
-    for x in explanations:
-        for group, (heaviest, strongest) in leaders(x).items():
-            agree.setdefault(group, []).append(heaviest is strongest)
-    mean = lambda metric: (
-        statistics.mean(values) if (values := [m[metric] for m in metrics if metric in m]) else None
-    )
-    fraction = lambda flags: sum(flags) / len(flags) if flags else None
+    # 2. what is said of all of them
+    agreeing: dict[str, list[bool]] = {}
+    for explanation in explanations:
+        for group, (heaviest, strongest) in leaders(explanation).items():
+            agreeing.setdefault(group, []).append(heaviest is strongest)
+    agreement = {group: _fraction(flags) for group, flags in agreeing.items()}
+    agreement["all"] = _fraction([flag for flags in agreeing.values() for flag in flags])
+    shapley_errors = [
+        abs(sum(x.shapley.values()) - (x.logp - x.base_logp)) for x in explanations if x.shapley
+    ]
     return {
         "prompts": len(records),
         "answer_tokens": sum(len(r.answer_tokens) for r in records),
@@ -157,51 +210,58 @@ def study(
         "sampling": asdict(sampling),
         "dtype": model.precision,
         "kendall": {
-            name: {kind: lens(name, kind) for kind in KINDS} for name in ("weight", "contribution")
+            measure: {kind: _correlation(explanations, measure, kind) for kind in KINDS}
+            for measure in ("weight", "contribution")
         },
-        "top_expert_agrees": {g: fraction(flags) for g, flags in agree.items()}
-        | {"all": fraction([flag for flags in agree.values() for flag in flags])},
-        "comprehensiveness": mean("comprehensiveness"),
-        "sufficiency": mean("sufficiency"),
-        "deletion_percentile": mean("percentile"),
+        "top_expert_agrees": agreement,
+        "comprehensiveness": _mean_metric(metrics, "comprehensiveness"),
+        "sufficiency": _mean_metric(metrics, "sufficiency"),
+        "deletion_percentile": _mean_metric(metrics, "percentile"),
         "random_orders": random_orders,
         "sanity": sanity(model, records, explanations),
-        "shapley_error": max(
-            (
-                abs(sum(x.shapley.values()) - (x.logp - x.base_logp))
-                for x in explanations
-                if x.shapley
-            ),
-            default=None,
-        ),
+        "shapley_error": max(shapley_errors, default=None),
         "verdicts": dict(Counter(str(verdict(x).level) for x in explanations)),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
 
+def _correlation(explanations: Sequence[Explanation], measure: str, kind: str) -> float | None:
+    """Kendall's τ-b of a measure and the effect, units of one kind, all prompts pooled."""
+    units = [u for explanation in explanations for u in explanation.of(kind)]
+    return kendall([getattr(u, measure) for u in units], [u.effect for u in units])
+
+
+def _mean_metric(metrics: Sequence[Mapping[str, float]], name: str) -> float | None:
+    """Over the prompts that have it; None where none has."""
+    values = [metric[name] for metric in metrics if name in metric]
+    return statistics.mean(values) if values else None
+
+
+def _fraction(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
+
+
 def sanity(
     model: AtMoe, records: Sequence[Record], explanations: Sequence[Explanation]
 ) -> dict[str, float]:
-    """Each record under the plan of the next one. → fractions of prompts in which that plan's weights correlate less with
-    the effects measured here ("explains_worse"), and in which the answer is less likely under it ("less_likely")
+    """Each record under the plan of the next one.
+
+    Returns:
+        "explains_worse": the fraction of prompts in which that plan's weights correlate less with
+            the effects measured here.
+        "less_likely": the fraction in which the answer is less likely under it.
     """
     worse, less = [], []
     for i, (record, own) in enumerate(zip(records, explanations)):
         other = (i + 1) % len(records)
         effects = [u.effect for u in own.of("expert")]
-        tau = [
-            kendall([u.weight for u in x.of("expert")], effects) or 0.0
-            for x in (own, explanations[other])
-        ]
-        worse.append(tau[1] < tau[0])
-        logp = finish(
-            sweep(
-                model,
-                model.encode(record.prompt),
-                record.answer_tokens,
-                [record.plan, records[other].plan],
-            )
-        ).logp
+        tau_own, tau_other = (
+            kendall([u.weight for u in explanation.of("expert")], effects) or 0.0
+            for explanation in (own, explanations[other])
+        )
+        worse.append(tau_other < tau_own)
+        prompt, plans = model.encode(record.prompt), [record.plan, records[other].plan]
+        logp = finish(sweep(model, prompt, record.answer_tokens, plans)).logp
         less.append(bool(logp[1].mean() < logp[0].mean()))
     return {"explains_worse": statistics.mean(worse), "less_likely": statistics.mean(less)}
 
@@ -213,10 +273,8 @@ def _answers(model: AtMoe, prompts: Sequence[str], sampling: Sampling, batch: in
     for start in tqdm(range(0, len(prompts), batch), desc="answering", mininterval=5):
         rows = by_length[start : start + batch]
         generation = model.generate([prompts[i] for i in rows], None, sampling)
-        for step in generation:
-            pass
+        last = generation.run()
         for row, i in enumerate(rows):
-            records[i] = Record.of(
-                model, prompts[i], Steering(), generation.plans[row], generation, step, row
-            )
+            plan = generation.plans[row]
+            records[i] = Record.of(model, prompts[i], Steering(), plan, generation, last, row)
     return [records[i] for i in range(len(prompts))]

@@ -11,10 +11,11 @@ def grade(text: str) -> float:
 
 
 def whole_sentences(text: str) -> str:
-    """Without the sentence that the length limit cut off, unless it is the only one: half a sentence reads too easily."""
-    found = sentences(tidy(text))
-    return " ".join(
-        found[:-1]
-        if len(found) > 1 and not found[-1].rstrip("\"')]").endswith((".", "!", "?"))
-        else found
-    )
+    """A text without the sentence that the length limit cut off, unless it is the only one.
+
+    Half a sentence reads too easily.
+    """
+    parts = sentences(tidy(text))
+    if len(parts) > 1 and not parts[-1].rstrip("\"')]").endswith((".", "!", "?")):
+        parts = parts[:-1]
+    return " ".join(parts)

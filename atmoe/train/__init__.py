@@ -1,0 +1,1 @@
+"""How the experts, the router and the baselines are trained."""

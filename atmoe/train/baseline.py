@@ -1,14 +1,13 @@
 """What one could have done instead with the same data: the baselines that need training.
 
-lora    one LoRA of the experts' total rank on the same batches: as an AT-MoE of a single expert, so that the very same
-        code trains and scores it
-xlora   PEFT's X-LoRA (arXiv 2402.07148) over the very same experts, its classifier trained on the batches that the
-        router is refined on
+lora    one LoRA of the experts' total rank on the same batches: as an AT-MoE of a single expert, so
+        that the very same code trains and scores it
+xlora   PEFT's X-LoRA (arXiv 2402.07148) over the very same experts, its classifier trained on the
+        batches that the router is refined on
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,24 +39,38 @@ def train_lora(
     out: Path,
     settings: ExpertSettings,
 ) -> dict:
-    """Train one LoRA on the batches that the experts are trained on (the same seed gives the same), and save it to
-    `out` as a model of one group with one expert.
+    """Train one LoRA on the batches that the experts are trained on (the same seed gives the same).
 
-    Raises: as `train_experts`.
+    It is saved to `out` as a model of one group with one expert.
+
+    Returns:
+        As `train_experts`.
+
+    Raises:
+        TrainingError: `out` holds a run with other settings, or the loss is not a number.
+        DataError: no training example.
     """
-    model = new_model(
-        replace(description, name="lora", groups={"baseline": ("lora",)}, ready={}), settings, base
-    )
+    alone = replace(description, name="lora", groups={"baseline": ("lora",)}, ready={})
+    model = new_model(alone, settings, base)
     with torch.no_grad():
         model.router.gain.fill_(1.0)
-    everywhere = lambda m, rows: torch.ones(len(rows), m.layout.layers, 1, device=m.device)
+
+    def everywhere(model: AtMoe, rows: Sequence[Example]) -> Tensor:
+        return torch.ones(len(rows), model.layout.layers, 1, device=model.device)
+
     return train_experts(model, examples, replace(description, ready={}), out, settings, everywhere)
 
 
 @dataclass(frozen=True)
 class XloraSettings:
-    """answer_tokens: the budget.  learning_rate: of the classifier.  gain: what its scalings, which sum to 1, are
-    multiplied by (the router's first gain).  seed: of everything.
+    """How X-LoRA's classifier is trained.
+
+    Attributes:
+        answer_tokens: the budget.
+        learning_rate: of the classifier, at its peak.
+        gain: what its scalings, which sum to 1, are multiplied by (the router's first gain).
+        seed: of everything.
+        dtype: of the base model.
     """
 
     answer_tokens: int = 60_000
@@ -76,15 +89,29 @@ def train_xlora(
     out: Path,
     settings: XloraSettings,
 ) -> dict:
-    """Train X-LoRA's classifier over the experts saved in `experts`, on the batches that the router is refined on, and
-    save it to `out`. → seconds, steps and answer tokens
+    """Train X-LoRA's classifier on the batches that the router is refined on; save it to `out`.
 
-    Raises: as `train_experts`.
+    Args:
+        model: what is mixed.
+        experts: where `model` is saved: PEFT reads the experts from there.
+        base: as for `AtMoe.from_pretrained`.
+        examples: of both sides of the split.
+        description: whose groups the batches are drawn by.
+        out: a directory.
+        settings: of the training.
+
+    Returns:
+        Seconds, steps and answer tokens.
+
+    Raises:
+        TrainingError: `out` holds a run with other settings, or the loss is not a number.
+        DataError: no training example.
     """
     team = Team()
     loop.seed_everything(settings.seed)
     xlora = xlora_model(model.to(team.device), experts, base, settings.gain)
-    trained, precision = [p for p in xlora.parameters() if p.requires_grad], model.bank.dtype
+    trained = [p for p in xlora.parameters() if p.requires_grad]
+    precision = model.bank.dtype
     # PEFT calls the classifier's last linear, and no module around it, so casts are hooked there.
     classifier = xlora.base_model.internal_xlora_classifier.layers[-1].float()
     classifier.register_forward_pre_hook(lambda module, given: (given[0].float(),))
@@ -126,6 +153,6 @@ def train_xlora(
     if team.leads:
         classifier.to(precision)
         save_classifier(xlora, out)
-        (out / "xlora.log.json").write_text(json.dumps(report, indent=1) + "\n")
+        loop.write_report(out / "xlora.log.json", report)
     team.wait()
     return report

@@ -1,18 +1,18 @@
-"""Stage 1: the experts. One LoRA per task, specialty and audience, each learning from its own slice of the data.
+"""Stage 1: the experts. One LoRA per task, specialty and audience, each taught its own slice.
 
-Slices of different groups overlap, so a row trains its own expert of every group at once, each at a share of ½
-(design: section 6). The routing is the row's labels, not a router: what an expert is for is decided here.
+Slices of different groups overlap, so a row trains its own expert of every group at once, each at a
+share of ½. The routing is the row's labels, not a router: what an expert is for is decided here.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,8 @@ from atmoe.data import Description, Example, split
 from atmoe.data.sampler import Sampler
 from atmoe.mixture import base as base_models
 from atmoe.mixture import store
-from atmoe.mixture.experts import Adapter, decoder_layers, layer_linears
+from atmoe.mixture.adapter import CONFIG, WEIGHTS, Adapter, located
+from atmoe.mixture.experts import decoder_layers, layer_linears
 from atmoe.mixture.store import Info
 from atmoe.model import AtMoe
 from atmoe.routing.plan import Layout
@@ -40,7 +41,7 @@ from atmoe.train.rows import (
 from atmoe.train.team import Team
 
 SHARE = 0.5
-"""What each of a row's experts is mixed by; three groups then give a total of 1.5, the router's first gain."""
+"""What each of a row's experts is mixed by; three groups then give 1.5, the router's first gain."""
 
 Weights = Callable[[AtMoe, Sequence[Example]], Tensor]
 """What the experts of each row are mixed by. [rows, layers, experts]"""
@@ -48,7 +49,16 @@ Weights = Callable[[AtMoe, Sequence[Example]], Tensor]
 
 @dataclass(frozen=True)
 class ExpertSettings:
-    """rank, alpha: of every LoRA.  answer_tokens: the budget.  seed: of everything."""
+    """How experts are made and trained.
+
+    Attributes:
+        rank: of every LoRA.
+        alpha: of every LoRA; its scaling is alpha / rank.
+        answer_tokens: the budget.
+        learning_rate: at its peak.
+        seed: of everything.
+        dtype: of the base model.
+    """
 
     rank: int = 4
     alpha: float = 16.0
@@ -59,8 +69,9 @@ class ExpertSettings:
 
 
 def new_model(description: Description, settings: ExpertSettings, base: str | None = None) -> AtMoe:
-    """A model of the described groups: fresh adapters, ready ones where the description names them, and a router at
-    uniform shares.
+    """A model of the described groups, with a router at uniform shares.
+
+    Adapters are fresh, or ready where the description names them.
 
     Raises:
         AssetError: there is no such base, or a ready adapter cannot be read or does not fit it.
@@ -74,13 +85,21 @@ def new_model(description: Description, settings: ExpertSettings, base: str | No
         fresh = Adapter.random(
             model, layer_linears(model), settings.rank, settings.alpha, generator
         )
-        adapters.append(
-            Adapter.load(description.ready[name]) if name in description.ready else fresh
-        )
+        if name in description.ready:
+            ready = Adapter.load(_source(description, name))
+            store.warn_of_another_base(name, ready, fetched)
+        adapters.append(ready if name in description.ready else fresh)
     router = GroupedRouter(
         layout, model.config.get_text_config().hidden_size, gain=SHARE * len(layout.groups)
     )
-    info = Info(description.name, fetched.name, fetched.sha256, scripts=description.scripts)
+    info = Info(
+        description.name,
+        fetched.name,
+        fetched.sha256,
+        scripts=description.scripts,
+        base_locator=fetched.locator,
+        base_content=fetched.content,
+    )
     return AtMoe(*store.build(model, tokenizer, adapters, router.requires_grad_(False), info))
 
 
@@ -92,88 +111,144 @@ def train_experts(
     settings: ExpertSettings,
     weights: Weights | None = None,
 ) -> dict:
-    """Train the experts of `model` that are not ready on the training side of `examples`; save the model to `out`.
+    """Train the experts of `model` that are not ready, and save the model to `out`.
 
-    weights: how a row mixes the experts (default: `label_weights`)
-    → seconds, steps, answer tokens in all and by expert, and the last validation losses
+    Args:
+        model: changed in place.
+        examples: of both sides of the split; trained on is the training side.
+        description: whose groups the batches are drawn by.
+        out: a directory.
+        settings: of the training.
+        weights: how a row mixes the experts (default: `label_weights`).
+
+    Returns:
+        Seconds, steps, answer tokens in all and by expert, and the last validation losses.
 
     Raises:
-        TrainingError: see `loop.run`.
+        TrainingError: `out` holds a run with other settings or one that cannot be read, or the
+            loss is not a number.
         DataError: no training example.
+        OSError: something cannot be written; a model that was in `out` is left, whole.
     """
     out, team = Path(out), Team()
     layout = model.layout
-    report = {"stage": "experts", "settings": asdict(settings), "ready": sorted(description.ready)}
+    # 1. train those that are not ready
+    report: dict[str, Any] = {
+        "stage": "experts",
+        "settings": asdict(settings),
+        "ready": sorted(description.ready),
+    }
     if set(description.ready) == set(layout.expert_names):
         report |= {"steps": 0, "seconds": 0.0}
     else:
-        training = training_side(examples)
-        weights = weights or label_weights
-        model.to(team.device)
-        parameters = model.bank.parameters_to_train()
-        _hold(model, [layout.expert_index(name) for name in description.ready])
-        tokens: Counter = Counter()
-
-        def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
-            if not rows:
-                return torch.zeros((), device=model.device), {}
-            batch, where, targets = collate_rows(model, rows)
-            hidden, _, _ = model.forward(
-                batch, weights=weights(model, [r.example for r in rows]), logits=False
-            )
-            return answer_loss(model, hidden, where, targets, sum(len(r.answer) for r in whole)), {}
-
-        def counted(stream: Iterator[list[Row]]) -> Iterator[list[Row]]:
-            for batch in stream:
-                tokens.update(counts(batch))
-                yield batch
-
-        sampler = Sampler(training, settings.seed, description.main_group, description.rows)
-        result = loop.run(
-            parameters=[{"params": parameters, "lr": settings.learning_rate}],
-            budget=settings.answer_tokens,
-            batches=counted(batches(model, iter(sampler), settings.answer_tokens)),
-            loss=loss,
-            team=team,
-            out=out,
-            settings={
-                **asdict(settings),
-                "data": description.digest(training),
-                "base": model.info.base_sha256,
-            },
-            validate=_validation(model, examples, description, weights),
+        report |= _train(
+            model, examples, description, out, settings, weights or label_weights, team
         )
-        report |= {
-            "training_examples": len(training),
-            **result,
-            "answer_tokens_by_expert": dict(sorted(tokens.items())),
-        }
+    # 2. save all
     if team.leads:
-        model.save_pretrained(out)
-        for name, path in description.ready.items():  # as they came, whatever the precision here
-            for file in ("adapter_config.json", "adapter_model.safetensors"):
-                if (path / "adapter_model.safetensors").is_file():
-                    shutil.copyfile(path / file, out / "experts" / name / file)
-        store.seal(out, layout, model.info)
-        (out / "experts.log.json").write_text(json.dumps(report, indent=1) + "\n")
+        with store.replacing(out, layout, model.info) as room:
+            store.write(room, model.bank, model.router, model.info)
+            # ready ones as they came, whatever the precision here
+            for name in description.ready:
+                _keep_as_it_came(_source(description, name), room / "experts" / name)
+        loop.write_report(out / "experts.log.json", report)
     team.wait()
     return report
 
 
+def _source(description: Description, name: str) -> Path | str:
+    """Where a ready expert is: the directory that the description means, else a hub id."""
+    directory = description.ready[name]
+    return directory if directory.exists() else description.written.get(name, str(directory))
+
+
+def _keep_as_it_came(source: Path | str, path: Path) -> None:
+    """Write a ready expert in its own precision: its very files, where they are PEFT's of today."""
+    found = located(source)
+    if (found / WEIGHTS[0]).is_file():
+        for file in (CONFIG, WEIGHTS[0]):
+            shutil.copyfile(found / file, path / file)
+    else:
+        adapter = Adapter.load(source)
+        adapter.save(path, adapter.base, dtype=adapter.dtype)
+
+
+def _train(
+    model: AtMoe,
+    examples: Sequence[Example],
+    description: Description,
+    out: Path,
+    settings: ExpertSettings,
+    weights: Weights,
+    team: Team,
+) -> dict[str, Any]:
+    """As `train_experts`, without the saving; some expert is not ready."""
+    training = training_side(examples)
+    model.to(team.device)
+    parameters = model.bank.parameters_to_train()
+    _hold(model, [model.layout.expert_index(name) for name in description.ready])
+    tokens: Counter = Counter()
+
+    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
+        if not rows:
+            return torch.zeros((), device=model.device), {}
+        batch, where, targets = collate_rows(model, rows)
+        hidden, _, _ = model.forward(
+            batch, weights=weights(model, [r.example for r in rows]), logits=False
+        )
+        return answer_loss(model, hidden, where, targets, sum(len(r.answer) for r in whole)), {}
+
+    def counted(stream: Iterator[list[Row]]) -> Iterator[list[Row]]:
+        for batch in stream:
+            tokens.update(counts(batch))
+            yield batch
+
+    sampler = Sampler(training, settings.seed, description.main_group, description.rows)
+    result = loop.run(
+        parameters=[{"params": parameters, "lr": settings.learning_rate}],
+        budget=settings.answer_tokens,
+        batches=counted(batches(model, iter(sampler), settings.answer_tokens)),
+        loss=loss,
+        team=team,
+        out=out,
+        settings={
+            **asdict(settings),
+            "data": description.digest(training),
+            "base": model.info.base_sha256,
+        },
+        validate=_validation(model, examples, description, weights),
+    )
+    return {
+        "training_examples": len(training),
+        **result,
+        "answer_tokens_by_expert": dict(sorted(tokens.items())),
+    }
+
+
 def label_weights(model: AtMoe, examples: Sequence[Example], share: float = SHARE) -> Tensor:
-    """Weights of a row's labelled experts, the same at every layer: `share` for each group. [rows, layers, experts]"""
+    """Weights of a row's labelled experts, the same at every layer: `share` for each group.
+
+    Returns:
+        [rows, layers, experts]
+    """
     targets, _ = label_targets(model.layout, examples)
     return (share * targets)[:, None].expand(-1, model.layout.layers, -1).to(model.device)
 
 
 def _hold(model: AtMoe, experts: Sequence[int]) -> None:
     """Let no gradient reach these experts: Adam leaves at rest what never had one."""
+    at_rest = torch.tensor(experts, device=model.device)
     for linear in model.bank.linears.values():
-        moving = (
-            ~torch.isin(linear.expert_of_rank, torch.tensor(experts, device=model.device))
-        ).float()
-        linear.A.register_hook(lambda grad, moving=moving: grad * moving[:, None])
-        linear.B.register_hook(lambda grad, moving=moving: grad * moving)
+        moving = (~torch.isin(linear.expert_of_rank, at_rest)).float()
+        linear.A.register_hook(_times(moving[:, None]))
+        linear.B.register_hook(_times(moving))
+
+
+def _times(factor: Tensor) -> Callable[[Tensor], Tensor]:
+    def hook(grad: Tensor) -> Tensor:
+        return grad * factor
+
+    return hook
 
 
 def _validation(
@@ -182,31 +257,40 @@ def _validation(
     description: Description,
     weights: Weights,
     each: int = 8,
-):
-    """Loss on a few held-out rows of each expert of the main group, under their own weights and, where weights follow
-    the labels, with those experts shifted by one.
+) -> Callable[[], dict[str, float]] | None:
+    """What measures the loss on a few held-out rows of each expert of the main group.
+
+    They are read under their own weights ("label") and, where weights follow the labels, with those
+    experts shifted by one ("wrong_" and the group).
+
+    Returns:
+        None where nothing is held out.
     """
     group = description.main_group
     names = [*description.groups[group]]
     held_out = sorted(
         (e for e in examples if split(e) == "validation" and group in e.labels), key=lambda e: e.id
     )
-    chosen = []
+    chosen: list[list[Row]] = []
     for name in names:
-        rows = (encode_row(model, e) for e in held_out if e.labels[group] == name)
-        if kept := [r for r in islice((r for r in rows if r), each)]:
-            chosen.append(kept)
+        encoded = (encode_row(model, e) for e in held_out if e.labels[group] == name)
+        first = list(islice((row for row in encoded if row), each))
+        if first:
+            chosen.append(first)
+
+    def shifted(example: Example) -> Example:
+        following = names[(names.index(example.labels[group]) + 1) % len(names)]
+        return replace(example, labels={**example.labels, group: following})
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
-        losses = {"label": []} | (
-            {"wrong_" + group: []} if weights is label_weights and len(names) > 1 else {}
-        )
+        losses: dict[str, list[float]] = {"label": []}
+        if weights is label_weights and len(names) > 1:
+            losses["wrong_" + group] = []
         for rows in chosen:
             batch, where, targets = collate_rows(model, rows)
             right = [r.example for r in rows]
-            following = lambda e: names[(names.index(e.labels[group]) + 1) % len(names)]
-            wrong = [replace(e, labels={**e.labels, group: following(e)}) for e in right]
+            wrong = [shifted(e) for e in right]
             for name, labelled in zip(losses, (right, wrong)):
                 hidden, _, _ = model.forward(batch, weights=weights(model, labelled), logits=False)
                 losses[name].append(float(answer_loss(model, hidden, where, targets)))

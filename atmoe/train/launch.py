@@ -1,7 +1,8 @@
 """Several processes on a machine without GPUs.
 
-`accelerate launch --num_processes N` starts N processes where there are N GPUs; on CPUs it starts one, and says nothing.
-So a training that finds itself alone, where more were asked for, starts the N itself, as torchrun does.
+`accelerate launch --num_processes N` starts N processes where there are N GPUs; on CPUs it starts
+one, and says nothing. So a training that finds itself alone, where more were asked for, starts the
+N itself, as torchrun does.
 """
 
 from __future__ import annotations
@@ -16,27 +17,29 @@ import torch
 
 
 def asked_for(words: Sequence[str]) -> int:
-    """The number of processes in an `accelerate launch` command line, up to the program it launches; 1 where it says
-    nothing.
+    """The number of processes in an `accelerate launch` command line; 1 where it says nothing.
+
+    Args:
+        words: of the command line; what stands after the program it launches is the program's own.
     """
     line = " ".join(words)
-    ours = re.search(r"accelerate(?: |-|\S*\.)launch (.*?)(?:-m|--module) atmoe\b", line)
-    found = re.search(r"--num[_-]processes[= ](\d+)", ours[1]) if ours else None
-    return int(found[1]) if found else 1
+    launch = re.search(r"accelerate(?: |-|\S*\.)launch (.*?)(?:-m|--module) atmoe\b", line)
+    number = re.search(r"--num[_-]processes[= ](\d+)", launch[1]) if launch else None
+    return int(number[1]) if number else 1
 
 
 def start_all() -> None:
-    """Replace this process by the N that accelerate was asked for and did not start; return where there is nothing to
-    do.
+    """Replace this process by the N that accelerate was asked for and did not start.
+
+    Returns where there is nothing to do.
     """
     parent = psutil.Process().parent()
     if "WORLD_SIZE" in os.environ or torch.cuda.is_available() or parent is None:
         return
     count = asked_for(parent.cmdline())
     if count > 1:
-        if not any(
-            word.startswith("--num_cpu_threads") for word in parent.cmdline()
-        ):  # accelerate says 1, and leaves cores idle
+        # Left to itself, accelerate says one thread a process, and leaves cores idle.
+        if not any(word.startswith("--num_cpu_threads") for word in parent.cmdline()):
             os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // count))
         os.execv(
             sys.executable,

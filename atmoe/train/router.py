@@ -1,21 +1,23 @@
 """Stage 2: the router. Experts and base are frozen; the router learns to read the instruction.
 
-1. *Warm start.* The language-model loss alone is a slow teacher of the in-group heads, so they are first fitted to
-   the labels on cached pooled states: one forward over prompts alone, then seconds of logistic regression, each
-   group as strongly regularised as serves a tenth of the diseases best that are kept out of the fit.
-2. *Refinement* by the language-model loss on answers, which teaches group shares and gains, with two terms beside it:
-   `label_weight` · cross-entropy of the layer-averaged in-group shares with the labels (keeps names true), and
-   `balance_weight` · KL(batch mean of the group shares ‖ uniform) (without it the group softmax collapses).
+1. *Warm start.* The language-model loss alone is a slow teacher of the in-group heads, so they are
+   first fitted to the labels on cached pooled states: one forward over prompts alone, then seconds
+   of logistic regression, each group as strongly regularised as serves a tenth of the diseases best
+   that are kept out of the fit.
+2. *Refinement* by the language-model loss on answers, which teaches group shares and gains, with
+   two terms beside it: `label_weight` · cross-entropy of the layer-averaged in-group shares with
+   the labels (keeps names true), and `balance_weight` · KL(batch mean of the group shares ‖
+   uniform) (without it the group softmax collapses).
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 from atmoe.data import Description, Example, split
 from atmoe.data.sampler import Sampler
-from atmoe.errors import DataError
+from atmoe.errors import DataError, TrainingError
 from atmoe.mixture import store
 from atmoe.model import AtMoe
 from atmoe.routing.router import GroupedRouter
@@ -46,9 +48,22 @@ from atmoe.train.team import Team
 
 @dataclass(frozen=True)
 class RouterSettings:
-    """instructions: of the warm start.  fit_steps, fit_decays: of the regression, and the weight decays it tries.
-    answer_tokens: of the refinement; learning_rate: of the in-group heads, which come warm; group_learning_rate: of the group heads, which
-    start at uniform shares.  label_weight, balance_weight: see the module.  smoothing: of the labels.  seed: of all.
+    """How the router is trained.
+
+    Attributes:
+        instructions: of the warm start.
+        fit_steps: of the regression.
+        fit_learning_rate: of the regression, at its peak.
+        fit_decays: the weight decays that the regression tries.
+        smoothing: of the labels.
+        answer_tokens: of the refinement.
+        learning_rate: of the in-group heads, which come warm.
+        group_learning_rate: of the group heads, which start at uniform shares.
+        gain_learning_rate: of the gains.
+        label_weight: of the cross-entropy with the labels, beside the language-model loss.
+        balance_weight: of the group shares' divergence from uniform, beside the same.
+        seed: of all.
+        dtype: of the base model.
     """
 
     instructions: int = 8000
@@ -67,10 +82,14 @@ class RouterSettings:
 
 
 TWO_NEEDS, TWO_NEEDS_REFINED = 0.7, 0.3
-"""How often two needs are asked for at once in the warm start and in the refinement, where the disease has two of them."""
+"""How often two needs are asked for at once in the warm start and in the refinement.
+
+Where the disease has two of them, that is.
+"""
 
 FIT_VALIDATION = 0.19
-"""Of the training diseases (those whose hash is above 0.1), those up to here are kept out while a decay is chosen."""
+"""Of the training diseases (those whose hash is above 0.1), those up to here are kept out while a
+decay is chosen."""
 
 REFINEMENT = {
     "answer_tokens",
@@ -80,6 +99,7 @@ REFINEMENT = {
     "label_weight",
     "balance_weight",
 }
+"""The settings that the warm start does not depend on."""
 
 
 def train_router(
@@ -89,39 +109,48 @@ def train_router(
     out: Path,
     settings: RouterSettings,
 ) -> dict:
-    """Train the router of `model` on the training side of `examples`, and write it into `out`, where `model` is saved.
+    """Train the router of `model`, and write it into `out`, where `model` is saved.
 
-    → seconds, steps, answer tokens, agreement after each stage, gains and group shares at the end
+    Args:
+        model: changed in place.
+        examples: of both sides of the split; trained on is the training side.
+        description: whose groups the batches are drawn by.
+        out: a directory with the experts.
+        settings: of the training.
+
+    Returns:
+        Seconds, steps, answer tokens, agreement after each stage, gains and group shares at the
+        end.
 
     Raises:
-        TrainingError: see `loop.run`.
+        TrainingError: `out` holds a run with other settings or a file of it that cannot be read,
+            or the loss is not a number.
         DataError: no training example.
+        OSError: something cannot be written; the model in `out` is the one before, whole.
     """
     out, team = Path(out), Team()
     training = training_side(examples)
     loop.seed_everything(settings.seed)
-    # Always from uniform shares, never from a router trained before: the command and its seed say all.
-    router = TrainingRouter(
-        GroupedRouter(
-            model.layout, model.router.group_weight.shape[-1], SHARE * len(model.layout.groups)
-        )
-    )
-    model.to(team.device), router.to(team.device)
+    # Always from uniform shares, never from a router trained before: the command and its seed say
+    # all.
+    hidden = model.router.group_weight.shape[-1]
+    gain = SHARE * len(model.layout.groups)
+    router = TrainingRouter(GroupedRouter(model.layout, hidden, gain))
+    model.to(team.device)
+    router.to(team.device)
     held_out = _held_out(examples, description, settings.seed)
     mark = {
         **asdict(settings),
         "data": description.digest(training),
         "experts": store.experts_digest(out),
     }
-    # The warm start is kept apart, so that refinements of other settings can begin from the same one.
+
+    # 1. the warm start, kept apart so that refinements of other settings can begin from the same
     warm_mark = {k: v for k, v in mark.items() if k not in REFINEMENT}
-    kept = out / "warm_start.pt"
-    saved = team.agree(
-        torch.load(kept, map_location="cpu", weights_only=True)
-        if team.leads and kept.is_file()
-        else None
-    )
-    if saved is None or saved["mark"] != warm_mark:
+    path = out / "warm_start.pt"
+    cure = f"delete {path}, and it is made again"
+    saved = loop.read_tensors(path, team, cure)
+    if saved is None or saved.get("mark") != warm_mark:
         saved = {
             "mark": warm_mark,
             "facts": warm_start(model, router, training, held_out, description, settings, team),
@@ -131,44 +160,10 @@ def train_router(
         }
         saved = team.agree(saved)  # whatever the order of sums did to each process
         if team.leads:
-            torch.save(saved, kept)
-    facts = saved["facts"]
-    router.load_state_dict(saved["router"])
-    router.mean.copy_(saved["mean"]), router.spread.copy_(saved["spread"])
-    layout = model.layout
+            loop.write_tensors(path, saved)
+    facts = _take(router, saved, f"{path} is no warm start of this model; {cure}.")
 
-    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
-        _, labelled = label_targets(layout, [r.example for r in whole])
-        lm = label = torch.zeros((), device=model.device)
-        shares = torch.zeros(layout.layers, len(layout.groups), device=model.device)
-        if rows:
-            batch, where, tokens = collate_rows(model, rows)
-            hidden, _, _ = model.forward(batch, router=router, logits=False)
-            _, s, q = router.last()
-            lm = answer_loss(model, hidden, where, tokens, sum(len(r.answer) for r in whole))
-            label = label_losses(
-                router,
-                q,
-                *label_targets(layout, [r.example for r in rows]),
-                settings.smoothing,
-                labelled.sum(0),
-            ).mean()
-            shares = s.sum(0)
-        mean_share = team.total(shares) / len(whole)
-        balance = (mean_share * (mean_share * len(layout.groups)).log()).sum(-1).mean()
-        # Known whole in every process: each counts its part of the value, and the whole gradient of its own rows.
-        balance = balance - balance.detach() * (1 - 1 / team.size)
-        facts = {"lm": lm, "label": label, "balance": balance}
-        return lm + settings.label_weight * label + settings.balance_weight * balance, {
-            **{name: team.total(part.detach()).item() for name, part in facts.items()},
-            "gain": router.gain.mean().item(),
-            **{
-                f"share_{g}": v
-                for g, v in zip(layout.group_names, mean_share.mean(0).tolist(), strict=True)
-            },
-            "share_max": mean_share.max().item(),
-        }
-
+    # 2. the refinement
     result = loop.run(
         parameters=[
             {"params": [router.expert_weight, router.expert_bias], "lr": settings.learning_rate},
@@ -182,11 +177,13 @@ def train_router(
             model, training, description, settings.answer_tokens, settings.seed
         ),
         budget=settings.answer_tokens,
-        loss=loss,
+        loss=_refinement_loss(model, router, settings, team),
         team=team,
         out=out / "router-run",
         settings=mark,
     )
+
+    # 3. what came of it
     facts["agreement_refined"] = agreement(model, router, held_out, team)
     model.router.load_state_dict(router.plain().state_dict())
     report = {
@@ -198,11 +195,67 @@ def train_router(
         "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()],
     }
     if team.leads:
-        store.save_router(model.router, out)
-        store.seal(out, model.layout, model.info)
-        (out / "router.log.json").write_text(json.dumps(report, indent=1) + "\n")
+        with store.replacing(out, model.layout, model.info) as room:
+            store.save_router(model.router, room)
+        loop.write_report(out / "router.log.json", report)
     team.wait()
     return report
+
+
+def _take(router: TrainingRouter, saved: dict[str, Any], otherwise: str) -> dict[str, Any]:
+    """Take up a warm start.
+
+    Returns:
+        What to report of it.
+
+    Raises:
+        TrainingError: `otherwise`, where something in it is not what was saved.
+    """
+    try:
+        for own, value in ((router.mean, saved["mean"]), (router.spread, saved["spread"])):
+            if own.shape != value.shape:  # it would be stretched
+                raise TrainingError(otherwise)
+            own.copy_(value)
+        router.load_state_dict(saved["router"])
+        return dict(saved["facts"])
+    except Exception as error:  # torch raises nearly every type on a state that does not fit
+        raise TrainingError(otherwise) from error
+
+
+def _refinement_loss(
+    model: AtMoe, router: TrainingRouter, settings: RouterSettings, team: Team
+) -> loop.Loss:
+    """The language-model loss, the labels' and the balance's, as `loop.run` takes it."""
+    layout = model.layout
+
+    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
+        _, labelled = label_targets(layout, [r.example for r in whole])
+        lm = label = torch.zeros((), device=model.device)
+        shares = torch.zeros(layout.layers, len(layout.groups), device=model.device)
+        if rows:
+            batch, where, tokens = collate_rows(model, rows)
+            hidden, _, _ = model.forward(batch, router=router, logits=False)
+            _, s, q = router.last()
+            lm = answer_loss(model, hidden, where, tokens, sum(len(r.answer) for r in whole))
+            targets, labels = label_targets(layout, [r.example for r in rows])
+            of = labelled.sum(0)
+            label = label_losses(router, q, targets, labels, settings.smoothing, of).mean()
+            shares = s.sum(0)
+        mean_share = team.total(shares) / len(whole)
+        balance = (mean_share * (mean_share * len(layout.groups)).log()).sum(-1).mean()
+        # Known whole in every process: each counts its part of the value, and the whole gradient of
+        # its own rows.
+        balance = balance - balance.detach() * (1 - 1 / team.size)
+        parts = {"lm": lm, "label": label, "balance": balance}
+        by_group = zip(layout.group_names, mean_share.mean(0).tolist(), strict=True)
+        return lm + settings.label_weight * label + settings.balance_weight * balance, {
+            **{name: team.total(part.detach()).item() for name, part in parts.items()},
+            "gain": router.gain.mean().item(),
+            **{f"share_{group}": share for group, share in by_group},
+            "share_max": mean_share.max().item(),
+        }
+
+    return loss
 
 
 def refinement_batches(
@@ -228,7 +281,11 @@ def warm_start(
     settings: RouterSettings,
     team: Team,
 ) -> dict:
-    """Fit the in-group heads of `router` to the labels of instructions; → what to report of it."""
+    """Fit the in-group heads of `router` to the labels of instructions.
+
+    Returns:
+        What to report of it: {"fit_decay", "agreement_warm_start", "warm_start_seconds"}.
+    """
     began = time.perf_counter()
     sampler = Sampler(
         training,
@@ -238,12 +295,11 @@ def warm_start(
         paraphrased=0.85,
         two=TWO_NEEDS,
     )
-    states, kept = pooled_states(
-        model, router, list(islice(iter(sampler), settings.instructions)), team
-    )
+    instructions = list(islice(iter(sampler), settings.instructions))
+    states, examples = pooled_states(model, router, instructions, team)
     router.standardise(states)
     facts = {
-        "fit_decay": fit_heads(router, states, kept, settings),
+        "fit_decay": fit_heads(router, states, examples, settings),
         "agreement_warm_start": agreement(model, router, held_out, team),
     }
     return facts | {"warm_start_seconds": round(time.perf_counter() - began, 1)}
@@ -253,13 +309,16 @@ def warm_start(
 def pooled_states(
     model: AtMoe, router: TrainingRouter, examples: Sequence[Example], team: Team
 ) -> tuple[Tensor, list[Example]]:
-    """What the router reads at each layer, when it routes itself: one forward over the prompts alone.
+    """What the router reads at each layer when it routes itself, in a forward over prompts alone.
 
-    → [instructions, layers, hidden], and the examples in the order of its rows
+    Returns:
+        [instructions, layers, hidden], and the examples in the order of its rows.
+
+    Raises:
+        DataError: none of them is short enough.
     """
-    rows = [
-        Row(row.example, row.prompt, ()) for row in (encode_row(model, e) for e in examples) if row
-    ]
+    encoded = (encode_row(model, e) for e in examples)
+    rows = [Row(row.example, row.prompt, ()) for row in encoded if row]
     if not rows:
         raise DataError("None of the instructions is short enough to be read; shorten them.")
     groups = list(of_one_length(rows))
@@ -286,19 +345,31 @@ def label_losses(
     smoothing: float,
     of: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of the layer-averaged in-group shares with `label_targets`, by group; 0 where nothing is labelled. Of the
-    average, because two needs are better read by layers that may differ than by each layer alone.
+    """Cross-entropy of the layer-averaged in-group shares with the labels, by group.
 
-    q: [rows, layers, experts].  of: how many labelled rows the sum of each group is divided by, [groups] (default: those
-    at hand).  → [groups]
+    Of the average, because two needs are better read by layers that may differ than by each layer
+    alone.
+
+    Args:
+        router: whose groups these are.
+        q: [rows, layers, experts]
+        targets: [rows, experts], as `label_targets` gives them.
+        labelled: [rows, groups], as `label_targets` gives it.
+        smoothing: of the targets, towards uniform.
+        of: how many labelled rows the sum of each group is divided by, [groups] (default: those at
+            hand).
+
+    Returns:
+        [groups]; 0 where nothing is labelled.
     """
     targets, labelled = targets.to(q.device), labelled.to(q.device)
     of = (labelled.sum(0) if of is None else of.to(q.device)).clamp(min=1)
     losses = []
     for g, name in enumerate(router.layout.group_names):
         members = router.layout.members(name)
-        wanted = targets[:, members] * (1 - smoothing) + smoothing / (members.stop - members.start)
-        cross = -(wanted * q[..., members].mean(1).clamp(min=1e-8).log()).sum(-1)
+        size = members.stop - members.start
+        smoothed = targets[:, members] * (1 - smoothing) + smoothing / size
+        cross = -(smoothed * q[..., members].mean(1).clamp(min=1e-8).log()).sum(-1)
         losses.append((cross * labelled[:, g]).sum() / of[g])
     return torch.stack(losses)
 
@@ -308,16 +379,21 @@ def fit_heads(
 ) -> dict[str, float]:
     """Fit the in-group heads to the labels by logistic regression, in minibatches.
 
-    Each group takes the weight decay of `settings.fit_decays` under which a tenth of the diseases, kept out, is read best
-    (what a need looks like is soon learned; a specialty is read off names, which invites learning by heart); with it its
-    heads are fitted to all. → that decay, by group
+    Each group takes the weight decay of `settings.fit_decays` under which a tenth of the diseases,
+    kept out, is read best (what a need looks like is soon learned; a specialty is read off names,
+    which invites learning by heart); with it its heads are fitted to all.
+
+    Returns:
+        That decay, by group.
     """
-    layout, heads = router.layout, [router.expert_weight, router.expert_bias]
+    layout = router.layout
+    heads = [router.expert_weight, router.expert_bias]
     start = [p.detach().clone() for p in heads]
     targets, labelled = label_targets(layout, examples)
     apart = torch.tensor([split(e, FIT_VALIDATION) == "validation" for e in examples])
 
     def fit(rows: Tensor, decay: float) -> None:
+        """Fits the heads to these rows, from where they started."""
         for p, value in zip(heads, start):
             p.data.copy_(value)
         optimizer = torch.optim.AdamW(heads, lr=settings.fit_learning_rate, weight_decay=decay)
@@ -328,29 +404,29 @@ def fit_heads(
             desc=f"fitting in-group heads, weight decay {decay:g}",
             mininterval=5,
         ):
-            some = rows[torch.randint(len(rows), (min(256, len(rows)),), generator=generator)]
-            _, q = router(states[some], slice(None))
+            batch = rows[torch.randint(len(rows), (min(256, len(rows)),), generator=generator)]
+            _, q = router(states[batch], slice(None))
             optimizer.zero_grad()
-            label_losses(
-                router, q, targets[some], labelled[some], settings.smoothing
-            ).sum().backward()
+            losses = label_losses(router, q, targets[batch], labelled[batch], settings.smoothing)
+            losses.sum().backward()
             optimizer.step()
             schedule.step()
 
+    # 1. each group's decay, by the loss on what is kept out
     best = dict.fromkeys(layout.group_names, settings.fit_decays[0])
     if len(settings.fit_decays) > 1 and apart.any() and not apart.all():
-        losses = []
+        by_decay = []
         for decay in settings.fit_decays:
             fit((~apart).nonzero()[:, 0], decay)
             with torch.no_grad():
                 q = router(states[apart], slice(None))[1]
-                losses.append(
+                by_decay.append(
                     label_losses(router, q, targets[apart], labelled[apart], settings.smoothing)
                 )
-        best = {
-            g: settings.fit_decays[k]
-            for g, k in zip(layout.group_names, torch.stack(losses).argmin(0).tolist())
-        }
+        least = torch.stack(by_decay).argmin(0).tolist()
+        best = {g: settings.fit_decays[k] for g, k in zip(layout.group_names, least)}
+
+    # 2. with it, its heads fitted to all
     fitted = [torch.empty_like(p) for p in heads]
     for decay in sorted(set(best.values())):
         fit(torch.arange(len(examples)), decay)
@@ -371,8 +447,8 @@ def agreement(
         return {}
     states, examples = pooled_states(model, router, rows, team)
     _, q = router(states, slice(None))
-    found = agreement_of(router.layout, q.mean(1).cpu(), examples)
-    return {group: round(value, 4) for group, value in found.items()}
+    by_group = agreement_of(router.layout, q.mean(1).cpu(), examples)
+    return {group: round(value, 4) for group, value in by_group.items()}
 
 
 def _held_out(

@@ -1,6 +1,7 @@
 """Examples → batches: which rows a training sees, in which words, and how they are packed.
 
-Everything follows from the seed, so a run that was interrupted sees the same batches when it resumes.
+Everything follows from the seed, so a run that was interrupted sees the same batches when it
+resumes.
 """
 
 from __future__ import annotations
@@ -20,26 +21,37 @@ from atmoe.routing.plan import Layout
 
 STEP_TOKENS = 1920
 LENGTHS = (60, 80, 96, 120, 160, 192, 240, 320, 384, 480)
-"""Tokens of a batch, and the lengths rows are padded to, each a divisor: every matrix product of every step then has
-one and the same shape. In bfloat16 on a CPU each new shape costs seconds the first time."""
+"""Tokens of a batch, and the lengths rows are padded to, each a divisor.
+
+Every matrix product of every step then has one and the same shape. In bfloat16 on a CPU each new
+shape costs seconds the first time.
+"""
 
 ANSWER_STEP = 256
 """The number of answer tokens of a batch is padded to a multiple of this, for the same reason."""
 
 UNREAD = 1000
+"""So many examples in a row that cannot be read end a training."""
 
-IGNORED = -100  # cross_entropy's own mark
+IGNORED = -100
+"""`cross_entropy`'s own mark of a target that does not count."""
 
 
 @dataclass(frozen=True)
 class Row:
+    """An example as tokens.
+
+    Attributes:
+        answer: token ids, the end of the turn included: learning to stop is part of the task.
+    """
+
     example: Example
     prompt: Prompt
     answer: tuple[int, ...]
-    """Answer tokens, the end of the turn included: learning to stop is part of the task."""
 
     @property
     def tokens(self) -> int:
+        """The number of tokens of prompt and answer."""
         return len(self.prompt.ids) + len(self.answer)
 
 
@@ -71,6 +83,9 @@ def training_side(examples: Sequence[Example]) -> list[Example]:
 def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[list[Row]]:
     """Batches of an endless stream of examples, until `budget` answer tokens were given out.
 
+    Yields:
+        Rows of similar length, as `of_one_length` packs them.
+
     Raises:
         DataError: a thousand examples in a row cannot be read.
     """
@@ -82,8 +97,8 @@ def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[
             unread = 0 if row else unread + 1
             if unread == UNREAD:
                 raise DataError(
-                    f"{UNREAD} examples in a row could not be read; prompt and answer may have {LENGTHS[-1]} tokens "
-                    f"together, in a script that the description allows."
+                    f"{UNREAD} examples in a row could not be read; prompt and answer may have "
+                    f"{LENGTHS[-1]} tokens together, in a script that the description allows."
                 )
             if row:
                 yield row
@@ -97,8 +112,10 @@ def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[
 
 
 def of_one_length(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows in batches of similar length, STEP_TOKENS a batch with padding, each as soon as it is full; those that the
-    end leaves smaller come last.
+    """Rows in batches of similar length, STEP_TOKENS a batch with padding.
+
+    Yields:
+        A batch as soon as it is full; those that the end leaves smaller come last.
     """
     waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
     for row in rows:
@@ -118,8 +135,9 @@ def _padded(*rows: Row) -> int:
 def label_targets(layout: Layout, rows: Sequence[Example]) -> tuple[Tensor, Tensor]:
     """What each row's labels say of each group's experts.
 
-    → targets [rows, experts], summing to 1 inside a labelled group (two needs: ½ each), 0 in an unlabelled one;
-    and labelled [rows, groups], 1 where the group has a label
+    Returns:
+        Targets [rows, experts], summing to 1 inside a labelled group (two needs: ½ each), 0 in an
+        unlabelled one; and labelled [rows, groups], 1 where the group has a label.
     """
     targets = torch.zeros(len(rows), len(layout.expert_names))
     labelled = torch.zeros(len(rows), len(layout.groups))
@@ -133,8 +151,11 @@ def label_targets(layout: Layout, rows: Sequence[Example]) -> tuple[Tensor, Tens
 
 
 def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tensor]:
-    """→ the batch, padded to one of LENGTHS; where each answer token is predicted, as indices into the flattened
-    [rows · tokens]; and the answer tokens, with IGNORED behind them
+    """Rows as one batch, and what is to be predicted where.
+
+    Returns:
+        The batch, padded to one of LENGTHS; where each answer token is predicted, as indices into
+        the flattened [rows · tokens]; and the answer tokens, with IGNORED behind them.
     """
     length = _padded(*rows)
     batch = collate(
@@ -152,15 +173,24 @@ def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tens
     ]
     targets = [t for r in rows for t in r.answer]
     spare = -len(where) % ANSWER_STEP
-    as_tensor = lambda ids: torch.tensor(ids, dtype=torch.long, device=model.device)
+
+    def as_tensor(numbers: list[int]) -> Tensor:
+        return torch.tensor(numbers, dtype=torch.long, device=model.device)
+
     return batch, as_tensor(where + [0] * spare), as_tensor(targets + [IGNORED] * spare)
 
 
 def answer_loss(
     model: AtMoe, hidden: Tensor, where: Tensor, targets: Tensor, of: int | None = None
 ) -> Tensor:
-    """Cross-entropy over answer tokens, summed and divided by `of` (default: their number, which gives the mean); the
-    vocabulary projection is done for those tokens alone.
+    """Cross-entropy over answer tokens; the vocabulary projection is done for those tokens alone.
+
+    Args:
+        model: whose projection it is.
+        hidden: [rows, tokens, hidden]
+        where: indices into the flattened [rows · tokens], as `collate_rows` gives them.
+        targets: the answer tokens, with IGNORED behind them.
+        of: what the sum is divided by (default: their number, which gives the mean).
     """
     logits = model.logits(hidden.flatten(0, 1)[where])
     total = torch.nn.functional.cross_entropy(

@@ -1,4 +1,4 @@
-"""The router as it is trained: it reads standardised states, which fold into its weights when it is written."""
+"""The router as it is trained: it reads standardised states, folded into its weights on writing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from atmoe.routing.router import GroupedRouter
 
 
 class TrainingRouter(GroupedRouter):
-    """A router that reads standardised states, (h − mean) / spread, so that one learning rate suits all layers
-    and dimensions; and that keeps what it saw and gave in its last forward pass.
+    """A router that reads standardised states, (h − mean) / spread.
+
+    One learning rate then suits all layers and dimensions. It also keeps what it read and gave in
+    its last forward pass.
+
+    Attributes:
+        mean: [layers, hidden]
+        spread: [layers, hidden]; standard deviations.
+        seen: of the last pass, by layer: pooled states [rows, hidden], s [rows, groups] and
+            q [rows, experts].
     """
+
+    mean: Tensor
+    spread: Tensor
 
     def __init__(self, router: GroupedRouter):
         hidden = router.group_weight.shape[-1]
@@ -22,21 +33,29 @@ class TrainingRouter(GroupedRouter):
         self.seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def forward(self, pooled: Tensor, layer: int | slice) -> tuple[Tensor, Tensor]:
+        """As `GroupedRouter.forward`, of states as they are; a pass through one layer is kept."""
         s, q = super().forward((pooled.float() - self.mean[layer]) / self.spread[layer], layer)
         if isinstance(layer, int):
             self.seen[layer] = (pooled, s, q)
         return s, q
 
     def last(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the last forward pass: pooled states [rows, layers, hidden], s [rows, layers, groups], q [rows, layers,
-        experts].
+        """What the last forward pass read and gave.
+
+        Returns:
+            Pooled states [rows, layers, hidden], s [rows, layers, groups] and
+            q [rows, layers, experts].
         """
-        return tuple(
-            torch.stack(parts, 1) for parts in zip(*(self.seen[k] for k in sorted(self.seen)))
-        )
+        layers = [self.seen[layer] for layer in sorted(self.seen)]
+        pooled, s, q = (torch.stack(parts, 1) for parts in zip(*layers))
+        return pooled, s, q
 
     def standardise(self, states: Tensor) -> None:
-        """Take mean and spread from states [rows, layers, hidden], leaving every share as it was."""
+        """Take mean and spread from states, leaving every share as it was.
+
+        Args:
+            states: [rows, layers, hidden]
+        """
         plain = self.plain()
         self.mean.copy_(states.mean(0))
         self.spread.copy_(states.std(0).clamp(min=1e-4))
@@ -52,15 +71,12 @@ class TrainingRouter(GroupedRouter):
     def plain(self) -> GroupedRouter:
         """The same router, reading states as they are."""
         router = GroupedRouter(self.layout, self.mean.shape[-1]).to(self.mean.device)
-        fold = lambda w, b: (
-            w / self.spread[:, None],
-            b - torch.einsum("lnh,lh->ln", w / self.spread[:, None], self.mean),
-        )
-        for name, (w, b) in (
-            ("group", fold(self.group_weight, self.group_bias)),
-            ("expert", fold(self.expert_weight, self.expert_bias)),
+        for weight, bias, own, own_bias in (
+            (router.group_weight, router.group_bias, self.group_weight, self.group_bias),
+            (router.expert_weight, router.expert_bias, self.expert_weight, self.expert_bias),
         ):
-            getattr(router, f"{name}_weight").copy_(w)
-            getattr(router, f"{name}_bias").copy_(b)
+            folded = own / self.spread[:, None]
+            weight.copy_(folded)
+            bias.copy_(own_bias - torch.einsum("lnh,lh->ln", folded, self.mean))
         router.gain.copy_(self.gain)
         return router.requires_grad_(False)

@@ -1,7 +1,8 @@
-"""The processes that train together: one, or as many as `accelerate launch --num_processes N` started.
+"""The processes that train together: one, or what `accelerate launch --num_processes N` started.
 
-Every process forms the same batches from the same seed and computes its own rows of each; the gradients are summed.
-So N processes take the same steps as one, and end at the same weights but for the order of floating-point sums.
+Every process forms the same batches from the same seed and computes its own rows of each; the
+gradients are summed. So N processes take the same steps as one, and end at the same weights but for
+the order of floating-point sums.
 """
 
 from __future__ import annotations
@@ -18,16 +19,22 @@ T = TypeVar("T")
 
 
 class Team:
-    """Which process this is, and what the processes say to one another. Alone, every method is a no-op."""
+    """Which process this is, and what the processes say to one another.
+
+    Alone, every method is a no-op.
+
+    Attributes:
+        rank: of this process, from 0.
+        size: the number of processes.
+        device: what this one computes on.
+    """
 
     def __init__(self):
-        # Without a GPU, accelerate would overlook the other processes unless told that it is to use CPUs.
+        # Without a GPU, accelerate would overlook the other processes unless told to use CPUs.
         self._state = PartialState(cpu=not torch.cuda.is_available())
-        self.rank, self.size, self.device = (
-            self._state.process_index,
-            self._state.num_processes,
-            self._state.device,
-        )
+        self.rank: int = self._state.process_index
+        self.size: int = self._state.num_processes
+        self.device: torch.device = self._state.device
 
     @property
     def leads(self) -> bool:
@@ -40,30 +47,29 @@ class Team:
 
     def total(self, value: Tensor) -> Tensor:
         """The sum over all processes; gradients flow into this process's own addend."""
-        return (
-            value
-            if self.size == 1
-            else value + (reduce(value.detach().clone(), "sum") - value.detach())
-        )
+        if self.size == 1:
+            return value
+        return value + (reduce(value.detach().clone(), "sum") - value.detach())
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Replace each gradient by the sum over all processes; a process without rows has none, which counts as 0."""
-        if self.size > 1:
-            flat = torch.cat(
-                [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
-            )
-            for p, grad in zip(
-                parameters, reduce(flat, "sum").split([p.numel() for p in parameters])
-            ):
-                p.grad = grad.view_as(p).clone()
+        """Replace each gradient by the sum over all processes.
+
+        A process without rows has none, which counts as 0.
+        """
+        if self.size == 1:
+            return
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([grad.flatten() for grad in own])
+        sums = reduce(flat, "sum").split([p.numel() for p in parameters])
+        for p, grad in zip(parameters, sums):
+            p.grad = grad.view_as(p).clone()
 
     def gather(self, shared: Sequence[T]) -> list[T]:
         """The whole of which every process holds its `share`, in its first order."""
         if self.size == 1:
             return list(shared)
         parts = gather_object([list(shared)])
-        whole = [part[i] for i in range(max(map(len, parts))) for part in parts if i < len(part)]
-        return whole
+        return [part[i] for i in range(max(map(len, parts))) for part in parts if i < len(part)]
 
     def agree(self, value: T) -> T:
         """What the leading process holds."""

@@ -1,4 +1,4 @@
-"""Remembered given before: only the very same question is answered from there, and the bounds hold."""
+"""Answers given before: only the very same question is answered by one, and the bounds hold."""
 
 from dataclasses import replace
 

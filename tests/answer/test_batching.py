@@ -1,4 +1,4 @@
-"""One batch for everybody: rows that join and leave at any token are, bit for bit, what they are alone."""
+"""One batch for all: rows that join and leave at any token are what they are alone, bit for bit."""
 
 import random
 
@@ -8,7 +8,7 @@ from conftest import ASSETS, LAYOUT, PROMPTS, one_hot, random_plan
 
 from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
 from atmoe.answer import batching
-from atmoe.answer.batching import Batching, Row, even_rows
+from atmoe.answer.batching import Batching, Decoding, even_rows
 from atmoe.answer.engine import Engine, engine_of
 from atmoe.errors import PlanError, PromptError
 
@@ -25,9 +25,9 @@ ASKED = [(PROMPTS[i % 4], PLANS[i % 5], HOW[i % 3]) for i in range(10)]
 @pytest.fixture
 def seen(monkeypatch):
     """All logits that each row was given, by row."""
-    logits, take = {}, Row.take
+    logits, take = {}, Decoding.take
     monkeypatch.setattr(
-        Row,
+        Decoding,
         "take",
         lambda self, new: logits.setdefault(self, []).append(new.clone()) or take(self, new),
     )
@@ -61,7 +61,7 @@ def come_and_go(model, asked, seed, most=4):
     return all_rows
 
 
-# -- the law ----------------------------------------------------------------------------------------------------------
+# -- the law --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -134,7 +134,7 @@ def test_where_no_number_of_rows_is_even_they_take_turns(model, monkeypatch):
 
 
 def test_uneven_products_are_found_out(model, monkeypatch):
-    """Products that round a row by how many there are, or by where it stands, as some do on some machines."""
+    """Products that round a row by how many there are or where it stands, as some machines do."""
     engine, step = engine_of(model), Engine.step
     exact = even_rows(engine, 8)
 
@@ -148,7 +148,9 @@ def test_uneven_products_are_found_out(model, monkeypatch):
 
         return wrong
 
-    every = lambda value: lambda rows: torch.full((rows,), float(value(rows)))
+    def every(value):
+        return lambda rows: torch.full((rows,), float(value(rows)))
+
     for decides, want in (
         (every(lambda rows: 0), exact),
         (every(lambda rows: rows % 4 > 0), max(4, exact)),
@@ -170,7 +172,7 @@ def test_a_base_that_the_engine_does_not_know_is_decoded_in_turns(llama):
     assert steps == want and {row.engine for row in rows} == {"plain"} and not batch.rows
 
 
-# -- places -----------------------------------------------------------------------------------------------------------
+# -- places ---------------------------------------------------------------------------------------
 
 
 def test_a_row_that_ends_or_is_given_up_frees_its_place_at_once(model):

@@ -34,11 +34,11 @@ def scripted(monkeypatch, rows):
     )
 
 
-# -- equalities, in every family --------------------------------------------------------------------------------------
+# -- equalities, in every family ------------------------------------------------------------------
 
 
 def test_cached_is_uncached(world, monkeypatch):
-    """Every logit that a token was chosen by, recomputed in one pass without a cache, padding or neighbours."""
+    """Every logit that a token was chosen by, recomputed without a cache, padding or neighbours."""
     model, seen, project = world.model, [], world.model.logits
     monkeypatch.setattr(model, "logits", lambda states: seen.append(project(states)) or seen[-1])
     last = last_of(model.generate(PROMPTS, PLANS, Sampling(9)))
@@ -97,16 +97,16 @@ def test_routed_in_the_prefill_is_routed_beforehand(world):
     )
 
 
-# -- two users --------------------------------------------------------------------------------------------------------
+# -- two users ------------------------------------------------------------------------------------
 
 
 def test_two_threads_with_opposite_plans_are_each_alone(model):
     plans = [one_hot("task/define"), RoutingPlan.off(LAYOUT)]
-    run = lambda i: (
-        last_of(
-            model.generate([PROMPTS[1]], [plans[i]], Sampling(8, temperature=0.8, seed=i))
-        ).tokens
-    )
+
+    def run(i):
+        sampling = Sampling(8, temperature=0.8, seed=i)
+        return last_of(model.generate([PROMPTS[1]], [plans[i]], sampling)).tokens
+
     want, wrong, both = [run(0), run(1)], [], threading.Barrier(2)
 
     def repeat(i):
@@ -151,7 +151,7 @@ def test_a_generation_is_decoded_once(model):
         next(iter(generation))
 
 
-# -- steps ------------------------------------------------------------------------------------------------------------
+# -- steps ----------------------------------------------------------------------------------------
 
 
 def test_steps_grow_by_one_token_until_the_limit(model, monkeypatch):
@@ -192,13 +192,14 @@ def test_special_tokens_are_not_shown(model, monkeypatch):
     assert last_of(model.generate(PROMPTS[:1], None, Sampling(30))).texts == ("yes no",)
 
 
-# -- sampling ---------------------------------------------------------------------------------------------------------
+# -- sampling -------------------------------------------------------------------------------------
 
 
 def test_a_seed_says_it_all(model):
-    run = lambda seed: (
-        last_of(model.generate(PROMPTS, PLANS, Sampling(8, temperature=1.2, seed=seed))).tokens
-    )
+    def run(seed):
+        sampling = Sampling(8, temperature=1.2, seed=seed)
+        return last_of(model.generate(PROMPTS, PLANS, sampling)).tokens
+
     first = run(5)
     torch.manual_seed(999)  # the global random stream is not its business
     assert run(5) == first and run(6) != first
@@ -216,7 +217,11 @@ def test_greedy_has_no_use_for_a_seed(model):
     )
 
 
-def draws(sampling, logits, prompt=Prompt((9,), 0, 1), tokens=()):
+NINE = Prompt((9,), 0, 1)
+"""A prompt of one token."""
+
+
+def draws(sampling, logits, prompt=NINE, tokens=()):
     choose = Chooser(sampling, [prompt])
     return [choose(torch.tensor([logits]), [list(tokens)])[0] for _ in range(400)]
 

@@ -1,4 +1,7 @@
-"""The engine: what transformers computes, token for token, whoever else is decoding, and nothing left on the model."""
+"""The engine: what transformers computes, token for token, whoever else is decoding.
+
+Nothing is left on the model.
+"""
 
 from contextlib import closing
 from itertools import zip_longest
@@ -18,7 +21,7 @@ from atmoe.mixture.experts import Mixing, decoder_layers, mixed_by
 PLANS = [random_plan(0), RoutingPlan.off(LAYOUT), one_hot("reader/expert"), random_plan(1)]
 
 
-# -- equal to transformers --------------------------------------------------------------------------------------------
+# -- equal to transformers ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", range(4))
@@ -66,7 +69,10 @@ def test_answers_are_those_of_the_plain_path(world, sampling, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_every_lease_computes_the_equation(world, dtype):
-    """Folded, beside its own copy, beside one taken by others: every product of every layer, against the model's linears."""
+    """Folded, beside its own copy, beside one taken by others, against the model's linears.
+
+    Every product of every layer.
+    """
     exact, model = world.model, world.build()
     model.base.to(dtype)
     copy, layers = engine_of(model).copy, decoder_layers(exact.base)[0]
@@ -138,7 +144,7 @@ def test_bfloat16_is_no_further_from_float32_than_transformers_is(world):
         assert off[how, "lean"] < 1.25 * off[how, "plain"] < 0.1, off
 
 
-# -- whoever else is decoding -----------------------------------------------------------------------------------------
+# -- whoever else is decoding ---------------------------------------------------------------------
 
 
 def test_who_finds_the_copy_taken_answers_the_same(world):
@@ -195,7 +201,7 @@ def test_a_fold_that_fails_is_not_taken_for_one(llama, monkeypatch):
     assert last_of(generation) == want and generation.engine == "lean, folded"
 
 
-# -- the model it works for -------------------------------------------------------------------------------------------
+# -- the model it works for -----------------------------------------------------------------------
 
 
 def test_fusing_moves_the_weights_and_changes_none(world):
@@ -254,7 +260,7 @@ def test_experts_in_training_are_decoded_by_transformers(llama):
     assert all(mine is linear.A for mine, linear in zip(trained[::2], model.bank.linears.values()))
 
 
-# -- the model that is shipped ----------------------------------------------------------------------------------------
+# -- the model that is shipped --------------------------------------------------------------------
 
 
 def test_shipped_answers_are_those_of_transformers(medical):

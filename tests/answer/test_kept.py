@@ -1,4 +1,4 @@
-"""A prefill that begins where its plan parts from the router's is the whole prefill, to the last bit."""
+"""A prefill that begins where its plan parts from the router's is the whole one, bit for bit."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ EARLY = Steering(
 
 
 def same(model, prompt, plan, kept):
-    """Whether the logits and every key and value are equal, and how many layers were not computed."""
+    """Whether logits, keys and values are equal, and how many layers were not computed."""
     encoded = [model.encode(prompt)]
     plans = None if plan is None else [plan]
     want, want_plans, want_cache, want_batch = prefill(model, encoded, plans)
@@ -107,7 +107,10 @@ def test_nothing_is_kept_beyond_the_bound(model):
 
 
 def test_an_answer_is_routed_once(model, monkeypatch):
-    """The plan steered and the one recorded come from one reading; the steered prefill begins where it parts from it."""
+    """The plan steered and the one recorded come from one reading.
+
+    The steered prefill begins where it parts from it.
+    """
     routed = []
 
     def watched(mixture, prompts, plans, *a, **k):

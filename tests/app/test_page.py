@@ -1,6 +1,7 @@
 """The page in a real browser: what a person sees when asking, steering, stopping and downloading.
 
-The model is a tiny one, or ATMOE_MODEL; `test_page_medical.py` runs some of them over the one that is shipped.
+The model is a tiny one, or ATMOE_MODEL; `test_page_medical.py` runs some of them over the one that
+is shipped.
 """
 
 import json
@@ -16,10 +17,10 @@ from conftest import ROOT
 
 from app.compare.difference import differences
 from app.compare.words import BESIDE
+from app.controls import Controls, Setting
 from app.page import LAUNCH, build
 from app.steer import presets
-from app.steer.controls import Controls, Setting
-from app.steer.view import REPETITION_PENALTY, sampling_of
+from app.view import REPETITION_PENALTY, sampling_of
 from app.worker import Worker
 from atmoe import Override, Record, Sampling, State, Steering
 from atmoe.answer.batching import Batching
@@ -35,7 +36,8 @@ expect = playwright.expect
 
 
 def test_a_question_is_answered_word_by_word(tab):
-    tab.page.evaluate("""() => { window.seen = new Set(); const place = document.querySelector("#first");
+    tab.page.evaluate("""() => { window.seen = new Set();
+        const place = document.querySelector("#first");
         new MutationObserver(() => window.seen.add(place.innerText)).observe(place,
             {subtree: true, childList: true, characterData: true}); }""")
     tab.ask()
@@ -102,7 +104,10 @@ def test_fixed_shares_keep_their_sum(tab):
     names = tab.layout.group_names
     for group in names:
         tab.state(group, "Fixed").check()
-    shares = lambda: [int(tab.share(group).input_value()) for group in names]
+
+    def shares():
+        return [int(tab.share(group).input_value()) for group in names]
+
     assert sum(shares()) == 100
     start = shares()[0]
     for step in range(1, 8):
@@ -158,7 +163,8 @@ def test_a_locked_share_stays_and_what_it_makes_impossible_is_refused(tab):
     tab.page.get_by_role("button", name=f"Lock {second}", exact=True).click()
     tab.press(last, "ArrowLeft")
     expect(refusal).to_have_text(
-        f"{first} and {second} are locked at 5%, which leaves 95% for {last}. Unlock to give it another share."
+        f"{first} and {second} are locked at 5%, which leaves 95% for {last}. "
+        "Unlock to give it another share."
     )
     assert tab.share(last).input_value() == "95"
     expect(tab.message).to_have_count(0)
@@ -188,18 +194,27 @@ def test_any_moves_of_any_siblings_stay_possible(tab):
       const balance = eval(source); let seed = 7; const broken = [];
       const random = (n) => (seed = (seed * 16807) % 2147483647) % n;
       for (let n = 1; n <= 7; n++) {
-        let all = Array.from({ length: n }, (_, i) => ({ name: `e${i}`, state: "router", share: random(101), locked: false }));
+        let all = Array.from({ length: n }, (_, i) => (
+          { name: `e${i}`, state: "router", share: random(101), locked: false }));
         for (let step = 0; step < 300; step++) {
           const moved = random(n), before = all, dragged = random(3) > 0;
-          if (random(5) === 0 && all[moved].state === "fixed") all = all.map((s, i) => (i === moved ? { ...s, locked: !s.locked } : s));
+          if (random(5) === 0 && all[moved].state === "fixed")
+            all = all.map((s, i) => (i === moved ? { ...s, locked: !s.locked } : s));
           if (all[moved].locked && dragged) continue;
-          const change = dragged ? { share: random(101) } : { state: ["router", "fixed", "off"][random(3)] };
+          const change = dragged
+            ? { share: random(101) } : { state: ["router", "fixed", "off"][random(3)] };
           const locks = all.filter((s, i) => s.locked && i !== moved).map((s) => s.share);
-          const { siblings, refusal } = balance(all.map((s, i) => (i === moved ? { ...s, ...change } : s)), moved, dragged);
-          const fixed = siblings.filter((s) => s.state === "fixed"), total = fixed.reduce((sum, s) => sum + s.share, 0);
-          if (total > 100 || (fixed.length === n && total !== 100) || siblings.some((s) => s.share < 0 || s.share % 1)) broken.push([step, siblings]);
-          if (String(siblings.filter((s, i) => s.locked && i !== moved).map((s) => s.share)) !== String(locks)) broken.push([step, "lock"]);
-          if (dragged && (siblings[moved].share !== change.share) !== (refusal !== "")) broken.push([step, refusal]);
+          const changed = all.map((s, i) => (i === moved ? { ...s, ...change } : s));
+          const { siblings, refusal } = balance(changed, moved, dragged);
+          const fixed = siblings.filter((s) => s.state === "fixed");
+          const total = fixed.reduce((sum, s) => sum + s.share, 0);
+          const odd = siblings.some((s) => s.share < 0 || s.share % 1);
+          if (total > 100 || (fixed.length === n && total !== 100) || odd)
+            broken.push([step, siblings]);
+          const locked = siblings.filter((s, i) => s.locked && i !== moved).map((s) => s.share);
+          if (String(locked) !== String(locks)) broken.push([step, "lock"]);
+          if (dragged && (siblings[moved].share !== change.share) !== (refusal !== ""))
+            broken.push([step, refusal]);
           all = siblings;
         }
       }
@@ -445,8 +460,9 @@ def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browse
         tab.page.get_by_role("tab", name="Link and record").click()
         link = tab.page.get_by_label("Link", exact=False).and_(tab.page.get_by_role("textbox"))
         tab.page.get_by_role("button", name="Make the link").click()
+        even = round(100 / len(tab.layout.groups) - 0.5)
         expect(link).to_have_value(
-            f"{tab.address}?v=2&set={group}:7!,{other}:off{round(100 / len(tab.layout.groups) - 0.5)}&in=late&tokens={TOKENS}"
+            f"{tab.address}?v=2&set={group}:7!,{other}:off{even}&in=late&tokens={TOKENS}"
         )
         tab.page.get_by_label("With my question").check()
         tab.page.get_by_role("button", name="Make the link").click()
@@ -456,7 +472,8 @@ def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browse
         expect(link).to_have_value("")
     with visit(browser, (address, served[1])) as tab:
         expect(tab.message).to_contain_text(
-            f"Opened from a link: {group} fixed at 7% in the late layers; {other} off in the late layers."
+            f"Opened from a link: {group} fixed at 7% in the late layers; "
+            f"{other} off in the late layers."
         )
         expect(tab.badge).to_have_text("You changed 2 groups")
         assert tab.question.input_value() == f"{QUESTION} <b>&"

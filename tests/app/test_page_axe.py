@@ -1,4 +1,7 @@
-"""The page under axe-core, light and dark, wide and on a phone, with every tab visited and every control opened."""
+"""The page under axe-core, light and dark, wide and on a phone.
+
+Every tab is visited and every control opened.
+"""
 
 import pytest
 from browser import Tab, bar, drag, keep, visit
@@ -9,7 +12,7 @@ axe = pytest.importorskip(
 expect = pytest.importorskip("playwright.sync_api").expect
 
 GRADIOS: dict[tuple[str, str], str] = {}
-"""(rule, part of the element's markup) → why it stays: markup of Gradio's that the page cannot reach."""
+"""(rule, part of the element's markup) → why it stays: Gradio's, which the page cannot reach."""
 
 
 def found(tab: Tab, where: str) -> list[str]:
@@ -18,7 +21,8 @@ def found(tab: Tab, where: str) -> list[str]:
         axe.Axe().run(tab.page, options={"resultTypes": ["violations"]}).response["violations"]
     )
     return [
-        f"{where}: {v['id']} ({v['impact']}) at {node['target']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        f"{where}: {v['id']} ({v['impact']}) at {node['target']}: {node['html'][:200]} "
+        f"{node['failureSummary'][:300]}"
         for v in violations
         if v["impact"] in ("serious", "critical")
         for node in v["nodes"]

@@ -21,8 +21,8 @@ from browser import (
 )
 from conftest import ROOT
 
-from app.steer.controls import Controls
-from app.steer.view import sampling_of
+from app.controls import Controls
+from app.view import sampling_of
 from atmoe import Override, State, Steering
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
@@ -45,7 +45,8 @@ def test_a_dragged_rectangle_is_switched_off_and_the_answer_follows(tab):
     expect(tab.page.locator("#reading")).to_contain_text(f"{first} and {second} off in layers 1–3")
     expect(tab.page.locator("#group-plot")).to_contain_text(f"{first} · off")
     shapes = tab.page.evaluate(
-        "document.querySelector('#group-plot .js-plotly-plot').layout.shapes.map(({ x0, x1 }) => [x0, x1])"
+        "document.querySelector('#group-plot .js-plotly-plot')"
+        ".layout.shapes.map(({ x0, x1 }) => [x0, x1])"
     )
     assert shapes == [[0.5, 3.5]] * 2
     expect(cell(tab, 0, 2)).to_have_attribute(
@@ -187,7 +188,8 @@ def test_a_finger_picks_across_and_the_page_can_still_be_scrolled(browser, serve
         cell(tab, 0, 2).scroll_into_view_if_needed()
         assert (
             cell(tab, 0, 2).evaluate(
-                "() => getComputedStyle(document.querySelector('#group-plot .nsewdrag')).touchAction"
+                "() => getComputedStyle("
+                "document.querySelector('#group-plot .nsewdrag')).touchAction"
             )
             == "pan-y"
         )
@@ -195,8 +197,11 @@ def test_a_finger_picks_across_and_the_page_can_still_be_scrolled(browser, serve
         expect(picked(tab)).to_have_text(f"Picked: layer 2 of {tab.layout.group_names[1]}")
         # A scroll that begins on a picture is told by the browser as a pointer that was cancelled.
         tab.page.evaluate(
-            """([x, y]) => { const at = document.elementFromPoint(x, y), say = (kind) => at.dispatchEvent(
-            new PointerEvent(kind, { bubbles: true, clientX: x, clientY: y, pointerType: "touch" })); say("pointerdown"); say("pointercancel"); }""",
+            """([x, y]) => {
+            const at = document.elementFromPoint(x, y);
+            const say = (kind) => at.dispatchEvent(new PointerEvent(
+              kind, { bubbles: true, clientX: x, clientY: y, pointerType: "touch" }));
+            say("pointerdown"); say("pointercancel"); }""",
             list(middle(tab, 0, 0)),
         )
         expect(picked(tab)).to_have_text(f"Picked: layer 2 of {tab.layout.group_names[1]}")
@@ -212,10 +217,12 @@ def test_a_pick_survives_the_pictures_being_drawn_again(tab):
     expect(cell(tab, 0, 2)).to_have_attribute("aria-selected", "true")
     tab.page.wait_for_function(
         """layers => {
+        const last = (one) => [...document.querySelectorAll(`#group-plot ${one}`)].at(-1);
         const [cell, drawn] = [".cell-grid [data-row='0'][data-layer='4']", ".nsewdrag"].map(
-            (one) => [...document.querySelectorAll(`#group-plot ${one}`)].at(-1).getBoundingClientRect());
+            (one) => last(one).getBoundingClientRect());
         const middle = (cell.top + cell.bottom) / 2;
-        return cell.width && Math.abs(cell.x - drawn.x - 4 * drawn.width / layers) < 1.5 && drawn.top <= middle && middle <= drawn.bottom;
+        return cell.width && Math.abs(cell.x - drawn.x - 4 * drawn.width / layers) < 1.5
+            && drawn.top <= middle && middle <= drawn.bottom;
     }""",
         arg=tab.layout.layers,
     )  # put back a frame or two after the pictures are seen again
@@ -245,7 +252,7 @@ def test_a_link_holds_cells_and_gives_them_back(browser, served):
 
 
 def test_a_record_that_sets_several_ranges_of_layers_is_opened_again(browser, served, tmp_path):
-    address, model = served
+    model = served[1]
     group = model.layout.group_names[0]
     steering = Steering(
         (
@@ -285,7 +292,7 @@ def test_a_record_that_sets_several_ranges_of_layers_is_opened_again(browser, se
 def test_presses_that_follow_each_other_at_once_are_steps_and_none_overtakes_another(
     tab, monkeypatch
 ):
-    """The first request is held up: what comes last must count in the end, everywhere on the page."""
+    """The first request is held up: what comes last must count in the end, all over the page."""
     group, other = tab.layout.group_names[:2]
     tab.press(group, "End")
     expect(tab.second).to_contain_text(
@@ -305,7 +312,8 @@ def test_presses_that_follow_each_other_at_once_are_steps_and_none_overtakes_ano
         return read(cls, data, layout)
 
     monkeypatch.setattr(Controls, "from_dict", classmethod(slow))
-    tab.page.evaluate("""() => { const press = (what, times) => { for (let i = 0; i < times; i++) document.querySelector(`[data-do=${what}]`).click(); };
+    tab.page.evaluate("""() => { const press = (what, times) => {
+          for (let i = 0; i < times; i++) document.querySelector(`[data-do=${what}]`).click(); };
         press("undo", 4); press("redo", 1); }""")
     expect(tab.badge).to_have_text("You changed 1 group")
     expect(tab.second).to_contain_text(
@@ -325,22 +333,39 @@ def test_history_in_the_browser(tab):
     source = (ROOT / "assets/app/history.js").read_text("utf-8")
     said = tab.page.evaluate(
         """([source]) => {
-      const make = eval(source), said = {}, start = { set: {}, strength: 1, scope: "all", on: true, cells: [] };
-      const fixed = (percent, more) => ({ ...start, set: { task: ["fixed", percent, false] }, ...more });
-      const walk = (history, settings, gap) => settings.reduce((before, after, i) => (i && history.record(before, after, 1e5 + i * gap), after));
-      const back = (history, current) => { const found = []; while (history.can().undo) found.push((current = history.undo(current))); return found; };
-      const forth = (history, current) => { const found = []; while (history.can().redo) found.push((current = history.redo(current))); return found; };
+      const make = eval(source), said = {};
+      const start = { set: {}, strength: 1, scope: "all", on: true, cells: [] };
+      const fixed = (percent, more) => (
+        { ...start, set: { task: ["fixed", percent, false] }, ...more });
+      const walk = (history, settings, gap) => settings.reduce(
+        (before, after, i) => (i && history.record(before, after, 1e5 + i * gap), after));
+      const back = (history, current) => {
+        const found = [];
+        while (history.can().undo) found.push((current = history.undo(current)));
+        return found;
+      };
+      const forth = (history, current) => {
+        const found = [];
+        while (history.can().redo) found.push((current = history.redo(current)));
+        return found;
+      };
       const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-      let history = make(), settings = [start, fixed(50), fixed(60), { ...start, strength: 2 }, fixed(60, { cells: [["task", 1, 2, "off", 0]] })];
+      let history = make(), settings = [start, fixed(50), fixed(60), { ...start, strength: 2 },
+        fixed(60, { cells: [["task", 1, 2, "off", 0]] })];
       let current = walk(history, settings, 2000), undone = back(history, current);
-      said["each in turn"] = same(undone, settings.slice(0, -1).reverse()) && same(forth(history, start), settings.slice(1)) && history.redo(current) === current;
+      said["each in turn"] = same(undone, settings.slice(0, -1).reverse())
+        && same(forth(history, start), settings.slice(1)) && history.redo(current) === current;
 
-      history = make(); // a drag is one setting; a state, a lock, a scope, a cell or the switch within it is another
-      const drag = [start, ...Array.from({ length: 20 }, (_, i) => fixed(50 + i))], last = drag.at(-1);
-      const others = [{ ...start, set: { task: ["off", 69, false] } }, last, { ...start, set: { task: ["fixed", 69, true] } }, { ...last, on: false },
+      // a drag is one setting; a state, a lock, a scope, a cell or the switch within it is another
+      history = make();
+      const drag = [start, ...Array.from({ length: 20 }, (_, i) => fixed(50 + i))];
+      const last = drag.at(-1);
+      const others = [{ ...start, set: { task: ["off", 69, false] } }, last,
+        { ...start, set: { task: ["fixed", 69, true] } }, { ...last, on: false },
         { ...last, scope: "late" }, { ...last, cells: [["task", 1, 2, "off", 0]] }];
-      said["a drag"] = same(back(history, walk(history, [...drag, ...others], 400)), [...others.slice(0, -1).reverse(), last, start]);
+      said["a drag"] = same(back(history, walk(history, [...drag, ...others], 400)),
+        [...others.slice(0, -1).reverse(), last, start]);
 
       history = make();
       current = history.undo(walk(history, [start, fixed(50), fixed(60)], 2000));
@@ -351,7 +376,8 @@ def test_history_in_the_browser(tab):
       current = history.undo(walk(history, [start, fixed(50), fixed(60)], 2000));
       history.record(current, fixed(70), 2e5);
       history.refused(fixed(50));
-      said["refused"] = same(back(history, fixed(50)), [start]) && same(forth(history, start), [fixed(50), fixed(60)]);
+      said["refused"] = same(back(history, fixed(50)), [start])
+        && same(forth(history, start), [fixed(50), fixed(60)]);
 
       history = make();
       current = walk(history, Array.from({ length: 50 }, (_, i) => fixed(i)), 2000);
@@ -419,7 +445,8 @@ def test_own_presets_stay_in_the_browser(tab):
             "cannot be read. Saving a new one replaces them.",
         ),
         (
-            "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })",
+            "Object.defineProperty(window, 'localStorage', "
+            "{ get() { throw new DOMException('no', 'SecurityError'); } })",
             "does not let the page keep presets",
         ),
     ],
@@ -440,7 +467,8 @@ def test_a_broken_or_forbidden_storage_gives_a_sentence(tab, spoil, said):
 def test_a_full_storage_and_a_broken_entry_give_a_sentence(tab):
     place = tab.page.locator("#panel [data-part=kept]")
     tab.page.evaluate("""localStorage.setItem('atmoe-presets-1', JSON.stringify({
-        Broken: 7, Strange: { set: { "no-such-group": ["off", 0, false] }, strength: 1, scope: "all", cells: [] },
+        Broken: 7, Strange:
+          { set: { "no-such-group": ["off", 0, false] }, strength: 1, scope: "all", cells: [] },
         Wrong: { set: {}, strength: 9, scope: "all", cells: [] } }))""")
     reload(tab)
     expect(own(tab)).to_have_count(2)  # another model's is not offered
@@ -451,7 +479,8 @@ def test_a_full_storage_and_a_broken_entry_give_a_sentence(tab):
     expect(tab.badge).to_have_text("Router's own weights")
     expect(tab.page.get_by_role("button", name="Undo", exact=True)).to_be_disabled()
     tab.page.evaluate(
-        "() => { Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }; }"
+        "() => { Storage.prototype.setItem = () => { "
+        "throw new DOMException('full', 'QuotaExceededError'); }; }"
     )
     keep(tab, "One more")
     expect(place).to_contain_text(

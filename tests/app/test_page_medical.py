@@ -1,4 +1,7 @@
-"""The page over the model that is shipped: the tests of the page that say most of it, once more. All others use a tiny model."""
+"""The page over the model that is shipped: the tests of the page that say most of it, once more.
+
+All others use a tiny model.
+"""
 
 import pytest
 import test_page

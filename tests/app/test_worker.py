@@ -1,4 +1,7 @@
-"""One thread, many jobs: turns are taken, nobody disturbs anybody, and a cancelled job is gone at once."""
+"""One thread, many jobs: turns are taken, and nobody disturbs anybody.
+
+A cancelled job is gone at once.
+"""
 
 import itertools
 import threading
@@ -34,8 +37,12 @@ def test_jobs_take_turns(worker):
         begun.set()
         yield gate.wait(10)
 
-    log = lambda name: (made.append(name) for _ in range(3))
-    start = lambda run: threading.Thread(target=list, args=(run,), daemon=True)
+    def log(name):
+        return (made.append(name) for _ in range(3))
+
+    def start(run):
+        return threading.Thread(target=list, args=(run,), daemon=True)
+
     first, *others = (start(worker.run(Job(steps))) for steps in (hold(), log("a"), log("b")))
     first.start()
     assert begun.wait(10)  # the worker's thread is held, so both others must wait in its queue
@@ -55,13 +62,16 @@ def test_jobs_take_turns(worker):
 def test_two_answers_at_once_are_those_given_alone(worker, model):
     steering = Steering((Override("task", State.FIXED, 1.0),))
     batch = Batching(model)
-    jobs = lambda: [
-        Job(answer(batch, Question(prompt, Sampling(12)), how), Kind.ANSWER)
-        for prompt, how in (
-            ("How is asthma treated?", Steering()),
-            ("Explain gout, please.", steering),
-        )
-    ]
+
+    def jobs():
+        return [
+            Job(answer(batch, Question(prompt, Sampling(12)), how), Kind.ANSWER)
+            for prompt, how in (
+                ("How is asthma treated?", Steering()),
+                ("Explain gout, please.", steering),
+            )
+        ]
+
     alone = [list(worker.run(job))[-1].record.answer_tokens for job in jobs()]
     together = zip(*itertools.zip_longest(*(worker.run(job) for job in jobs())))
     assert [
@@ -136,7 +146,10 @@ class Clock:
 
 
 def all_at_once(worker, *jobs):
-    """Give a worker these jobs while it is held, then read each on a thread of its own until all have ended."""
+    """Give a worker these jobs while it is held, then read each on a thread of its own.
+
+    Ends when all have ended.
+    """
     held, go = threading.Event(), threading.Event()
     hold = threading.Thread(
         target=worker.call, args=(lambda: held.set() or go.wait(10), True), daemon=True
@@ -312,13 +325,11 @@ def test_a_reader_that_leaves_frees_its_row(worker, model):
 def test_an_answer_asked_again_is_given_at_once_and_says_so(worker, model, monkeypatch):
     batch, known = Batching(model), Remembered()
     steering = Steering((Override("task", State.FIXED, 1.0),))
-    run = lambda how, anew=False: list(
-        worker.run(
-            Job(
-                answer(batch, Question(PROMPTS[1], Sampling(8), anew=anew), how, known), Kind.ANSWER
-            )
-        )
-    )
+
+    def run(how, anew=False):
+        question = Question(PROMPTS[1], Sampling(8), anew=anew)
+        return list(worker.run(Job(answer(batch, question, how, known), Kind.ANSWER)))
+
     first = [run(how) for how in (Steering(), steering)]
     with monkeypatch.context() as none:
         none.setattr(batch, "add", lambda *args: 1 / 0)

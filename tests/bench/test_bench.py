@@ -1,13 +1,13 @@
-"""What the controls are set to becomes a steering, settings are checked, or both are refused with a sentence."""
+"""What the controls are set to becomes a steering, settings are checked, or both are refused."""
 
 import pytest
 import torch
 
-from app.steer.controls import Controls, Setting
-from app.steer.view import average_percents, changed, expert_percents, sampling_of
+from app.controls import Controls, Setting
+from app.view import average_percents, changed, expert_percents, sampling_of
 from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State, Steering
 
-LAYOUT = Layout.of(3, {group: ("a", "b") for group in ("task", "field", "reader")})
+LAYOUT = Layout.of(3, dict.fromkeys(("task", "field", "reader"), ("a", "b")))
 
 
 def controls(strength=1.0, scope="all", on=True, **settings) -> dict:
@@ -45,7 +45,9 @@ def test_what_is_set_becomes_overrides_in_the_order_of_the_layout():
 
 def test_switched_off_is_the_router_and_forgets_nothing():
     made = Controls.from_dict(controls(on=False, task=["off", 0, False]), LAYOUT)
-    assert made.steering == Steering() and made.kept.overrides == (Override("task", State.OFF),)
+    assert made.steering == Steering() and made.steering_when_on.overrides == (
+        Override("task", State.OFF),
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ratios are what their own parts say, for the very answer that was generated; and what fell is told."""
+"""Ratios are what their parts say, for the very answer that was generated; what fell is told."""
 
 import json
 import time
@@ -9,10 +9,10 @@ from commands import run
 from conftest import LAYOUT, logits_of
 
 from atmoe import AtMoeError, RoutingPlan
-from atmoe.bench.run import PARTS, bench, check, decoding, explaining
 from atmoe.bench import scale as bench_scale
-from atmoe.cli.main import main
+from atmoe.bench.run import PARTS, bench, check, decoding, explaining
 from atmoe.cli import bench as cli
+from atmoe.cli.main import main
 from atmoe.model import AtMoe
 
 
@@ -97,7 +97,7 @@ def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
 
 
 def test_the_processors_time_leaves_out_waiting(llama, saved, monkeypatch):
-    """A part that mostly waits takes 5 times as long by the wall's clock, and not by the processor's."""
+    """What mostly waits takes 5 times as long by the wall's clock, and not by the processor's."""
     monkeypatch.setattr(
         "atmoe.bench.run.rows",
         lambda *a: {
@@ -145,7 +145,7 @@ def test_prefills_of_the_base_read_the_same_tokens(llama):
     )
 
 
-# -- what was kept ----------------------------------------------------------------------------------------------------
+# -- what was kept ----------------------------------------------------------------------------
 
 
 def report(dtype="bfloat16", **ratios):

@@ -1,4 +1,4 @@
-"""A plan as llama.cpp reads it: one LoRA of all experts, its queries and keys in llama.cpp's order."""
+"""A plan as llama.cpp reads it: one LoRA of all experts, queries and keys in llama.cpp's order."""
 
 import sys
 from types import SimpleNamespace

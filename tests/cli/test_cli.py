@@ -1,4 +1,4 @@
-"""The command line: one JSON document on standard output, one sentence and exit code 2 for a mistake."""
+"""The command line: one JSON document on standard output; a sentence and code 2 for a mistake."""
 
 import json
 import os
@@ -28,7 +28,9 @@ def test_route(capsys, saved, llama):
 
 
 def test_steering_flags(capsys, saved):
-    route = lambda *flags: run(capsys, "route", "How is gout treated?", *saved, *flags)
+    def route(*flags):
+        return run(capsys, "route", "How is gout treated?", *saved, *flags)
+
     fixed = route(
         "--set", "task=60%", "--off", "field", "--set", "reader/lay=0.25", "--strength", "0.5"
     )

@@ -4,6 +4,8 @@ import json
 
 import pytest
 import torch
+from commands import refused, run
+from samples import LINES
 from tools.reports import (
     band_table,
     baseline_table,
@@ -13,8 +15,6 @@ from tools.reports import (
     routing_sentences,
     strength_table,
 )
-from commands import refused, run
-from samples import LINES
 
 from atmoe import AtMoe
 from atmoe.mixture.experts import Adapter
@@ -53,9 +53,10 @@ def trained(capsys, home, words):
 
 def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
     baselines = home / "baselines"
-    evaluate = lambda *more: run(
-        capsys, "evaluate", *words, "--model", str(trained), "--limit", "6", *more
-    )
+
+    def evaluate(*more):
+        return run(capsys, "evaluate", *words, "--model", str(trained), "--limit", "6", *more)
+
     plain, before = evaluate(), evaluate("--baselines", str(baselines))
     assert (
         set(plain["nll"]) == {"base", "uniform", "router", "label"} and plain["not_measured"] == {}
@@ -170,9 +171,9 @@ def test_strength_of_a_model_of_ones_own(capsys, words, trained):
         "3",
     )
     assert report["prompts"] == 2 and report["strengths"][0] == 0 and report["strengths"][-1] == 2
-    assert (
-        report["command"]
-        == "python -m atmoe evaluate-strength --data DIR --split all --limit 2 --seed 3 --dtype float32 --json"
+    assert report["command"] == (
+        "python -m atmoe evaluate-strength --data DIR --split all --limit 2 --seed 3 "
+        "--dtype float32 --json"
     )
     table = strength_table(report)
     row, at_one = table.splitlines()[2 + 4], report["by_strength"][4]
@@ -232,8 +233,9 @@ def test_pictures_of_routing_show_the_report():
 def test_ready_loras_are_dropped_in_and_stay_as_they_are(capsys, home, llama, words):
     ready, model = llama.adapter("task/warn"), home / "with-ready"
     (home / "ready.yaml").write_text(
-        "groups: {task: {define: null, treat: null, warn: {adapter: %s}}, field: [heart], reader: [lay, expert]}\n"
-        "sources: [{reader: jsonl, path: own.jsonl}]\n" % ready
+        f"groups: {{task: {{define: null, treat: null, warn: {{adapter: {ready}}}}}, "
+        "field: [heart], reader: [lay, expert]}\n"
+        "sources: [{reader: jsonl, path: own.jsonl}]\n"
     )
     report = run(
         capsys,

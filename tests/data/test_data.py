@@ -127,7 +127,8 @@ def mts(tmp_path: Path) -> Path:
     root = tmp_path / "MTS"
     rows = (
         "\ufeffID,section_header,section_text,dialogue\r\n"
-        '0,PASTSURGICAL,"Appendix removed, 1990.","Doctor: Any surgery?\r\nPatient: My appendix, in ninety."\r\n'
+        '0,PASTSURGICAL,"Appendix removed, 1990.","Doctor: Any surgery?\r\n'
+        'Patient: My appendix, in ninety."\r\n'
         '1,ROS,None.,"Doctor: Well?\r\nPatient: Yes."\r\n'
     )
     put(root, "Main-Dataset/Set.csv", rows)
@@ -144,7 +145,8 @@ def by_kind(examples: list[Example]) -> dict[str, Example]:
 
 def test_medquad_labels_and_tidies(medquad: Path) -> None:
     examples = load(medquad)
-    # Folders in the order of their numbers; the empty, the too short, the links and the research row are skipped.
+    # Folders in the order of their numbers; the empty, the too short, the links and the research
+    # row are skipped.
     assert [e.id for e in examples] == [
         "medquad:2_GARD_QA/0000002:1",
         "medquad:5_NIDDK_QA/0000001:1",
@@ -357,9 +359,10 @@ def test_a_long_answer_is_cut(tmp_path: Path) -> None:
 
 def test_table_of_signs_is_left_out(tmp_path: Path) -> None:
     table = (
-        "What are the signs and symptoms of Gloom? The Human Phenotype Ontology provides the following list "
-        "of it. Signs and Symptoms Approximate number of patients (when available) Low-set ears 90% "
-        "EEG slowing 2/4 The Human Phenotype Ontology (HPO) has collected information."
+        "What are the signs and symptoms of Gloom? The Human Phenotype Ontology provides the "
+        "following list of it. Signs and Symptoms Approximate number of patients (when available) "
+        "Low-set ears 90% EEG slowing 2/4 "
+        "The Human Phenotype Ontology (HPO) has collected information."
     )
     prose = "People with gloom sigh often, and their ears sit low."
     put(

@@ -1,4 +1,4 @@
-"""A training's description: what it says is what is trained, and what it cannot mean is one sentence."""
+"""A training's description: what it says is trained, and what it cannot mean is one sentence."""
 
 import json
 

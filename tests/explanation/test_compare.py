@@ -1,4 +1,4 @@
-"""A comparison holds what the model says of both answers; the words say what the comparison holds."""
+"""A comparison holds what the model says of both answers; the words say what it holds."""
 
 from dataclasses import replace
 
@@ -114,12 +114,12 @@ def test_the_words_of_a_comparison():
         (Answer("It is treated with <i>."), Answer("It is treated with drugs.")),
     )
     assert (
-        "They part at token 3, after “It is treated with”: the router's answer goes on with “&lt;i&gt;”, yours goes on with “drugs”."
-        in said
+        "They part at token 3, after “It is treated with”: the router's answer goes on with "
+        "“&lt;i&gt;”, yours goes on with “drugs”." in said
     )
     assert (
-        "There, the router's plan gave these 31% and less than 1%; your steering gives these 12% and 50% "
-        "(before the repetition penalty)."
+        "There, the router's plan gave these 31% and less than 1%; your steering gives these 12% "
+        "and 50% (before the repetition penalty)."
     ) in said
     assert "Underlined: 1 of 5 words of the router's answer and 1 of 5 of yours" in said
     assert "<td>−1.21</td><td>−1.50</td>" in said and "<td>–</td><td>–</td>" in said
@@ -144,8 +144,8 @@ def test_a_third_answer_has_its_row_and_its_plan_a_column():
         records,
     )
     assert (
-        "The first two part at token 2, after “Rest”: the router's answer goes on with “now”, yours goes on with “more”."
-        in said
+        "The first two part at token 2, after “Rest”: the router's answer goes on with “now”, "
+        "yours goes on with “more”." in said
     )
     assert "log-prob., the random steer</th>" in said and said.count("<tr>") == 4
     assert (
@@ -160,12 +160,12 @@ def test_a_third_answer_has_its_row_and_its_plan_a_column():
         records[::2],
     )
     assert (
-        "the base model's goes on with “Sleep”. There, the router's plan gave these 50% and 25%; the base model gives these 10% and 90%"
-        in alone
+        "the base model's goes on with “Sleep”. There, the router's plan gave these 50% and 25%; "
+        "the base model gives these 10% and 90%" in alone
     )
     assert (
-        "Underlined: 2 of 2 words of the router's answer and 1 of 1 of the base model's that the other does not have there."
-        in alone
+        "Underlined: 2 of 2 words of the router's answer and 1 of 1 of the base model's that the "
+        "other does not have there." in alone
     )
 
 
@@ -186,7 +186,7 @@ def test_three_answers_are_each_measured_under_three_plans(records):
 
 
 def test_what_a_third_answer_is_made_under_is_said(records):
-    model, [(router, steered), *_] = records
+    _, [(router, steered), *_] = records
     plan = plan_beside(Beside.RANDOM, router.plan, steered.steering, 3)
     assert size(router.plan, plan) == pytest.approx(size(router.plan, steered.plan), abs=1e-6)
     assert plan_beside(Beside.BASE, router.plan, Steering(), 3).weights.sum() == 0

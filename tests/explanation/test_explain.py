@@ -77,7 +77,9 @@ def test_weights_are_shares_of_the_routing_weight(explained):
 
 
 def test_contribution_is_the_size_of_the_update_beside_the_layers_own(llama, explained):
-    """By running the base under the full plan, keeping what enters each linear, and applying PEFT's factors by hand."""
+    """By running the base under the full plan, keeping what enters each linear, and applying
+    PEFT's factors by hand.
+    """
     model, record, found = explained
     inputs = {}
     hooks = [
@@ -98,14 +100,14 @@ def test_contribution_is_the_size_of_the_update_beside_the_layers_own(llama, exp
         for name, linear in model.bank.linears.items():
             x, update = inputs[name][0], 0
             for e, expert in enumerate(LAYOUT.expert_names):
-                if expert == unit.name or (
+                own = expert == unit.name or (
                     "/" not in unit.name and LAYOUT.group_names[LAYOUT.group_of[e]] == unit.group
-                ):
-                    if name in adapters[e].factors:
-                        a, b = adapters[e].factors[name]
-                        update = update + mixing[linear.layer, e] * adapters[e].scaling * (
-                            x @ a.T @ b.T
-                        )
+                )
+                if own and name in adapters[e].factors:
+                    a, b = adapters[e].factors[name]
+                    update = update + mixing[linear.layer, e] * adapters[e].scaling * (
+                        x @ a.T @ b.T
+                    )
             if torch.is_tensor(update):
                 by_layer[linear.layer] += (
                     update.norm(dim=-1) / linear.linear(x).norm(dim=-1)
@@ -179,7 +181,7 @@ def test_any_plan_can_be_explained_in_every_family(world):
 
 
 def test_sentences_hold_every_token_once(explained):
-    model, record, found = explained
+    _, record, found = explained
     assert [s.text for s in found.sentences] == [
         "It is treated with the inhaler.",
         "The rest is told by the doctor (he knows).",

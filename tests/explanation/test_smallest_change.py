@@ -1,4 +1,4 @@
-"""The smallest change: the plans on the way, and that the sentence reported is the one that is decoded there."""
+"""The smallest change: the plans on the way, and that the sentence reported is decoded there."""
 
 from dataclasses import replace
 
@@ -90,9 +90,8 @@ def test_the_sentence_reported_is_decoded_there_and_not_nearer(model):
 
 
 def answer(model, prompt, plan, tokens):
-    for step in model.generate([prompt], [plan], replace(SAMPLING, max_new_tokens=tokens)):
-        pass
-    return step.tokens[0]
+    sampling = replace(SAMPLING, max_new_tokens=tokens)
+    return model.generate([prompt], [plan], sampling).run().tokens[0]
 
 
 def test_of_a_drawn_answer_the_greedy_one_is_looked_at(model):
@@ -110,7 +109,9 @@ def test_the_penalty_on_repeated_words_is_part_of_the_choice(model):
     strong = replace(SAMPLING, repetition_penalty=1.8)
     record = model.answer(PROMPTS[0], Steering(), strong)
     prompt = model.encode(PROMPTS[0])
-    read = lambda choose: finish(
-        sweep(model, prompt, record.answer_tokens, [record.plan], choose=choose)
-    ).lead.max()
+
+    def read(choose):
+        steps = sweep(model, prompt, record.answer_tokens, [record.plan], choose=choose)
+        return finish(steps).lead.max()
+
     assert read(_chooser(strong, prompt, record.answer_tokens)) < 1e-3 < read(None)

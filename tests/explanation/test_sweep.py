@@ -1,4 +1,4 @@
-"""Many plans over one text: the same log-probabilities as one by one, whatever was shared on the way."""
+"""Many plans over one text: the same log-probabilities as one by one, whatever was shared."""
 
 import pytest
 import torch
@@ -12,9 +12,14 @@ ANSWER = "It is treated with the inhaler, and the rest is told by the doctor."
 
 
 def plans_of(model):
-    """The router's plan; the same changed from the first, a middle, the last and no layer on; base; one expert; any."""
+    """The router's plan; the same changed from the first, a middle, the last and no layer on; base;
+    one expert; any.
+    """
     plan = model.route(PROMPTS[0])
-    drop = lambda scope: Steering((Override("task", State.OFF, None, scope),)).apply(plan)
+
+    def drop(scope):
+        return Steering((Override("task", State.OFF, None, scope),)).apply(plan)
+
     return [
         plan,
         drop("all"),
@@ -82,11 +87,11 @@ def test_others_may_have_their_turn_between_two_layers(model):
 
 def test_a_lead_of_nothing_is_what_greedy_decoding_would_choose(model):
     tokens = model.answer(PROMPTS[0]).answer_tokens[:9]
-    look = lambda tail, **options: (
-        finish(
-            sweep(model, model.encode(PROMPTS[0]), tail, [model.route(PROMPTS[0])], **options)
-        ).lead
-    )
+
+    def look(tail, **options):
+        prompt, plan = model.encode(PROMPTS[0]), model.route(PROMPTS[0])
+        return finish(sweep(model, prompt, tail, [plan], **options)).lead
+
     assert look(tokens).abs().max() < 1e-4
     assert look(tokens, choose=lambda logits: -logits).min() > 0.1
     other = list(tokens)

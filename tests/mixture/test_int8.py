@@ -1,4 +1,7 @@
-"""int8: the nearest whole numbers, one set of them behind prefill, scoring and decoding, and nothing lost of a folded plan."""
+"""int8: the nearest whole numbers, and nothing lost of a folded plan.
+
+One set of them is behind prefill, scoring and decoding.
+"""
 
 from contextlib import closing
 
@@ -65,7 +68,10 @@ def test_kernel_and_floating_product_are_the_same_numbers(rows, width):
 
 
 def test_forward_and_decoding_read_the_same_weights(world):
-    """float32, plans beside the weights: what transformers computes with s · Q in plain linears, and the engine too."""
+    """float32, plans beside the weights: as transformers computes with s · Q in plain linears.
+
+    And the engine too.
+    """
     model, floats = small(world), grid(world)
     assert model.precision == "int8" and not torch.equal(
         logits_of(world.model, PROMPTS[0], PLANS[0]), logits_of(floats, PROMPTS[0], PLANS[0])
@@ -85,7 +91,10 @@ def test_forward_and_decoding_read_the_same_weights(world):
 
 
 def test_a_folded_plan_is_rounded_once_and_all_of_it(llama):
-    """Every folded weight is within half a step of s · Q + the plan's own, and the output as near as those roundings sum to."""
+    """Every folded weight is within half a step of s · Q + the plan's own.
+
+    And the output is as near as those roundings sum to.
+    """
     model = small(llama)
     copy, weights = engine_of(model).copy, model.weights_of(PLANS[:1], 1)
     with closing(copy.lease(weights)) as lease:
@@ -114,7 +123,11 @@ def test_all_off_is_the_base_itself_not_rounded_again(llama):
 
 
 def test_in_bfloat16_every_form_is_as_near_as_bfloat16_is(world):
-    """One row by the int8 kernel, folded; four rows of four plans by the packed copy; one row beside a copy that is taken."""
+    """Three ways to decode.
+
+    One row by the int8 kernel, folded; four rows of four plans by the packed copy; one row beside a
+    copy that is taken.
+    """
     model, exact = small(world, torch.bfloat16), grid(world)
     for prompts, plans, taken in (
         (PROMPTS[:1], PLANS[:1], False),
@@ -135,7 +148,10 @@ def test_in_bfloat16_every_form_is_as_near_as_bfloat16_is(world):
 
 
 def test_training_weights_are_left_alone(llama):
-    """Only linears of the layers and the head: norms, embeddings and experts keep their precision; no linear is missed."""
+    """Only linears of the layers and the head, and no linear is missed.
+
+    Norms, embeddings and experts keep their precision.
+    """
     model = small(llama)
     assert not [
         name for name, module in model.base.named_modules() if type(module) is torch.nn.Linear

@@ -1,4 +1,7 @@
-"""Routing and scoring: a row in a batch is the row alone, and nothing but the person's words decides its plan."""
+"""Routing and scoring: a row in a batch is the row alone.
+
+Nothing but the person's words decides its plan.
+"""
 
 import threading
 from dataclasses import replace
@@ -35,7 +38,7 @@ ANSWERS = [
 CLOSE = dict(rtol=1e-5, atol=1e-5)  # float32
 
 
-# -- routing ----------------------------------------------------------------------------------------------------------
+# -- routing ---------------------------------------------------------------------------------------
 
 
 def test_shares_of_a_routed_plan_sum_to_one_and_differ(world):
@@ -125,7 +128,7 @@ def test_gain_multiplies_what_the_router_mixes(world):
     )
 
 
-# -- scoring ----------------------------------------------------------------------------------------------------------
+# -- scoring ---------------------------------------------------------------------------------------
 
 
 def test_a_batch_of_prompts_and_plans_is_each_alone(world):
@@ -176,7 +179,7 @@ def test_one_prompt_under_many_plans(model):
     )
 
 
-# -- nothing outlives a call ------------------------------------------------------------------------------------------
+# -- nothing outlives a call -----------------------------------------------------------------------
 
 
 def test_an_exception_inside_a_forward_leaves_nothing_behind(llama):
@@ -205,11 +208,12 @@ def test_an_exception_inside_a_forward_leaves_nothing_behind(llama):
 
 def test_calls_from_many_threads_are_each_alone(model):
     plans = [RoutingPlan.off(LAYOUT), random_plan(0), one_hot("field/heart"), None]
-    work = lambda i: (
-        model.score(PROMPTS[i], ANSWERS[i], [plans[i]])
-        if plans[i]
-        else model.route(PROMPTS[i]).weights
-    )
+
+    def work(i):
+        if plans[i]:
+            return model.score(PROMPTS[i], ANSWERS[i], [plans[i]])
+        return model.route(PROMPTS[i]).weights
+
     want, wrong = [work(i) for i in range(4)], []
 
     def repeat(i):
@@ -225,7 +229,7 @@ def test_calls_from_many_threads_are_each_alone(model):
     assert not wrong
 
 
-# -- answers ----------------------------------------------------------------------------------------------------------
+# -- answers ---------------------------------------------------------------------------------------
 
 
 def test_answer_records_both_plans(model):
@@ -242,7 +246,7 @@ def test_answer_records_both_plans(model):
     assert base.answer_tokens == last.tokens[0]
 
 
-# -- hostile calls ----------------------------------------------------------------------------------------------------
+# -- hostile calls ---------------------------------------------------------------------------------
 
 
 OTHER = Layout.of(
@@ -315,7 +319,7 @@ def test_long_texts_are_words_not_code(model):
     assert model.route("{{ 7 * 7 }} <|im_start|>system %s \\x00 " * 3).weights.shape == (5, 6)
 
 
-# -- the model that is shipped ----------------------------------------------------------------------------------------
+# -- the model that is shipped ---------------------------------------------------------------------
 
 
 def test_shipped_one_hot_is_its_adapter_and_off_is_the_base(medical):

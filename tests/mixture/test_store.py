@@ -1,4 +1,4 @@
-"""Saved and loaded again it is the same model; anything else in the directory is refused by name."""
+"""Saved and loaded again it is the same model; what else is in the directory is refused by name."""
 
 import json
 import shutil
@@ -104,7 +104,7 @@ def test_bfloat16_rounds_and_no_more(saved, llama):
     assert torch.allclose(low.route(PROMPTS[0]).weights.sum(1), torch.ones(5), atol=1e-6)
 
 
-# -- damage -----------------------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [ROUTER, WEIGHTS, SETTINGS])
@@ -186,7 +186,7 @@ def test_a_router_of_another_size(copy, llama):
             AtMoe.from_pretrained(copy, base=llama.directory)
 
 
-# -- another base -----------------------------------------------------------------------------------------------------
+# -- another base ----------------------------------------------------------------------------------
 
 
 def test_a_base_of_other_weights(saved, worlds, llama):

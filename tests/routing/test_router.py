@@ -1,4 +1,4 @@
-"""The grouped router: softmax over groups, softmax inside each, in float32, of the words a person typed."""
+"""The grouped router: softmax over groups and inside each, in float32, of the words one typed."""
 
 import pytest
 import torch

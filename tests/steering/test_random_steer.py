@@ -1,4 +1,4 @@
-"""A random steer is as large as the steering that it stands beside, and nothing else of it is the steering's."""
+"""A random steer is as large as the steering it stands beside; nothing else is the steering's."""
 
 import pytest
 import torch

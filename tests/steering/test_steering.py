@@ -26,7 +26,7 @@ def sums(plan):
     ]
 
 
-# -- states -----------------------------------------------------------------------------------------------------------
+# -- states ----------------------------------------------------------------------------------------
 
 
 def test_router_everywhere_is_the_identity():
@@ -121,17 +121,20 @@ def test_the_plan_given_stays_as_it_is():
     assert plan.close_to(random_plan(0), atol=0)
 
 
-# -- composition ------------------------------------------------------------------------------------------------------
+# -- composition -----------------------------------------------------------------------------------
 
 
 def random_steering(rng):
     """Overrides that may be refused."""
-    draw = lambda: Override(
-        rng.choice([*LAYOUT.group_names, *LAYOUT.expert_names]),
-        rng.choice(list(State)),
-        rng.choice([0.0, 0.1, 0.25, 0.4, 1.0]),
-        rng.choice(["all", "early", "late", "1-2", "3", "2-4"]),
-    )
+
+    def draw():
+        return Override(
+            rng.choice([*LAYOUT.group_names, *LAYOUT.expert_names]),
+            rng.choice(list(State)),
+            rng.choice([0.0, 0.1, 0.25, 0.4, 1.0]),
+            rng.choice(["all", "early", "late", "1-2", "3", "2-4"]),
+        )
+
     return [draw() for _ in range(rng.randint(1, 4))]
 
 
@@ -194,7 +197,7 @@ def test_layers_outside_the_scope_stay():
         assert torch.equal(steered.expert_shares[layer], plan.expert_shares[layer]) == bool(expert)
 
 
-# -- refusals ---------------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,7 @@ def test_scopes_that_are_no_text():
         Steering(("task",))
 
 
-# -- scopes and written forms -----------------------------------------------------------------------------------------
+# -- scopes and written forms ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layers", range(3, 35))

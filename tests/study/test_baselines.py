@@ -1,4 +1,4 @@
-"""PEFT's own ways of mixing the same experts: where algebra says they must equal a plan of ours, they do."""
+"""PEFT's own ways of mixing the same experts: where algebra says they equal our plan, they do."""
 
 import shutil
 
@@ -34,10 +34,11 @@ def test_xlora_with_all_scaling_on_one_expert_is_that_expert(llama, name):
 
 
 def test_xlora_is_saved_and_loaded_with_its_gain(llama, tmp_path):
-    model, fresh = (
-        llama.model,
-        lambda gain: baselines.xlora_model(llama.model, llama.home, str(llama.directory), gain),
-    )
+    model = llama.model
+
+    def fresh(gain):
+        return baselines.xlora_model(model, llama.home, str(llama.directory), gain)
+
     first = fresh(1.7)
     assert [n for n, p in first.named_parameters() if p.requires_grad] and all(
         "internal_xlora_classifier" in n for n, p in first.named_parameters() if p.requires_grad

@@ -1,4 +1,4 @@
-"""The bootstrap: its middle is the plain mean, whole diseases are drawn, and differences are paired."""
+"""The bootstrap: its middle is the plain mean, diseases are drawn whole, differences paired."""
 
 import pytest
 import torch
@@ -69,12 +69,14 @@ def test_one_disease_cannot_be_trusted_more_for_having_many_rows():
     assert len(one["router"]["interval"]) == 2 and one["router"]["macro"] == pytest.approx(
         apart["router"]["macro"]
     )
-    repeated = [
-        ROUTER[i % 4] / TOKENS[i % 4] * t for i, t in enumerate(TOKENS)
-    ]  # four diseases, each of one loss
-    width = lambda ids: (lambda x: x[1] - x[0])(
-        Losses({"router": repeated}, TOKENS, ids, ("task",)).summary()["router"]["interval"]
-    )
+    # four diseases, each of one loss
+    repeated = [ROUTER[i % 4] / TOKENS[i % 4] * t for i, t in enumerate(TOKENS)]
+
+    def width(examples):
+        losses = Losses({"router": repeated}, TOKENS, examples, ("task",))
+        low, high = losses.summary()["router"]["interval"]
+        return high - low
+
     assert width([example(i, "define", f"d{i % 4}") for i in range(120)]) > 3 * width(
         [example(i, "define", f"d{i}") for i in range(120)]
     )

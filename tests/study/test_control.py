@@ -39,7 +39,10 @@ def test_doses_are_shares(model):
 
 def test_properties_of_text():
     easy = "You have a cold. Rest at home. Drink your tea."
-    hard = "Pharmacological immunomodulation demonstrates considerable heterogeneity across multinational populations."
+    hard = (
+        "Pharmacological immunomodulation demonstrates considerable heterogeneity across "
+        "multinational populations."
+    )
     assert grade(easy) < 4 < 12 < grade(hard)
     assert (
         second_person(easy) == pytest.approx(2 / 10)
@@ -77,17 +80,13 @@ def test_a_sample_is_even_over_experts_and_of_different_diseases(model):
 def test_a_wrong_expert_is_scored_at_its_whole_group(model):
     e = EXAMPLES[0]
     plan = model.route(e.prompt)
-    at = lambda name: float(
-        model.score(
-            e.prompt,
-            e.answer,
-            [Steering((Override(f"task/{name}", State.FIXED, 1.0),)).apply(plan)],
-        ).mean()
-    )
-    right, others = (
-        at(e.labels["task"]),
-        [at(x) for x in ("define", "treat", "warn") if x != e.labels["task"]],
-    )
+
+    def at(name):
+        steered = Steering((Override(f"task/{name}", State.FIXED, 1.0),)).apply(plan)
+        return float(model.score(e.prompt, e.answer, [steered]).mean())
+
+    right = at(e.labels["task"])
+    others = [at(x) for x in ("define", "treat", "warn") if x != e.labels["task"]]
     found = wrong_expert(model, [e], "task")
     assert found["pairs"] == 2 and found["prompts"] == 1
     assert found["worse_than_right"] == sum(x < right for x in others) / 2

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from tools.reports import faithfulness_table
 from conftest import PROMPTS
 from samples import record_of
+from tools.reports import faithfulness_table
 
 from atmoe import Sampling
 from atmoe.errors import DataError
@@ -55,7 +55,10 @@ def test_orders(explained):
 def test_deletion_metrics_are_what_they_say(explained):
     model, record, found = explained
     got = deletion(model, record, found, 8, random.Random(1))
-    p = lambda plan: model.score(record.prompt, record.answer, [plan]).double().mean().exp().item()
+
+    def p(plan):
+        return model.score(record.prompt, record.answer, [plan]).double().mean().exp().item()
+
     made = orders(found, 8, random.Random(1))
     names = [u.name for u in found.of("expert")]
     full, top = p(record.plan), (1, 2, 3, 5)
@@ -81,11 +84,14 @@ def test_deletion_metrics_are_what_they_say(explained):
 
 
 def test_the_order_by_effect_is_not_beaten_by_its_reverse(explained):
-    """Were the weights the effects, the first deletions would hurt most: the percentile knows it."""
+    """Were the weights the effects, the first deletions would hurt most: so the percentile says."""
     model, record, found = explained
     as_weights = replace(found, units=tuple(replace(u, weight=10 + u.effect) for u in found.units))
     worst = replace(found, units=tuple(replace(u, weight=10 - u.effect) for u in found.units))
-    rank = lambda x: deletion(model, record, x, 20, random.Random(0))["percentile"]
+
+    def rank(explanation):
+        return deletion(model, record, explanation, 20, random.Random(0))["percentile"]
+
     assert rank(as_weights) > 80 > 30 > rank(worst)
 
 
@@ -113,11 +119,11 @@ def test_the_whole_study(model):
         study(model, PROMPTS[:1])
     rows = faithfulness_table(report).splitlines()[2:]
     assert (
-        f"| the expert with most weight is the one whose removal costs most, all groups | {report['top_expert_agrees']['all']:.0%} |"
-        in rows
+        "| the expert with most weight is the one whose removal costs most, all groups | "
+        f"{report['top_expert_agrees']['all']:.0%} |" in rows
     )
     assert (
-        f"| Kendall's τ-b of weight and effect, experts, pooled | {report['kendall']['weight']['expert']:+.2f} |"
-        in rows
+        "| Kendall's τ-b of weight and effect, experts, pooled | "
+        f"{report['kendall']['weight']['expert']:+.2f} |" in rows
     )
     assert sum(int(n) for n in re.findall(r"” (\d+)", rows[-1])) == report["prompts"]

@@ -1,4 +1,4 @@
-"""The study of routing: its shares are the router's, its words unseen, and its replaced bands are what they say."""
+"""The study of routing: shares are the router's, words unseen, bands replaced as it says."""
 
 import pytest
 import torch
@@ -58,14 +58,8 @@ def medical_tiny(worlds) -> AtMoe:
     router = GroupedRouter(layout, 48, gain=1.2)
     for parameter in (router.group_weight, router.expert_weight):
         parameter.data.normal_(std=0.5, generator=generator)
-    return build(
-        AtMoe,
-        base,
-        llama.tokenizer,
-        adapters,
-        router.requires_grad_(False),
-        Info("tiny", max_prompt_tokens=400),
-    )
+    info = Info("tiny", max_prompt_tokens=400)
+    return AtMoe(*build(base, llama.tokenizer, adapters, router.requires_grad_(False), info))
 
 
 def test_instructions_are_in_words_training_never_uses():

@@ -1,4 +1,4 @@
-"""Strength and coherence: the measures are the plain ones, and a warning needs a measurement that bears it."""
+"""Strength and coherence: the measures are plain, and a warning needs a measurement behind it."""
 
 import json
 from dataclasses import replace
@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import PROMPTS
 
+from app.ask.words import warning
 from app.session import Progress
-from app.steer import words as text
+from app.steer.words import strength_note
 from atmoe import AtMoeError, Sampling, Steering
 from atmoe.explanation.coherence import Coherence, Cohort, coherence, repeated_trigrams
 from atmoe.study.strength import STRENGTHS, study, summary
@@ -141,35 +142,32 @@ def progress(
 def test_a_warning_has_its_figures_and_needs_a_measurement():
     measured = cohort({})
     assert (
-        text.warning(progress(0.18, -1.1), measured) == ""
-        and text.warning(progress(0.0, -0.1), measured) == ""
+        warning(progress(0.18, -1.1), measured) == ""
+        and warning(progress(0.0, -0.1), measured) == ""
     )
-    assert text.warning(progress(0.31, -1.1), measured) == (
-        "Beyond the 20 answers measured at strength 1: 31% of its trigrams (three words in a row) stood in it before; 95% of them had "
-        "at most 18%."
+    assert warning(progress(0.31, -1.1), measured) == (
+        "Beyond the 20 answers measured at strength 1: 31% of its trigrams (three words in a row) "
+        "stood in it before; 95% of them had at most 18%."
     )
-    both = text.warning(progress(0.31, -2.5, 300, 160), measured)
+    both = warning(progress(0.31, -2.5, 300, 160), measured)
     assert (
         "before in its first 160 tokens; " in both
-        and "log-probability in its first 160 tokens is −2.50 per token; 95% of them had at least −1.18."
+        and "log-probability in its first 160 tokens is −2.50 per token; 95% of them had at least "
+        "−1.18."
         in both
     )
     assert (
-        text.warning(progress(0.31, -2.5), None)
-        == text.warning(progress(0.31, -2.5, 30, 30), measured)
-        == ""
+        warning(progress(0.31, -2.5), None) == warning(progress(0.31, -2.5, 30, 30), measured) == ""
     )
     assert (
-        text.warning(progress(0.31, -2.5, temperature=0.7), measured) == ""
+        warning(progress(0.31, -2.5, temperature=0.7), measured) == ""
     )  # the cohort's were greedy
 
 
 def test_the_note_at_the_slider():
-    assert text.strength_note(None) == ""
-    assert text.strength_note(cohort({1.5: 0.3, 1.75: 0.4, 2.0: 0.5})) == (
-        "Measured on 20 questions: at strength 1, nine in ten answers repeated 1% to 18% of their trigrams; from 1.5 on the median "
-        "answer repeated more (30%, and 50% at 2)."
+    assert strength_note(None) == ""
+    assert strength_note(cohort({1.5: 0.3, 1.75: 0.4, 2.0: 0.5})) == (
+        "Measured on 20 questions: at strength 1, nine in ten answers repeated 1% to 18% of their "
+        "trigrams; from 1.5 on the median answer repeated more (30%, and 50% at 2)."
     )
-    assert "; up to 2 the median answer stayed within that (5% at 2)." in text.strength_note(
-        cohort({})
-    )
+    assert "; up to 2 the median answer stayed within that (5% at 2)." in strength_note(cohort({}))

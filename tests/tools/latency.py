@@ -1,10 +1,11 @@
 """How long from the last movement of a slider to the first new token on the page:
 
-    PYTHONPATH=. python tests/latency.py [--model DIR] [--dtype DTYPE] [--moves 20]
+    PYTHONPATH=.:tests python tests/tools/latency.py [--model DIR] [--dtype DTYPE] [--moves 20]
 
-One browser, one visitor, the real page: each move lands while the answer of the move before is still streaming, eight tokens or
-more into it. The wait in which the controls must come to rest is part of it. Beside it stands what reading the question once
-under a plan takes in the same process, for no first token can come sooner: where the machine is busy with other things, both grow.
+One browser, one visitor, the real page: each move lands while the answer of the move before is
+still streaming, eight tokens or more into it. The wait in which the controls must come to rest is
+part of it. Beside it stands what reading the question once under a plan takes in the same process,
+for no first token can come sooner: where the machine is busy with other things, both grow.
 """
 
 import argparse
@@ -22,11 +23,12 @@ from atmoe import AtMoe
 from atmoe.answer.prefill import prefill
 from atmoe.mixture.precision import CHOICES, chosen
 
-WORDS = (
-    "My father is seventy-one years old and was told last week that he has Parkinson's disease. His right hand trembles at "
-    "rest, he walks slowly and he sleeps badly. Which treatments are there for the tremor, what side effects should we "
-    "expect from them, and when should he see a specialist again? Please explain it to us in simple words."
-).split()
+TEXT = (
+    "My father is seventy-one years old and was told last week that he has Parkinson's disease. "
+    "His right hand trembles at rest, he walks slowly and he sleeps badly. Which treatments are "
+    "there for the tremor, what side effects should we expect from them, and when should he see a "
+    "specialist again? Please explain it to us in simple words."
+)
 TOKENS = 60
 ANSWER = 60
 FIRST_TOKEN = r"""([share]) => {
@@ -40,11 +42,13 @@ FIRST_TOKEN = r"""([share]) => {
       const passage = place.querySelector(".passage");
       if (passage?.classList.contains("told")) emptied = true;
       // A word of the abandoned answer may still arrive; it was eight tokens or more into it.
-      else if (emptied && passage?.textContent.trim() && /\b[1-7] tokens?\b/.test(document.querySelector("#second-facts").textContent)) {
+      else if (emptied && passage?.textContent.trim()
+          && /\b[1-7] tokens?\b/.test(document.querySelector("#second-facts").textContent)) {
         observer.disconnect();
         resolve(performance.now() - began);
       }
-    }).observe(document.querySelector("#steered"), { subtree: true, childList: true, characterData: true, attributes: true });
+    }).observe(document.querySelector("#steered"),
+      { subtree: true, childList: true, characterData: true, attributes: true });
   });
 }"""
 
@@ -97,11 +101,14 @@ def main() -> None:
 
 
 def question(model: AtMoe) -> str:
-    """A question of that many tokens, the chat template left out."""
-    length = lambda words: (lambda p: p.end - p.start)(model.encode(" ".join(words)))
-    return " ".join(
-        WORDS[: max(n for n in range(1, len(WORDS) + 1) if length(WORDS[:n]) <= TOKENS)]
-    )
+    """The longest question of at most `TOKENS` tokens, the chat template left out."""
+    words, fitting = TEXT.split(), ""
+    for n in range(1, len(words) + 1):
+        start_of_text = " ".join(words[:n])
+        prompt = model.encode(start_of_text)
+        if prompt.end - prompt.start <= TOKENS:
+            fitting = start_of_text
+    return fitting
 
 
 if __name__ == "__main__":

@@ -1,58 +1,30 @@
-"""Pictures, tables and sentences of the reports, put into the README and the model card between their marks:
+"""Pictures of the reports, for the model card:
 
-    PYTHONPATH=. python tests/pictures.py
+    PYTHONPATH=.:tests python tests/tools/pictures.py
 
-Reads assets/medical/reports/*.json, which `python -m atmoe evaluate…` and `faithfulness` printed with --json.
+Reads assets/medical/reports/*.json, which `python -m atmoe evaluate…` printed with --json.
+The tables beside them are made by tests/tools/documents.py.
 """
 
 import json
-import re
 
-from tools.reports import (
-    band_table,
-    baseline_table,
-    control_figure,
-    control_table,
-    faithfulness_table,
-    routing_figure,
-    routing_sentences,
-    strength_table,
-)
 from browser import CHROMIUM, QUIET
 from conftest import ROOT
 from playwright.sync_api import sync_playwright
+from tools.reports import control_figure, routing_figure
 
 REPORTS, PICTURES = ROOT / "assets/medical/reports", ROOT / "assets/figures"
-PAGES = (ROOT / "README.md", ROOT / "assets/medical/README.md")
 
 
 def main() -> None:
-    evaluation, routing, control, faithfulness, strength = (
-        json.loads((REPORTS / f"{name}.json").read_text())
-        for name in ("evaluate", "routing", "control", "faithfulness", "strength")
+    routing, control = (
+        json.loads((REPORTS / f"{name}.json").read_text()) for name in ("routing", "control")
     )
-    tables = {
-        "baselines": baseline_table(evaluation),
-        "routing": routing_sentences(routing),
-        "bands": band_table(routing),
-        "control": control_table(control),
-        "faithfulness": faithfulness_table(faithfulness),
-        "strength": strength_table(strength),
-    }
-    for page in PAGES:
-        text = page.read_text()
-        for name, table in tables.items():
-            text = re.sub(
-                rf"(<!-- {name} -->\n).*?(<!-- end -->)",
-                lambda m, table=table: f"{m[1]}\n{table}\n\n{m[2]}",
-                text,
-                flags=re.DOTALL,
-            )
-        page.write_text(text)
     figures = {"routing": routing_figure(routing)}
-    for group, found in control["groups"].items():
-        # A report measured before each prompt's change was kept has its pictures, and cannot be drawn anew.
-        if all("change_quartiles" in part or "mean" not in part for part in found.values()):
+    for group, doses in control["groups"].items():
+        # A report measured before each prompt's change was kept has its pictures already, and
+        # cannot be drawn anew.
+        if all("change_quartiles" in part or "mean" not in part for part in doses.values()):
             figures[f"control-{group}"] = control_figure(control, group)
     PICTURES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playing:

@@ -1,16 +1,18 @@
-"""Reports of the evaluation commands → Plotly figures and Markdown tables, for the README and the model card.
+"""Reports of the evaluation commands → Plotly figures and Markdown tables, for the documents.
 
-The reports are what `python -m atmoe evaluate… --json` prints. Every figure has a table beside it that says the same.
+The reports are what `python -m atmoe evaluate… --json` prints. Every figure has a table beside it
+that says the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe–Ito: apart for colour-blind eyes
+from app.theme import BLUE, SCALE, VERMILION
+
 NAMES = {
     "base": "base model alone",
     "uniform": "uniform plan",
@@ -23,7 +25,7 @@ NAMES = {
 
 
 def routing_figure(report: Mapping, group: str = "task") -> go.Figure:
-    """Instruction's task × layer: what the group received, and what the right expert received inside it."""
+    """Instruction's task × layer: what the group received, and the right expert inside it."""
     tasks = list(report["by_task"])
     names = list(report["load"])
     groups = list(report["group_shares"])
@@ -45,7 +47,8 @@ def routing_figure(report: Mapping, group: str = "task") -> go.Figure:
         vertical_spacing=0.14,
         subplot_titles=(
             f"Share of the routing weight that {group} received, by layer (%)",
-            f"Share of {group} that the expert of the instruction's own {group} received, by layer (%)",
+            f"Share of {group} that the expert of the instruction's own {group} received, "
+            "by layer (%)",
         ),
     )
     for row, values in enumerate((shares, inside), 1):
@@ -53,7 +56,7 @@ def routing_figure(report: Mapping, group: str = "task") -> go.Figure:
             z=values,
             y=tasks,
             x=list(range(len(values[0]))),
-            colorscale="Cividis",
+            colorscale=SCALE,
             zmin=0,
             zmax=100,
             row=row,
@@ -68,31 +71,27 @@ def routing_figure(report: Mapping, group: str = "task") -> go.Figure:
 
 def control_figure(report: Mapping, group: str) -> go.Figure:
     """Dose and response of one group: mean over prompts, and the band between the quartiles."""
-    found = report["groups"][group]
+    by_dose = report["groups"][group]
     ways = {"group": f"{group}'s share of the layer", "expert": f"the expert's share of {group}"}
-    if all("mean" in part for part in found.values()):
+    if all("mean" in part for part in by_dose.values()):
         # Prompts differ by far more than doses do, so each is drawn against its own start.
-        since = lambda part: {
-            "mean": [y - part["mean"][0] for y in part["mean"]],
-            "quartiles": part["change_quartiles"],
-        }
         panels = [
             (
                 ways[by],
                 "log p of the reference, change since 0%",
-                [("right expert", since(part), BLUE)],
+                [("right expert", _since_start(part), BLUE)],
             )
-            for by, part in found.items()
+            for by, part in by_dose.items()
         ]
     else:
-        experts = list(dict.fromkeys(key.partition(":")[2] for key in found))
+        experts = list(dict.fromkeys(key.partition(":")[2] for key in by_dose))
         panels = [
             (
                 ways[by],
                 title,
                 [
-                    (expert, found[f"{by}:{expert}"][name], colour)
-                    for expert, colour in zip(experts, (BLUE, ORANGE))
+                    (expert, by_dose[f"{by}:{expert}"][name], colour)
+                    for expert, colour in zip(experts, (BLUE, VERMILION))
                 ],
             )
             for name, title in (
@@ -137,21 +136,25 @@ def control_figure(report: Mapping, group: str) -> go.Figure:
 
 
 def baseline_table(report: Mapping) -> str:
-    """Markdown: every way of mixing with its interval, its difference from the router's plan, and each task."""
+    """Markdown: every way of mixing with its interval and its difference from the router's plan.
+
+    And each task.
+    """
     nll = report["nll"]
     tasks = list(nll["router"]["tasks"])
     head = ["", "macro", "95% interval", "minus router", "macro over specialties", *tasks]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    between = lambda pair, sign="": f"{pair[0]:{sign}.3f} to {pair[1]:{sign}.3f}"
     for name in sorted(nll, key=lambda n: -nll[n]["macro"]):
         row = nll[name]
         group = name.removesuffix("_expert")
         title = NAMES.get(name, f"the label's {group} expert alone")
-        difference = between(row["minus_router"]["interval"], "+") if "minus_router" in row else ""
+        difference = ""
+        if "minus_router" in row:
+            difference = _between(row["minus_router"]["interval"], "+")
         cells = [
             title,
             f"{row['macro']:.3f}",
-            between(row["interval"]),
+            _between(row["interval"]),
             difference,
             f"{row['macro_specialties']:.3f}",
         ]
@@ -168,23 +171,19 @@ def control_table(report: Mapping) -> str:
         "| --- | --- | --- |" + " ---: |" * (len(report["doses"]) + 2),
     ]
     for group, doses in report["groups"].items():
-        for dose, found in doses.items():
+        for dose, measured in doses.items():
             by, _, expert = dose.partition(":")
             what = f"{group}'s share" if by == "group" else "expert's share inside"
-            for name, part in (
-                [("log-probability of the reference", found)] if "mean" in found else found.items()
-            ):
-                mean = " | ".join(
-                    f"{x:.1%}"
-                    if name == "second_person"
-                    else f"{x:.3f}"
-                    if "log" in name
-                    else f"{x:.1f}"
-                    for x in part["mean"]
-                )
+            properties = measured
+            if "mean" in measured:
+                properties = {"log-probability of the reference": measured}
+            for name, part in properties.items():
+                form = ".1%" if name == "second_person" else ".3f" if "log" in name else ".1f"
+                mean = " | ".join(format(value, form) for value in part["mean"])
                 label = name.replace("_", " ") + (f", {expert}" if expert else "")
                 lines.append(
-                    f"| {group} | {what} | {label} | {mean} | {part['median_spearman']:+.2f} | {part['monotone']:.0%} |"
+                    f"| {group} | {what} | {label} | {mean} | {part['median_spearman']:+.2f} "
+                    f"| {part['monotone']:.0%} |"
                 )
     return "\n".join(lines)
 
@@ -224,100 +223,98 @@ def band_table(report: Mapping) -> str:
 
 def routing_sentences(report: Mapping) -> str:
     """Markdown: agreement, two needs and balance."""
-    two, shares = report["two_needs"], report["group_shares"]
-    least, most = (pick(report["load"].items(), key=lambda item: item[1]) for pick in (min, max))
-    said = [
-        f"{report['instructions']} instructions in wordings never trained on: averaged over layers, the largest in-group share fell on the "
-        "labelled expert for "
-        + ", ".join(f"{g} {x:.1%}" for g, x in report["agreement"].items())
-        + "."
+    two, shares, load = report["two_needs"], report["group_shares"], report["load"]
+    least, most = min(load, key=load.__getitem__), max(load, key=load.__getitem__)
+    agreement = ", ".join(f"{group} {share:.1%}" for group, share in report["agreement"].items())
+    sentences = [
+        f"{report['instructions']} instructions in wordings never trained on: averaged over "
+        f"layers, the largest in-group share fell on the labelled expert for {agreement}."
     ]
     if two["instructions"]:
-        said.append(
-            f"{two['instructions']} with two needs in one instruction: both were the two largest in {two['both_largest']:.1%}, each above "
-            f"twice its uniform share in {two['both_above_twice_uniform']:.1%}, both at once in {two['both']:.1%}."
+        sentences.append(
+            f"{two['instructions']} with two needs in one instruction: both were the two largest "
+            f"in {two['both_largest']:.1%}, each above twice its uniform share in "
+            f"{two['both_above_twice_uniform']:.1%}, both at once in {two['both']:.1%}."
         )
-    said.append(
+    by_group = ", ".join(
+        f"{group} {low:.0%} to {high:.0%} (mean {mean:.0%})"
+        for group, (low, mean, high) in shares.items()
+    )
+    sentences.append(
         "Share of the routing weight by group, mean over instructions, least and most over layers: "
-        + ", ".join(
-            f"{g} {low:.0%} to {high:.0%} (mean {mean:.0%})"
-            for g, (low, mean, high) in shares.items()
-        )
-        + "."
+        f"{by_group}."
     )
-    said.append(
-        f"By expert, from {least[0]} {least[1]:.1%} to {most[0]} {most[1]:.1%}; entropy {report['load_entropy']:.2f} of that of "
-        "equal shares."
+    sentences.append(
+        f"By expert, from {least} {load[least]:.1%} to {most} {load[most]:.1%}; entropy "
+        f"{report['load_entropy']:.2f} of that of equal shares."
     )
-    return "\n".join(said)
+    return "\n".join(sentences)
 
 
 def strength_table(report: Mapping) -> str:
-    """Markdown: both measures at each strength, and how many answers are beyond the range of strength 1."""
+    """Markdown: both measures at each strength.
+
+    And how many answers are beyond the range of strength 1.
+    """
     lines = [
-        "| strength | repeated trigrams, median (quartiles) | above the range of strength 1 | mean log-probability, median (quartiles) "
-        "| below its range |",
+        "| strength | repeated trigrams, median (quartiles) | above the range of strength 1 "
+        "| mean log-probability, median (quartiles) | below its range |",
         "| ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in report["by_strength"]:
         repeated, logp = row["repeated"], row["logp"]
         lines.append(
-            f"| {row['strength']:g} | {repeated['median']:.1%} ({repeated['quartiles'][0]:.1%} to {repeated['quartiles'][1]:.1%}) | "
-            f"{repeated['outside']:.0%} | {logp['median']:.2f} ({logp['quartiles'][0]:.2f} to {logp['quartiles'][1]:.2f}) | "
-            f"{logp['outside']:.0%} |"
+            f"| {row['strength']:g} | {repeated['median']:.1%} ({repeated['quartiles'][0]:.1%} to "
+            f"{repeated['quartiles'][1]:.1%}) | {repeated['outside']:.0%} | {logp['median']:.2f} "
+            f"({logp['quartiles'][0]:.2f} to {logp['quartiles'][1]:.2f}) | {logp['outside']:.0%} |"
         )
     (low, high), (least, most) = report["range"]["repeated"], report["range"]["logp"]
+    sampling = report["sampling"]
     leaves = (
         "at no measured strength above 1"
         if report["leaves"] is None
         else f"from strength {report['leaves']:g} on"
     )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{report['prompts']} questions, answers of at most {report['sampling']['max_new_tokens']} tokens, temperature "
-            f"{report['sampling']['temperature']:g}, {report['dtype']}, {report['date']}. Range of strength 1, from its 5% to its 95% quantile: "
-            f"repeated trigrams {low:.1%} to {high:.1%}, mean log-probability {least:.2f} to {most:.2f}. The median answer repeats "
-            f"more than that {leaves}.",
-        ]
+    note = (
+        f"{report['prompts']} questions, answers of at most {sampling['max_new_tokens']} tokens, "
+        f"temperature {sampling['temperature']:g}, {report['dtype']}, {report['date']}. Range of "
+        f"strength 1, from its 5% to its 95% quantile: repeated trigrams {low:.1%} to {high:.1%}, "
+        f"mean log-probability {least:.2f} to {most:.2f}. The median answer repeats more than that "
+        f"{leaves}."
     )
+    return "\n".join([*lines, "", note])
 
 
 def faithfulness_table(report: Mapping) -> str:
     """Markdown: what was measured of the weights as an explanation."""
-    number = lambda x, form: "not defined" if x is None else format(x, form)
-    rows = [
-        (f"Kendall's τ-b of {lens} and effect, {kind}s, pooled", number(tau, "+.2f"))
-        for lens, found in report["kendall"].items()
-        for kind, tau in found.items()
-    ]
-    rows += [
-        (
-            f"the expert with most weight is the one whose removal costs most, {'all groups' if g == 'all' else g}",
-            f"{x:.0%}",
-        )
-        for g, x in report["top_expert_agrees"].items()
-    ]
+    rows = []
+    for lens, by_kind in report["kendall"].items():
+        for kind, tau in by_kind.items():
+            what = f"Kendall's τ-b of {lens} and effect, {kind}s, pooled"
+            rows.append((what, _defined(tau, "+.2f")))
+    for group, share in report["top_expert_agrees"].items():
+        where = "all groups" if group == "all" else group
+        what = f"the expert with most weight is the one whose removal costs most, {where}"
+        rows.append((what, f"{share:.0%}"))
     sane = report["sanity"]
+    comprehensiveness = _defined(report["comprehensiveness"], ".2f")
+    sufficiency = _defined(report["sufficiency"], ".2f")
+    verdicts = [f"“{level}” {count}" for level, count in sorted(report["verdicts"].items())]
     rows += [
         (
             "comprehensiveness · sufficiency, 1 = as good as the best order tried",
-            f"{number(report['comprehensiveness'], '.2f')} · {number(report['sufficiency'], '.2f')}",
+            f"{comprehensiveness} · {sufficiency}",
         ),
         (
             f"deletion by weight, percentile among {report['random_orders']} random orders",
-            number(report["deletion_percentile"], ".0f"),
+            _defined(report["deletion_percentile"], ".0f"),
         ),
         (
             "another prompt's plan: its weights explain worse · the answer is less likely",
             f"{sane['explains_worse']:.0%} · {sane['less_likely']:.0%}",
         ),
-        ("largest Shapley additivity error, nats", number(report["shapley_error"], ".1e")),
-        (
-            "verdicts",
-            ", ".join(f"“{level}” {count}" for level, count in sorted(report["verdicts"].items())),
-        ),
+        ("largest Shapley additivity error, nats", _defined(report["shapley_error"], ".1e")),
+        ("verdicts", ", ".join(verdicts)),
     ]
     return "\n".join(
         [
@@ -326,6 +323,21 @@ def faithfulness_table(report: Mapping) -> str:
             *(f"| {what} | {value} |" for what, value in rows),
         ]
     )
+
+
+def _since_start(part: Mapping) -> dict:
+    """A response to doses, each prompt's against its own at the first dose."""
+    mean = part["mean"]
+    return {"mean": [y - mean[0] for y in mean], "quartiles": part["change_quartiles"]}
+
+
+def _between(pair: Sequence[float], sign: str = "") -> str:
+    """An interval; with signs where `sign` is "+"."""
+    return f"{pair[0]:{sign}.3f} to {pair[1]:{sign}.3f}"
+
+
+def _defined(number: float | None, form: str) -> str:
+    return "not defined" if number is None else format(number, form)
 
 
 def _plain(figure: go.Figure, height: int) -> go.Figure:

@@ -1,6 +1,9 @@
-"""Pictures of the page for the README: `PYTHONPATH=. python tests/screenshots.py OUTDIR [--model DIR]`.
+"""Pictures of the page for the README:
 
-Each moment (before asking, while streaming, steered, a third answer beside, cells set, explained) in light and dark, at 1400 × 900 and on a phone.
+    PYTHONPATH=.:tests python tests/tools/screenshots.py OUTDIR [--model DIR]
+
+Each moment (before asking, while streaming, steered, a third answer beside, cells set, explained)
+in light and dark, at 1400 × 900 and on a phone.
 """
 
 import argparse

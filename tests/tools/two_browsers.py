@@ -1,9 +1,12 @@
-"""Two browsers steer in opposite directions at the same time; each must get, byte for byte, what it gets alone:
+"""Two browsers steer in opposite directions at the same time.
 
-    PYTHONPATH=. python tests/two_browsers.py [--model DIR] [--dtype DTYPE] [--seconds 60] [--tokens 24]
+Each must get, byte for byte, what it gets alone:
 
-Both move their slider, wait for their answers, and move again, until the time is up. Then every setting is answered once
-more by the library with nobody beside it.
+    PYTHONPATH=.:tests python tests/tools/two_browsers.py [--model DIR] [--dtype DTYPE]
+        [--seconds 60] [--tokens 24]
+
+Both move their slider, wait for their answers, and move again, until the time is up. Then every
+setting is answered once more by the library with nobody beside it.
 """
 
 import argparse
@@ -16,7 +19,7 @@ from browser import CHROMIUM, ENDED, QUESTION, QUIET, Tab
 from playwright.sync_api import expect, sync_playwright
 
 from app.page import LAUNCH, build
-from app.steer.view import sampling_of
+from app.view import sampling_of
 from atmoe import AtMoe, Override, Sampling, State, Steering
 from atmoe.answer.batching import Batching
 from atmoe.mixture.precision import CHOICES, chosen
@@ -27,7 +30,10 @@ STEPS = (100, 0, 60, 20, 80, 40)
 
 
 def opposite(tabs: list[Tab], seconds: float, tokens: int) -> list[Given]:
-    """Steer both until the time is up: one the first group, the other the last, one up where the other goes down."""
+    """Steer both until the time is up: one the first group, the other the last.
+
+    One goes up where the other goes down.
+    """
     for tab in tabs:
         tab.ask(tokens=tokens)
     groups = tabs[0].layout.group_names[0], tabs[0].layout.group_names[-1]
@@ -36,11 +42,13 @@ def opposite(tabs: list[Tab], seconds: float, tokens: int) -> list[Given]:
         shares = STEPS[step % len(STEPS)], 100 - STEPS[step % len(STEPS)]
         for tab, group, share in zip(tabs, groups, shares):
             tab.page.evaluate(
-                "document.querySelectorAll('#second-facts span').forEach((old) => (old.dataset.old = 1))"
+                "document.querySelectorAll('#second-facts span')"
+                ".forEach((old) => (old.dataset.old = 1))"
             )
             tab.share(group).evaluate(
                 """(slider, share) => {
-                slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true })); }""",
+                slider.value = share;
+                slider.dispatchEvent(new Event("input", { bubbles: true })); }""",
                 share,
             )
         for tab, group, share in zip(tabs, groups, shares):
@@ -58,7 +66,7 @@ def alone_in_a_batch(model: AtMoe, prompt: str, steering: Steering, sampling: Sa
 
 
 def different(model: AtMoe, given: list[Given], tokens: int) -> list[tuple[str, int, str, str]]:
-    """→ (group, share, shown, alone) of each answer that is not the one it is alone."""
+    """Each answer that is not the one it is alone, as (group, share, shown, alone)."""
     alone = {
         (group, share): alone_in_a_batch(
             model,

@@ -1,4 +1,4 @@
-"""Training on two processes: the same steps and, but for the order of sums, the same weights as on one."""
+"""Training on two processes: the same steps and, but for the order of sums, the same weights."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ROUTER = ["--instructions", "40", "--answer-tokens", "2500", "--dtype", "float32
 
 @pytest.fixture(scope="module")
 def trained(worlds, tmp_path_factory):
-    """The same two trainings on one process and, under accelerate, on two: {processes: directory}."""
+    """The same trainings on one process and, under accelerate, on two: {processes: directory}."""
     home = tmp_path_factory.mktemp("team")
     (home / "own.jsonl").write_text("\n".join(map(json.dumps, LINES)))
     (home / "own.yaml").write_text(

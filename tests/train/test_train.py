@@ -1,4 +1,4 @@
-"""Training: the batches follow from the seed, a row trains its own experts alone, an interruption changes nothing."""
+"""Training: the seed decides, a row trains its own experts alone, interruptions change nothing."""
 
 import itertools
 import json
@@ -84,7 +84,9 @@ def first_batches(model, seed, count=4):
 
 
 def test_the_seed_decides_the_batches(model):
-    ids = lambda seed: [[r.example.id for r in b] for b in first_batches(model, seed)]
+    def ids(seed):
+        return [[r.example.id for r in b] for b in first_batches(model, seed)]
+
     assert ids(1) == ids(1) != ids(2)
 
 
@@ -254,7 +256,7 @@ def test_the_warm_start_learns_the_labels(fresh):
 
 
 def test_each_group_is_fitted_as_if_alone_with_the_decay_that_suits_it(fresh):
-    """With a group's labels drawn by lot, only a heavy decay keeps its heads from learning them by heart."""
+    """With labels drawn by lot, only a heavy decay keeps the heads from learning them by heart."""
     rng = random.Random(0)
     drawn = [
         example(i, ("define", "treat", "warn")[i % 3], rng.choice(("lay", "expert")))

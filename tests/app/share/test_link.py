@@ -5,8 +5,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from app.controls import Cells, Controls, Setting
 from app.share.link import Linked, LinkError, from_query, to_query
-from app.steer.controls import Cells, Controls, Setting
 from atmoe import Layout, State
 
 LAYOUT = Layout.of(

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from conftest import LAYOUT, PROMPTS
 
-from app.share.replay import opened, told
-from app.steer.controls import Controls, Setting
+from app.controls import Controls, Setting
+from app.share.replay import judgement, opened
 from atmoe import AtMoeError, Layout, Sampling, State, Steering
 from atmoe.explanation.response import Response
 from atmoe.steering.reference import Beside
@@ -85,7 +85,7 @@ def test_what_is_no_such_record_is_refused_in_a_sentence(made, spoil):
 
 
 def test_doses_and_a_third_answer_come_back_and_older_downloads_have_neither(made):
-    router, steered, data = made
+    _, steered, data = made
     assert (
         opened(json.dumps(data), LAYOUT).beside is None
         and opened(json.dumps(data), LAYOUT).router.response is None
@@ -121,26 +121,26 @@ def test_a_record_of_another_model_is_refused(made):
 def test_identical_and_all_as_it_was(made, model):
     router, *_ = made
     again = model.answer(PROMPTS[1], Steering(), SAMPLING)
-    assert told("The answer", router, again) == (
+    assert judgement("The answer", router, again) == (
         "The answer came out identical, token by token. Model, base, seed 4, library "
         "versions and precision are as they were."
     )
     beside = replace(
         again, versions=again.versions | {"engine": "lean"}
     )  # someone else had the copy of the weights meanwhile
-    assert "are as they were" in told(
+    assert "are as they were" in judgement(
         "The answer", replace(router, versions=router.versions | {"engine": "lean, folded"}), beside
     )
-    assert "engine (lean then" in told(
+    assert "engine (lean then" in judgement(
         "The answer",
         replace(router, answer_tokens=(1,), versions=beside.versions),
         replace(again, versions=again.versions | {"engine": "lean, folded"}),
     )
     stopped = replace(router, answer_tokens=router.answer_tokens[:3], finish="cancelled")
-    assert "identical, token by token as far as the record goes" in told(
+    assert "identical, token by token as far as the record goes" in judgement(
         "The answer", stopped, again
     )
-    assert "stopped before its end" in told(
+    assert "stopped before its end" in judgement(
         "The answer", router, replace(again, finish="cancelled")
     )
 
@@ -155,7 +155,7 @@ def test_what_differs_is_named(made):
         versions=router.versions | {"torch": "1.0", "dtype": "bfloat16"},
     )
     now = replace(router, answer="Rest and sleep well", answer_tokens=(1, 2, 4), plan=steered.plan)
-    said = told("The answer", then, now)
+    said = judgement("The answer", then, now)
     farthest = 100 * (router.plan.weights - steered.plan.weights).abs().max()
     assert (
         "The answer differs: after 2 equal words the record has “drink”, this one “sleep”." in said

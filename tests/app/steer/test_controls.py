@@ -1,11 +1,14 @@
-"""Cells beside the controls' own settings: what they say of a layer is what happens there, and every steering has its controls."""
+"""Cells beside the controls' own settings: what they say of a layer is what happens there.
+
+And every steering has its controls.
+"""
 
 import random
 
 import pytest
 import torch
 
-from app.steer.controls import Cells, Controls, Setting, of_steering, runs
+from app.controls import Cells, Controls, Setting, of_steering, runs
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 from atmoe.errors import SteeringError
 
@@ -76,7 +79,7 @@ def test_cells_left_to_the_router_are_dropped_where_there_is_no_setting_to_leave
 
 def test_switched_off_keeps_the_cells():
     controls = Controls(on=False, cells=(Cells("task", 1, 2, State.OFF),)).checked(LAYOUT)
-    assert controls.steering == Steering() and controls.kept.overrides == (
+    assert controls.steering == Steering() and controls.steering_when_on.overrides == (
         Override("task", State.OFF, None, "1-2"),
     )
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from app.steer import figure as figures
-from app.steer.view import View
+from app.view import View
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 
 LAYOUT = Layout.of(
@@ -16,7 +16,10 @@ LAYOUT = Layout.of(
 @pytest.fixture
 def router() -> RoutingPlan:
     generator = torch.Generator().manual_seed(3)
-    draw = lambda n: torch.randn(6, n, generator=generator).softmax(-1)
+
+    def draw(n):
+        return torch.randn(6, n, generator=generator).softmax(-1)
+
     return RoutingPlan(LAYOUT, draw(3), torch.cat([draw(2), draw(3), draw(1)], 1))
 
 

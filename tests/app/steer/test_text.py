@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from app.ask import words as answer_text
+from app.desk import waiting
 from app.session import Progress
 from app.steer import words as text
-from app.steer.view import View
+from app.view import View
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 from atmoe.explanation.coherence import Coherence
 
@@ -53,8 +55,8 @@ def test_reading_names_the_change_and_both_plans():
     )
     assert "**task** received 50% and **field** received 50%" in said
     assert (
-        "(task fixed at 90% in all layers; strength 0.5): **task** received 90% and **field** received 10%"
-        in said
+        "(task fixed at 90% in all layers; strength 0.5): "
+        "**task** received 90% and **field** received 10%" in said
     )
 
 
@@ -112,7 +114,7 @@ def test_leaders_are_counted_where_they_alternate():
     ],
 )
 def test_badge(steering, said):
-    assert text.badge(steering) == said
+    assert text.whose_weights(steering) == said
 
 
 def test_changes():
@@ -139,14 +141,14 @@ def test_changes():
 
 
 def test_facts():
-    assert text.facts(progress()) == (
+    assert answer_text.facts(progress()) == (
         "3 words · 5 tokens · ended by itself · mean log-probability −1.21 per token · "
         "repeated trigrams 12% · 31 tokens per second"
     )
-    assert "stopped at the 160-token limit" in text.facts(progress("length"))
-    assert "stopped before its end" in text.facts(progress("cancelled"))
-    assert text.facts(progress(ended=False, answer="Rest", tokens=1)) == "1 word · 1 token"
-    assert "log-probability" not in text.facts(progress(logp=None))
+    assert "stopped at the 160-token limit" in answer_text.facts(progress("length"))
+    assert "stopped before its end" in answer_text.facts(progress("cancelled"))
+    assert answer_text.facts(progress(ended=False, answer="Rest", tokens=1)) == "1 word · 1 token"
+    assert "log-probability" not in answer_text.facts(progress(logp=None))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,8 @@ def test_facts():
         (
             (Override("task", State.OFF, None, "2-3"),),
             "task",
-            "Router gave 50% on average · 35% in force, off in some layers, where nobody takes it over",
+            "Router gave 50% on average · 35% in force, off in some layers, "
+            "where nobody takes it over",
         ),
         (
             (Override("task", State.FIXED, 0.5, "0-1"), Override("task", State.OFF, None, "3")),
@@ -209,4 +212,4 @@ def test_share_note(overrides, group, said):
     ],
 )
 def test_who_waits_is_told_where_they_stand(before, what, said):
-    assert text.waiting(before, what) == f"Waiting for a free place: {said}"
+    assert waiting(before, what) == f"Waiting for a free place: {said}"

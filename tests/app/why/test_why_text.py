@@ -1,4 +1,7 @@
-"""Sentences about an explanation say what was measured and nothing else: explanations made by hand."""
+"""Sentences about an explanation say what was measured and nothing else.
+
+The explanations are made by hand.
+"""
 
 import re
 from dataclasses import replace
@@ -8,14 +11,17 @@ from conftest import LAYOUT
 from samples import explanation
 
 from app.markup import marked
-from app.steer.figure import shapley_figure
 from app.why import words as why_text
+from app.why.figure import shapley_figure
 from atmoe.explanation.spans import Span
 from atmoe.explanation.value import Change, Unit
 
 
 def told(**changed):
-    """An explanation of two sentences: "Rest <b>. Call!"; units' effects as in `test_verdict`, token by token."""
+    """An explanation of two sentences, "Rest <b>. Call!".
+
+    The units' effects are as in `test_verdict`, token by token.
+    """
     found = explanation(**changed)
     tokens, size = ("Rest", " <", "b", ">.", " Call", "!"), 6
     units = tuple(replace(u, token_effects=(u.effect,) * size) for u in found.units)
@@ -43,10 +49,11 @@ def with_effects(found, name, *effects):
 def test_the_paragraph_names_the_strongest_and_what_does_not_fit():
     said = why_text.paragraph(told(field_heart=(0.3, 0.001)))
     assert said == (
-        "Removing the expert *define* would make this answer 1.35 times less likely per token, more than removing any other "
-        "expert. Of the groups, *task* mattered most: without it, 1.35 times less likely per token. The expert *heart* received "
-        "30% of the weight, but hardly mattered. All experts together made it 2.72 times more likely per token than the base "
-        "model alone."
+        "Removing the expert *define* would make this answer 1.35 times less likely per token, "
+        "more than removing any other expert. Of the groups, *task* mattered most: without it, "
+        "1.35 times less likely per token. The expert *heart* received 30% of the weight, but "
+        "hardly mattered. All experts together made it 2.72 times more likely per token than the "
+        "base model alone."
     )
 
 
@@ -89,7 +96,7 @@ def test_the_grid_holds_every_unit_once_and_marks_mismatches_in_words():
 
 def test_each_sentence_carries_the_group_that_cost_it_most_and_is_escaped():
     found = with_effects(told(), "reader", 0, 0, 0, 0, 0.9, 0.9)
-    html = why_text.told_sentences(found)
+    html = why_text.sentence_list(found)
     assert "Rest &lt;b&gt;." in html and "<b>" not in html
     first, second = re.findall(r"<small>(.*?)</small>", html)
     assert first.startswith("task mattered most: without it, 1.35 times") and second.startswith(
@@ -125,7 +132,8 @@ def test_words_are_marked_by_their_tokens_together_and_punctuation_is_not_named(
         ),
         (
             Change("task", 0.4, "Rest now.", 0.2, "Rest later.", 1, " now", " later"),
-            "task: at 20% instead of 40% on average, the answer would begin “Rest later.” (they part at “now”, which becomes “later”).",
+            "task: at 20% instead of 40% on average, the answer would begin “Rest later.” "
+            "(they part at “now”, which becomes “later”).",
         ),
     ],
 )

@@ -1,7 +1,8 @@
-"""What the steering controls are set to, as a value: the browser sends it, links and presets hold it, undo goes back to it.
+"""What the steering controls are set to, as a value.
 
-What a setting does not name is left to the router. A lock says only that moving another one leaves this one alone; it
-never reaches the model.
+The browser sends it, links and presets hold it, undo goes back to it. What a setting does not name
+is left to the router. A lock says only that moving another one leaves this one alone; it never
+reaches the model.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ SCOPES = ("all", *BANDS)
 
 @dataclass(frozen=True)
 class Setting:
-    """One group or expert taken from the router.  percent: its share when Fixed, kept while it is Off."""
+    """One group or expert taken from the router.
+
+    Attributes:
+        percent: its share when Fixed, kept while it is Off.
+    """
 
     state: State
     percent: float
@@ -29,9 +34,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Cells:
-    """A group or expert in a range of layers, both ends included: set apart from whatever it is set to elsewhere.
+    """A group or expert in a range of layers, set apart from whatever it is set to elsewhere.
 
-    state: Router leaves it to the router where its setting would reach.  percent: its share when Fixed, else 0.
+    Attributes:
+        first: layer of the range.
+        last: layer of the range, included.
+        state: Router leaves it to the router where its setting would reach.
+        percent: its share when Fixed, else 0.
     """
 
     target: str
@@ -43,14 +52,19 @@ class Cells:
     @property
     def scope(self) -> str:
         """These layers, as a steering writes them."""
-        return _written(self.first, self.last)
+        return _scope_of(self.first, self.last)
 
 
 @dataclass(frozen=True)
 class Controls:
-    """settings: target ("group" or "group/expert") → setting, at the layers of `scope`.
-    cells: settings of ranges of layers; they win over `settings`, and those of one target do not overlap.
-    on: False shows the router's answer and keeps the rest.  layers: how many the model has; known once checked.
+    """All that is set.
+
+    Attributes:
+        settings: target ("group" or "group/expert") → setting, at the layers of `scope`.
+        cells: settings of ranges of layers; they win over `settings`, and those of one target do
+            not overlap.
+        on: False shows the router's answer and keeps the rest.
+        layers: how many the model has; known once checked.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -67,10 +81,10 @@ class Controls:
         Raises:
             SteeringError: a value out of range.
         """
-        return self.kept if self.on else Steering()
+        return self.steering_when_on if self.on else Steering()
 
     @property
-    def kept(self) -> Steering:
+    def steering_when_on(self) -> Steering:
         """The steering that is set, whether or not it is switched on."""
         overrides = [
             Override(target, s.state, _share(s), scope)
@@ -84,33 +98,36 @@ class Controls:
         """These controls, in the layout's order.
 
         Raises:
-            SteeringError: something the layout lacks, a value out of range, or settings that contradict each other.
+            SteeringError: something the layout lacks, a value out of range, or settings that
+                contradict each other.
         """
         if self.scope not in SCOPES:
             raise SteeringError(f"{self.scope!r} names no layers; choose {', '.join(SCOPES)}.")
-        if not all(0 <= s.percent <= 100 for s in (*self.settings.values(), *self.cells)):
+        percents = [s.percent for s in self.settings.values()] + [c.percent for c in self.cells]
+        if not all(0 <= percent <= 100 for percent in percents):
             raise SteeringError("A share is between 0% and 100%; lower it.")
         for cells in self.cells:
             layer_range(cells.scope, layout.layers)
-        found = sorted(
+        set_apart = sorted(
             (c for c in self.cells if c.state is not State.ROUTER or c.target in self.settings),
             key=lambda c: (c.target, c.first),
         )
-        for one, other in pairwise(found):
+        for one, other in pairwise(set_apart):
             if one.target == other.target and other.first <= one.last:
                 raise SteeringError(
                     f"{one.target} is set twice for layer {other.first}; reset one of the two."
                 )
-        made = replace(self, cells=tuple(found), layers=layout.layers)
-        made.kept.apply(RoutingPlan.uniform(layout))
+        controls = replace(self, cells=tuple(set_apart), layers=layout.layers)
+        controls.steering_when_on.apply(RoutingPlan.uniform(layout))
         order = [*layout.group_names, *layout.expert_names].index
         return replace(
-            made,
+            controls,
             settings={t: self.settings[t] for t in sorted(self.settings, key=order)},
-            cells=tuple(sorted(found, key=lambda c: (order(c.target), c.first))),
+            cells=tuple(sorted(set_apart, key=lambda c: (order(c.target), c.first))),
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """The form in which the browser, a link's page and a record hold them."""
         return {
             "set": {
                 target: [str(s.state), s.percent, s.locked] for target, s in self.settings.items()
@@ -123,7 +140,11 @@ class Controls:
 
     @classmethod
     def from_dict(cls, data: Any, layout: Layout) -> Controls:
-        """The inverse of `to_dict`, for whatever a browser may have sent. Records of before hold no cells.
+        """The inverse of `to_dict`.
+
+        Args:
+            data: whatever a browser may have sent. Records of before hold no cells.
+            layout: the model's.
 
         Raises:
             SteeringError: not of that form, or impossible for this model.
@@ -137,7 +158,7 @@ class Controls:
                 Cells(str(target), int(first), int(last), State(state), float(percent))
                 for target, first, last, state, percent in data.get("cells", ())
             )
-            made = cls(
+            controls = cls(
                 {t: s for t, s in settings.items() if s.state is not State.ROUTER},
                 float(data["strength"]),
                 str(data["scope"]),
@@ -148,11 +169,13 @@ class Controls:
             raise SteeringError(
                 f"These settings cannot be read ({error!r}); reset the steering and set it again."
             ) from error
-        return made.checked(layout)
+        return controls.checked(layout)
 
     def _scopes(self, target: str) -> list[str]:
-        """Where a target's setting is in force: its whole scope as long as its cells, being narrower, win there by
-        themselves; else the scope without them.
+        """Where a target's setting is in force.
+
+        Its whole scope as long as its cells, being narrower, win there by themselves; else the
+        scope without them.
         """
         own = [c for c in self.cells if c.target == target]
         if not own:
@@ -165,8 +188,9 @@ class Controls:
 
 
 def of_steering(steering: Steering, layout: Layout) -> Controls:
-    """The controls that stand for a steering, as found in a record or on the command line: what is set in one scope that
-    has a name becomes their settings, and the rest cells.
+    """The controls that stand for a steering, as found in a record or on the command line.
+
+    What is set in one scope that has a name becomes their settings, and the rest cells.
 
     Raises:
         SteeringError: it does not fit the model.
@@ -181,23 +205,25 @@ def of_steering(steering: Steering, layout: Layout) -> Controls:
         for o in chosen.values():
             if o.scope != scope or o.state is State.ROUTER:
                 apart.setdefault(o, []).append(layer)
-    cells = tuple(
-        Cells(o.target, where[0], where[-1], o.state, 100 * (o.share or 0))
-        for o, found in apart.items()
-        for run in runs(found)
-        for where in [layer_range(run, layout.layers)]
-    )
-    return Controls(settings, steering.strength, scope, cells=cells).checked(layout)
+    cells = []
+    for o, layers in apart.items():
+        for run in runs(layers):
+            where = layer_range(run, layout.layers)
+            cells.append(Cells(o.target, where[0], where[-1], o.state, 100 * (o.share or 0)))
+    return Controls(settings, steering.strength, scope, cells=tuple(cells)).checked(layout)
 
 
 def runs(layers: Sequence[int]) -> list[str]:
-    """Layers in ascending order → the scopes that hold them and no other: [3, 4, 5, 9] → ["3-5", "9"]."""
+    """Layers in ascending order → the scopes that hold them and no other.
+
+    [3, 4, 5, 9] → ["3-5", "9"].
+    """
     starts = [layer for layer in layers if layer - 1 not in layers]
     ends = [layer for layer in layers if layer + 1 not in layers]
-    return [_written(first, last) for first, last in zip(starts, ends)]
+    return [_scope_of(first, last) for first, last in zip(starts, ends)]
 
 
-def _written(first: int, last: int) -> str:
+def _scope_of(first: int, last: int) -> str:
     return f"{first}-{last}" if first != last else f"{first}"
 
 

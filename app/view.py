@@ -15,7 +15,13 @@ REPETITION_PENALTY = 1.1
 
 @dataclass(frozen=True)
 class View:
-    """What is on show: the router's plan, the one in force, and the steering between them."""
+    """What is on show.
+
+    Attributes:
+        router_plan: the router's own plan.
+        plan: the one in force.
+        steering: what lies between them.
+    """
 
     router_plan: RoutingPlan
     plan: RoutingPlan
@@ -23,7 +29,11 @@ class View:
 
     @classmethod
     def of(cls, router_plan: RoutingPlan, steering: Steering) -> View:
-        """Raises: SteeringError, where the steering contradicts itself."""
+        """The view of a plan as it is steered.
+
+        Raises:
+            SteeringError: the steering contradicts itself.
+        """
         return cls(router_plan, steering.apply(router_plan), steering)
 
 
@@ -61,7 +71,7 @@ def average_percents(plan: RoutingPlan) -> dict[str, float]:
 
 
 def all_percents(plan: RoutingPlan) -> dict[str, float]:
-    """`average_percents` of the groups and `expert_percents` together: whatever a control is set to, by target."""
+    """Whatever a control is set to, in percent, by target: of groups and of experts in theirs."""
     return average_percents(plan) | expert_percents(plan)
 
 

@@ -1,0 +1,158 @@
+"""The question box, the settings, and where the two answers stand. Nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.components import Component
+
+from app.assets import text_of
+from app.desk import AnswerPlace
+from app.markup import line, message, notice
+from app.steer.desk import UNTOUCHED
+from app.view import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
+
+UNASKED = "The router's own answer will appear here."
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the next question is answered."""
+
+    max_tokens: gr.Slider
+    temperature: gr.Slider
+    seed: gr.Number
+
+    @property
+    def parts(self) -> list[Component]:
+        """All three."""
+        return [self.max_tokens, self.temperature, self.seed]
+
+
+@dataclass(frozen=True)
+class QuestionBox:
+    """Where a person asks.
+
+    Attributes:
+        answer: asks.
+        stop: stops whatever is being answered.
+        message: a sentence that must not be missed.
+    """
+
+    question: gr.Textbox
+    answer: gr.Button
+    stop: gr.Button
+    message: gr.HTML
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class AskArea:
+    """The components.
+
+    Attributes:
+        first: the router's answer.
+        second: the steered one.
+    """
+
+    box: QuestionBox
+    first: AnswerPlace
+    second: AnswerPlace
+
+
+def build_question_box() -> QuestionBox:
+    """The question box with its settings, empty."""
+    examples = json.loads(text_of("examples.json"))
+    with gr.Row(elem_id="ask"):
+        question = gr.Textbox(
+            label="Question",
+            lines=1,
+            max_lines=3,
+            scale=5,
+            elem_id="question",
+            placeholder="Ask about a disease in English, or pick an example below. Enter sends.",
+        )
+        answer = gr.Button(
+            "Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button"
+        )
+        stop = gr.Button("Stop", scale=0, min_width=80)
+    place = gr.HTML(message(""), elem_id="message", padding=False)
+    with gr.Row(elem_id="starters"):
+        gr.Examples(
+            [[example["text"]] for example in examples],
+            [question],
+            label="Examples",
+            example_labels=[example["label"] for example in examples],
+            cache_examples=False,
+        )
+        with gr.Column(elem_id="settings"):
+            # No accordion: it builds its controls as it opens, and forgets what is typed too soon.
+            gr.Button("Settings", size="sm", elem_id="settings-button")
+            with gr.Column(elem_id="settings-body"):
+                settings = _build_settings()
+    return QuestionBox(question, answer, stop, place, settings)
+
+
+def build_first() -> AnswerPlace:
+    """Where the router's answer will stand."""
+    return _build_answer("Router's answer", "first", "the router's answer", UNASKED)
+
+
+def build_second() -> AnswerPlace:
+    """Where the steered answer will stand."""
+    return _build_answer("Your steering", "second", "the steered answer", UNTOUCHED)
+
+
+def _build_settings() -> Settings:
+    gr.Markdown(
+        "Used from the next question on, for both answers. Words already used are held back a "
+        f"little (repetition penalty {REPETITION_PENALTY})."
+    )
+    return Settings(
+        max_tokens=gr.Slider(
+            1,
+            MAX_TOKENS,
+            160,
+            step=1,
+            label="Longest answer, tokens",
+            info="A token is a word or a piece of one.",
+        ),
+        temperature=gr.Slider(
+            0,
+            MAX_TEMPERATURE,
+            0,
+            step=0.1,
+            label="Temperature",
+            info="0 = always the most likely token; higher = more varied.",
+        ),
+        seed=gr.Number(
+            0,
+            precision=0,
+            minimum=0,
+            maximum=2**31,
+            label="Seed",
+            info="Used when the temperature is above 0, and to draw a random steer.",
+        ),
+    )
+
+
+def _build_answer(title: str, name: str, whose: str, words: str) -> AnswerPlace:
+    """An answer's heading, a button that copies the answer, and its place.
+
+    Args:
+        title: the heading.
+        name: of the place, in the page's scripts.
+        whose: "the router's answer", on the button.
+        words: the page's own, until there is an answer.
+    """
+    with gr.Row(elem_classes="titled"):
+        gr.Markdown(f"## {title}")
+        copy = gr.Button(f"Copy {whose}", size="sm", scale=0, min_width=170, elem_id=f"copy-{name}")
+    source = text_of("copy.js").partition("\n")[2]  # without the comment that it begins with
+    copy.click(None, js=f"() => ({source})('{name}')", api_visibility="private")
+    return AnswerPlace(
+        gr.HTML(notice(words), elem_id=name),
+        gr.HTML(line(""), elem_id=f"{name}-facts", elem_classes="facts"),
+    )

@@ -1,0 +1,293 @@
+"""What all desks share.
+
+A desk holds the callbacks of one area; each returns {component: new value}. One that streams an
+answer or a measurement reads a job of the worker:
+
+    claim ─► follow: where it waits, what came out so far ─► stale? ─► the last words
+                └─► an error becomes a sentence
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import gradio as gr
+from gradio.components import Component
+
+from app.markup import message, notice
+from app.session import Making, Progress, Session, answer
+from app.worker import Job, Kind, Waiting, Worker, one_step
+from atmoe import AtMoe, AtMoeError, RoutingPlan, Steering
+from atmoe.answer.batching import Batching
+from atmoe.explanation.coherence import SAMPLING, Cohort
+
+log = logging.getLogger(__name__)
+Update = dict[Any, Any]
+"""Component → its new value."""
+T = TypeVar("T")
+P = ParamSpec("P")
+DeskT = TypeVar("DeskT", bound="Desk")
+
+OUR_FAULT = (
+    "Something went wrong on our side, and it was logged. Nothing of yours is lost; please try "
+    "again."
+)
+WAITING = "…"
+"""In the place of an answer that has not begun."""
+
+
+@dataclass(frozen=True)
+class AnswerPlace:
+    """Where an answer stands on the page.
+
+    Attributes:
+        text: the answer, or the page's own words in its place.
+        facts: the small print below it.
+    """
+
+    text: gr.HTML
+    facts: gr.HTML
+
+    @property
+    def parts(self) -> list[Component]:
+        """Both."""
+        return [self.text, self.facts]
+
+    def say(self, text: str) -> Update:
+        """The page's own words in the answer's place."""
+        return {self.text: notice(text)}
+
+
+class Shared:
+    """One model, one worker and one batch for everybody, and what any desk may change.
+
+    Attributes:
+        message: where a sentence stands that must not be missed.
+        button: downloads the record.
+        cohort: what was measured of the model's answers at several strengths, where it was.
+        desks: whoever else must hear of a change, and has a part in the download.
+    """
+
+    def __init__(
+        self,
+        model: AtMoe,
+        worker: Worker,
+        message: gr.HTML,
+        button: gr.DownloadButton,
+        cohort: Cohort | None = None,
+    ):
+        self.model, self.worker, self.cohort = model, worker, cohort
+        self.message, self.button = message, button
+        self.batching = Batching(model)
+        self.desks: list[Desk] = []
+        worker.give(Job(one_step(self.batching.warm)))
+
+    def job(
+        self,
+        session: Session,
+        steering: Steering,
+        plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
+    ) -> Job[Progress]:
+        """An answer to be made to a session's question, and measured as the cohort was.
+
+        Args:
+            session: has a question.
+            steering: of the answer.
+            plan_of: the plan to answer under, made of the router's; default: the steering's.
+        """
+        assert session.question is not None
+        opening = (self.cohort.sampling if self.cohort else SAMPLING).max_new_tokens
+        steps = answer(self.batching, session.question, steering, session.known, plan_of, opening)
+        return Job(steps, Kind.ANSWER)
+
+    def download(self, session: Session) -> Update:
+        """The download button, with this session's records behind it."""
+        router, steered = session.first.record, session.second.record
+        if router is None:
+            return {self.button: gr.DownloadButton(value=None, interactive=False)}
+        if session.folder is None:
+            session.folder = TemporaryDirectory(prefix="atmoe-")
+        path = Path(session.folder.name, "atmoe-record.json")
+        records = {
+            "router": router.to_dict(),
+            "steered": steered and steered.to_dict(),
+            "controls": session.controls.to_dict(),
+        }
+        for desk in self.desks:
+            records |= desk.saved(session)
+        path.write_text(json.dumps(records, ensure_ascii=False, indent=1), "utf-8")
+        return {self.button: gr.DownloadButton(value=str(path), interactive=True)}
+
+    @property
+    def cleared(self) -> list[Component]:
+        """What the other desks may change as the question or the steering changes."""
+        return list(dict.fromkeys(part for desk in self.desks for part in desk.cleared))
+
+    def question_changed(self, session: Session) -> Update:
+        """Tell all desks."""
+        update: Update = {}
+        for desk in self.desks:
+            update |= desk.question_changed(session)
+        return update
+
+    def steering_changed(self, session: Session) -> Update:
+        """Tell all desks."""
+        update: Update = {}
+        for desk in self.desks:
+            update |= desk.steering_changed(session)
+        return update
+
+    def first_ended(self, session: Session) -> None:
+        """Tell all desks."""
+        for desk in self.desks:
+            desk.first_ended(session)
+
+
+class Desk:
+    """The callbacks of one area.
+
+    Everything of a person is in the `Session` that each call is given.
+
+    What happens in one area can concern another: what a desk has to say then, it says in the last
+    five methods here. Most have nothing to say.
+    """
+
+    def __init__(self, shared: Shared):
+        self.shared, self.model, self.worker = shared, shared.model, shared.worker
+
+    @property
+    def cleared(self) -> list[Component]:
+        """What `question_changed` and `steering_changed` may change."""
+        return []
+
+    def question_changed(self, session: Session) -> Update:
+        """Another question is about to take the place of the session's."""
+        return {}
+
+    def steering_changed(self, session: Session) -> Update:
+        """The steered answer is gone, and all that was said of it with it."""
+        return {}
+
+    def first_ended(self, session: Session) -> None:
+        """The router's answer has ended."""
+
+    def saved(self, session: Session) -> dict[str, Any]:
+        """What the download holds of this area."""
+        return {}
+
+
+def guarded(
+    callback: Callable[Concatenate[DeskT, P], Update],
+) -> Callable[Concatenate[DeskT, P], Update]:
+    """Show a sentence for whatever a callback raises; never a traceback."""
+
+    @functools.wraps(callback)
+    def safe(desk: DeskT, *values: P.args, **named: P.kwargs) -> Update:
+        place = desk.shared.message
+        try:
+            return {place: message("")} | callback(desk, *values, **named)
+        except Exception as error:
+            return {place: message(sentence(error))}
+
+    return safe
+
+
+def sentence(error: Exception) -> str:
+    """What to tell a person about an error: its own sentence if it has one for them."""
+    if isinstance(error, AtMoeError):
+        return str(error)
+    log.error("in a callback of the page", exc_info=error)
+    return OUR_FAULT
+
+
+def waiting(before: int, what: str = "answer") -> str:
+    """Where someone stands who waits for a place."""
+    if not before:
+        return "Waiting for a free place: yours is next."
+    verb = "s are" if before > 1 else " is"
+    return f"Waiting for a free place: {before} {what}{verb} before yours."
+
+
+def stream(
+    worker: Worker,
+    making: Making[T],
+    job: Job[T] | None,
+    say: Callable[[str], Update],
+    show: Callable[[T], Update],
+    end: Callable[[T | None], Update],
+    what: str = "answer",
+) -> Generator[Update, None, bool]:
+    """What the page shows of a job, from its place in the queue to its last words.
+
+    Whoever calls this yields a `gr.skip()` first: a generator that ends without a word would empty
+    its outputs.
+
+    Args:
+        worker: makes the steps.
+        making: holds the job as long as that counts.
+        job: what it held when the event began.
+        say: the page's own words: where the job stands while it waits, or what went wrong.
+        show: what is shown of a step.
+        end: the last words, made of the last step (None where there was none).
+        what: is waited for.
+
+    Returns:
+        False where there was no such job, somebody else reads it, or it no longer counts.
+    """
+    if job is None or not job.claim():
+        return False
+    try:
+        last = yield from follow(worker, job, lambda: making.job is job, say, show, what)
+    except Exception as error:
+        words = sentence(error)
+        if making.job is not job:
+            return False
+        yield say(words)
+        return True
+    if making.job is not job:
+        return False
+    yield end(last)
+    return True
+
+
+def follow(
+    worker: Worker,
+    job: Job[T],
+    current: Callable[[], bool],
+    say: Callable[[str], Update],
+    show: Callable[[T], Update],
+    what: str = "answer",
+) -> Generator[Update, None, T | None]:
+    """What the page shows while a job runs.
+
+    Args:
+        worker: makes the steps.
+        job: whose.
+        current: whether it is still the job that counts; it ends where it is not.
+        say: shows where it stands while it waits.
+        show: makes of each step what is shown.
+        what: is waited for.
+
+    Returns:
+        The last step; None where there was none.
+
+    Raises:
+        Exception: whatever making a step raised.
+    """
+    last = None
+    for step in worker.run(job, waiting=True):
+        if not current():
+            break
+        if isinstance(step, Waiting):
+            yield say(waiting(step.before, what))
+        else:
+            last = step
+            yield show(step)
+    return last

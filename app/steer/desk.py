@@ -1,0 +1,182 @@
+"""What the page does when someone steers.
+
+It says what is in force, prepares the steered answer, and draws the plans.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from app.controls import Controls
+from app.desk import WAITING, AnswerPlace, Desk, Shared, Update, guarded
+from app.events import LAST_WINS
+from app.markup import badge, line, message
+from app.session import Session
+from app.steer import words
+from app.steer.area import SteerArea
+from app.steer.figure import expert_figure, expert_table, group_figure, group_table
+from app.steer.panel import shown
+from app.view import View
+from atmoe import AtMoeError, Steering
+
+UNTOUCHED = (
+    "Untouched: the same weights as the router's answer. Change a group to see a second answer "
+    "here."
+)
+
+
+class SteerDesk(Desk):
+    """The callbacks of the controls."""
+
+    def __init__(self, shared: Shared, area: SteerArea, second: AnswerPlace):
+        """Of one page.
+
+        Args:
+            shared: what all desks share.
+            area: the components.
+            second: where the steered answer stands.
+        """
+        super().__init__(shared)
+        self.area, self.second = area, second
+
+    def wire(self, session: gr.State) -> Dependency:
+        """Have the controls call this desk.
+
+        Returns:
+            The event of a movement.
+        """
+        area = self.area
+        pictures = area.weights.pictures
+        # Undo, redo, presets and reset come this way too: one event, of which the last value wins,
+        # so no two can overtake each other.
+        moved = area.panel.input(
+            self.steer,
+            [session, area.panel],
+            [part for part in self.changing if part not in pictures],
+            **LAST_WINS,
+        )
+        moved.success(self.draw, [session], pictures, **LAST_WINS)
+        return moved
+
+    @property
+    def changing(self) -> list[Component]:
+        """What a steering changes."""
+        area, shared = self.area, self.shared
+        parts = [shared.message, area.badge, shared.button, *self.second.parts, *shared.cleared]
+        return [*parts, *self.showing_plans]
+
+    @property
+    def showing_plans(self) -> list[Component]:
+        """What `weights` changes."""
+        return [self.area.panel, self.area.reading, *self.area.weights.pictures]
+
+    @guarded
+    def steer(self, session: Session, controls: dict) -> Update:
+        """The controls moved: say what is in force at once, and make the steered answer's job.
+
+        `draw` follows, and the steered answer once the controls rest.
+        """
+        session.heard = controls.get("at", 0) if isinstance(controls, dict) else 0
+        try:
+            checked = Controls.from_dict(controls, self.model.layout)
+        except AtMoeError as error:  # the controls go back to what was possible
+            note = shown(self._view(session), session.heard, str(error))
+            return {
+                self.shared.message: message(str(error)),
+                self.area.panel: gr.HTML(value=session.controls.to_dict(), shown=note),
+            }
+        session.controls = checked
+        return self.prepare_second(session) | self._in_words(session)
+
+    def draw(self, session: Session) -> Update:
+        """The pictures and tables of the plans. What `steer` had to say stays.
+
+        They take the page longer than all else that a movement changes, and the next answer must
+        not wait for them.
+        """
+        return {self.area.weights.group_plot: gr.skip()} | self._in_pictures(session)
+
+    def put(self, session: Session, controls: Controls) -> Update:
+        """Put the controls somewhere themselves, not a person's hand."""
+        session.controls = controls
+        return self.prepare_second(session) | self.weights(session, controls.to_dict())
+
+    def prepare_second(self, session: Session) -> Update:
+        """Replace the steered answer's job by one for the steering and question of now.
+
+        Returns:
+            What will happen, in words.
+        """
+        steering = session.steering
+        session.second.clear()
+        if session.question is not None and not steering.untouched:
+            session.second.job = self.shared.job(session, steering)
+        cleared = self.shared.steering_changed(session)
+        place = self.second
+        return (
+            place.say(self.note(session))
+            | {
+                place.facts: line(""),
+                self.area.badge: badge(words.whose_weights(steering), not steering.untouched),
+            }
+            | self.shared.download(session)
+            | cleared
+        )
+
+    def note(self, session: Session) -> str:
+        """What stands in the steered column before any answer does."""
+        controls = session.controls
+        if not controls.on and not controls.steering_when_on.untouched:
+            changes = words.changes(controls.steering_when_on)
+            return f"Switched off, and kept: {changes}. This is the router's answer alone."
+        if session.steering.untouched:
+            return UNTOUCHED
+        if session.question:
+            return WAITING
+        return f"Set for your question: {words.changes(session.steering)}."
+
+    def weights(self, session: Session, controls: dict[str, Any] | None = None) -> Update:
+        """Everything that shows the plans, as far as the router's plan is known.
+
+        Args:
+            session: whose.
+            controls: put there, where given.
+        """
+        return self._in_words(session, controls) | self._in_pictures(session)
+
+    def _view(self, session: Session) -> View | None:
+        """What there is to see, once the router's plan is known."""
+        if session.question is None or session.question.router_plan is None:
+            return None
+        router_plan = session.question.router_plan
+        try:
+            return View.of(router_plan, session.steering)
+        except AtMoeError:
+            # A contradiction: the steered column says so, the router's plan is still true.
+            return View.of(router_plan, Steering())
+
+    def _in_words(self, session: Session, controls: dict[str, Any] | None = None) -> Update:
+        """What the controls and the sentences show."""
+        view = self._view(session)
+        note = shown(view, session.heard)
+        panel = gr.HTML(shown=note) if controls is None else gr.HTML(value=controls, shown=note)
+        update: Update = {self.area.panel: panel}
+        if view is not None:
+            update[self.area.reading] = words.reading(view)
+        return update
+
+    def _in_pictures(self, session: Session) -> Update:
+        """What the pictures and tables show."""
+        layout, view, parts = self.model.layout, self._view(session), self.area.weights
+        if view is None:
+            return {}
+        return {
+            parts.group_plot: group_figure(layout, view),
+            parts.expert_plot: expert_figure(layout, view),
+            parts.group_table: group_table(view),
+            parts.expert_table: expert_table(view),
+        }

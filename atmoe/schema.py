@@ -1,0 +1,241 @@
+"""The JSON that comes in and goes out, stated once: names, types, ranges and sizes.
+
+    data ─ checked(RecordJson, data, …) ─► the same data, or one sentence that names what is wrong
+
+Everything is checked before anything is built: a size is not used before it is known to be small,
+and what is refused leaves nothing half-made. `RecordJson.model_json_schema()` is the published
+schema; steering, plans and explanations are parts of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from atmoe.errors import AtMoeError
+
+FORMAT = 1
+MOST_LAYERS, MOST_NAMES, MOST_OVERRIDES, MOST_TOKENS = 1024, 1024, 4096, 4096
+MOST_LETTERS, MOST_UNITS, MOST_BYTES = 200_000, 8192, 2**23
+SEEDS = 2**63
+"""A seed is a whole number from 0 up, below this one: what torch's generators take."""
+
+
+def _encodable(text: str) -> str:
+    """Raises: ValueError, where a text holds half a surrogate pair and cannot be written."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("it holds a lone surrogate") from None
+    return text
+
+
+Text = Annotated[str, Field(max_length=MOST_LETTERS), AfterValidator(_encodable)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_encodable)]
+Target = Annotated[str, Field(min_length=1, max_length=401), AfterValidator(_encodable)]
+Layers = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+Share = Annotated[float, Field(ge=0, le=1.001)]
+Factor = Annotated[float, Field(ge=0)]
+Row = Annotated[list[Share], Field(max_length=MOST_NAMES)]
+Rows = Annotated[list[Row], Field(max_length=MOST_LAYERS)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=MOST_TOKENS)]
+Effects = Annotated[list[float], Field(max_length=MOST_TOKENS)]
+
+
+class Json(BaseModel):
+    """What all parts share: no type is taken for another, and no number is not a number."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, frozen=True)
+
+
+class GroupJson(Json):
+    """A group and its experts, in their order."""
+
+    name: Name
+    experts: Annotated[list[Name], Field(min_length=1, max_length=MOST_NAMES)]
+
+
+class LayoutJson(Json):
+    """The names that shares are about."""
+
+    layers: Layers
+    groups: Annotated[list[GroupJson], Field(min_length=1, max_length=MOST_NAMES)]
+
+
+class PlanJson(LayoutJson):
+    """Group shares [layers, groups], in-group shares [layers, experts], strength [layers]."""
+
+    group_shares: Rows
+    expert_shares: Rows
+    strength: Annotated[list[Factor], Field(max_length=MOST_LAYERS)] | None = None
+
+    @model_validator(mode="after")
+    def _shapes(self) -> PlanJson:
+        experts = sum(len(group.experts) for group in self.groups)
+        for name, rows, width in (
+            ("group_shares", self.group_shares, len(self.groups)),
+            ("expert_shares", self.expert_shares, experts),
+        ):
+            if len(rows) != self.layers or any(len(row) != width for row in rows):
+                raise ValueError(f"{name} is not of the shape {self.layers} × {width}")
+        if self.strength is not None and len(self.strength) != self.layers:
+            raise ValueError(f"strength is not of the length {self.layers}")
+        return self
+
+
+class OverrideJson(Json):
+    """One override of a steering.  layers: all, early, middle, late, or A-B."""
+
+    target: Target
+    state: Literal["router", "fixed", "off"]
+    share: float | None = None
+    layers: Annotated[str, Field(max_length=20)] = "all"
+
+
+class SteeringJson(Json):
+    """All overrides of one call, and the strength that multiplies the experts."""
+
+    strength: Annotated[float, Field(ge=0, le=2)]
+    overrides: Annotated[list[OverrideJson], Field(max_length=MOST_OVERRIDES)]
+
+
+class UnitJson(Json):
+    """A part of the mixture, and what was measured of it."""
+
+    name: Target
+    kind: Literal["group", "expert", "band"]
+    weight: float
+    contribution: float
+    effect: float
+
+
+class SpanJson(Json):
+    """A sentence, as tokens from `start` to before `end`."""
+
+    start: Annotated[int, Field(ge=0, le=MOST_TOKENS)]
+    end: Annotated[int, Field(ge=0, le=MOST_TOKENS)]
+    text: Text
+
+
+class ChangeJson(Json):
+    """The smallest change of one group that alters the first sentence."""
+
+    group: Name
+    share: float
+    before: Text
+    to: float | None = None
+    after: Text = ""
+    at: Annotated[int, Field(ge=0, le=MOST_TOKENS)] | None = None
+    token_before: Text = ""
+    token_after: Text = ""
+
+
+class ExplanationJson(LayoutJson):
+    """What was measured of one answer."""
+
+    units: Annotated[list[UnitJson], Field(max_length=MOST_UNITS)]
+    token_effects: Annotated[dict[Target, Effects], Field(max_length=MOST_UNITS)]
+    tokens: Annotated[list[Text], Field(max_length=MOST_TOKENS)]
+    sentences: Annotated[list[SpanJson], Field(max_length=MOST_TOKENS)]
+    logp: float
+    base_logp: float
+    shapley: dict[Name, float] | None
+    rows: float
+    seconds: float
+    smallest_change: Annotated[list[ChangeJson], Field(max_length=MOST_NAMES)] | None
+
+    @model_validator(mode="after")
+    def _fits(self) -> ExplanationJson:
+        groups = {group.name for group in self.groups}
+        if self.shapley is not None and set(self.shapley) != groups:
+            raise ValueError("shapley does not name the groups")
+        if {unit.name for unit in self.units} != set(self.token_effects):
+            raise ValueError("token_effects does not name the units")
+        if {unit.name for unit in self.units if unit.kind == "group"} != groups:
+            raise ValueError("the units do not name the groups")
+        if any(len(effects) != len(self.tokens) for effects in self.token_effects.values()):
+            raise ValueError("token_effects is not one number a token")
+        if any(not s.start <= s.end <= len(self.tokens) for s in self.sentences):
+            raise ValueError("a sentence is not within the tokens")
+        if any(change.group not in groups for change in self.smallest_change or ()):
+            raise ValueError("smallest_change does not name the groups")
+        return self
+
+
+class ResponseJson(Json):
+    """One question answered with one part at several shares."""
+
+    target: Target
+    doses: Annotated[list[float], Field(max_length=16)]
+    answers: Annotated[list[Text], Field(max_length=16)]
+    logp: Annotated[list[float], Field(max_length=16)] | None
+
+    @model_validator(mode="after")
+    def _lengths(self) -> ResponseJson:
+        if len(self.answers) != len(self.doses) or len(self.logp or self.doses) != len(self.doses):
+            raise ValueError("there is not one answer, or one number, a dose")
+        return self
+
+
+class RecordJson(Json):
+    """One answer, all that made it, and what was measured of it."""
+
+    format: Literal[1]
+    prompt: Text
+    answer: Text
+    answer_tokens: Tokens
+    model: Annotated[dict[Name, Text], Field(max_length=16)]
+    base: Annotated[dict[Name, Text], Field(max_length=16)]
+    seed: Seed
+    sampling: Annotated[dict[Name, float], Field(max_length=16)]
+    steering: SteeringJson
+    router_plan: PlanJson
+    plan: PlanJson
+    finish: Literal["stop", "length", "cancelled"]
+    timings: Annotated[dict[Name, float], Field(max_length=16)]
+    versions: Annotated[dict[Name, Text], Field(max_length=32)]
+    explanation: ExplanationJson | None = None
+    response: ResponseJson | None = None
+
+    @model_validator(mode="after")
+    def _one_model(self) -> RecordJson:
+        layouts = [self.router_plan, self.plan]
+        if self.explanation is not None:
+            layouts.append(self.explanation)  # type: ignore[arg-type]  # a layout as well
+        first = layouts[0]
+        if any((part.layers, part.groups) != (first.layers, first.groups) for part in layouts):
+            raise ValueError("its plans and its explanation are of different models")
+        if not {"name", "sha256"} <= self.model.keys() & self.base.keys():
+            raise ValueError("it does not say which model and which base answered")
+        return self
+
+
+Part = TypeVar("Part", bound=Json)
+
+
+def checked(part: type[Part], data: Any, what: str, fix: str, error: type[AtMoeError]) -> None:
+    """Hold data against a part of the schema.
+
+    Args:
+        part: the schema.
+        data: what `json.loads` gave, or a mapping like it.
+        what: how the message calls it: "This is not a routing plan".
+        fix: what it tells a person to do.
+        error: what is raised.
+
+    Raises:
+        AtMoeError: of the kind given; the sentence names the first thing that is wrong.
+    """
+    try:
+        part.model_validate(dict(data) if isinstance(data, Mapping) else data)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(step) for step in first["loc"]) or "all of it"
+        reason = first["msg"].removeprefix("Value error, ")
+        reason = reason[:1].lower() + reason[1:].rstrip(".")
+        raise error(f"{what} ({place[:80]}: {reason[:160]}); {fix}.") from None
+    except RecursionError:
+        raise error(f"{what} (it is nested too deep); {fix}.") from None

@@ -1,0 +1,198 @@
+"""What training logged and `bench` printed → Markdown tables. Those of evaluations: reports.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+from tools.markdown import table
+
+MODEL = Path(__file__).resolve().parents[2] / "assets" / "medical"
+
+
+def report(name: str) -> dict:
+    """What an evaluation command printed with --json."""
+    return json.loads((MODEL / "reports" / f"{name}.json").read_text("utf-8"))
+
+
+def training_log(name: str) -> dict:
+    """What a training command measured: of the experts or the router."""
+    return json.loads((MODEL / f"{name}.log.json").read_text("utf-8"))
+
+
+def rounded(number: float, digits: int) -> str:
+    """A number with fewer digits; the decimal that stands in the report is rounded half up."""
+    step = Decimal(1).scaleb(-digits)
+    return str(Decimal(f"{number:.9g}").quantize(step, ROUND_HALF_UP))
+
+
+def training_table() -> str:
+    """The stages of the training; the two baselines' steps and seconds are what their runs said."""
+    experts, router = training_log("experts"), training_log("router")
+    nll = report("evaluate")["nll"]
+
+    def agreement(key: str) -> str:
+        parts = (f"{group} {rounded(100 * share, 1)}%" for group, share in router[key].items())
+        return "agreement " + ", ".join(parts)
+
+    rows = [
+        (
+            "experts",
+            f"{experts['steps']}",
+            f"{experts['answer_tokens']:,}",
+            f"{experts['seconds']:.0f}",
+            f"held-out loss under the labels' plan {experts['label']:.3f}, with the task expert "
+            f"exchanged for another {experts['wrong_task']:.3f}",
+        ),
+        (
+            "router, warm start",
+            "",
+            f"{router['settings']['instructions']:,} instructions",
+            f"{router['warm_start_seconds']:.0f}",
+            agreement("agreement_warm_start"),
+        ),
+        (
+            "one LoRA, rank 64 (baseline)",
+            "380",
+            "320,634",
+            "4871 (one core)",
+            f"{nll['lora']['macro']:.3f} on the held-out answers below",
+        ),
+        (
+            "X-LoRA's classifier (baseline)",
+            "70",
+            "60,262",
+            "2747 (one core)",
+            f"{nll['xlora']['macro']:.3f} there",
+        ),
+        (
+            "router, refinement",
+            f"{router['steps']}",
+            f"{router['answer_tokens']:,}",
+            f"{router['seconds']:.0f}",
+            agreement("agreement_refined"),
+        ),
+    ]
+    return table(("stage", "steps", "answer tokens", "seconds", "result"), rows)
+
+
+def expert_tokens() -> str:
+    """How many answer tokens each expert learned from, group by group."""
+    groups: dict[str, list[str]] = {}
+    for name, tokens in training_log("experts")["answer_tokens_by_expert"].items():
+        group, _, expert = name.partition("/")
+        groups.setdefault(group, []).append(f"{expert} {tokens:,}")
+    return table(
+        ("group", "answer tokens"), [(group, ", ".join(parts)) for group, parts in groups.items()]
+    )
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A row of the table of speeds.
+
+    Attributes:
+        what: both sides of the ratio.
+        two_cores: as the command printed it there, by the clock; its report is not kept.
+        one_thread: names of ratios in reports/bench.json, or a figure whose report is not kept.
+        aim: our own, if there was one.
+        brief: whether only medians are shown of the ratios after the first.
+    """
+
+    what: str
+    two_cores: str = ""
+    one_thread: tuple[str, ...] | str = ()
+    aim: str = ""
+    brief: bool = False
+
+
+SPEEDS = (
+    Speed(
+        "decoding under a routed plan, against transformers' `generate` of the base alone",
+        "1.83 (1.81 to 1.85)",
+        aim="1.4",
+    ),
+    Speed(
+        "the same in int8, against `generate` in bfloat16 · against our bfloat16",
+        "2.58 (2.45 to 2.82) · 1.43",
+        ("int8 to generate", "int8 to the model"),
+        "2.2",
+        brief=True,
+    ),
+    Speed(
+        "the same in int8, against llama.cpp: the base in Q4_1, the same plan as a LoRA of rank 64",
+        "1.10 (1.04 to 1.11)",
+        ("int8 to llama.cpp",),
+        "1.0",
+    ),
+    Speed("the same in bfloat16, against that", "0.82 (0.81 to 0.84)", "0.67 (0.38 to 0.69)"),
+    Speed(
+        "decoding under a routed plan of 16 experts, against PEFT with one of them",
+        "2.62 (2.16 to 2.66)",
+        ("routed to PEFT, one LoRA",),
+    ),
+    Speed(
+        "the same, against PEFT with 12 of them added up",
+        "8.65 (7.95 to 8.87)",
+        ("routed to PEFT, 12 LoRAs",),
+    ),
+    Speed(
+        "the same, against PEFT's X-LoRA over all 16, which keeps no cache (timed over 4 tokens)",
+        "65.8 (60.6 to 65.8)",
+        ("routed to PEFT X-LoRA",),
+        "40",
+    ),
+    Speed(
+        "eight rows with eight plans, tokens a second in all, against one row alone with its plan "
+        "folded in",
+        "4.54 (4.48 to 4.73)",
+        aim="4",
+    ),
+    Speed(
+        "reading a prompt with routing, against the base model's reading",
+        "0.86 (0.82 to 0.91)",
+        ("prefill routed to base",),
+        "0.85",
+    ),
+    Speed(
+        "first token of an answer steered in the last third of the layers, against a whole prefill",
+        "2.11 (2.10 to 2.33)",
+        ("first token steered late to whole prefill",),
+        "1.7",
+    ),
+    Speed(
+        "decoding with 64 experts against 4 · of rank 64 against 4",
+        one_thread=("decode experts 64 to 4", "decode rank 64 to 4"),
+        aim="0.95",
+    ),
+    Speed(
+        "reading a prompt with 64 experts against 4 · of rank 64 against 4",
+        one_thread=("prefill experts 64 to 4", "prefill rank 64 to 4"),
+    ),
+)
+
+
+def speed_table() -> str:
+    """Speeds as ratios; those of one thread are read from reports/bench.json."""
+    ratios = report("bench")["ratios"]
+
+    def shown(speed: Speed) -> str:
+        if isinstance(speed.one_thread, str):
+            return speed.one_thread
+        texts = []
+        for name in speed.one_thread:
+            median, least, most = (ratios[name][key] for key in ("median", "least", "most"))
+            digits = 1 if median >= 10 else 2
+            text = rounded(median, digits)
+            if not (speed.brief and texts):
+                text += f" ({rounded(least, digits)} to {rounded(most, digits)})"
+            texts.append(text)
+        return " · ".join(texts)
+
+    return table(
+        ("times as fast", "2 cores", "one thread", "aim"),
+        [(speed.what, speed.two_cores, shown(speed), speed.aim) for speed in SPEEDS],
+        numbers=3,
+    )
