@@ -2,14 +2,18 @@
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-from app.page import LAUNCH, build
-from atmoe import AtMoe, AtMoeError
+from atmoe import files
+from atmoe.cli.ending import run
 from atmoe.mixture.precision import CHOICES, VARIABLE, chosen
 
 DEFAULT_MODEL = Path(__file__).parent / "assets" / "medical"
+ROOM = "atmoe-page-"
+"""What the name of the page's own temporary directory begins with."""
 
 
 def main() -> int:
@@ -37,17 +41,30 @@ def main() -> int:
     )
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
     args = parser.parse_args()
-    try:
-        page = build(
-            AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype)),
-            Path(args.model) / "reports",
-        )
-    except AtMoeError as error:
-        print(error, file=sys.stderr)
-        return 2
-    page.launch(server_name=args.host, server_port=args.port, **LAUNCH)
+
+    # Uploads and downloads hold people's questions: all of them lie in one directory, which goes
+    # with the process, however that ends; what a killed one left goes now.
+    parent = Path(tempfile.gettempdir())
+    for left in files.abandoned(parent, ROOM):
+        shutil.rmtree(left, ignore_errors=True)
+    with files.room(parent, ROOM) as room:
+        os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = str(room)
+        try:
+            _serve(args)
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
     return 0
 
 
+def _serve(args: argparse.Namespace) -> None:
+    """Build the page and launch it; what it needs takes seconds to import."""
+    from app.page import LAUNCH, build
+    from atmoe import AtMoe
+
+    model = AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype))
+    page = build(model, Path(args.model) / "reports")
+    page.launch(server_name=args.host, server_port=args.port, **LAUNCH)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run(Path(sys.argv[0]).name, main)

@@ -14,6 +14,7 @@ from typing import Any
 
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 from atmoe.errors import SteeringError
+from atmoe.schema import ControlsJson, checked
 from atmoe.steering.overrides import BANDS, layer_range
 
 SCOPES = ("all", *BANDS)
@@ -149,26 +150,40 @@ class Controls:
         Raises:
             SteeringError: not of that form, or impossible for this model.
         """
-        try:
-            settings = {
-                str(target): Setting(State(state), float(percent), bool(locked))
-                for target, (state, percent, locked) in data["set"].items()
-            }
-            cells = tuple(
-                Cells(str(target), int(first), int(last), State(state), float(percent))
-                for target, first, last, state, percent in data.get("cells", ())
-            )
-            controls = cls(
-                {t: s for t, s in settings.items() if s.state is not State.ROUTER},
-                float(data["strength"]),
-                str(data["scope"]),
-                bool(data["on"]),
-                cells,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        # 1. the form, and no more than a model of this size has a use for
+        checked(
+            ControlsJson,
+            data,
+            "These settings cannot be read",
+            "reset the steering and set it again",
+            SteeringError,
+        )
+        targets = {*layout.group_names, *layout.expert_names}
+        cells = data.get("cells", ())
+        for target in (*data["set"], *(cell[0] for cell in cells)):
+            if target not in targets:
+                # Whatever is missing, the layout says it as it does everywhere.
+                Steering((Override(target, State.OFF),)).by_layer(layout)
+        if len(cells) > len(targets) * layout.layers:
             raise SteeringError(
-                f"These settings cannot be read ({error!r}); reset the steering and set it again."
-            ) from error
+                f"{len(cells):,} ranges of cells are set, and this model has no room for so many; "
+                f"reset the steering and set it again."
+            )
+        # 2. the value
+        settings = {
+            target: Setting(State(state), float(percent), locked)
+            for target, (state, percent, locked) in data["set"].items()
+        }
+        controls = cls(
+            {t: s for t, s in settings.items() if s.state is not State.ROUTER},
+            float(data["strength"]),
+            data["scope"],
+            data["on"],
+            tuple(
+                Cells(target, first, last, State(state), float(percent))
+                for target, first, last, state, percent in cells
+            ),
+        )
         return controls.checked(layout)
 
     def _scopes(self, target: str) -> list[str]:

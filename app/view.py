@@ -43,20 +43,25 @@ def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sa
     Raises:
         SamplingError: a value out of range.
     """
-    if not 1 <= max_tokens <= MAX_TOKENS:
+    if not _between(max_tokens, 1, MAX_TOKENS):
         raise SamplingError(
             f"An answer may have 1 to {MAX_TOKENS} tokens; choose a number between them."
         )
-    if not 0 <= temperature <= MAX_TEMPERATURE:
+    if not _between(temperature, 0, MAX_TEMPERATURE):
         raise SamplingError(
             f"The temperature goes from 0 to {MAX_TEMPERATURE}; choose a number between them."
         )
     return Sampling(
         max_new_tokens=int(max_tokens),
         temperature=float(temperature),
-        seed=int(seed or 0),
+        seed=0 if seed is None else seed,  # type: ignore[arg-type]  # whole or not, it is checked
         repetition_penalty=REPETITION_PENALTY,
     )
+
+
+def _between(number: object, least: float, most: float) -> bool:
+    """Whether something is a number within these ends."""
+    return isinstance(number, int | float) and least <= number <= most
 
 
 def changed(steering: Steering) -> tuple[str, ...]:

@@ -160,20 +160,20 @@ class Record(Answer):
             Response.from_dict(response)
         what, fix = "The record cannot be read", "use one downloaded from this version, unedited"
         checked(RecordJson, data, what, fix, AtMoeError)
-        try:
-            Sampling(seed=data["seed"], **data["sampling"])
-        except TypeError as error:
-            raise AtMoeError(f"{what} ({error}); {fix}.") from error
         # 2. the record
         values: dict[str, Any] = {f.name: data.get(f.name) for f in fields(cls)}
-        values |= {
-            "answer_tokens": tuple(data["answer_tokens"]),
-            "steering": Steering.from_dict(data["steering"]),
-            "router_plan": RoutingPlan.from_dict(data["router_plan"]),
-            "plan": RoutingPlan.from_dict(data["plan"]),
-            "explanation": None if explanation is None else Explanation.from_dict(explanation),
-            "response": None if response is None else Response.from_dict(response),
-        }
+        try:
+            Sampling(seed=data["seed"], **data["sampling"])
+            values |= {
+                "answer_tokens": tuple(data["answer_tokens"]),
+                "steering": Steering.from_dict(data["steering"]),
+                "router_plan": RoutingPlan.from_dict(data["router_plan"]),
+                "plan": RoutingPlan.from_dict(data["plan"]),
+                "explanation": None if explanation is None else Explanation.from_dict(explanation),
+                "response": None if response is None else Response.from_dict(response),
+            }
+        except (AtMoeError, TypeError) as error:
+            raise AtMoeError(f"{what} ({str(error).rstrip('.')}); {fix}.") from error
         return cls(**values)
 
     @classmethod

@@ -37,12 +37,15 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_encod
 Target = Annotated[str, Field(min_length=1, max_length=401), AfterValidator(_encodable)]
 Layers = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
 Share = Annotated[float, Field(ge=0, le=1.001)]
-Factor = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(ge=0, le=1e6)]
 Row = Annotated[list[Share], Field(max_length=MOST_NAMES)]
 Rows = Annotated[list[Row], Field(max_length=MOST_LAYERS)]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=MOST_TOKENS)]
-Effects = Annotated[list[float], Field(max_length=MOST_TOKENS)]
+Nats = Annotated[float, Field(ge=-500, le=500)]
+"""A log-probability per token, or a difference of two: beyond e^500 nothing is a probability."""
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+Effects = Annotated[list[Nats], Field(max_length=MOST_TOKENS)]
 
 
 class Json(BaseModel):
@@ -91,7 +94,7 @@ class OverrideJson(Json):
 
     target: Target
     state: Literal["router", "fixed", "off"]
-    share: float | None = None
+    share: Share | None = None
     layers: Annotated[str, Field(max_length=20)] = "all"
 
 
@@ -102,14 +105,36 @@ class SteeringJson(Json):
     overrides: Annotated[list[OverrideJson], Field(max_length=MOST_OVERRIDES)]
 
 
+StateJson = Literal["router", "fixed", "off"]
+# Their ranges are a matter of the model, which has sentences for them.
+Percent = Annotated[float, Field(allow_inf_nan=True)]
+# JSON knows no tuples: a list of that form is one.
+SettingJson = Annotated[tuple[StateJson, Percent, bool], Field(strict=False)]
+Layer = int
+CellsJson = Annotated[tuple[Target, Layer, Layer, StateJson, Percent], Field(strict=False)]
+
+
+class ControlsJson(Json):
+    """A steering as a hand sets it: target → state, share in percent, locked; and ranges of layers.
+
+    The page's controls, a link and the settings of a downloaded record are of this form.
+    """
+
+    set: Annotated[dict[Target, SettingJson], Field(max_length=2 * MOST_NAMES)]
+    strength: Annotated[float, Field(ge=0, le=2)]
+    scope: Literal["all", "early", "middle", "late"]
+    on: bool
+    cells: Annotated[list[CellsJson], Field(max_length=MOST_NAMES * MOST_LAYERS)] = []
+
+
 class UnitJson(Json):
     """A part of the mixture, and what was measured of it."""
 
     name: Target
     kind: Literal["group", "expert", "band"]
-    weight: float
-    contribution: float
-    effect: float
+    weight: Share
+    contribution: Amount
+    effect: Nats
 
 
 class SpanJson(Json):
@@ -124,9 +149,9 @@ class ChangeJson(Json):
     """The smallest change of one group that alters the first sentence."""
 
     group: Name
-    share: float
+    share: Share
     before: Text
-    to: float | None = None
+    to: Share | None = None
     after: Text = ""
     at: Annotated[int, Field(ge=0, le=MOST_TOKENS)] | None = None
     token_before: Text = ""
@@ -140,11 +165,11 @@ class ExplanationJson(LayoutJson):
     token_effects: Annotated[dict[Target, Effects], Field(max_length=MOST_UNITS)]
     tokens: Annotated[list[Text], Field(max_length=MOST_TOKENS)]
     sentences: Annotated[list[SpanJson], Field(max_length=MOST_TOKENS)]
-    logp: float
-    base_logp: float
-    shapley: dict[Name, float] | None
-    rows: float
-    seconds: float
+    logp: Nats
+    base_logp: Nats
+    shapley: dict[Name, Nats] | None
+    rows: Amount
+    seconds: Amount
     smallest_change: Annotated[list[ChangeJson], Field(max_length=MOST_NAMES)] | None
 
     @model_validator(mode="after")
@@ -171,7 +196,7 @@ class ResponseJson(Json):
     target: Target
     doses: Annotated[list[float], Field(max_length=16)]
     answers: Annotated[list[Text], Field(max_length=16)]
-    logp: Annotated[list[float], Field(max_length=16)] | None
+    logp: Annotated[list[Nats], Field(max_length=16)] | None
 
     @model_validator(mode="after")
     def _lengths(self) -> ResponseJson:
@@ -195,7 +220,7 @@ class RecordJson(Json):
     router_plan: PlanJson
     plan: PlanJson
     finish: Literal["stop", "length", "cancelled"]
-    timings: Annotated[dict[Name, float], Field(max_length=16)]
+    timings: Annotated[dict[Name, Amount], Field(max_length=16)]
     versions: Annotated[dict[Name, Text], Field(max_length=32)]
     explanation: ExplanationJson | None = None
     response: ResponseJson | None = None

@@ -10,6 +10,7 @@ from gradio.components import Component
 
 from app.assets import text_of
 from app.desk import AnswerPlace
+from app.inputs import FreeNumber, FreeSlider
 from app.markup import line, message, notice
 from app.steer.desk import UNTOUCHED
 from app.view import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
@@ -111,7 +112,7 @@ def _build_settings() -> Settings:
         f"little (repetition penalty {REPETITION_PENALTY})."
     )
     return Settings(
-        max_tokens=gr.Slider(
+        max_tokens=FreeSlider(
             1,
             MAX_TOKENS,
             160,
@@ -119,7 +120,7 @@ def _build_settings() -> Settings:
             label="Longest answer, tokens",
             info="A token is a word or a piece of one.",
         ),
-        temperature=gr.Slider(
+        temperature=FreeSlider(
             0,
             MAX_TEMPERATURE,
             0,
@@ -127,11 +128,9 @@ def _build_settings() -> Settings:
             label="Temperature",
             info="0 = always the most likely token; higher = more varied.",
         ),
-        seed=gr.Number(
+        seed=FreeNumber(
             0,
             precision=0,
-            minimum=0,
-            maximum=2**31,
             label="Seed",
             info="Used when the temperature is above 0, and to draw a random steer.",
         ),

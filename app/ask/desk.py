@@ -137,7 +137,8 @@ class AskDesk(Desk):
         Raises:
             PromptError: it cannot be answered.
         """
-        self.worker.call(lambda: self.model.encode(prompt), short=True)
+        # From here on the question has one spelling.
+        prompt = self.worker.call(lambda: self.model.encode(prompt), short=True).text
         session.stop()
         cleared = self.shared.question_changed(session)
         session.question, session.controls = Question(prompt, sampling, anew=anew), controls

@@ -51,7 +51,7 @@ def build_share() -> ShareArea:
     gr.Markdown(
         "### A record, opened again\nA record downloaded above restores the question, the settings "
         "and the steering; both answers are made again, and this says whether they came out the "
-        "same. The file is read once and deleted."
+        "same. The file is read once, and deleted within a minute."
     )
     record = gr.UploadButton(
         "Open a record (JSON)", file_types=[".json"], size="sm", elem_id="open-record"

@@ -40,6 +40,52 @@ class Replay:
     beside: tuple[Beside, Record] | None = None
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """The records of a file that another model made: to be read, and not to be answered again.
+
+    Attributes:
+        steered: None where nothing was steered.
+    """
+
+    router: Record
+    steered: Record | None
+
+    @property
+    def sentence(self) -> str:
+        """Which model it was, and what that means."""
+        model, base = self.router.model, self.router.base
+        return (
+            f"This record was made by the model “{model['name']}” (sha256 {_short(model)}) on "
+            f"{base['name']}, not by this one: it is shown as it stands, and not answered again. "
+            "To have it answered, open it with that model."
+        )
+
+
+def foreign(text: str, sha256: str) -> Foreign | None:
+    """The records of a file, where another model made them.
+
+    Args:
+        text: the file's.
+        sha256: of the model here.
+
+    Returns:
+        None where this model made them.
+
+    Raises:
+        AtMoeError: not such a file.
+    """
+    try:
+        data = json.loads(text)
+        router = Record.from_dict(data["router"])
+        steered = None if data["steered"] is None else Record.from_dict(data["steered"])
+    except AtMoeError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise AtMoeError(NO_RECORD) from error
+    return None if router.model.get("sha256") == sha256 else Foreign(router, steered)
+
+
 def opened(text: str, layout: Layout) -> Replay:
     """Read what the page's download saved.
 

@@ -16,12 +16,15 @@ from gradio.events import Dependency
 from app.ask.desk import AskDesk, Begun
 from app.compare.state import CompareState
 from app.compare.third_desk import ThirdDesk
+from app.controls import Controls
 from app.desk import Desk, Shared, Update, guarded
 from app.events import LAST_WINS, UNQUEUED
-from app.markup import lines, message
+from app.markup import lines, message, passage, small_print
 from app.session import Session
+from app.share import uploads
 from app.share.area import ShareArea
-from app.share.replay import NO_RECORD, Replay, judgement, opened
+from app.share.replay import NO_RECORD, Foreign, Replay, foreign, judgement, opened
+from app.steer import words
 from app.what_if.desk import WhatIfState
 from atmoe import AtMoeError
 
@@ -80,11 +83,13 @@ class ReplayDesk(Desk):
         """Restore what a file holds, and make the jobs that answer again."""
         # 1. read it
         try:
-            replay = opened(Path(path).read_text("utf-8"), self.model.layout)
+            text = uploads.read(Path(path))
+            other = foreign(text, self.model.info.sha256)
+            if other is not None:
+                return self._show(session, other)
+            replay = opened(text, self.model.layout)
         except UnicodeDecodeError as error:
             raise AtMoeError(NO_RECORD) from error
-        finally:
-            Path(path).unlink(missing_ok=True)  # a question is in it
 
         # 2. ask again
         sampling, router = replay.sampling, replay.router
@@ -92,7 +97,7 @@ class ReplayDesk(Desk):
         session.tab(ReplayState).replay = replay
 
         # 3. restore what is not made again
-        session.tab(WhatIfState).reopen(router)
+        session.tab(WhatIfState).reopen(router, session.question)
         if replay.beside is not None:
             session.tab(CompareState).kind, session.third.record = replay.beside
             update |= self.third_desk.restored(session)
@@ -113,6 +118,33 @@ class ReplayDesk(Desk):
                 ),
             }
         )
+
+    def _show(self, session: Session, other: Foreign) -> Update:
+        """The records of another model, as they stand, in place of whatever was there."""
+        # 1. nothing of this session belongs to them
+        session.stop()
+        cleared = self.shared.question_changed(session)
+        session.question = None
+        session.first.clear()
+        ask_desk = self.ask_desk
+        update = ask_desk.steer_desk.put(session, Controls()) | cleared
+        # 2. their texts
+        router, steered = other.router, other.steered
+        first, second = ask_desk.area.first, ask_desk.area.second
+        note = f"From a record of the model “{router.model['name']}”; not answered again."
+        update |= {first.text: passage(router.answer), first.facts: small_print(note)}
+        if steered is not None:
+            changes = f"Its steering: {words.changes(steered.steering)}."
+            update |= {
+                second.text: passage(steered.answer),
+                second.facts: small_print(note, changes),
+            }
+        box = ask_desk.area.box
+        return update | {
+            box.question: router.prompt,
+            box.message: message(other.sentence),
+            self.area.replayed: lines([other.sentence]),
+        }
 
     def judge(self, session: Session) -> Update:
         """Whichever answer ends last brings the judgement."""

@@ -10,7 +10,6 @@ from gradio.components import Component
 from app.markup import line, notice
 from atmoe import Layout
 from atmoe.explanation.doses import targets
-from atmoe.explanation.verdict import plain
 
 UNASKED = (
     "Once there is an answer, this answers its question again with one group or expert at 0, 25, "
@@ -48,7 +47,7 @@ class WhatIfArea:
 
 def build_what_if(layout: Layout) -> WhatIfArea:
     """The tab, before anything is measured."""
-    units = [(plain(name), name) for name in targets(layout)]
+    units = [(name.rpartition("/")[2], name) for name in targets(layout)]
     with gr.Row(elem_id="dose-ask"):
         part = gr.Dropdown(
             units,

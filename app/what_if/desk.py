@@ -11,7 +11,7 @@ from gradio.events import Dependency
 from app.desk import Desk, Shared, Update, guarded, stream
 from app.events import LAST_WINS, UNQUEUED, streaming
 from app.markup import line, notice, passage
-from app.session import Making, Session
+from app.session import Making, Question, Session
 from app.view import all_percents
 from app.what_if.area import UNASKED, WhatIfArea
 from app.what_if.figure import PERCENTS, dose_figure, dose_table
@@ -37,22 +37,24 @@ class WhatIfState(Making[Response]):
         response: what came out so far.
         shown: which of the five answers is on show.
         opened: the opened record that holds the response, where it was not measured here.
+        question: whose answer it is about.
     """
 
     response: Response | None = None
     shown: int = 0
     opened: Record | None = None
+    question: Question | None = None
 
     def forget(self) -> None:
         """Stop answering at five shares, and take away what came out."""
         self.cancel()
-        self.job = self.response = self.opened = None
+        self.job = self.response = self.opened = self.question = None
 
-    def reopen(self, record: Record) -> None:
+    def reopen(self, record: Record, question: Question | None) -> None:
         """Take what an opened record holds, if anything, in place of what is there."""
         self.forget()
         if record.response is not None:
-            self.opened, self.response = record, record.response
+            self.opened, self.response, self.question = record, record.response, question
 
 
 class WhatIfDesk(Desk):
@@ -90,7 +92,7 @@ class WhatIfDesk(Desk):
         if record is None or not session.first.ended:
             raise AtMoeError(NOTHING)
         state.forget()
-        state.job = Job(dosing(self.model, record, target))
+        state.job, state.question = Job(dosing(self.model, record, target)), session.question
         return self._blank("Answering at five shares …")
 
     def run(self, session: Session) -> Iterator[Update]:
@@ -132,8 +134,11 @@ class WhatIfDesk(Desk):
         session.tab(WhatIfState).cancel()
 
     def forget(self, session: Session) -> Update:
-        """After a new question."""
-        session.tab(WhatIfState).forget()
+        """After a question: where it was refused, what is there is still about the one before."""
+        state = session.tab(WhatIfState)
+        if state.question is session.question:
+            return {self.area.progress: gr.skip()}
+        state.forget()
         return self._blank("")
 
     def restore(self, session: Session) -> Update:
@@ -141,7 +146,8 @@ class WhatIfDesk(Desk):
         state = session.tab(WhatIfState)
         response, opened = state.response, state.opened
         if opened is None or response is None:
-            return self.forget(session)
+            state.forget()
+            return self._blank("")
         return self._measured(response, opened.router_plan, RESTORED) | {
             self.area.answer: passage(response.answers[state.shown]),
             self.area.part: response.target,

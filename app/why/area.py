@@ -9,7 +9,6 @@ from gradio.components import Component
 
 from app.markup import line, notice
 from atmoe import Layout
-from atmoe.explanation.verdict import plain
 
 FIRST, SECOND = "Router's answer", "Your steering"
 UNASKED = (
@@ -96,7 +95,10 @@ def build_why(layout: Layout) -> WhyArea:
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
             gr.Markdown("### Which words depended on one part")
-            units = [(plain(name), name) for name in (*layout.group_names, *layout.expert_names)]
+            units = [
+                (name.rpartition("/")[2], name)
+                for name in (*layout.group_names, *layout.expert_names)
+            ]
             unit = gr.Dropdown(units, value=units[0][1], label="Part", elem_id="why-unit")
             words = gr.HTML(line(""), elem_id="why-words")
         with gr.Column(scale=2, min_width=320):

@@ -15,7 +15,7 @@ from typing import Any
 from atmoe import __version__
 from atmoe.cli import ask, bench, study, train
 from atmoe.cli.common import Commands, common_arguments, data_arguments, steering_arguments
-from atmoe.cli.start import emit, ending
+from atmoe.cli.ending import emit, ending
 
 FAMILIES = (ask, bench, study, train)
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: its words (default: those of this process).
 
     Raises:
-        SystemExit: with status 1 where a bench fell; else as `atmoe.cli.start` has it.
+        SystemExit: with status 1 where a bench fell; else as `atmoe.cli.ending` has it.
     """
     with ending("atmoe"):
         arguments = build_parser().parse_args(argv)

@@ -13,12 +13,12 @@ from commands import refused
 from conftest import ROOT
 
 from atmoe.cli import main as commands
-from atmoe.cli import start
+from atmoe.cli.ending import Terminated
 
 STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SLOW = """
 import sys, time
-from atmoe.cli.start import run
+from atmoe.cli.ending import run
 def main():
     {body}
 run("atmoe", main)
@@ -107,7 +107,7 @@ def shell(line: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-LONG = "-c \"from atmoe.cli.start import emit, run; run('atmoe', lambda: emit({}))\""
+LONG = "-c \"from atmoe.cli.ending import emit, run; run('atmoe', lambda: emit({}))\""
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_written_is_one_sentence(capsys, monkeypatch, erro
 
 @pytest.mark.parametrize(
     "raised, status",
-    [(KeyboardInterrupt(), 130), (start.Terminated(143), 143), (BrokenPipeError(32, "gone"), 141)],
+    [(KeyboardInterrupt(), 130), (Terminated(143), 143), (BrokenPipeError(32, "gone"), 141)],
 )
 def test_what_stops_a_command_in_this_process(capsys, monkeypatch, raised, status):
     def fetch(a):
