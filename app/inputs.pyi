@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gradio as gr
 
-from gradio.events import Dependency
-
 class FreeSlider(gr.Slider):
     """A slider whose ends bind the hand that moves it, and not what a request may say."""
 
@@ -23,7 +21,6 @@ class FreeSlider(gr.Slider):
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
 
 class FreeNumber(gr.Number):
     """A number of any size."""

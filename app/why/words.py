@@ -276,10 +276,16 @@ def _marked(text: str, effect: float) -> str:
 def _words(explanation: Explanation, unit: Unit) -> list[tuple[str, float]]:
     """Tokens joined to words, each with the sum of its tokens' effects.
 
-    The sum is the word's own log-probability.
+    The sum is the word's own log-probability. A token that only helps to spell a character counts
+    with it.
     """
     pieces: list[tuple[str, float]] = []
+    spelling = 0.0
     for text, effect in zip(explanation.tokens, unit.token_effects):
+        if not text:
+            spelling += effect
+            continue
+        effect, spelling = effect + spelling, 0.0
         if pieces and text[:1].isalnum() and pieces[-1][0][-1:].isalnum():
             pieces[-1] = (pieces[-1][0] + text, pieces[-1][1] + effect)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -32,11 +33,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     with ending("atmoe"):
         arguments = build_parser().parse_args(argv)
         result, sentences = arguments.run(arguments)
-        emit(json.dumps(result, ensure_ascii=False) if arguments.json else sentences)
+        emit(_json(result) if arguments.json else sentences)
     fallen = isinstance(result, dict) and result.get("fallen")
     if fallen:
         print(f"atmoe: {'; '.join(fallen)}.", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _json(result: Any) -> str:
+    """One JSON document; JSON has no word for what is not a number, so that is null."""
+    try:
+        return json.dumps(result, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(result), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """The same, with null for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Parser(argparse.ArgumentParser):

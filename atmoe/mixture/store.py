@@ -415,7 +415,8 @@ def load(
         info,
         base_name=fetched.name,
         base_sha256=fetched.sha256,
-        base_locator=fetched.locator,
+        # A model that names no place for its base is left so: saved again, not a byte changes.
+        base_locator=fetched.locator if info.base_locator else {},
         base_content=fetched.content,
     )
     parts = build(model, tokenizer, adapters, router, info)

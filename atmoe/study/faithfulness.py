@@ -95,12 +95,15 @@ def deletion(
     Returns:
         "comprehensiveness", "sufficiency": normalised, 1 = as good as the best order tried.
         "percentile": of the deletion area among random orders, 100 = falls fastest.
-        A metric is left out where best and worst order do not differ.
+        A metric is left out where best and worst order do not differ; all are where there is one
+        expert.
     """
     # 1. the experts that are dropped, by (order, k, "without" the top k or "only" these)
     by_name = orders(explanation, count, rng)
     experts = [u.name for u in explanation.of("expert")]
     top = [k for k in TOP if k < len(experts)]
+    if not top:  # of a single expert there are no orders
+        return {}
     dropped: dict[tuple[str, int, str], frozenset[str]] = {}
     for name, order in by_name.items():
         for k in top:

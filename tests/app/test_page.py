@@ -782,8 +782,8 @@ def test_two_visitors_with_opposite_sliders_do_not_touch_each_other(browser, ser
 
 
 def test_two_browsers_in_opposite_directions_get_what_they_get_alone(browser, served):
-    """A minute of it with the shipped model: tests/two_browsers.py."""
-    from two_browsers import different, opposite  # which is made of this file's Tab
+    """A minute of it with the shipped model: tests/tools/two_browsers.py."""
+    from tools.two_browsers import different, opposite  # which is made of this file's Tab
 
     with visit(browser, served) as left, visit(browser, served) as right:
         given = opposite([left, right], 3, TOKENS)

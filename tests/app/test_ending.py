@@ -1,0 +1,108 @@
+"""The page's process: however it ends, nobody's question stays on the disk."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def saved(worlds, tmp_path_factory):
+    """A tiny model and its base."""
+    home = tmp_path_factory.mktemp("served")
+    llama = worlds("llama")
+    llama.model.save_pretrained(home / "model")
+    return ["--model", str(home / "model"), "--base", str(llama.directory)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(saved, folder: Path) -> tuple[subprocess.Popen, str]:
+    """`python app.py` with a temporary folder of its own, once it answers."""
+    port = free_port()
+    env = os.environ | {"TMPDIR": str(folder), "ATMOE_CACHE": str(folder / "cache")}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "app.py"), *saved, "--port", str(port), "--dtype", "float32"],
+        env=env,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(address, timeout=1)
+            return process, address
+        except OSError:
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.2)
+    process.kill()
+    raise AssertionError("the page was not served")
+
+
+def upload(address: str, text: str) -> None:
+    """Send a file as the page does."""
+    boundary = "XXX"
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="r.json"\r\n'
+        f"Content-Type: application/json\r\n\r\n{text}\r\n--{boundary}--\r\n"
+    ).encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    request = urllib.request.Request(f"{address}/gradio_api/upload", body, headers)
+    assert urllib.request.urlopen(request).status == 200
+
+
+def holding(folder: Path, text: str) -> list[Path]:
+    """Files below a folder in which a text stands."""
+    return [p for p in folder.rglob("*") if p.is_file() and text.encode() in p.read_bytes()]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_a_stopped_page_leaves_nothing_of_anybody(saved, tmp_path, number, status):
+    process, address = start(saved, tmp_path)
+    upload(address, '{"a": "my own question"}')
+    assert holding(tmp_path, "my own question")
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == status and "Traceback" not in said
+    assert not holding(tmp_path, "my own question")
+    assert not list(tmp_path.glob("atmoe-page-*"))
+
+
+def test_what_a_killed_page_left_is_removed_at_the_next_start(saved, tmp_path):
+    process, address = start(saved, tmp_path)
+    upload(address, '{"a": "my own question"}')
+    process.kill()
+    process.communicate(timeout=SECONDS)
+    assert holding(tmp_path, "my own question")
+    process, _ = start(saved, tmp_path)
+    assert not holding(tmp_path, "my own question")
+    process.terminate()
+    process.communicate(timeout=SECONDS)
+
+
+def test_a_page_that_is_stopped_while_it_starts_says_so_in_a_word(saved, tmp_path):
+    command = [sys.executable, str(ROOT / "app.py"), *saved]
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130 and said.strip() == "app.py: stopped"
