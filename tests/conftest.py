@@ -1,7 +1,7 @@
-"""Tiny models of five families, each with experts that PEFT itself trained and saved in its own format.
+"""Tiny models of five families, with experts that PEFT itself trained and saved in its own format.
 
-Sizes differ from one another on purpose (4 rows, 5 layers, 3 groups, 6 experts, hidden 48), so that a weight that is
-broadcast along the wrong axis cannot pass. No B matrix is zero.
+Sizes differ from one another on purpose (4 rows, 5 layers, 3 groups, 6 experts, hidden 48), so that
+a weight that is broadcast along the wrong axis cannot pass. No B matrix is zero.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ GROUPS = {"task": ("define", "treat", "warn"), "field": ("heart",), "reader": ("
 LAYOUT = Layout.of(LAYERS, GROUPS)
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MLP = ["gate_proj", "up_proj", "down_proj"]
-EXPERTS = {  # ranks, scalings, modules and layers all differ; the first is plain, which PEFT's "cat" needs
+# Ranks, scalings, modules and layers all differ; the first is plain, which PEFT's "cat" needs.
+EXPERTS = {
     "task/define": dict(r=3, lora_alpha=16, target_modules=ATTENTION + MLP),
     "task/treat": dict(r=7, lora_alpha=8, target_modules=ATTENTION),
     "task/warn": dict(r=2, lora_alpha=5, target_modules=MLP),
@@ -86,7 +87,8 @@ FAMILIES = {
     "gemma3": lambda v: Gemma3ForCausalLM(Gemma3TextConfig(vocab_size=v, **SHAPE, **WINDOW)),
 }
 CHAT = (
-    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n"
+    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}"
+    "<|im_start|>system\nYou help.<|im_end|>\n"
     "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -94,7 +96,7 @@ SPECIAL = ("<|pad|>", "<|im_start|>", "<|im_end|>", "<|begin|>")
 
 
 def tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over 256 bytes and a few merges; with ChatML, or bare with a beginning-of-sequence token."""
+    """Byte-level BPE over 256 bytes and a few merges; with ChatML, or bare with a first token."""
     vocabulary = {
         t: i for i, t in enumerate((*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())))
     }
@@ -241,7 +243,8 @@ def medical() -> AtMoe:
     return AtMoe.from_pretrained(ASSETS)
 
 
-# Of the browser tests, in whichever file they are: one page and one browser for all. Gradio is imported only for them.
+# Of the browser tests, in whichever file they are: one page and one browser for all. Gradio is
+# imported only for them.
 @pytest.fixture(scope="session")
 def served(worlds):
     """(address, model) of the page, served once for all tests: a tiny model, or $ATMOE_MODEL."""
@@ -285,7 +288,10 @@ def tab(browser, served):
 def random_plan(seed: int, layout: Layout = LAYOUT) -> RoutingPlan:
     """A plan whose shares differ at every layer and sum to 1."""
     generator = torch.Generator().manual_seed(seed)
-    draw = lambda n: (2 * torch.randn(layout.layers, n, generator=generator)).softmax(-1)
+
+    def draw(n: int) -> torch.Tensor:
+        return (2 * torch.randn(layout.layers, n, generator=generator)).softmax(-1)
+
     return RoutingPlan(
         layout, draw(len(layout.groups)), torch.cat([draw(len(e)) for _, e in layout.groups], 1)
     )

@@ -1,4 +1,4 @@
-"""The structure as pyproject.toml states it: imports point one way, without a circle, and `atmoe` never draws."""
+"""The structure as pyproject.toml states it: imports point one way, in no circle."""
 
 import subprocess
 import sys
@@ -8,7 +8,10 @@ from conftest import ROOT
 
 def contract(folder) -> subprocess.CompletedProcess:
     """The import linter, over the checkout's contract."""
-    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    code = (
+        "import sys; from importlinter.cli import lint_imports; "
+        "sys.exit(lint_imports(no_cache=True))"
+    )
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -21,7 +24,7 @@ def test_imports_point_one_way_and_in_no_circle():
 
 
 def test_nothing_is_imported_late_but_what_the_commands_need():
-    """A late import hides a circle from a reader; only commands have a reason, for their help must be quick."""
+    """A late import hides a circle from a reader; only commands have a reason: a quick help."""
     late = []
     for file in sorted(ROOT.glob("atmoe/**/*.py")):
         if file.parent.name == "cli" or file.name == "__init__.py":

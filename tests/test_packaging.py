@@ -1,4 +1,4 @@
-"""The library as others install it: one list of versions, a wheel that holds `atmoe` alone, and help at once."""
+"""The library as others install it: one list of versions, a wheel of `atmoe` alone, quick help."""
 
 import os
 import re
@@ -56,7 +56,7 @@ def test_every_version_is_exact():
 
 
 def elsewhere(code: str, folder, path) -> subprocess.CompletedProcess:
-    """Run Python in another folder, with nothing of the checkout on its path but what `path` holds."""
+    """Run Python in another folder, with nothing on its path but what `path` holds."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     return subprocess.run(
         [sys.executable, "-c", code],
