@@ -31,8 +31,9 @@ from transformers import (
 
 from atmoe import AtMoe, Layout, RoutingPlan
 from atmoe.mixture import base as base_models
+from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter
-from atmoe.mixture.store import Info, build
+from atmoe.mixture.store import build
 from atmoe.prompt import collate
 from atmoe.routing.router import GroupedRouter
 

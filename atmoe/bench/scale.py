@@ -26,8 +26,9 @@ from atmoe.answer.kept import Kept
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
 from atmoe.mixture import base as base_models
+from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter, layer_linears
-from atmoe.mixture.store import Info, build
+from atmoe.mixture.store import build
 from atmoe.model import AtMoe
 from atmoe.routing.plan import Layout, RoutingPlan
 from atmoe.routing.router import GroupedRouter

@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from atmoe.errors import PlanError, PromptError
+from atmoe.mixture.config import Info
 from atmoe.mixture.experts import ExpertBank, Mixing, decoder_layers, mixed_by
 from atmoe.mixture.int8 import Int8Linear
 from atmoe.mixture.passes import entering, entry_hook
-from atmoe.mixture.store import Info
 from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
 from atmoe.routing.plan import Layout, RoutingPlan
 from atmoe.routing.router import GroupedRouter, pool_instruction

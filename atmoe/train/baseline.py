@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from atmoe.data import Description, Example
-from atmoe.mixture import store
+from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
 from atmoe.study.baselines import logits_of, save_classifier, xlora_model
 from atmoe.train import loop
@@ -140,7 +140,7 @@ def train_xlora(
         settings={
             **asdict(settings),
             "data": description.digest(training),
-            "experts": store.experts_digest(experts),
+            "experts": experts_digest(experts),
         },
     )
     report = {

@@ -22,8 +22,9 @@ from atmoe.data.sampler import Sampler
 from atmoe.mixture import base as base_models
 from atmoe.mixture import store
 from atmoe.mixture.adapter import CONFIG, WEIGHTS, Adapter, located
+from atmoe.mixture.config import Info
 from atmoe.mixture.experts import decoder_layers, layer_linears
-from atmoe.mixture.store import Info
+from atmoe.mixture.replacing import replacing
 from atmoe.model import AtMoe
 from atmoe.routing.plan import Layout
 from atmoe.routing.router import GroupedRouter
@@ -146,7 +147,7 @@ def train_experts(
         )
     # 2. save all
     if team.leads:
-        with store.replacing(out, layout, model.info) as room:
+        with replacing(out, layout, model.info) as room:
             store.write(room, model.bank, model.router, model.info)
             # ready ones as they came, whatever the precision here
             for name in description.ready:

@@ -27,6 +27,7 @@ from atmoe.data import Description, Example, split
 from atmoe.data.sampler import Sampler
 from atmoe.errors import DataError, TrainingError
 from atmoe.mixture import store
+from atmoe.mixture.replacing import experts_digest, replacing
 from atmoe.model import AtMoe
 from atmoe.routing.router import GroupedRouter
 from atmoe.study.agreement import agreement_of
@@ -142,7 +143,7 @@ def train_router(
     mark = {
         **asdict(settings),
         "data": description.digest(training),
-        "experts": store.experts_digest(out),
+        "experts": experts_digest(out),
     }
 
     # 1. the warm start, kept apart so that refinements of other settings can begin from the same
@@ -195,7 +196,7 @@ def train_router(
         "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()],
     }
     if team.leads:
-        with store.replacing(out, model.layout, model.info) as room:
+        with replacing(out, model.layout, model.info) as room:
             store.save_router(model.router, room)
         loop.write_report(out / "router.log.json", report)
     team.wait()

@@ -13,7 +13,8 @@ from atmoe.explanation.units import part_of, parts_of, units_of, without
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import verdict
 from atmoe.mixture.adapter import Adapter
-from atmoe.mixture.store import Info, build
+from atmoe.mixture.config import Info
+from atmoe.mixture.store import build
 
 PLAIN = {"task": ("define", "treat", "warn"), "field": ("heart",), "reader": ("lay", "expert")}
 ODD = {

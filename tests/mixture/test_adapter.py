@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from atmoe import AtMoe, Layout, RoutingPlan
 from atmoe.errors import AssetError
 from atmoe.mixture.adapter import Adapter
-from atmoe.mixture.store import Info, build
+from atmoe.mixture.config import Info
+from atmoe.mixture.store import build
 from atmoe.routing.router import GroupedRouter
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32

@@ -15,7 +15,7 @@ from samples import LINES
 from atmoe import AtMoe
 from atmoe.errors import AssetError, BaseModelError
 from atmoe.mixture import base, base_cache
-from atmoe.mixture.store import read_config
+from atmoe.mixture.replacing import read_config
 
 SMALL = ["--rank", "2", "--answer-tokens", "600", "--dtype", "float32"]
 

@@ -12,8 +12,9 @@ from conftest import LAYOUT, PROMPTS
 
 from atmoe import AtMoe, Layout, files
 from atmoe.errors import AssetError, PlanError
-from atmoe.mixture import store
-from atmoe.mixture.store import CONFIG, ROUTER, read_config
+from atmoe.mixture import config, store
+from atmoe.mixture.config import ADAPTER, CONFIG, ROUTER
+from atmoe.mixture.replacing import read_config, replacing
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 STEPS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir")
@@ -73,7 +74,7 @@ def whole(path) -> str:
     """The hash of the router of a model that can be loaded."""
     read_config(path)
     hashes = json.loads((path / CONFIG).read_text())["files"]
-    assert all(store._sha256(path / name) == sha256 for name, sha256 in hashes.items())
+    assert all(config.sha256_of(path / name) == sha256 for name, sha256 in hashes.items())
     assert (path / "README.md").read_text() == "the user's own"
     return hashes[ROUTER]
 
@@ -84,7 +85,7 @@ def left_over(path):
 
 def test_a_router_killed_at_every_step(saved, other, llama):
     def train(path):  # what `train router` ends with
-        with store.replacing(path, other.layout, other.info) as room:
+        with replacing(path, other.layout, other.info) as room:
             store.save_router(other.router, room)
 
     old, seen = whole(saved), []
@@ -151,7 +152,7 @@ def test_a_full_disk_leaves_the_old_model_and_names_the_file(saved, other, monke
 
 def test_a_save_in_progress_is_left_alone(saved, other):
     old = whole(saved)
-    with store.replacing(saved, other.layout, other.info) as room:
+    with replacing(saved, other.layout, other.info) as room:
         store.save_router(other.router, room)
         assert whole(saved) == old and room.is_dir()
     assert whole(saved) != old
@@ -173,7 +174,7 @@ def changed(path, **fields):
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
 
 
-@pytest.mark.parametrize("name", [ROUTER, *(f"experts/field/heart/{f}" for f in store.ADAPTER)])
+@pytest.mark.parametrize("name", [ROUTER, *(f"experts/field/heart/{f}" for f in ADAPTER)])
 def test_a_file_that_no_hash_is_kept_of_is_not_read(saved, name):
     hashes = json.loads((saved / CONFIG).read_text())["files"]
     changed(saved, files={k: v for k, v in hashes.items() if k != name})

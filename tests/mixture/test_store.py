@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from atmoe import AtMoe, RoutingPlan
 from atmoe.errors import AssetError
-from atmoe.mixture.store import CONFIG, ROUTER, read_config, seal
+from atmoe.mixture.config import CONFIG, ROUTER, seal
+from atmoe.mixture.replacing import read_config
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 WEIGHTS = "experts/field/heart/adapter_model.safetensors"
@@ -167,7 +168,7 @@ def test_no_model_there(tmp_path):
 
 def reseal(path):
     info, layout = json.loads((path / CONFIG).read_text()), LAYOUT
-    from atmoe.mixture.store import Info
+    from atmoe.mixture.config import Info
 
     seal(path, layout, Info(info["name"], info["base"]["name"], info["base"]["sha256"]))
 

@@ -7,8 +7,9 @@ from atmoe import AtMoe, Layout, RoutingPlan
 from atmoe.data import GROUPS, MEDICAL, Description, Example
 from atmoe.data import templates as wording
 from atmoe.errors import DataError
+from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter, layer_linears
-from atmoe.mixture.store import Info, build
+from atmoe.mixture.store import build
 from atmoe.routing.router import GroupedRouter
 from atmoe.steering.overrides import BANDS, layer_range
 from atmoe.study.agreement import agreement_of

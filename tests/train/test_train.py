@@ -12,8 +12,10 @@ from conftest import GROUPS, LAYERS, LAYOUT
 from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import DataError, TrainingError
+from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter, layer_linears
-from atmoe.mixture.store import Info, build, read_config
+from atmoe.mixture.replacing import read_config
+from atmoe.mixture.store import build
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
 from atmoe.routing.router import GroupedRouter
