@@ -116,7 +116,7 @@ class Cohort:
         """The cohort of a report of `atmoe evaluate-strength`.
 
         Returns:
-            None where it was measured on another model.
+            None where it was measured on another model, or no answer of it held words.
 
         Raises:
             AtMoeError: it is no such report.
@@ -124,12 +124,18 @@ class Cohort:
         try:
             if report["model"]["sha256"] != model.info.sha256:
                 return None
+            ranges = {m: tuple(report["range"][m]) for m in MEASURES}
+            medians = {
+                m: tuple(row[m]["median"] for row in report["by_strength"]) for m in MEASURES
+            }
+            if None in [x for numbers in (*ranges.values(), *medians.values()) for x in numbers]:
+                return None  # JSON's word for a mean of nothing
             return cls(
                 report["prompts"],
                 Sampling(**report["sampling"]),
                 tuple(report["strengths"]),
-                {m: tuple(report["range"][m]) for m in MEASURES},
-                {m: tuple(row[m]["median"] for row in report["by_strength"]) for m in MEASURES},
+                ranges,
+                medians,
                 report["leaves"],
             )
         except (KeyError, TypeError, AttributeError) as error:

@@ -262,13 +262,15 @@ def strength_table(report: Mapping) -> str:
         "| ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in report["by_strength"]:
-        repeated, logp = row["repeated"], row["logp"]
-        lines.append(
-            f"| {row['strength']:g} | {repeated['median']:.1%} ({repeated['quartiles'][0]:.1%} to "
-            f"{repeated['quartiles'][1]:.1%}) | {repeated['outside']:.0%} | {logp['median']:.2f} "
-            f"({logp['quartiles'][0]:.2f} to {logp['quartiles'][1]:.2f}) | {logp['outside']:.0%} |"
-        )
-    (low, high), (least, most) = report["range"]["repeated"], report["range"]["logp"]
+        cells = [f"{row['strength']:g}"]
+        for measure, form in (("repeated", ".1%"), ("logp", ".2f")):
+            numbers = row[measure]
+            low, high = (_defined(number, form) for number in numbers["quartiles"])
+            cells += [f"{_defined(numbers['median'], form)} ({low} to {high})"]
+            cells += [_defined(numbers["outside"], ".0%")]
+        lines.append(f"| {' | '.join(cells)} |")
+    low, high = (_defined(number, ".1%") for number in report["range"]["repeated"])
+    least, most = (_defined(number, ".2f") for number in report["range"]["logp"])
     sampling = report["sampling"]
     leaves = (
         "at no measured strength above 1"
@@ -278,8 +280,8 @@ def strength_table(report: Mapping) -> str:
     note = (
         f"{report['prompts']} questions, answers of at most {sampling['max_new_tokens']} tokens, "
         f"temperature {sampling['temperature']:g}, {report['dtype']}, {report['date']}. Range of "
-        f"strength 1, from its 5% to its 95% quantile: repeated trigrams {low:.1%} to {high:.1%}, "
-        f"mean log-probability {least:.2f} to {most:.2f}. The median answer repeats more than that "
+        f"strength 1, from its 5% to its 95% quantile: repeated trigrams {low} to {high}, "
+        f"mean log-probability {least} to {most}. The median answer repeats more than that "
         f"{leaves}."
     )
     return "\n".join([*lines, "", note])
