@@ -150,7 +150,15 @@ def encode_prompt(
     check_words(text, scripts)
     # 2. what stands before and after it
     if tokenizer.chat_template:
-        prompt = _in_template(tokenizer, text)
+        try:
+            prompt = _in_template(tokenizer, text)
+        except PromptError:
+            raise
+        except Exception as error:  # a template may refuse some questions and not others
+            raise PromptError(
+                f"The base model's chat template cannot take this question ({_first_line(error)}); "
+                f"put it in other words, or use another base model."
+            ) from error
     else:
         before = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         prompt = _joined(before, encode_text(tokenizer, text), encode_text(tokenizer, "\n"), text)
@@ -176,13 +184,17 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
     except PromptError as error:
         raise BaseModelError(str(error)) from error
     except Exception as error:  # Jinja's own errors, a template's raise_exception, a list of names
-        lines = str(error).strip().splitlines()
-        what = f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
         raise BaseModelError(
-            f"The base model's chat template cannot be used ({what.rstrip('.')}); use a base model "
-            f"with one template for chats, or mend chat_template in its tokenizer_config.json or "
-            f"chat_template.jinja."
+            f"The base model's chat template cannot be used ({_first_line(error)}); use a base "
+            f"model with one template for chats, or mend chat_template in its "
+            f"tokenizer_config.json or chat_template.jinja."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    name = type(error).__name__
+    return f"{name}: {lines[0][:160]}".rstrip(".") if lines else name
 
 
 def _in_template(tokenizer: PreTrainedTokenizerBase, text: str) -> Prompt:
@@ -202,7 +214,7 @@ def _in_template(tokenizer: PreTrainedTokenizerBase, text: str) -> Prompt:
     if tokenizer.is_fast:
         ids, offsets = _with_offsets(tokenizer, rendered)
         prompt = _marked(ids, offsets, len(before), len(before) + len(text), text)
-        if not special.keys() & set(prompt.ids[prompt.start : prompt.end]):
+        if not _typed(tokenizer, special, prompt):
             return prompt
     # Somebody typed a special token. In pieces it is split like any words.
     prompt = _in_pieces(tokenizer, before, text, after)
@@ -210,13 +222,20 @@ def _in_template(tokenizer: PreTrainedTokenizerBase, text: str) -> Prompt:
         benign = _with_offsets(tokenizer, before + _BENIGN + after)[0]
         if list(_in_pieces(tokenizer, before, _BENIGN, after).ids) != benign:
             prompt = _with_stand_ins(tokenizer, before, text, after, special)
-    typed = special.keys() & set(prompt.ids[prompt.start : prompt.end])
+    typed = _typed(tokenizer, special, prompt)
     if typed:
         raise PromptError(
             f"The question holds {special[min(typed)]!r}, which the base model reads as a mark of "
             f"its own; write it otherwise, with a space in it, say."
         )
     return prompt
+
+
+def _typed(tokenizer: PreTrainedTokenizerBase, special: dict[int, str], prompt: Prompt) -> set[int]:
+    """The special tokens among a person's words, without the one for what is unknown."""
+    found = special.keys() & set(prompt.ids[prompt.start : prompt.end])
+    unknown = tokenizer.unk_token_id
+    return {number for number in found if number != unknown or special[number] in prompt.text}
 
 
 def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:

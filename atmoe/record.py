@@ -162,6 +162,11 @@ class Record(Answer):
         checked(RecordJson, data, what, fix, AtMoeError)
         # 2. the record
         values: dict[str, Any] = {f.name: data.get(f.name) for f in fields(cls)}
+        unknown = set(data["sampling"]) - {f.name for f in fields(Sampling)} | (
+            set(data["sampling"]) & {"seed"}
+        )
+        if unknown:
+            raise AtMoeError(f"{what} (sampling: {min(unknown)!r} is no setting); {fix}.")
         try:
             Sampling(seed=data["seed"], **data["sampling"])
             values |= {

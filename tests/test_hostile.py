@@ -125,8 +125,8 @@ def test_the_schema_is_published_and_holds_a_record():
 
 
 legal = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="/="), min_size=1, max_size=12
-)
+    st.characters(exclude_categories=("C", "Z"), exclude_characters="/="), min_size=1, max_size=12
+).filter(str.isprintable)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from urllib.parse import quote, unquote, urlencode
 
 from app.controls import Cells, Controls, Setting
@@ -23,8 +24,10 @@ VERSION, READ = "2", ("1", "2")
 OURS = ("v", "set", "cells", "strength", "in", "on", "tokens", "temperature", "seed", "q")
 MAX_QUESTION = 2000
 """Characters; browsers and mail programs cut longer links."""
-SETTING = re.compile(r"(off)?(\d{1,3}(?:\.\d{1,4})?)?(!)?")
-CELLS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?:(?:(off|router)|(\d{1,3}(?:\.\d{1,4})?))")
+PERCENT = r"[0-9]{1,3}(?:\.[0-9]{1,340})?"
+SETTING = re.compile(rf"(off)?({PERCENT})?(!)?")
+CELLS = re.compile(rf"([0-9]{{1,6}})(?:-([0-9]{{1,6}}))?:(?:(off|router)|({PERCENT}))")
+WHOLE, NUMBER = re.compile("-?[0-9]{1,20}"), re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,340})?")
 
 
 class LinkError(AtMoeError):
@@ -63,11 +66,11 @@ def to_query(linked: Linked) -> str:
     if controls.cells:
         parts["cells"] = ",".join(_cells_text(cells) for cells in controls.cells)
     values = {
-        "strength": f"{controls.strength:g}",
+        "strength": _exactly(controls.strength),
         "in": controls.scope,
         "on": f"{controls.on:d}",
         "tokens": f"{linked.tokens}",
-        "temperature": f"{linked.temperature:g}",
+        "temperature": _exactly(linked.temperature),
         "seed": f"{linked.seed}",
     }
     defaults = {
@@ -98,19 +101,22 @@ def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
             f"{' and '.join(READ)}; the page starts clean."
         )
     try:
-        settings = dict(_setting_of(item) for item in query.get("set", "").split(",") if item)
+        listed = [_setting_of(item) for item in query.get("set", "").split(",") if item]
+        settings = dict(listed)
+        if len(settings) != len(listed):
+            raise LinkError("It sets one group or expert twice.")
         cells = tuple(_cells_of(item) for item in query.get("cells", "").split(",") if item)
         controls = Controls(
             settings,
-            float(query.get("strength", 1)),
+            float(_of_form(NUMBER, query.get("strength", "1"))),
             query.get("in", "all"),
             _flag(query.get("on", "1")),
             cells,
         )
         tokens, temperature, seed = (
-            int(query.get("tokens", 160)),
-            float(query.get("temperature", 0)),
-            int(query.get("seed", 0)),
+            int(_of_form(WHOLE, query.get("tokens", "160"))),
+            float(_of_form(NUMBER, query.get("temperature", "0"))),
+            int(_of_form(WHOLE, query.get("seed", "0"))),
         )
         if not math.isfinite(controls.strength):
             raise ValueError("strength")
@@ -118,14 +124,27 @@ def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
         return Linked(controls.checked(layout), tokens, temperature, seed, query.get("q"))
     except AtMoeError as error:
         raise LinkError(f"This link cannot be opened, so the page starts clean. {error}") from error
-    except ValueError as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise LinkError(
             "This link is broken, perhaps cut off on its way, so the page starts clean."
         ) from error
 
 
+def _exactly(number: float) -> str:
+    """A number with all its digits, and none more: read again, it is the same."""
+    text = f"{Decimal(repr(float(number))):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _of_form(form: re.Pattern[str], text: str) -> str:
+    """Raises: ValueError, where a text is not of that form; Python reads more than a link says."""
+    if not form.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _setting_text(setting: Setting) -> str:
-    return "off" * (setting.state is State.OFF) + f"{setting.percent:g}" + "!" * setting.locked
+    return "off" * (setting.state is State.OFF) + _exactly(setting.percent) + "!" * setting.locked
 
 
 def _setting_of(item: str) -> tuple[str, Setting]:
@@ -139,7 +158,7 @@ def _setting_of(item: str) -> tuple[str, Setting]:
 
 
 def _cells_text(cells: Cells) -> str:
-    value = f"{cells.percent:g}" if cells.state is State.FIXED else str(cells.state)
+    value = _exactly(cells.percent) if cells.state is State.FIXED else str(cells.state)
     return f"{quote(cells.target, safe='/')}:{cells.scope}:{value}"
 
 

@@ -16,6 +16,7 @@ from app.view import sampling_of
 from app.wording import count
 from atmoe import AtMoeError, Layout, Record, Sampling
 from atmoe.explanation.doses import targets
+from atmoe.schema import MOST_BYTES
 from atmoe.steering.reference import Beside
 
 NO_RECORD = (
@@ -76,7 +77,7 @@ def foreign(text: str, sha256: str) -> Foreign | None:
         AtMoeError: not such a file.
     """
     try:
-        data = json.loads(text)
+        data = _parsed(text)
         router = Record.from_dict(data["router"])
         steered = None if data["steered"] is None else Record.from_dict(data["steered"])
     except AtMoeError:
@@ -93,11 +94,18 @@ def opened(text: str, layout: Layout) -> Replay:
         AtMoeError: not such a file, or of a model with other groups, experts or layers.
     """
     try:
-        return _checked(json.loads(text), layout)
+        return _checked(_parsed(text), layout)
     except AtMoeError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AtMoeError(NO_RECORD) from error
+
+
+def _parsed(text: str) -> Any:
+    """Raises: AtMoeError, where a file is longer than any record."""
+    if len(text) > MOST_BYTES:
+        raise AtMoeError(NO_RECORD)
+    return json.loads(text)
 
 
 def _checked(data: Any, layout: Layout) -> Replay:

@@ -66,7 +66,7 @@ class Sampling:
                 "temperature must be 0, or between 0.01 and 2",
             ),
             (0 < self.top_p <= 1, "top_p must be above 0 and at most 1"),
-            (0 <= self.seed < 2**63, "seed must be a whole number from 0 up"),
+            (0 <= self.seed < 2**63, "seed must be a whole number from 0 up, and below 2**63"),
             (1 <= self.repetition_penalty <= 2, "repetition_penalty must be between 1 and 2"),
         )
         for holds, sentence in checks:

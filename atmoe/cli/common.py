@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.errors import AssetError, DataError
+from atmoe.errors import AssetError, DataError, PromptError, SteeringError
 from atmoe.mixture.precision import CHOICES
 
 if TYPE_CHECKING:
@@ -222,7 +222,11 @@ def load_model(a: argparse.Namespace) -> AtMoe:
 
 def text_of(argument: str) -> str:
     """A text given on the command line; - reads it from standard input."""
-    return sys.stdin.read() if argument == "-" else argument
+    if argument != "-":
+        return argument
+    if sys.stdin is None:
+        raise PromptError("There is no standard input to read the question from; write it out.")
+    return sys.stdin.read()
 
 
 def steering_of(a: argparse.Namespace) -> Steering:
@@ -233,6 +237,11 @@ def steering_of(a: argparse.Namespace) -> Steering:
     """
     from atmoe.steering.overrides import State, Steering, parse_target
 
+    if a.steps and a.steps[-1][0] == "layers":
+        raise SteeringError(
+            f"--layers {a.steps[-1][1]} applies to the overrides after it, and there is none; put "
+            f"it before them."
+        )
     overrides = []
     scope = "all"
     for option, value in a.steps:

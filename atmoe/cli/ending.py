@@ -143,7 +143,11 @@ def emit(text: str, end: str = "\n") -> None:
         OSError: standard output cannot be written; it is called that.
     """
     try:
-        print(text, end=end)
+        try:
+            print(text, end=end)
+        except UnicodeEncodeError:  # the output's own encoding has no such letter
+            encoding = sys.stdout.encoding
+            print(text.encode(encoding, "backslashreplace").decode(encoding), end=end)
     except OSError as error:
         _refused(error)
     flush()

@@ -42,10 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _json(result: Any) -> str:
     """One JSON document; JSON has no word for what is not a number, so that is null."""
+    # Where the output cannot hold every letter, JSON has its own way to spell them.
+    ascii_only = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
     try:
-        return json.dumps(result, ensure_ascii=False, allow_nan=False)
+        return json.dumps(result, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(result), ensure_ascii=False, allow_nan=False)
+        return json.dumps(_finite(result), ensure_ascii=ascii_only, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 PEFT_PREFIX = "base_model.model."
+MOST_SCALING, MOST_RANK = 1e9, 2**20
 FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 COMPUTED = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")
@@ -130,6 +132,7 @@ class Adapter:
         _refuse_what_is_not_plain(config, path)
         tensors = _tensors(path)
         factors = _factors(tensors, path)
+        _refuse_untargeted(config, factors, path)
         rank_pattern = _pattern(config, "rank_pattern", path)
         alpha_pattern = _pattern(config, "alpha_pattern", path)
         rank, alpha = _rank(config.get("r", 8), path), _number(config.get("lora_alpha", 8), path)
@@ -143,15 +146,15 @@ class Adapter:
             own_alpha = alpha_pattern.get(get_pattern_key(list(alpha_pattern), module), alpha)
             own_rank = _rank(own_rank, path)
             _check_matrices(module, pair, own_rank, path)
-            scalings[module] = scaled(_number(own_alpha, path), own_rank)
-        usual = scaled(alpha, rank)
+            scalings[module] = _usable(scaled(_number(own_alpha, path), own_rank), path)
+        usual = _usable(scaled(alpha, rank), path)
         return cls(
             factors,
             usual,
             alpha,
             {module: scaling for module, scaling in scalings.items() if scaling != usual},
             {name: config[name] for name in TARGETS if config.get(name) not in (None, [], "")},
-            config.get("base_model_name_or_path") or "",
+            _base(config, path),
         )
 
     def missing(self, linears: Iterable[str]) -> list[str]:
@@ -163,11 +166,7 @@ class Adapter:
         if not self.targets:
             return []
         config = LoraConfig(**self.targets)
-        return [
-            name
-            for name in linears
-            if name not in self.factors and check_target_module_exists(config, name) is True
-        ]
+        return [name for name in linears if name not in self.factors and _targets(config, name)]
 
     def save(
         self,
@@ -175,7 +174,7 @@ class Adapter:
         base: str = "",
         revision: str | None = None,
         dtype: torch.dtype = torch.bfloat16,
-        layers: int | None = None,
+        linears: Iterable[str] = (),
     ) -> None:
         """Write the adapter in PEFT's format, so that `PeftModel.from_pretrained` loads it alone.
 
@@ -184,8 +183,8 @@ class Adapter:
             base: hub id or path of the base model, for PEFT's `AutoPeftModel`; "" names none.
             revision: of that hub id.
             dtype: what its matrices are written in.
-            layers: how many decoder layers the base has; where the adapter changes the same linears
-                of all of them, the config names them by their last part, as PEFT's do.
+            linears: the paths of all linears of the base; where the adapter changes all of those
+                that share their last part, the config names them by that part, as PEFT's do.
         """
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -203,7 +202,7 @@ class Adapter:
         LoraConfig(
             r=usual_rank,
             lora_alpha=self.alpha,
-            target_modules=self._target_modules(layers),
+            target_modules=self._target_modules(linears),
             rank_pattern=ranks,
             alpha_pattern=alphas,
             task_type="CAUSAL_LM",
@@ -219,11 +218,11 @@ class Adapter:
         }
         save_file(tensors, str(path / WEIGHTS[0]), metadata={"format": "pt"})
 
-    def _target_modules(self, layers: int | None) -> list[str]:
+    def _target_modules(self, linears: Iterable[str]) -> list[str]:
         """The last parts of the module paths where those name just them, else the whole paths."""
-        short = sorted({name.rpartition(".")[2] for name in self.factors})
-        whole = layers is not None and len(self.factors) == layers * len(short)
-        return short if whole else sorted(self.factors)
+        short = {name.rpartition(".")[2] for name in self.factors}
+        named = {name for name in linears if name.rpartition(".")[2] in short}
+        return sorted(short) if named == set(self.factors) else sorted(self.factors)
 
     @classmethod
     def random(
@@ -259,10 +258,14 @@ def located(source: str | Path) -> Path:
     Raises:
         AssetError: there is none, and no hub has one.
     """
-    path = Path(source).expanduser()
-    if (path / CONFIG).is_file():
+    path = Path(os.path.expanduser(source))  # unlike Path's own, lets an unknown ~user pass
+    try:
+        holds, exists = (path / CONFIG).is_file(), path.exists()
+    except OSError as error:  # a name that no file can have
+        raise AssetError(f"{str(path)[:100]} is no path ({error.strerror}); check it.") from error
+    if holds:
         return path
-    if path.exists():
+    if exists:
         raise AssetError(
             f"{path} holds no PEFT adapter ({CONFIG} is missing); restore the directory."
         )
@@ -283,7 +286,7 @@ def located(source: str | Path) -> Path:
 def _config(path: Path) -> dict[str, Any]:
     """The config as it stands in the file, whatever version of PEFT wrote it."""
     try:
-        config = json.loads((path / CONFIG).read_text("utf-8"))
+        config = json.loads((path / CONFIG).read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise AssetError(
             f"The adapter in {path} cannot be read ({type(error).__name__}); restore it from its "
@@ -321,7 +324,7 @@ def _refuse_what_is_not_plain(config: Mapping[str, Any], path: Path) -> None:
             continue
         raise AssetError(
             f"The adapter in {path} is not a plain LoRA: it sets {name}. "
-            f"{CURES.get(name, UNKNOWN).capitalize()}."
+            f"{_sentence(CURES.get(name, UNKNOWN))}."
         )
     if not isinstance(config.get("use_rslora"), bool | None):
         raise AssetError(
@@ -339,7 +342,10 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(str(file), device="cpu")
-        return torch.load(str(file), map_location="cpu", weights_only=True)
+        tensors = torch.load(str(file), map_location="cpu", weights_only=True)
+        if not isinstance(tensors, dict):
+            raise TypeError(f"it holds a {type(tensors).__name__}")
+        return tensors
     except Exception as error:  # safetensors, torch and the file system each raise their own
         raise AssetError(
             f"The adapter in {path} cannot be read ({type(error).__name__}); restore it from its "
@@ -353,6 +359,11 @@ def _factors(tensors: Mapping[str, Tensor], path: Path) -> dict[str, tuple[Tenso
     for key, tensor in tensors.items():
         match = re.fullmatch(re.escape(PEFT_PREFIX) + r"(.+)\.lora_(A|B)\.weight", str(key))
         if not match or not isinstance(tensor, Tensor):
+            if "lm_head" in str(key) or "embed" in str(key):
+                raise AssetError(
+                    f"The adapter in {path} changes the base's head or embeddings ({key}), which "
+                    f"is not supported; leave them out of target_modules."
+                )
             raise AssetError(
                 f"The adapter in {path} holds {key!r}, which is no LoRA of a linear layer; train "
                 f"it with PEFT's default LoRA settings."
@@ -375,6 +386,10 @@ def _check_matrices(module: str, pair: tuple[Tensor, Tensor], rank: int, path: P
                 f"The adapter in {path} holds {name} as {kind}; save it in float32, float16 or "
                 f"bfloat16."
             )
+        if matrix.layout is not torch.strided or matrix.device.type == "meta":
+            raise AssetError(
+                f"The adapter in {path} holds {name} without its numbers, or sparse; save it dense."
+            )
         if matrix.numel() == 0:
             raise AssetError(
                 f"The adapter in {path} holds an empty {name}, as DeepSpeed's ZeRO-3 leaves it; "
@@ -385,7 +400,7 @@ def _check_matrices(module: str, pair: tuple[Tensor, Tensor], rank: int, path: P
                 f"The adapter in {path} holds {name} with the shape {tuple(matrix.shape)}, but its "
                 f"config says rank {rank}; restore the config that it was trained with."
             )
-        if not torch.isfinite(matrix).all():
+        if not torch.isfinite(matrix.float()).all():
             raise AssetError(
                 f"The adapter in {path} holds a number that is not finite in {name}; train it "
                 f"again."
@@ -395,21 +410,111 @@ def _check_matrices(module: str, pair: tuple[Tensor, Tensor], rank: int, path: P
 def _pattern(config: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     pattern = config.get(name) or {}
     if not isinstance(pattern, dict):
-        raise AssetError(f"The adapter in {path} has a {name} that is no mapping; restore it.")
+        raise AssetError(f"In the adapter in {path}, {name} is no mapping; restore the config.")
+    for expression in pattern:
+        _check_expression(expression, name, path)
     return pattern
 
 
-def _rank(value: Any, path: Path) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+def _check_expression(expression: Any, name: str, path: Path) -> None:
+    """That a regular expression of a config can be tried.
+
+    Raises:
+        AssetError: it is none, or one that may take for ever.
+    """
+    try:
+        re.compile(expression)
+        endless = len(expression) > 1000 or re.search(r"\([^()]*[*+][^()]*\)[*+]", expression)
+    except (TypeError, re.error, RecursionError, OverflowError):
+        endless = True
+    if endless:
         raise AssetError(
-            f"The adapter in {path} has the rank {value!r} in its config; restore the config."
+            f"In the adapter in {path}, {name} holds {str(expression)[:80]!r}, which cannot be "
+            f"used as a pattern; name the modules plainly."
+        )
+
+
+def _targets(config: LoraConfig, module: str) -> bool:
+    """Whether PEFT would change a module under this config."""
+    return bool(check_target_module_exists(config, module))
+
+
+def _refuse_untargeted(config: Mapping[str, Any], modules: Iterable[str], path: Path) -> None:
+    """Every module that has matrices is one that PEFT changes under this config; it drops others.
+
+    Raises:
+        AssetError: one is not, or the config does not say which are.
+    """
+    targets = {name: config[name] for name in TARGETS if config.get(name) not in (None, [], "")}
+    for name in ("target_modules", "exclude_modules", "layers_pattern"):
+        value = targets.get(name)
+        if isinstance(value, str):
+            _check_expression(value, name, path)
+        elif value is not None and not (
+            isinstance(value, list) and all(isinstance(part, str) for part in value)
+        ):
+            raise AssetError(f"In the adapter in {path}, {name} is no list of names; restore it.")
+    if "target_modules" not in targets:
+        raise AssetError(
+            f"The adapter in {path} does not say which modules it changes; write target_modules "
+            f"into its {CONFIG}."
+        )
+    try:
+        lora = LoraConfig(**targets)
+        untargeted = [module for module in modules if not _targets(lora, module)]
+    except (TypeError, ValueError, re.error) as error:
+        raise AssetError(
+            f"The adapter in {path} names its modules in a way that PEFT refuses "
+            f"({str(error).splitlines()[0][:160].rstrip('.')}); restore its {CONFIG}."
+        ) from error
+    if untargeted:
+        raise AssetError(
+            f"The adapter in {path} holds matrices for {len(untargeted)} modules that its config "
+            f"does not target (such as {untargeted[0]!r}), which PEFT leaves out; restore its "
+            f"{CONFIG}."
+        )
+
+
+def _base(config: Mapping[str, Any], path: Path) -> str:
+    base = config.get("base_model_name_or_path") or ""
+    if not isinstance(base, str):
+        raise AssetError(
+            f"In the adapter in {path}, base_model_name_or_path is no name; restore the config."
+        )
+    return base
+
+
+def _usable(scaling: float, path: Path) -> float:
+    """Raises: AssetError, where nothing finite could come of a scaling."""
+    if not abs(scaling) < MOST_SCALING:
+        raise AssetError(
+            f"The adapter in {path} is scaled by {scaling:.3g}; restore the config that it was "
+            f"trained with."
+        )
+    return scaling
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _rank(value: Any, path: Path) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_RANK:
+        raise AssetError(
+            f"The adapter in {path} has the rank {str(value)[:40]} in its config; restore the "
+            f"config."
         )
     return value
 
 
 def _number(value: Any, path: Path) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    try:
+        usable = not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):
+        usable = False
+    if not usable:
         raise AssetError(
-            f"The adapter in {path} has the alpha {value!r} in its config; restore the config."
+            f"The adapter in {path} has the alpha {str(value)[:40]} in its config; restore the "
+            f"config."
         )
     return value

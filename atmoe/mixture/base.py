@@ -44,6 +44,8 @@ from atmoe.mixture.base_cache import (
 from atmoe.prompt import check_template
 
 HUB_SECONDS = 3.0  # how long the hub may take to answer a first question
+KNOWN_HEADS = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
+"""Model types whose heads the tests hold equal to transformers' own."""
 PIP_SECONDS = 5  # how long a package index may stay silent
 
 
@@ -179,7 +181,7 @@ def locate(
 @contextlib.contextmanager
 def _stored(cache: Path | None) -> Iterator[Path]:
     """The cache's root directory, made where it is missing; what cannot be stored is a sentence."""
-    root = Path(cache or os.environ.get("ATMOE_CACHE") or "~/.cache/atmoe").expanduser()
+    root = Path(os.path.expanduser(cache or os.environ.get("ATMOE_CACHE") or "~/.cache/atmoe"))
     try:
         root.mkdir(parents=True, exist_ok=True)
         sweep(root)
@@ -244,10 +246,48 @@ def load(
             )
         tokenizer.pad_token = tokenizer.eos_token
     check_template(tokenizer)
+    check_head(model.eval())
     # 3. memory of its own: a mapped file stays in memory for as long as one tensor is a part of it
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     return model.eval().requires_grad_(False), tokenizer
+
+
+def scaled_and_capped(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
+    """What a causal language model makes of its head's product, where it makes anything of it."""
+    config = model.config.get_text_config()
+    scale = getattr(config, "logit_scale", None)
+    divisor = getattr(config, "logits_scaling", None)
+    cap = getattr(config, "final_logit_softcapping", None)
+    if scale is not None:
+        logits = logits * scale
+    if divisor is not None:
+        logits = logits / divisor
+    return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+def check_head(model: PreTrainedModel) -> None:
+    """That the logits computed here are the model's own, tried out once with three tokens.
+
+    Raises:
+        BaseModelError: its head does something that this program does not know.
+    """
+    if model.config.model_type in KNOWN_HEADS:
+        return
+    tokens = torch.arange(3, device=model.device)[None]
+    try:
+        with torch.inference_mode():
+            logits = model(input_ids=tokens).logits
+            hidden = model.base_model(input_ids=tokens).last_hidden_state
+            ours = scaled_and_capped(model, model.get_output_embeddings()(hidden))
+        same = torch.allclose(ours, logits, rtol=1e-2, atol=1e-2 * float(logits.abs().max()))
+    except Exception:  # an architecture of another build: each fails in its own way
+        same = False
+    if not same:
+        raise BaseModelError(
+            f"The head of {type(model).__name__} computes something that this program does not "
+            f"know; use a Llama-, Qwen- or Gemma-style base model."
+        )
 
 
 # --- the default base ---

@@ -157,13 +157,13 @@ class ExpertLinear(nn.Module):
         Returns:
             [rows, tokens, out]
         """
-        y = self.linear(x)
         mixing = _mixing.get()
-        if mixing is None:
-            return y
-        scale = mixing.scale(self.layer, self.expert_of_rank)
-        if scale is None:
-            return y
+        scale = None if mixing is None else mixing.scale(self.layer, self.expert_of_rank)
+        if mixing is None or scale is None:
+            return self.linear(x)
+        if x.dim() == 2:  # some bases lay all rows' tokens one behind the other
+            return self(x.view(len(scale), -1, x.shape[-1])).flatten(0, 1)
+        y = self.linear(x)
         if self.factor_of_rank is not None:
             scale = scale * self.factor_of_rank.to(scale.dtype)
         scaled = F.linear(x, self.A.to(x.dtype)) * scale
@@ -190,6 +190,7 @@ class ExpertBank(nn.Module):
     Attributes:
         layers: how many decoder layers the model has.
         linears: module path in the base model → the linear that stands there now.
+        names: the paths of all linears of the base model, adapted or not.
         alphas: each expert's α.
         scaling: each expert's α / r, [experts]; 1 where that is 0, and its ratios say so.
 
@@ -215,10 +216,16 @@ class ExpertBank(nn.Module):
             torch.tensor([a.scaling or 1.0 for a in adapters], device=device),
             persistent=False,
         )
-        _refuse_incomplete(model, adapters)
+        self.names = [name for name, m in model.named_modules() if isinstance(m, nn.Linear)]
+        _refuse_incomplete(self.names, adapters)
         for name in sorted({name for a in adapters for name in a.factors}):
             match = re.match(re.escape(prefix) + r"\.(\d+)\.", name)
             linear = _submodule(model, name)
+            if ".experts." in name:
+                raise AssetError(
+                    f"An adapter changes {name!r}, one of the base's own routed experts, which see "
+                    f"a part of the tokens each; leave them out of target_modules."
+                )
             if not match or not isinstance(linear, nn.Linear):
                 raise AssetError(
                     f"An adapter changes {name!r}, which is no linear of a decoder layer of this "
@@ -302,9 +309,8 @@ def layer_linears(model: PreTrainedModel) -> list[str]:
     ]
 
 
-def _refuse_incomplete(model: PreTrainedModel, adapters: Sequence[Adapter]) -> None:
+def _refuse_incomplete(linears: Sequence[str], adapters: Sequence[Adapter]) -> None:
     """Raises: AssetError, where an adapter lacks matrices for a module that its config targets."""
-    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for adapter in adapters:
         missing = adapter.missing(linears)
         if missing:

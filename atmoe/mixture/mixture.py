@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from atmoe.errors import PlanError, PromptError
+from atmoe.mixture.base import scaled_and_capped
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import ExpertBank, Mixing, decoder_layers, mixed_by
 from atmoe.mixture.int8 import Int8Linear
@@ -196,9 +197,8 @@ class Mixture:
         return self.capped(self.base.get_output_embeddings()(states))
 
     def capped(self, logits: Tensor) -> Tensor:
-        """Logits under the soft cap of the base, where it has one."""
-        cap = getattr(self.base.config.get_text_config(), "final_logit_softcapping", None)
-        return logits if cap is None else torch.tanh(logits / cap) * cap
+        """Logits as the base scales and caps them, where it does: Cohere, Granite, Gemma."""
+        return scaled_and_capped(self.base, logits)
 
     def weights_of(self, plans: Sequence[RoutingPlan], rows: int) -> Tensor:
         """What the experts of each row are multiplied by: gain · strength · s · q.

@@ -86,7 +86,7 @@ def write(path: Path, bank: ExpertBank, router: GroupedRouter, info: Info) -> No
     base = base_models.peft_name(info.base_name, info.base_sha256, info.base_locator)
     for index, name in enumerate(router.layout.expert_names):
         with files.writing(path / "experts" / name):
-            bank.adapter(index).save(path / "experts" / name, *base, dtype, bank.layers)
+            bank.adapter(index).save(path / "experts" / name, *base, dtype, bank.names)
     save_router(router, path)
 
 
@@ -125,7 +125,9 @@ def load(
         fetched = base_models.locate(info.base_name, info.base_sha256, info.base_locator)
     else:
         fetched = base_models.fetch(base)
-    if check_base and info.base_sha256 and fetched.sha256 != info.base_sha256:
+    if check_base and not info.base_sha256:
+        raise AssetError(f"{path} does not say which base it was trained on; train it again.")
+    if check_base and fetched.sha256 != info.base_sha256:
         raise AssetError(
             f"{path} was trained on the base {info.base_name} ({info.base_sha256[:12]}…), not on "
             f"{fetched.name} ({fetched.sha256[:12]}…); name that base with --base."

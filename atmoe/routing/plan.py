@@ -24,6 +24,7 @@ from atmoe.schema import PlanJson, checked
 
 MOST = 1024
 """So many layers at most, and so many experts together."""
+MOST_LETTERS = 200
 TOLERANCE = 1e-4
 """How far a sum of shares may stray from 1. A float32 softmax of dozens of numbers: below 1e-6."""
 
@@ -62,6 +63,11 @@ class Layout:
             for name in (group, *experts):
                 if not isinstance(name, str):
                     raise PlanError(f"{name!r:.40} cannot be a name: it is no text.")
+                if len(name) > MOST_LETTERS or not name.isprintable():
+                    raise PlanError(
+                        f"{name!r:.60} cannot be a name: it must be of at most {MOST_LETTERS} "
+                        f"letters that can be shown."
+                    )
                 if not name or "/" in name or "=" in name:
                     raise PlanError(
                         f"{name!r} cannot be a name: it must not be empty or hold '/' or '='."

@@ -65,7 +65,9 @@ def layer_range(scope: str, layers: int) -> range:
                 f"0-{layers - 1}."
             )
         return third
-    match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", scope) if isinstance(scope, str) else None
+    match = (
+        re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", scope) if isinstance(scope, str) else None
+    )
     if not match:
         raise SteeringError(
             f"{scope!r} names no layers; write all, early, middle, late or a range such as 0-9."
@@ -255,6 +257,8 @@ def parse_target(text: str, state: State, scope: str = "all") -> Override:
         return Override(text.strip(), state, None, scope)
     target, _, share = (part.strip() for part in text.partition("="))
     try:
+        if "_" in share or not share.isascii():  # Python reads more numbers than people write
+            raise ValueError(share)
         value = float(share.removesuffix("%")) / (100 if share.endswith("%") else 1)
     except ValueError:
         raise SteeringError(

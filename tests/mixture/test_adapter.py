@@ -6,14 +6,17 @@ import warnings
 
 import pytest
 import torch
+import transformers
 from conftest import HIDDEN, LAYERS, PROMPTS, reference_logits
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from atmoe import AtMoe, Layout, RoutingPlan
-from atmoe.errors import AssetError
+from atmoe.errors import AssetError, BaseModelError
+from atmoe.mixture import base as base_models
 from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info
+from atmoe.mixture.experts import ExpertBank, Mixing, mixed_by
 from atmoe.mixture.store import build
 from atmoe.routing.router import GroupedRouter
 
@@ -296,3 +299,121 @@ def test_taken_out_of_the_bank_and_saved_it_equals_itself_in_peft(llama, tmp_pat
     torch.testing.assert_close(
         reference_logits(by_peft(llama.base(), home), alone(llama, home), PROMPTS[0]), want, **CLOSE
     )
+
+
+def with_config(llama, path, **changed):
+    """An adapter of q_proj and v_proj with another config beside its matrices."""
+    saved(llama.base(), path, {"r": 4, "target_modules": ["q_proj", "v_proj"]})
+    file = path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"target_modules": ["q_proj"]}, "does not target"),
+        ({"exclude_modules": ["v_proj"]}, "does not target"),
+        ({"layers_to_transform": [0]}, "does not target"),
+        ({"target_modules": None}, "does not say which modules"),
+        ({"target_modules": {"q_proj": 1}}, "no list of names"),
+        ({"target_modules": 5}, "no list of names"),
+        ({"target_modules": "(*"}, "cannot be used as a pattern"),
+        ({"exclude_modules": "(*"}, "cannot be used as a pattern"),
+        ({"layers_pattern": "layers"}, "PEFT refuses"),
+        ({"rank_pattern": {"[": 3}}, "cannot be used as a pattern"),
+        ({"rank_pattern": {"(a|.)*(b|.)*(.*)*x": 4}}, "cannot be used as a pattern"),
+        ({"rank_pattern": [3]}, "no mapping"),
+        ({"lora_alpha": 10**400}, "restore the config"),
+        ({"lora_alpha": 1e300}, "scaled by"),
+        ({"r": 10**400}, "restore the config"),
+        ({"base_model_name_or_path": ["x"]}, "no name"),
+    ],
+)
+def test_a_config_that_peft_would_read_otherwise_is_refused(llama, tmp_path, changed, sentence):
+    with pytest.raises(AssetError, match=sentence):
+        Adapter.load(with_config(llama, tmp_path, **changed))
+
+
+def test_a_pattern_whose_matrices_are_missing_is_refused(llama, tmp_path):
+    with_config(llama, tmp_path, target_modules=r".*\.(q|v)_proj")
+    file = tmp_path / "adapter_model.safetensors"
+    save_file({k: v for k, v in load_file(file).items() if "layers.2." not in k}, file)
+    with pytest.raises(AssetError, match="2 of the modules"):
+        alone(llama, tmp_path)
+
+
+@pytest.mark.parametrize("content", [[], None, "x", torch.zeros(2)])
+def test_a_file_that_holds_no_matrices_by_name_is_refused(llama, tmp_path, content):
+    with_config(llama, tmp_path)
+    (tmp_path / "adapter_model.safetensors").unlink()
+    torch.save(content, tmp_path / "adapter_model.bin")
+    with pytest.raises(AssetError, match="cannot be read"):
+        Adapter.load(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["~nobodyxyz/x", "a" * 5000])
+def test_a_path_that_is_none_is_a_sentence(path):
+    with pytest.raises(AssetError, match="no such directory|is no path"):
+        Adapter.load(path)
+
+
+def test_numbers_that_overflow_in_float32_are_refused(llama, tmp_path):
+    with_config(llama, tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    tensors = {k: v.double() for k, v in load_file(file).items()}
+    next(iter(tensors.values()))[0, 0] = 1e300
+    save_file(tensors, file)
+    with pytest.raises(AssetError, match="not finite"):
+        Adapter.load(tmp_path)
+
+
+# -- bases of other kinds --------------------------------------------------------------------------
+
+
+def other_base(kind: str):
+    """A tiny base whose head, or whose linears, do what Llama's do not."""
+    small = dict(vocab_size=96, hidden_size=48, num_hidden_layers=2, num_attention_heads=4)
+    torch.manual_seed(3)
+    if kind == "cohere":
+        return transformers.CohereForCausalLM(
+            transformers.CohereConfig(
+                **small, intermediate_size=40, num_key_value_heads=2, logit_scale=0.3
+            )
+        )
+    if kind == "granite":
+        return transformers.GraniteForCausalLM(
+            transformers.GraniteConfig(
+                **small, intermediate_size=40, num_key_value_heads=2, logits_scaling=4.0
+            )
+        )
+    return transformers.OPTForCausalLM(
+        transformers.OPTConfig(
+            **small, ffn_dim=40, word_embed_proj_dim=48, max_position_embeddings=64
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", ["cohere", "granite", "opt"])
+def test_bases_that_scale_their_logits_or_flatten_their_rows_equal_peft(kind, tmp_path):
+    path = tmp_path / "lora"
+    modules = ["q_proj", "fc1" if kind == "opt" else "up_proj"]
+    base = other_base(kind).eval()
+    base_models.check_head(base)
+    saved(other_base(kind), path, {"r": 3, "target_modules": modules})
+    bank = ExpertBank(base, [Adapter.load(path)])
+    ids = torch.arange(12).reshape(2, 6)
+    weights = torch.ones(2, 2, 1)
+    with torch.inference_mode(), mixed_by(Mixing(bank, weights)):
+        hidden = base.base_model(input_ids=ids).last_hidden_state
+        got = base_models.scaled_and_capped(base, base.get_output_embeddings()(hidden))
+    with torch.inference_mode():
+        want = by_peft(other_base(kind).eval(), path)(input_ids=ids).logits
+    torch.testing.assert_close(got, want, **CLOSE)
+
+
+def test_a_head_that_is_not_known_is_refused_when_the_base_is_loaded(monkeypatch):
+    base = other_base("cohere").eval()
+    monkeypatch.setattr(base, "logit_scale", 2.0)  # not what its config says
+    with pytest.raises(BaseModelError, match="does not know"):
+        base_models.check_head(base)

@@ -134,3 +134,26 @@ def test_what_cannot_be_read_is_said_in_a_sentence(query, said):
 def test_a_question_too_long_for_a_link_is_refused():
     with pytest.raises(LinkError, match="leave it out"):
         to_query(Linked(question="a" * 2001))
+
+
+@pytest.mark.parametrize("percent", [100 / 3, 99.99999, 1e-5, 1e-7, 5e-324, 0.1234567, 100.0])
+def test_a_link_holds_every_digit(percent):
+    controls = Controls({"task": Setting(State.FIXED, percent)}, 0.1234567).checked(LAYOUT)
+    query = to_query(Linked(controls, temperature=0.30000000000000004))
+    again = from_query(dict(parse_qsl(query[1:])), LAYOUT)
+    assert again.controls == controls and again.temperature == 0.30000000000000004
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"set": "task:50,task:off"},
+        {"tokens": "1_0"},
+        {"seed": "١٢"},
+        {"strength": "1_0"},
+        {"set": ["task"]},
+    ],
+)
+def test_what_no_link_of_ours_says_is_refused(query):
+    with pytest.raises(LinkError, match="page starts clean"):
+        from_query({"v": "2"} | query, LAYOUT)
