@@ -3,7 +3,6 @@
 Drawn by hypothesis and by seeded mutation, within a budget that is the same every time.
 """
 
-import copy
 import json
 import random
 import resource
@@ -13,6 +12,7 @@ import pytest
 from conftest import LAYERS, PROMPTS, tokenizer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutations import mutated
 
 from atmoe import Layout, Record, RoutingPlan, Sampling, Steering
 from atmoe.errors import AtMoeError, PromptError
@@ -22,11 +22,6 @@ from atmoe.schema import RecordJson
 
 MUTATIONS = 1000
 WORDS = tokenizer()
-ODD = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 5e8, 1e308, -1e308, float("nan"), float("inf"),
-    10**400, "", "x", "\ud800", "\x00", "a" * 300_000, [], {}, [[]], [None], {"": {}}, [0.5] * 5000,
-    "fixed", "stop", "early", "1-2", [[1e9]] * 3,
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,33 +37,6 @@ def record(worlds):
     explanation = replace(explain(model, record), changes=smallest_changes(model, record))
     response = Response("task/warn", tuple("abcde"), (-1.5, -1.25, -1.0, -2.0, -2.5), True)
     return replace(record, explanation=explanation, response=response)
-
-
-def places(data, path=()):
-    """Where every value of a JSON document stands."""
-    yield path
-    if isinstance(data, dict | list):
-        items = data.items() if isinstance(data, dict) else enumerate(data)
-        for key, value in items:
-            yield from places(value, (*path, key))
-
-
-def mutated(data, rng: random.Random):
-    """The document with one to three values replaced, removed or doubled."""
-    data = copy.deepcopy(data)
-    for _ in range(rng.randint(1, 3)):
-        *path, last = rng.choice([p for p in places(data) if p])
-        holder = data
-        for step in path:
-            holder = holder[step]
-        what = rng.random()
-        if what < 0.15:
-            del holder[last]
-        elif what < 0.25 and isinstance(holder, list):
-            holder.insert(last, copy.deepcopy(holder[last]))
-        else:
-            holder[last] = copy.deepcopy(rng.choice(ODD))
-    return data
 
 
 def test_a_thousand_mutations_of_a_record_are_records_or_sentences(record):

@@ -384,7 +384,7 @@ def _given(source: str | os.PathLike, cache: Path) -> Base:
         raise BaseModelError(
             f"{path} is neither a model directory nor a .gguf file; pass --base with one of those."
         )
-    if is_hub_id(source):
+    if is_hub_id(source) and not path.parent.is_dir():  # in a directory of this machine, it is not
         return _directory(_snapshot(os.fspath(source)), os.fspath(source), "hub", cache)
     raise BaseModelError(
         f"There is no base model at {path}; pass --base with a model directory, a .gguf file or a "

@@ -198,3 +198,11 @@ def test_a_template_that_cannot_be_used_is_a_sentence_when_the_base_is_loaded(
     with pytest.raises(BaseModelError, match="template") as refusal:
         base.load(base.fetch(home), torch.float32)
     assert "\n" not in str(refusal.value) and "use a base model" in str(refusal.value)
+
+
+def test_nothing_asks_the_hub_for_a_base_in_a_directory_of_this_machine(tmp_path, monkeypatch):
+    (tmp_path / "bases").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(base, "_ask", lambda question: pytest.fail("asked the hub"))
+    with pytest.raises(BaseModelError, match="There is no base model at bases/mine"):
+        base.fetch("bases/mine", cache=tmp_path / "cache")

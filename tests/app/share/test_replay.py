@@ -1,13 +1,15 @@
 """A downloaded record restores what it was made of; what differs is named."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
 from conftest import LAYOUT, PROMPTS
+from mutations import mutated
 
 from app.controls import Controls, Setting
-from app.share.replay import judgement, opened
+from app.share.replay import foreign, judgement, opened
 from atmoe import AtMoeError, Layout, Sampling, State, Steering
 from atmoe.explanation.response import Response
 from atmoe.steering.reference import Beside
@@ -167,3 +169,15 @@ def test_what_differs_is_named(made):
         and "the precision (bfloat16 then, float32 now)" in said
     )
     assert "the base" not in said
+
+
+def test_a_spoilt_download_is_one_or_a_sentence(made, model):
+    """Whatever is wrong with it is found before anything of it is shown."""
+    rng = random.Random(1)
+    for _ in range(300):
+        text = json.dumps(mutated(made[2], rng))
+        try:
+            if foreign(text, model.info.sha256) is None:
+                opened(text, LAYOUT)
+        except AtMoeError as error:
+            assert "\n" not in str(error) and str(error).endswith(".")
