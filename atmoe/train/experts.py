@@ -21,9 +21,10 @@ from atmoe.data import Description, Example, split
 from atmoe.data.sampler import Sampler
 from atmoe.mixture import base as base_models
 from atmoe.mixture import store
-from atmoe.mixture.adapter import CONFIG, WEIGHTS, Adapter, located
+from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import decoder_layers, layer_linears
+from atmoe.mixture.peft_files import CONFIG, WEIGHTS, located
 from atmoe.mixture.replacing import replacing
 from atmoe.model import AtMoe
 from atmoe.routing.plan import Layout
