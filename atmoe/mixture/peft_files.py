@@ -183,7 +183,7 @@ def factors_of(tensors: Mapping[str, Tensor], path: Path) -> dict[str, tuple[Ten
             if "lm_head" in str(key) or "embed" in str(key):
                 raise AssetError(
                     f"The adapter in {path} changes the base's head or embeddings ({key}), which "
-                    f"is not supported; leave them out of target_modules."
+                    f"is not supported; train it without them in target_modules."
                 )
             raise AssetError(
                 f"The adapter in {path} holds {key!r}, which is no LoRA of a linear layer; train "
