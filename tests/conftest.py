@@ -7,6 +7,7 @@ a weight that is broadcast along the wrong axis cannot pass. No B matrix is zero
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -328,3 +329,10 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """A shell's background job ignores Ctrl-C, and so would the processes that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
