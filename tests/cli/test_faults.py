@@ -19,19 +19,23 @@ STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SLOW = """
 import sys, time
 from atmoe.cli.ending import run
+def wait():
+    for _ in range(600):
+        time.sleep(0.05)
 def main():
     {body}
 run("atmoe", main)
 """
-WAITS = 'print("ready", flush=True); time.sleep(30)'
-IMPORTS = 'print("ready", flush=True); import torch, transformers, peft; time.sleep(30)'
+# In short naps: a signal just before a long one begins would be seen at its end alone.
+WAITS = 'print("ready", flush=True); wait()'
+IMPORTS = 'print("ready", flush=True); import torch, transformers, peft; wait()'
 IN_DESTRUCTOR = """
     class Ends:
         def __del__(self):
             print("ready", flush=True); time.sleep(1)
     x = Ends()
     del x
-    time.sleep(30)
+    wait()
 """
 
 
@@ -80,7 +84,7 @@ def test_a_stop_cleans_up(tmp_path):
 def test_a_stop_that_a_library_makes_an_error_of_its_own():
     body = """
     try:
-        print("ready", flush=True); time.sleep(30)
+        print("ready", flush=True); wait()
     except BaseException:
         raise ImportError("cannot import name 'x'")
     """
