@@ -106,7 +106,7 @@ class SteeringJson(Json):
 
 
 StateJson = Literal["router", "fixed", "off"]
-# Their ranges are a matter of the model, which has sentences for them.
+# Ranges of what a hand sets have sentences of their own, where the settings are checked.
 Percent = Annotated[float, Field(allow_inf_nan=True)]
 # JSON knows no tuples: a list of that form is one.
 SettingJson = Annotated[tuple[StateJson, Percent, bool], Field(strict=False)]
@@ -121,8 +121,8 @@ class ControlsJson(Json):
     """
 
     set: Annotated[dict[Target, SettingJson], Field(max_length=2 * MOST_NAMES)]
-    strength: Annotated[float, Field(ge=0, le=2)]
-    scope: Literal["all", "early", "middle", "late"]
+    strength: Percent
+    scope: Annotated[str, Field(max_length=20)]
     on: bool
     cells: Annotated[list[CellsJson], Field(max_length=MOST_NAMES * MOST_LAYERS)] = []
 
