@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from typing import Any, TypeVar
 
 from gradio.components import Component
@@ -9,15 +10,21 @@ from gradio.components import Component
 InputT = TypeVar("InputT", bound=Component)
 
 
-def unrefusing(component: InputT) -> InputT:
-    """An input that takes whatever comes.
+def unrefusing(kind: type[InputT]) -> type[InputT]:
+    """A kind of input that takes whatever comes.
 
     Gradio refuses a number beyond an input's ends before any of our code runs, with the one word
-    "Error". The desks say in a sentence what is not possible.
+    "Error", and rounds without a word. The desks say in a sentence what is not possible.
+
+    A kind, because Gradio builds an input anew in each session that updates one. It keeps its
+    name, by which the page finds how to draw it.
     """
 
-    def as_it_came(payload: Any) -> Any:
+    def as_it_came(_: Component, payload: Any) -> Any:
         return payload
 
-    component.preprocess = as_it_came  # type: ignore[method-assign]  # of this one component
-    return component
+    # Past Gradio's own metaclass, which writes a .pyi file beside the source of each new kind.
+    new: type[InputT] = ABCMeta.__new__(
+        type(kind), kind.__name__, (kind,), {"preprocess": as_it_came, "__module__": __name__}
+    )
+    return new

@@ -111,8 +111,8 @@ def _build_settings() -> Settings:
         "Used from the next question on, for both answers. Words already used are held back a "
         f"little (repetition penalty {REPETITION_PENALTY})."
     )
-    settings = Settings(
-        max_tokens=gr.Slider(
+    return Settings(
+        max_tokens=unrefusing(gr.Slider)(
             1,
             MAX_TOKENS,
             160,
@@ -120,7 +120,7 @@ def _build_settings() -> Settings:
             label="Longest answer, tokens",
             info="A token is a word or a piece of one.",
         ),
-        temperature=gr.Slider(
+        temperature=unrefusing(gr.Slider)(
             0,
             MAX_TEMPERATURE,
             0,
@@ -128,16 +128,13 @@ def _build_settings() -> Settings:
             label="Temperature",
             info="0 = always the most likely token; higher = more varied.",
         ),
-        seed=gr.Number(
+        seed=unrefusing(gr.Number)(
             0,
             precision=0,
             label="Seed",
             info="Used when the temperature is above 0, and to draw a random steer.",
         ),
     )
-    for part in settings.parts:
-        unrefusing(part)
-    return settings
 
 
 def _build_answer(title: str, name: str, whose: str, words: str) -> AnswerPlace:
