@@ -63,56 +63,35 @@ class Foreign:
         )
 
 
-def foreign(text: str, sha256: str) -> Foreign | None:
-    """The records of a file, where another model made them.
+def opened(text: str, layout: Layout, sha256: str) -> Replay | Foreign:
+    """Read what the page's download saved.
 
     Args:
         text: the file's.
+        layout: of the model here.
         sha256: of the model here.
 
-    Returns:
-        None where this model made them.
-
     Raises:
-        AtMoeError: not such a file.
+        AtMoeError: not such a file, or not one that the page writes.
     """
     try:
-        data = _parsed(text)
+        if len(text) > MOST_BYTES:
+            raise AtMoeError(NO_RECORD)
+        data = json.loads(text)
         router = Record.from_dict(data["router"])
         steered = None if data["steered"] is None else Record.from_dict(data["steered"])
-    except AtMoeError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise AtMoeError(NO_RECORD) from error
-    return None if router.model.get("sha256") == sha256 else Foreign(router, steered)
-
-
-def opened(text: str, layout: Layout) -> Replay:
-    """Read what the page's download saved.
-
-    Raises:
-        AtMoeError: not such a file, or of a model with other groups, experts or layers.
-    """
-    try:
-        return _checked(_parsed(text), layout)
+        if router.model["sha256"] != sha256:
+            return Foreign(router, steered)
+        return _checked(data, router, steered, layout)
     except AtMoeError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AtMoeError(NO_RECORD) from error
 
 
-def _parsed(text: str) -> Any:
-    """Raises: AtMoeError, where a file is longer than any record."""
-    if len(text) > MOST_BYTES:
-        raise AtMoeError(NO_RECORD)
-    return json.loads(text)
-
-
-def _checked(data: Any, layout: Layout) -> Replay:
-    """What a file's JSON holds. Raises whatever a broken one leads to."""
-    # 1. the two answers
-    router = Record.from_dict(data["router"])
-    steered = None if data["steered"] is None else Record.from_dict(data["steered"])
+def _checked(data: Any, router: Record, steered: Record | None, layout: Layout) -> Replay:
+    """What a file's JSON holds beside its two answers. Raises whatever a broken one leads to."""
+    # 1. the model
     if router.plan.layout != layout:
         raise AtMoeError(
             "This record was made by a model with other groups, experts or layers; open it with "
@@ -141,9 +120,6 @@ def _checked(data: Any, layout: Layout) -> Replay:
     # 4. what the page will show of them
     if router.response is not None and router.response.target not in targets(layout):
         raise AtMoeError(NO_RECORD)
-    for record in (router, steered, beside and beside[1]):
-        if record and not (isinstance(record.prompt, str) and isinstance(record.answer, str)):
-            raise AtMoeError(NO_RECORD)
     return Replay(router, steered, controls, sampling, beside)
 
 

@@ -23,7 +23,7 @@ from app.markup import lines, message, passage, small_print
 from app.session import Session
 from app.share import uploads
 from app.share.area import ShareArea
-from app.share.replay import NO_RECORD, Foreign, Replay, foreign, judgement, opened
+from app.share.replay import NO_RECORD, Foreign, Replay, judgement, opened
 from app.steer import words
 from app.what_if.desk import WhatIfState
 from atmoe import AtMoeError
@@ -84,12 +84,11 @@ class ReplayDesk(Desk):
         # 1. read it
         try:
             text = uploads.read(Path(path))
-            other = foreign(text, self.model.info.sha256)
-            if other is not None:
-                return self._show(session, other)
-            replay = opened(text, self.model.layout)
+            replay = opened(text, self.model.layout, self.model.info.sha256)
         except UnicodeDecodeError as error:
             raise AtMoeError(NO_RECORD) from error
+        if isinstance(replay, Foreign):
+            return self._show(session, replay)
 
         # 2. ask again
         sampling, router = replay.sampling, replay.router
