@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -320,6 +321,12 @@ def reference_logits(causal_model, model: AtMoe, prompt: str) -> torch.Tensor:
         return causal_model(
             input_ids=batch.ids, attention_mask=batch.attention, use_cache=False
         ).logits[0]
+
+
+def in_threads(count: int, work) -> None:
+    """Call `work(i)` for each i below `count` at once, and raise what any of them raises."""
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(work, range(count)))
 
 
 @pytest.fixture(scope="session", autouse=True)

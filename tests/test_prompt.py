@@ -1,11 +1,10 @@
 """Prompts: what is refused, what is marked as the instruction, and how rows are padded."""
 
-import threading
 import unicodedata
 
 import pytest
 import torch
-from conftest import CHAT, PROMPTS, SPECIAL, tokenizer
+from conftest import CHAT, PROMPTS, SPECIAL, in_threads, tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -169,11 +168,7 @@ def test_threads_do_not_switch_each_others_special_tokens():
             if encode_prompt(shared, texts[i], 2000) != want[i]:
                 wrong.append(i)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(4, work)
     assert not wrong
 
 

@@ -279,21 +279,8 @@ def add_commands(commands: Commands) -> None:
         "Score examples under the base model and the uniform, router's and label's plans.",
         [model, commands.data],
     )
-    parser.add_argument(
-        "--limit",
-        type=count,
-        metavar="N",
-        help="a seeded sample of N examples a task (default: all)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of that sample (default: 0)"
-    )
-    parser.add_argument(
-        "--split",
-        choices=SPLITS,
-        default="all",
-        help="examples of which diseases (default: all)",
-    )
+    _limit(parser, None, "a seeded sample of N examples a task")
+    _drawn(parser, "all")
     parser.add_argument(
         "--baselines",
         nargs="?",
@@ -317,13 +304,7 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="of one need; half as many of two (default: 400)",
     )
-    parser.add_argument(
-        "--limit",
-        type=count,
-        default=20,
-        metavar="N",
-        help="answers a task that are scored by band (default: 20)",
-    )
+    _limit(parser, 20, "answers a task that are scored by band")
     _drawn(parser)
 
     parser = commands.add(
@@ -332,9 +313,7 @@ def add_commands(commands: Commands) -> None:
         "Is the control real? Dose and response for every group.",
         [model, commands.data],
     )
-    parser.add_argument(
-        "--limit", type=count, default=40, metavar="N", help="prompts a group (default: 40)"
-    )
+    _limit(parser, 40, "prompts a group")
     parser.add_argument(
         "--answers",
         type=count,
@@ -364,13 +343,7 @@ def add_commands(commands: Commands) -> None:
         "Do the routing weights explain the answers? Weight against measured effect.",
         [model, commands.data],
     )
-    parser.add_argument(
-        "--limit",
-        type=count,
-        default=60,
-        metavar="N",
-        help="prompts, of different diseases (default: 60)",
-    )
+    _limit(parser, 60, "prompts, of different diseases")
     _drawn(parser)
 
     parser = commands.add(
@@ -380,17 +353,22 @@ def add_commands(commands: Commands) -> None:
         "log-probability at strengths 0 to 2.",
         [model, commands.data],
     )
-    parser.add_argument(
-        "--limit",
-        type=count,
-        default=40,
-        metavar="N",
-        help="prompts, of different diseases (default: 40)",
-    )
+    _limit(parser, 40, "prompts, of different diseases")
     _drawn(parser)
 
 
-def _drawn(parser: argparse.ArgumentParser) -> None:
+def _limit(parser: argparse.ArgumentParser, default: int | None, what: str) -> None:
+    """How many are measured; None = all."""
+    parser.add_argument(
+        "--limit",
+        type=count,
+        default=default,
+        metavar="N",
+        help=f"{what} (default: {'all' if default is None else default})",
+    )
+
+
+def _drawn(parser: argparse.ArgumentParser, split: str = "validation") -> None:
     """What decides which examples are drawn."""
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
@@ -398,6 +376,6 @@ def _drawn(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         choices=SPLITS,
-        default="validation",
-        help="examples of which diseases (default: validation)",
+        default=split,
+        help=f"examples of which diseases (default: {split})",
     )

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from conftest import LAYERS, LAYOUT, PROMPTS, one_hot, random_plan, reference_logits
+from conftest import LAYERS, LAYOUT, PROMPTS, in_threads, one_hot, random_plan, reference_logits
 
 from atmoe import RoutingPlan, Sampling
 from atmoe.answer.generation import end_tokens
@@ -113,11 +113,7 @@ def test_two_threads_with_opposite_plans_are_each_alone(model):
         both.wait()
         wrong.extend(i for _ in range(6) if run(i) != want[i])
 
-    threads = [threading.Thread(target=repeat, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(2, repeat)
     assert not wrong and want[0] != want[1]
 
 

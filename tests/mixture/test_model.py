@@ -3,7 +3,6 @@
 Nothing but the person's words decides its plan.
 """
 
-import threading
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from conftest import (
     LAYERS,
     LAYOUT,
     PROMPTS,
+    in_threads,
     logits_of,
     one_hot,
     random_plan,
@@ -221,11 +221,7 @@ def test_calls_from_many_threads_are_each_alone(model):
             if not torch.allclose(work(i), want[i], atol=1e-6):
                 wrong.append(i)
 
-    threads = [threading.Thread(target=repeat, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(4, repeat)
     assert not wrong
 
 
