@@ -63,7 +63,13 @@ def _serve(args: argparse.Namespace) -> None:
 
     model = AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype))
     page = build(model, Path(args.model) / "reports")
-    page.launch(server_name=args.host, server_port=args.port, **LAUNCH)
+    try:
+        page.launch(server_name=args.host, server_port=args.port, **LAUNCH)
+    except KeyboardInterrupt:
+        # Once it is served, Ctrl-C is its end; Gradio takes it so only from a moment later on.
+        if not page.is_running:
+            raise
+        page.close(verbose=False)
 
 
 if __name__ == "__main__":
