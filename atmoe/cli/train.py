@@ -20,8 +20,8 @@ def train_experts(a: argparse.Namespace) -> Result:
     # Nothing is read where nothing is trained: ready experts need no examples.
     all_ready = len(description.ready) == sum(map(len, description.groups.values()))
     examples = [] if all_ready else description.examples()
-    model = new_model(description, settings, a.base)
-    report = train_experts(model, examples, description, a.out, settings)
+    model = new_model(description, settings, a.base, a.start)
+    report = train_experts(model, examples, description, a.out, settings, start=a.start)
     return report, f"Experts saved in {a.out} {_after(report)}"
 
 
@@ -113,6 +113,12 @@ def add_commands(commands: Commands) -> None:
         required=True,
         metavar="DIR",
         help="where the model goes; an interrupted run there goes on",
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="MODEL",
+        help="a saved model whose experts are trained on (default: fresh ones)",
     )
     _settings(
         parser,

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from atmoe.data.labels import audience_of, specialty_of_name, specialty_of_text, task_of
 from atmoe.data.schema import Example
-from atmoe.data.text import count_words, cut_at_sentence, tidy, tidy_question
+from atmoe.data.text import (
+    count_words,
+    cut_at_sentence,
+    tidy,
+    tidy_lines,
+    tidy_question,
+    without_questions,
+)
 from atmoe.errors import DataError
 
 LAYOUT = "<n>_<source>_QA*/*.xml"
@@ -59,7 +66,7 @@ def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
         (
             pair,
             tidy_question(pair.findtext("Question")),
-            tidy(_TABLE.sub("", pair.findtext("Answer") or "")),
+            without_questions(tidy_lines(_TABLE.sub("", pair.findtext("Answer") or ""))),
         )
         for pair in document.iter("QAPair")
     ]

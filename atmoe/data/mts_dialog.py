@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 from atmoe.data.labels import specialty_of_text
 from atmoe.data.schema import Example
-from atmoe.data.text import count_words, cut_at_sentence, cut_at_turn, tidy
+from atmoe.data.text import count_words, cut_at_sentence, cut_at_turn, sentences, tidy
 from atmoe.errors import DataError
 
 LAYOUT = "Main-Dataset/*.csv with the columns ID, section_header, section_text, dialogue"
 DIALOGUE_WORDS = 200
+STEM = 5
+# Words of every note, said by nobody.
+_NOT_SAID = {"patient", "denies", "denied", "reports", "states", "noted", "with", "that", "this"}
+_DENIES = re.compile(r"\bden(?:y|ies|ied|ying)\b", re.IGNORECASE)
 _COLUMNS = {"ID", "section_header", "section_text", "dialogue"}
 
 # The corpus' section codes in words.
@@ -69,8 +74,10 @@ def _rows(file: Path) -> list[dict[str, str]] | None:
 
 
 def _example(file: Path, row: dict[str, str], answer_words: int) -> Example | None:
-    answer, code = tidy(row["section_text"]), tidy(row["section_header"])
+    code = tidy(row["section_header"])
     dialogue = cut_at_turn(row["dialogue"] or "", DIALOGUE_WORDS)
+    cut = count_words(dialogue) < count_words(row["dialogue"] or "")
+    answer = _borne_out(row["section_text"] or "", dialogue, cut)
     if not dialogue or count_words(answer) < 3:
         return None
     section = SECTIONS.get(code.upper(), code.replace("_", " ").replace("/", " and ").lower())
@@ -90,3 +97,27 @@ def _example(file: Path, row: dict[str, str], answer_words: int) -> Example | No
         focus=section,
         material=dialogue,
     )
+
+
+def _borne_out(note: str, dialogue: str, cut: bool) -> str:
+    """A note without the sentences that its dialogue does not bear out.
+
+    Held against it are what a patient denies, and all of a note whose dialogue was cut: a third of
+    a sentence's words that carry meaning must have been said, in whatever ending. A model that
+    learns to write what nobody said ("denies any muscle pain") invents a patient.
+    """
+    said = {word[:STEM] for word in _words(dialogue)}
+    lines = []
+    for line in note.splitlines():
+        sure = []
+        for sentence in sentences(tidy(line)):
+            words = {word[:STEM] for word in _words(sentence)}
+            doubted = cut or _DENIES.search(sentence)
+            if not doubted or len(words & said) * 3 >= len(words):
+                sure.append(sentence)
+        lines.append(" ".join(sure))
+    return "\n".join(line for line in lines if line)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.findall(r"[a-z]{4,}", text.lower()) if word not in _NOT_SAID]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from atmoe.data.schema import Example
 from atmoe.data.templates import paraphrase, two_needs
+
+
+CLINICIAN = 0.2
+"""The share of reference answers that are asked for in a clinician's words."""
 
 
 class Sampler:
@@ -40,6 +45,7 @@ class Sampler:
         self._paraphrased = paraphrased
         self._two = two
         self._split = template_split
+        self._clinicians = any(e.labels.get("audience") == "professional" for e in examples)
         cells = [tuple(sorted(e.labels.items())) for e in examples]
         sizes = Counter(cells)
         experts = [e.labels.get(group) for e in examples]
@@ -61,6 +67,8 @@ class Sampler:
                 both = self._with_another_need(example) if rng.random() < self._two else None
                 if both is not None:
                     yield both
+                elif rng.random() < CLINICIAN and (asked := self._by_a_clinician(example)):
+                    yield asked
                 elif rng.random() < self._paraphrased:
                     yield paraphrase(example, rng, self._split)
                 else:
@@ -77,3 +85,15 @@ class Sampler:
         if not others:
             return None
         return two_needs(example, self._rng.choice(others), self._rng, self._split)
+
+    def _by_a_clinician(self, example: Example) -> Example | None:
+        """A reference answer, asked for by a professional and so labelled; None for other examples.
+
+        Corpora have notes and abstracts alone for professionals. An expert that saw nothing else
+        writes a note about a patient whom nobody mentioned.
+        """
+        reference = example.labels.get("audience") == "reference" and not example.material
+        if not (reference and self._clinicians):
+            return None
+        labels = {**example.labels, "audience": "professional"}
+        return paraphrase(replace(example, labels=labels), self._rng, self._split)

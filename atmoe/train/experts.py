@@ -25,7 +25,7 @@ from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import decoder_layers, layer_linears
 from atmoe.mixture.peft_files import CONFIG, WEIGHTS, located
-from atmoe.mixture.replacing import replacing
+from atmoe.mixture.replacing import experts_digest, replacing
 from atmoe.model import AtMoe
 from atmoe.routing.plan import Layout
 from atmoe.routing.router import GroupedRouter
@@ -70,13 +70,19 @@ class ExpertSettings:
     dtype: str = "bfloat16"
 
 
-def new_model(description: Description, settings: ExpertSettings, base: str | None = None) -> AtMoe:
+def new_model(
+    description: Description,
+    settings: ExpertSettings,
+    base: str | None = None,
+    start: Path | None = None,
+) -> AtMoe:
     """A model of the described groups, with a router at uniform shares.
 
-    Adapters are fresh, or ready where the description names them.
+    Adapters are fresh; ready where the description names them; or those of the saved model `start`,
+    of whatever rank they are, to be trained on.
 
     Raises:
-        AssetError: there is no such base, or a ready adapter cannot be read or does not fit it.
+        AssetError: there is no such base, or an adapter cannot be read or does not fit it.
     """
     fetched = base_models.fetch(base or description.base)
     model, tokenizer = base_models.load(fetched, getattr(torch, settings.dtype))
@@ -84,13 +90,16 @@ def new_model(description: Description, settings: ExpertSettings, base: str | No
     generator = loop.seed_everything(settings.seed)
     adapters = []
     for name in layout.expert_names:
-        fresh = Adapter.random(
+        adapter = Adapter.random(
             model, layer_linears(model), settings.rank, settings.alpha, generator
         )
-        if name in description.ready:
-            ready = Adapter.load(_source(description, name))
-            store.warn_of_another_base(name, ready, fetched)
-        adapters.append(ready if name in description.ready else fresh)
+        if name in description.ready or start is not None:
+            ready = name in description.ready
+            adapter = Adapter.load(
+                _source(description, name) if ready else Path(start or "") / "experts" / name
+            )
+            store.warn_of_another_base(name, adapter, fetched)
+        adapters.append(adapter)
     router = GroupedRouter(
         layout, model.config.get_text_config().hidden_size, gain=SHARE * len(layout.groups)
     )
@@ -112,6 +121,7 @@ def train_experts(
     out: Path,
     settings: ExpertSettings,
     weights: Weights | None = None,
+    start: Path | None = None,
 ) -> dict:
     """Train the experts of `model` that are not ready, and save the model to `out`.
 
@@ -122,6 +132,7 @@ def train_experts(
         out: a directory.
         settings: of the training.
         weights: how a row mixes the experts (default: `label_weights`).
+        start: the saved model whose experts these were, where they are trained on.
 
     Returns:
         Seconds, steps, answer tokens in all and by expert, and the last validation losses.
@@ -140,11 +151,20 @@ def train_experts(
         "settings": asdict(settings),
         "ready": sorted(description.ready),
     }
+    if start is not None:
+        report["start"] = experts_digest(start)
     if set(description.ready) == set(layout.expert_names):
         report |= {"steps": 0, "seconds": 0.0}
     else:
         report |= _train(
-            model, examples, description, out, settings, weights or label_weights, team
+            model,
+            examples,
+            description,
+            out,
+            settings,
+            weights or label_weights,
+            team,
+            report.get("start"),
         )
     # 2. save all
     if team.leads:
@@ -183,6 +203,7 @@ def _train(
     settings: ExpertSettings,
     weights: Weights,
     team: Team,
+    start: str | None,
 ) -> dict[str, Any]:
     """As `train_experts`, without the saving; some expert is not ready."""
     training = training_side(examples)
@@ -217,6 +238,7 @@ def _train(
             **asdict(settings),
             "data": description.digest(training),
             "base": model.info.base_sha256,
+            **({} if start is None else {"start": start}),
         },
         validate=_validation(model, examples, description, weights),
     )
