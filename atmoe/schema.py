@@ -69,10 +69,14 @@ class LayoutJson(Json):
 
 
 class PlanJson(LayoutJson):
-    """Group shares [layers, groups], in-group shares [layers, experts], strength [layers]."""
+    """Group shares [layers, groups], in-group shares [layers, experts], strength [layers].
+
+    team: the experts that have a share in some layer.
+    """
 
     group_shares: Rows
     expert_shares: Rows
+    team: Annotated[list[Target], Field(max_length=MOST_NAMES)] | None = None
     strength: Annotated[list[Factor], Field(max_length=MOST_LAYERS)] | None = None
 
     @model_validator(mode="after")

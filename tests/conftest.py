@@ -35,6 +35,7 @@ from atmoe import AtMoe, Layout, RoutingPlan
 from atmoe.mixture import base as base_models
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter
+from atmoe.mixture.planning import first_states
 from atmoe.mixture.store import build
 from atmoe.prompt import collate
 from atmoe.routing.router import GroupedRouter
@@ -43,6 +44,8 @@ ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "assets" / "medical"
 
 LAYERS, HIDDEN = 5, 48
+DEPTH = 2
+"""How many layers a tiny planner reads."""
 GROUPS = {"task": ("define", "treat", "warn"), "field": ("heart",), "reader": ("lay", "expert")}
 LAYOUT = Layout.of(LAYERS, GROUPS)
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -178,8 +181,26 @@ class World:
         router.gain.data = torch.linspace(0.5, 1.4, LAYERS) if gain is None else gain
         return router.requires_grad_(False)
 
-    def build(self, gain: torch.Tensor | None = None, **info) -> AtMoe:
+    def planned(self) -> AtMoe:
+        """A model whose router has a planner: teams that differ from prompt to prompt."""
+        torch.manual_seed(23)
+        router = GroupedRouter(LAYOUT, HIDDEN, depth=DEPTH)
+        router.load_state_dict(self.router().state_dict(), strict=False)
+        model = self.build(router=router.requires_grad_(False))
+        # Of what prompts of a tiny model differ in, else all of them would get one team.
+        batch = model.collate([model.encode(prompt) for prompt in PROMPTS])
+        states = first_states(model.base, batch, DEPTH)
+        mean, spread = states.mean(0), states.std(0)
+        planner = router.planner
+        planner.weight.normal_(std=0.2).div_(spread[:, None])
+        planner.bias.sub_(torch.einsum("leh,lh->e", planner.weight, mean))
+        return model
+
+    def build(
+        self, gain: torch.Tensor | None = None, router: GroupedRouter | None = None, **info
+    ) -> AtMoe:
         adapters = [Adapter.load(self.adapter(name)) for name in LAYOUT.expert_names]
+        router = router or self.router(gain)
         info = Info(
             **{
                 "name": "tiny",
@@ -189,7 +210,7 @@ class World:
             }
             | info
         )
-        return AtMoe(*build(self.base(), self.tokenizer, adapters, self.router(gain), info))
+        return AtMoe(*build(self.base(), self.tokenizer, adapters, router, info))
 
     @cached_property
     def model(self) -> AtMoe:

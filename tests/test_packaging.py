@@ -90,7 +90,8 @@ def installed(tmp_path_factory):
 def test_the_wheel_holds_atmoe_alone_and_the_data_it_reads(installed):
     names = {path.name for path in installed.iterdir()}
     assert {n for n in names if not n.endswith(".dist-info")} == {"atmoe"}
-    for needed in ("py.typed", "data/terms.json", "data/templates.json", "data/medical.yaml"):
+    data = [f"data/{name}" for name in ("terms", "templates", "wordings")]
+    for needed in ("py.typed", *(f"{name}.json" for name in data), "data/medical.yaml"):
         assert (installed / "atmoe" / needed).is_file(), needed
 
 

@@ -23,6 +23,7 @@ from atmoe.answer.fused import Lease, Product
 from atmoe.answer.kept import Kept
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import parting
+from atmoe.mixture.planning import team_of
 from atmoe.prompt import Batch, Prompt
 from atmoe.routing.plan import RoutingPlan
 from atmoe.routing.router import pool_instruction
@@ -106,7 +107,9 @@ def _read(
         x = left.states[first]
         reading.cache.layers[:first] = left.layers(first)
     # 2. the layers from there on
-    if in_force is not None:
+    if in_force is None:
+        reading.team = team_of(mixture.base, padded, mixture.router.planner)
+    else:
         reading.weights = mixture.weights_of([in_force], 1) * mixture.bank.scaling
     x = engine.through(x, reading.products, reading.turns, reading.attend, first, reading.enter)
     # 3. what was read by the router is left for others
@@ -139,6 +142,7 @@ class _Reading:
     Attributes:
         weights: of the plan in force, [1, layers, experts], (α / r) included; None where the router
             gives each layer's as it is entered.
+        team: who takes part, [1, experts], where the router gives the weights; None = everybody.
         states: what entered each layer, [tokens, hidden] each, where the router gives the weights.
         cache: keys and values of the prompt, without its padding.
     """
@@ -147,10 +151,11 @@ class _Reading:
         self._engine = engine
         self._mixture = engine.model
         self._length = length
-        self._instruction = padded.instruction
+        self._padded = padded
         self._shares: list[tuple[Tensor, Tensor]] = []
         self._masks: dict[int | None, Tensor] = {}
         self.weights: Tensor | None = None
+        self.team: Tensor | None = None
         self.states: list[Tensor] = []
         self.cache = DynamicCache(config=self._mixture.base.config)
         self.products = (
@@ -169,7 +174,7 @@ class _Reading:
         weights = self.weights
         if weights is None:
             router = self._mixture.router
-            s, q = router(pool_instruction(x[None], self._instruction), index)
+            s, q = router(pool_instruction(x[None], self._padded.instruction), index, self.team)
             self._shares.append((s, q))
             weights = router.mixing(s, q, index) * self._mixture.bank.scaling
             self.states.append(x)
@@ -222,7 +227,7 @@ class _Reading:
             [tokens, tokens], True where it does.
         """
         if window not in self._masks:
-            device = self._instruction.device
+            device = self._padded.ids.device
             seen = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()
             self._masks[window] = seen if window is None else seen.triu(1 - window)
         return self._masks[window]

@@ -27,7 +27,8 @@ def train_experts(a: argparse.Namespace) -> Result:
 
 def train_router(a: argparse.Namespace) -> Result:
     """Train the router (stage 2)."""
-    from atmoe.train.router import RouterSettings, train_router
+    from atmoe.train.router import train_router
+    from atmoe.train.settings import RouterSettings
 
     settings = RouterSettings(**_given(a, RouterSettings))
     description = described(a)
@@ -141,9 +142,11 @@ def add_commands(commands: Commands) -> None:
         instructions="of the warm start",
         answer_tokens="budget of the refinement",
         learning_rate="peak, of the in-group heads",
-        group_learning_rate="peak, of the group heads",
         label_weight="of the labelled auxiliary loss",
-        balance_weight="of the balance term",
+        depth="how many layers of the base model the planner reads",
+        floor="from how much, in units of an equal share, an expert takes part",
+        effect_answers="answers read for their groups' effects, each round",
+        effect_rounds="how often that is done",
         seed="of everything",
     )
 
@@ -192,7 +195,18 @@ def add_commands(commands: Commands) -> None:
     )
 
 
-_KINDS = {"rank": int, "answer_tokens": int, "instructions": int, "seed": int}
+_KINDS = dict.fromkeys(
+    (
+        "rank",
+        "answer_tokens",
+        "instructions",
+        "seed",
+        "depth",
+        "effect_answers",
+        "effect_rounds",
+    ),
+    int,
+)
 
 
 def _settings(parser: argparse.ArgumentParser, **helps: str) -> None:

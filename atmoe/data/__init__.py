@@ -5,8 +5,9 @@
                             +--paraphrase(), two_needs()--> the same needs as people put them
 
 Each `Example` names the expert of every group that should serve it: the task by the kind of
-question, the specialty by the disease, the audience by whom its source writes for. `terms.json` and
-`templates.json` are data and hold every term and every wording; no text of a corpus is kept here.
+question, the specialty by the disease, the audience by whom its source writes for. `terms.json`,
+`templates.json` and `wordings.json` are data and hold every term and every wording; no text of a
+corpus is kept here.
 """
 
 from atmoe.data.description import MEDICAL, Description

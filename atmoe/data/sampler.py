@@ -11,7 +11,6 @@ from types import MappingProxyType
 from atmoe.data.schema import Example
 from atmoe.data.templates import paraphrase, two_needs
 
-
 CLINICIAN = 0.2
 """The share of reference answers that are asked for in a clinician's words."""
 

@@ -3,8 +3,9 @@
 MedQuAD's questions are themselves templates, so a router trained on them alone learns the template.
 Here the same need is asked in several voices, and the voice follows the audience the answer was
 written for: patients and carers in their own words, with and without spelling and a story around
-it; the neutral voice of a reference work; a clinician's shorthand. Evaluation templates are never
-used in training, so that a router is tested on wordings it has not seen.
+it; the neutral voice of a reference work; a clinician's shorthand. Beside these fixed wordings
+stands a grammar (`wordings.py`) that writes many more. What is meant for evaluation is never used
+in training, so that a router is tested on wordings it has not seen.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from atmoe.data import wordings
 from atmoe.data.labels import task_of
 from atmoe.data.schema import ANSWER_WORDS, Example
 from atmoe.data.text import cut_at_sentence
@@ -27,6 +29,8 @@ SPLITS = ("train", "evaluation")
 # Tasks whose need is the same whatever the kind of the example, and whose instruction refers to a
 # text.
 _WHOLE_TASKS = ("documentation", "evidence")
+# How often the grammar writes an audience's question, where a template could do so too.
+_GRAMMAR_SHARE = {"patient": 0.6, "reference": 0.15}
 
 _BY_ANOTHER_NAME = re.compile(r"\s*\([^()]*\)$")
 _PLAIN_ENDING = re.compile(
@@ -72,11 +76,17 @@ class Frame:
 
 
 def paraphrase(example: Example, rng: random.Random, split: str = "train") -> Example:
-    """The example asked in another way; unchanged where no template fits it."""
-    fitting = _fitting(_needs(example), example.labels.get("audience", ""), split)
+    """The example asked in another way; unchanged where no wording fits it."""
+    audience = example.labels.get("audience", "")
+    fitting = _fitting(_needs(example), audience, split)
     # A section's name and a research question are asked as they stand.
     name = example.focus if example.material else spoken(example.focus)
-    if not fitting or not name:
+    if not name:
+        return example
+    if _by_grammar((_needs(example),), audience, bool(fitting), rng):
+        asked = wordings.written(example.kind, audience, _in_sentence(name, audience), rng, split)
+        return replace(example, prompt=asked)
+    if not fitting:
         return example
     # A voice first, then a wording, so that a voice with fewer wordings is heard as often.
     voice = rng.choice(sorted({template.voice for template in fitting}))
@@ -89,7 +99,8 @@ def two_needs(a: Example, b: Example, rng: random.Random, split: str = "train") 
     """One instruction with the needs of both; its answer gives both, each at half the usual length.
 
     Returns:
-        None unless they are two tasks about one disease, written for one audience.
+        None unless they are two tasks about one disease, written for one audience, of kinds that
+        there are phrases for.
     """
     phrases = _table()["needs"]
     audience = a.labels.get("audience", "")
@@ -101,15 +112,22 @@ def two_needs(a: Example, b: Example, rng: random.Random, split: str = "train") 
         a.disease != b.disease
         or a.labels.get("task") == b.labels.get("task")
         or audience != b.labels.get("audience", "")
-        or not (frames and name and a.kind in phrases and b.kind in phrases)
+        or not name
     ):
         return None
-    asked = (
-        rng.choice(frames)
-        .text.replace("{a}", rng.choice(phrases[a.kind][split]))
-        .replace("{b}", rng.choice(phrases[b.kind][split]))
-        .replace(SLOT, _cased(name, audience, False, rng))
-    )
+    name = _in_sentence(name, audience)
+    in_frame = bool(frames) and a.kind in phrases and b.kind in phrases
+    if _by_grammar((a.kind, b.kind), audience, in_frame, rng):
+        asked = wordings.written(a.kind, audience, name, rng, split, second=b.kind)
+    elif in_frame:
+        asked = (
+            rng.choice(frames)
+            .text.replace("{a}", rng.choice(phrases[a.kind][split]))
+            .replace("{b}", rng.choice(phrases[b.kind][split]))
+            .replace(SLOT, name)
+        )
+    else:
+        return None
     half = ANSWER_WORDS // 2
     return replace(
         a,
@@ -168,6 +186,15 @@ def _fitting(needs: str, audience: str, split: str) -> tuple[Template, ...]:
     return tuple(t for t in single_templates() if (t.needs, t.audience, t.split) == wanted)
 
 
+def _by_grammar(
+    kinds: tuple[str, ...], audience: str, has_template: bool, rng: random.Random
+) -> bool:
+    """Whether the grammar writes this one: it must know the kinds, and may share with templates."""
+    if audience not in wordings.AUDIENCES or not set(kinds) <= set(wordings.kinds()):
+        return False
+    return not has_template or rng.random() < _GRAMMAR_SHARE.get(audience, 1.0)
+
+
 def _needs(example: Example) -> str:
     task = example.labels.get("task", "")
     return task if task in _WHOLE_TASKS else example.kind
@@ -182,13 +209,18 @@ def _with_material(asked: str, example: Example) -> str:
 
 
 def _cased(name: str, audience: str, careless: bool, rng: random.Random) -> str:
-    """The name as it stands inside a sentence.
-
-    Titles are written "Heart Attack"; in a patient's sentence the plain words lose their capital.
-    """
+    """The name as it stands inside a sentence of a template."""
     if careless and rng.random() < 0.7:
         return name.lower()
-    if audience != "patient":
+    return _in_sentence(name, audience) if audience == "patient" else name
+
+
+def _in_sentence(name: str, audience: str) -> str:
+    """The name without the capitals of a title, except in a reference work.
+
+    Titles are written "Heart Attack"; in a person's sentence the plain words lose their capital.
+    """
+    if audience == "reference":
         return name
     return re.sub(
         r"[A-Za-z']+", lambda word: word[0].lower() if _is_plain(word[0]) else word[0], name
@@ -209,8 +241,9 @@ def _plain_words() -> frozenset[str]:
 
 @cache
 def wordings_digest() -> str:
-    """One hash of every wording."""
-    return hashlib.sha256(json.dumps(_table(), sort_keys=True).encode()).hexdigest()
+    """One hash of every wording, the grammar's too."""
+    both = [_table(), wordings.table()]
+    return hashlib.sha256(json.dumps(both, sort_keys=True).encode()).hexdigest()
 
 
 @cache

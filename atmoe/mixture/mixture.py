@@ -24,6 +24,7 @@ from atmoe.mixture.config import Info
 from atmoe.mixture.experts import ExpertBank, Mixing, decoder_layers, mixed_by
 from atmoe.mixture.int8 import Int8Linear
 from atmoe.mixture.passes import entering, entry_hook
+from atmoe.mixture.planning import team_of
 from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
 from atmoe.routing.plan import Layout, RoutingPlan
 from atmoe.routing.router import GroupedRouter, pool_instruction
@@ -172,7 +173,9 @@ class Mixture:
         mixing = Mixing(self.bank, weights)
         reading = None
         if weights is None:
-            reading = _Reading(router or self.router, mixing, batch.instruction)
+            router = router or self.router
+            team = team_of(self.base, batch, router.planner)
+            reading = _Reading(router, mixing, batch.instruction, team)
         # 2. the pass
         with entering(reading), mixed_by(mixing):
             out = self.base.base_model(
@@ -296,10 +299,11 @@ class _Reading:
     router: GroupedRouter
     mixing: Mixing
     instruction: Tensor
+    team: Tensor | None
     shares: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
-        s, q = self.router(pool_instruction(hidden, self.instruction), layer)
+        s, q = self.router(pool_instruction(hidden, self.instruction), layer, self.team)
         self.shares.append((s, q))
         self.mixing.set_layer(layer, self.router.mixing(s, q, layer))
 

@@ -188,9 +188,15 @@ def load_router(path: Path, layout: Layout, model: PreTrainedModel) -> GroupedRo
     Raises:
         AssetError: it is missing, corrupt, or of another base's size.
     """
-    router = GroupedRouter(layout, model.config.get_text_config().hidden_size)
+    hidden = model.config.get_text_config().hidden_size
     try:
-        router.load_state_dict(load_file(str(path / ROUTER)))
+        tensors = load_file(str(path / ROUTER))
+        weight = tensors.get("planner.weight")
+        depth = 0 if weight is None else len(weight)
+        if depth >= layout.layers:
+            raise ValueError(f"its planner reads {depth} of {layout.layers} layers")
+        router = GroupedRouter(layout, hidden, depth=depth)
+        router.load_state_dict(tensors)
     except Exception as error:  # safetensors, torch and the file system each raise their own
         raise AssetError(
             f"The router in {path / ROUTER} cannot be used ({str(error).splitlines()[0]}); restore "

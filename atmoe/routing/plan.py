@@ -195,6 +195,12 @@ class RoutingPlan:
         """What the experts are mixed by before the gain, strength · w: [layers, experts]."""
         return self.strength[:, None] * self.weights
 
+    @property
+    def team(self) -> tuple[str, ...]:
+        """Who takes part: the experts that have a share of their group in some layer."""
+        takes_part = (self.expert_shares > 0).any(0).tolist()
+        return tuple(n for n, part in zip(self.layout.expert_names, takes_part) if part)
+
     @classmethod
     def uniform(cls, layout: Layout) -> RoutingPlan:
         """Equal shares for all groups, and for all experts inside each."""
@@ -275,6 +281,7 @@ class RoutingPlan:
             ],
             "group_shares": [_nine_digits(row) for row in self.group_shares],
             "expert_shares": [_nine_digits(row) for row in self.expert_shares],
+            "team": list(self.team),
             "strength": _nine_digits(self.strength),
         }
 
@@ -297,7 +304,14 @@ class RoutingPlan:
             raise PlanError("The plan names a group twice; names must differ.")
         strength: Any = data.get("strength")
         layout = Layout.of(data["layers"], groups)
-        return cls(layout, data["group_shares"], data["expert_shares"], strength)
+        plan = cls(layout, data["group_shares"], data["expert_shares"], strength)
+        # Records of before there were teams do not name one.
+        team = data.get("team")
+        if team is not None and set(team) != set(plan.team):
+            raise PlanError(
+                "The plan's team and its shares disagree; use one saved by this program."
+            )
+        return plan
 
 
 def _nine_digits(row: Tensor) -> list[float]:

@@ -2,10 +2,12 @@
 
     h_l = mean over instruction tokens of the hidden state that enters layer l      [rows, hidden]
     s_l = softmax(W_l^G h_l + b)                                                    [rows, groups]
-    q_l = softmax(W_l^E h_l + b), taken inside each group                           [rows, experts]
+    q_l = softmax(W_l^E h_l + b), taken inside each group over its members of the team
+                                                                                    [rows, experts]
 
-All of it in float32, whatever the model runs in. `gain` [layers] multiplies the mixture: without
-it, groups that share one unit of weight would dilute each other.
+Who the team is, the planner decides (`atmoe.routing.planner`); without one it is everybody. All of
+it in float32, whatever the model runs in. `gain` [layers] multiplies the mixture: without it,
+groups that share one unit of weight would dilute each other.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from atmoe.routing.plan import Layout
+from atmoe.routing.planner import Planner, in_group
 
 
 class GroupedRouter(nn.Module):
@@ -25,9 +28,13 @@ class GroupedRouter(nn.Module):
         layout: the names of the groups, experts and layers.
         hidden: width of the hidden state that enters a layer.
         gain: what the mixture of every layer is multiplied by at first.
+        depth: how many layers its planner reads; 0 = it has none.
+
+    Attributes:
+        planner: decides who takes part; None = everybody does.
     """
 
-    def __init__(self, layout: Layout, hidden: int, gain: float = 1.0):
+    def __init__(self, layout: Layout, hidden: int, gain: float = 1.0, depth: int = 0):
         super().__init__()
         self.layout = layout
         L, G, E = layout.layers, len(layout.groups), len(layout.expert_names)
@@ -36,13 +43,17 @@ class GroupedRouter(nn.Module):
         self.expert_weight = _zeros(L, E, hidden)
         self.expert_bias = _zeros(L, E)
         self.gain = nn.Parameter(torch.full((L,), float(gain)))
+        self.planner = Planner(layout, hidden, depth) if depth else None
 
-    def forward(self, pooled: Tensor, layer: int | slice) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, pooled: Tensor, layer: int | slice, team: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Shares of groups, and of experts inside their groups, at one layer or at several.
 
         Args:
             pooled: [rows, hidden] for one layer, [rows, layers, hidden] for several.
             layer: an index, or a slice of the layers.
+            team: who takes part, [rows, experts]; None = everybody.
 
         Returns:
             [rows, groups] and [rows, experts], or [rows, layers, groups] and
@@ -51,7 +62,9 @@ class GroupedRouter(nn.Module):
         pooled = pooled.float()
         groups = _logits(pooled, self.group_weight[layer], self.group_bias[layer])
         experts = _logits(pooled, self.expert_weight[layer], self.expert_bias[layer])
-        return groups.softmax(-1), self.in_group(experts)
+        if team is not None and isinstance(layer, slice):
+            team = team[:, None]
+        return groups.softmax(-1), in_group(self.layout, experts, team)
 
     def mixing(self, s: Tensor, q: Tensor, layer: int) -> Tensor:
         """What the experts of one layer are multiplied by: gain · s · q.
@@ -68,19 +81,6 @@ class GroupedRouter(nn.Module):
             [rows, experts]
         """
         return s[:, list(self.layout.group_of)] * q * self.gain[layer]
-
-    def in_group(self, logits: Tensor) -> Tensor:
-        """Softmax inside each group.
-
-        Args:
-            logits: [..., experts].
-
-        Returns:
-            [..., experts]; each group's own sum to 1.
-        """
-        return torch.cat(
-            [logits[..., self.layout.members(g)].softmax(-1) for g in self.layout.group_names], -1
-        )
 
 
 def pool_instruction(hidden: Tensor, instruction: Tensor) -> Tensor:

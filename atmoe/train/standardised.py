@@ -26,15 +26,18 @@ class TrainingRouter(GroupedRouter):
 
     def __init__(self, router: GroupedRouter):
         hidden = router.group_weight.shape[-1]
-        super().__init__(router.layout, hidden)
+        super().__init__(router.layout, hidden, depth=router.planner.depth if router.planner else 0)
         self.load_state_dict(router.state_dict())
         self.register_buffer("mean", torch.zeros(router.layout.layers, hidden), persistent=False)
         self.register_buffer("spread", torch.ones(router.layout.layers, hidden), persistent=False)
         self.seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def forward(self, pooled: Tensor, layer: int | slice) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, pooled: Tensor, layer: int | slice, team: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """As `GroupedRouter.forward`, of states as they are; a pass through one layer is kept."""
-        s, q = super().forward((pooled.float() - self.mean[layer]) / self.spread[layer], layer)
+        states = (pooled.float() - self.mean[layer]) / self.spread[layer]
+        s, q = super().forward(states, layer, team)
         if isinstance(layer, int):
             self.seen[layer] = (pooled, s, q)
         return s, q
@@ -70,7 +73,8 @@ class TrainingRouter(GroupedRouter):
     @torch.no_grad()
     def plain(self) -> GroupedRouter:
         """The same router, reading states as they are."""
-        router = GroupedRouter(self.layout, self.mean.shape[-1]).to(self.mean.device)
+        depth = self.planner.depth if self.planner else 0
+        router = GroupedRouter(self.layout, self.mean.shape[-1], depth=depth).to(self.mean.device)
         for weight, bias, own, own_bias in (
             (router.group_weight, router.group_bias, self.group_weight, self.group_bias),
             (router.expert_weight, router.expert_bias, self.expert_weight, self.expert_bias),
@@ -79,4 +83,6 @@ class TrainingRouter(GroupedRouter):
             weight.copy_(folded)
             bias.copy_(own_bias - torch.einsum("lnh,lh->ln", folded, self.mean))
         router.gain.copy_(self.gain)
+        if router.planner and self.planner:
+            router.planner.load_state_dict(self.planner.state_dict())
         return router.requires_grad_(False)

@@ -10,10 +10,13 @@ from test_train import DESCRIBED, EXAMPLES, small_batches  # noqa: F401  # a fix
 
 from atmoe.errors import TrainingError
 from atmoe.train import loop
-from atmoe.train.router import RouterSettings, train_router
+from atmoe.train.router import train_router
+from atmoe.train.settings import RouterSettings
 from atmoe.train.team import Team
 
-SETTINGS = RouterSettings(instructions=20, fit_steps=5, answer_tokens=200, dtype="float32")
+SETTINGS = RouterSettings(
+    instructions=20, fit_steps=5, answer_tokens=200, effect_answers=3, dtype="float32"
+)
 
 
 def saved_bytes(content) -> bytes:

@@ -18,12 +18,18 @@ from atmoe.mixture.replacing import read_config
 from atmoe.mixture.store import build
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
+from atmoe.routing.planner import Planner
 from atmoe.routing.router import GroupedRouter
+from atmoe.train import effects as effects_module
 from atmoe.train import loop
 from atmoe.train import rows as rows_module
+from atmoe.train.effects import LEAST, follow_effects, group_effects
 from atmoe.train.experts import SHARE, label_weights
-from atmoe.train.router import RouterSettings, fit_heads, label_losses, pooled_states, train_router
+from atmoe.train.fitting import fit_heads, fit_planner, label_losses
+from atmoe.train.reading import planner_states, pooled_states, routed_shares
+from atmoe.train.router import train_router
 from atmoe.train.rows import answer_loss, batches, collate_rows, encode_row, label_targets
+from atmoe.train.settings import RouterSettings
 from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team
 
@@ -244,14 +250,14 @@ def test_the_warm_start_learns_the_labels(fresh):
     states, kept = pooled_states(fresh, router, EXAMPLES, Team())
     router.standardise(states)
     wanted = label_targets(LAYOUT, kept)
-    before = label_losses(router, router(states, slice(None))[1], *wanted, 0.0).mean().item()
+    before = label_losses(LAYOUT, router(states, slice(None))[1], *wanted, 0.0).mean().item()
     decays = fit_heads(router, states, kept, RouterSettings(fit_steps=150, fit_decays=(0.1, 300.0)))
     assert decays == dict.fromkeys(
         LAYOUT.group_names, 0.1
     )  # the other shrinks the heads to nothing
     q = router(states, slice(None))[1].mean(1)[:, LAYOUT.members("task")]
     assert (
-        label_losses(router, router(states, slice(None))[1], *wanted, 0.0).mean().item()
+        label_losses(LAYOUT, router(states, slice(None))[1], *wanted, 0.0).mean().item()
         < 0.5 * before
     )
     assert (q.argmax(-1) == wanted[0][:, :3].argmax(-1)).float().mean() > 0.9
@@ -284,7 +290,9 @@ def test_the_router_is_trained_written_and_sealed(llama, tmp_path):
     fresh = llama.build()
     fresh.save_pretrained(tmp_path)
     before = [p.clone() for linear in fresh.bank.linears.values() for p in (linear.A, linear.B)]
-    settings = RouterSettings(instructions=40, fit_steps=30, answer_tokens=300, dtype="float32")
+    settings = RouterSettings(
+        instructions=40, fit_steps=30, answer_tokens=300, effect_answers=6, dtype="float32"
+    )
     report = train_router(fresh, EXAMPLES, DESCRIBED, tmp_path, settings)
     read_config(tmp_path)  # every hash fits what was written
     assert (
@@ -292,8 +300,11 @@ def test_the_router_is_trained_written_and_sealed(llama, tmp_path):
         and json.loads((tmp_path / "router.log.json").read_text())["settings"]["seed"] == 0
     )
     assert fresh.router.gain.ne(1.5).any() and fresh.router.group_weight.abs().sum() > 0
-    mean = RoutingPlan.mean([fresh.route(e.prompt) for e in EXAMPLES[:20]]).group_shares
-    assert mean.min() > 0.1  # balance held at every layer
+    loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path))
+    assert loaded.router.planner.depth == LAYERS - 1  # as deep as so few layers bear
+    teams = {loaded.route(e.prompt).team for e in EXAMPLES[:20]}
+    assert len(teams) > 1 and all("field/heart" in team for team in teams)
+    assert len(report["effect_shares"]["task"]) == settings.effect_rounds
     after = [p for linear in fresh.bank.linears.values() for p in (linear.A, linear.B)]
     assert all(map(torch.equal, before, after))  # the experts stay frozen
     weights = fresh.router.group_weight.clone()
@@ -301,3 +312,74 @@ def test_the_router_is_trained_written_and_sealed(llama, tmp_path):
         fresh, EXAMPLES, DESCRIBED, tmp_path, settings
     )  # a finished run is loaded, not run twice
     assert again["steps"] == report["steps"] and torch.equal(weights, fresh.router.group_weight)
+
+
+def test_a_planner_learns_who_is_asked_for(fresh):
+    """Against the labels: both of two needs take part, and hardly anybody else."""
+    twofold = [
+        replace(
+            example(i, "define"),
+            prompt=f"What is disease {i}, and how is one treated who has it?",
+            also={"task": "treat"},
+        )
+        for i in range(60, 90)
+    ]
+    states, kept = planner_states(fresh, 2, EXAMPLES + twofold, Team())
+    planner = Planner(LAYOUT, states.shape[-1], 2)
+    fit_planner(planner, states, kept, RouterSettings(fit_steps=200, fit_decays=(0.1,)))
+    team = planner.team(states)
+    targets, _ = label_targets(LAYOUT, kept)
+    wanted = targets[:, LAYOUT.members("task")] > 0
+    found = team[:, LAYOUT.members("task")]
+    assert (found & wanted).sum() / wanted.sum() > 0.95
+    assert (found & ~wanted).sum() / (~wanted).sum() < 0.1
+
+
+def test_the_shares_that_agreement_is_taken_of_are_the_routers(llama):
+    model = llama.planned()
+    shares, kept = routed_shares(model, TrainingRouter(model.router), EXAMPLES[:7], Team())
+    for row, e in zip(shares, kept):
+        plan = model.route(e.prompt)
+        assert torch.allclose(row, plan.expert_shares.mean(0), atol=1e-5)
+
+
+def test_what_groups_cost_is_what_scoring_without_them_says(llama, monkeypatch):
+    monkeypatch.setattr(effects_module, "TOKENS", 9)
+    model = llama.planned()
+    row = encode_row(model, EXAMPLES[4])
+    plan = model.route(EXAMPLES[4].prompt)
+    effects = group_effects(model, row, plan)
+    thirds = {"early": range(1), "middle": range(1, 3), "late": range(3, 5)}
+    text = model.tokenizer.decode(row.answer[:9])
+    assert model.encode_answer(text) == list(row.answer[:9])
+    for g in range(len(LAYOUT.group_names)):
+        for third in thirds.values():
+            shares = plan.group_shares.clone()
+            shares[list(third), g] = 0
+            gone = RoutingPlan(LAYOUT, shares, plan.expert_shares)
+            full, less = model.score(EXAMPLES[4].prompt, text, [plan, gone]).mean(1)
+            for layer in third:
+                assert effects[layer, g] == pytest.approx(max(float(full - less), LEAST), abs=1e-5)
+
+
+def test_group_heads_come_to_give_the_shares_of_the_effects(llama, monkeypatch):
+    """On average exactly, as of every softmax regression whose biases are free; and by prompt."""
+    model = llama.planned()
+    router = TrainingRouter(model.router)
+    states, _ = pooled_states(model, router, EXAMPLES, Team())
+    router.standardise(states)
+    measured = []
+    whole = effects_module._measured
+    monkeypatch.setattr(
+        effects_module, "_measured", lambda *a: measured.append(whole(*a)) or measured[-1]
+    )
+    settings = RouterSettings(
+        effect_answers=30, effect_rounds=1, effect_decay=0.0, fit_learning_rate=2e-2
+    )
+    means = follow_effects(model, router, EXAMPLES, DESCRIBED, settings, Team())
+    read, targets = measured[0]
+    given, _ = router(read, slice(None))
+    assert torch.allclose(given.mean(0), targets.mean(0), atol=0.02)
+    assert (given - targets).abs().mean() < 0.8 * (targets.mean(0) - targets).abs().mean()
+    for group, mean in zip(LAYOUT.group_names, targets.mean((0, 1)).tolist()):
+        assert means[group] == [pytest.approx(mean, abs=1e-4)]

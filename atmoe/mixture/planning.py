@@ -1,0 +1,74 @@
+"""The first reading of a prompt, by which the router's planner decides who takes part.
+
+layer      0 ..... depth ............ L
+planner    ─────────┤                    the base model alone, then left
+router     ──────────────────────────►   with the experts of the team
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from atmoe.mixture.experts import mixed_by
+from atmoe.mixture.passes import entering
+from atmoe.prompt import Batch
+from atmoe.routing.planner import Planner
+from atmoe.routing.router import pool_instruction
+
+
+def team_of(base: PreTrainedModel, batch: Batch, planner: Planner | None) -> Tensor | None:
+    """Who takes part in each prompt.
+
+    Args:
+        base: is read without its experts.
+        batch: the prompts.
+        planner: the router's.
+
+    Returns:
+        [rows, experts], True for those who do; None = everybody, where there is no planner.
+    """
+    if planner is None:
+        return None
+    return planner.team(first_states(base, batch, planner.depth))
+
+
+def first_states(base: PreTrainedModel, batch: Batch, depth: int) -> Tensor:
+    """What a planner reads: pooled states that leave the base model's first layers.
+
+    Returns:
+        [rows, depth, hidden], float32.
+    """
+    reading = _FirstLayers(batch.instruction, depth)
+    with torch.no_grad(), entering(reading), mixed_by(None), suppress(_Left):
+        base.base_model(
+            input_ids=batch.ids,
+            attention_mask=batch.attention,
+            position_ids=batch.positions,
+            use_cache=False,
+        )
+    return torch.stack(reading.states, 1)
+
+
+class _Left(Exception):
+    """A forward pass was left on purpose."""
+
+
+@dataclass
+class _FirstLayers:
+    """Pools what leaves the first layers, then leaves the pass."""
+
+    instruction: Tensor
+    depth: int
+    states: list[Tensor] = field(default_factory=list)
+
+    def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
+        """Take note of one decoder layer, before it runs; see `atmoe.mixture.passes`."""
+        if layer > 0:
+            self.states.append(pool_instruction(hidden, self.instruction))
+        if layer == self.depth:
+            raise _Left

@@ -1,0 +1,62 @@
+"""How the router is trained, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RouterSettings:
+    """How the router is trained.
+
+    Attributes:
+        instructions: of the warm start.
+        fit_steps: of the regression.
+        fit_learning_rate: of the regression, at its peak.
+        fit_decays: the weight decays that the regression tries.
+        smoothing: of the labels.
+        depth: how many layers of the base model the planner reads.
+        floor: the share of the planner's from which an expert takes part, in units of equal shares.
+        effect_answers: how many answers are read for their groups' effects, each round; 0 leaves
+            the groups' shares equal.
+        effect_rounds: how often; effects change with the shares that follow them.
+        effect_decay: weight decay of the group heads' fit to them.
+        answer_tokens: of the refinement.
+        learning_rate: of the in-group heads, which come warm.
+        gain_learning_rate: of the gains.
+        label_weight: of the cross-entropy with the labels, beside the language-model loss.
+        seed: of all.
+        dtype: of the base model.
+    """
+
+    instructions: int = 8000
+    fit_steps: int = 800
+    fit_learning_rate: float = 3e-3
+    fit_decays: tuple[float, ...] = (0.1, 1.0, 3.0, 10.0)
+    smoothing: float = 0.02
+    depth: int = 9
+    floor: float = 1.0
+    effect_answers: int = 160
+    effect_rounds: int = 2
+    effect_decay: float = 3.0
+    answer_tokens: int = 60_000
+    learning_rate: float = 3e-4
+    gain_learning_rate: float = 3e-2
+    label_weight: float = 0.1
+    seed: int = 0
+    dtype: str = "bfloat16"
+
+
+TWO_NEEDS, TWO_NEEDS_REFINED = 0.7, 0.3
+"""How often two needs are asked for at once in the warm start and in the refinement.
+
+Where the disease has two of them, that is.
+"""
+
+REFINEMENT = {
+    "answer_tokens",
+    "learning_rate",
+    "gain_learning_rate",
+    "label_weight",
+}
+"""The settings that the warm start does not depend on."""

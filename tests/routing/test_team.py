@@ -1,0 +1,204 @@
+"""The team: who takes part, decided once a prompt, for all layers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from conftest import DEPTH, HIDDEN, LAYERS, LAYOUT, PROMPTS
+from safetensors.torch import load_file, save_file
+
+from atmoe import AtMoe, Override, RoutingPlan, Sampling, State, Steering
+from atmoe.errors import AssetError, PlanError
+from atmoe.explanation.measure import explain
+from atmoe.mixture import store
+from atmoe.mixture.config import seal
+from atmoe.prompt import collate
+from atmoe.routing.planner import Planner
+from atmoe.routing.router import GroupedRouter, pool_instruction
+
+OTHERS = ["Is lupus inherited?", "cough, fever. what now", "Write a note.", "Who gets gout?"]
+
+
+@pytest.fixture(scope="module", params=["llama", "gemma3"])
+def planned(request, worlds) -> AtMoe:
+    return worlds(request.param).planned()
+
+
+def by_hand(model: AtMoe, prompt: str) -> set[str]:
+    """The team, from transformers' own hidden states of the base model, in float64."""
+    planner = model.router.planner
+    encoded = model.encode(prompt)
+    batch = collate([encoded], pad=0, device="cpu")
+    with torch.no_grad():
+        states = model.base.base_model(batch.ids, output_hidden_states=True).hidden_states
+    logits = planner.bias[0].double()
+    for layer in range(DEPTH):
+        pooled = pool_instruction(states[layer + 1], batch.instruction)[0].double()
+        logits = logits + planner.weight[layer].double() @ pooled
+    team = set()
+    for group, experts in LAYOUT.groups:
+        asked = logits[LAYOUT.members(group)].softmax(0)
+        best = float(asked.max())
+        for name, share in zip(experts, asked.tolist()):
+            if share >= float(planner.floor) / len(experts) or share == best:
+                team.add(f"{group}/{name}")
+    return team
+
+
+def test_the_team_is_what_the_planner_says_of_the_base_models_states(planned):
+    teams = []
+    for prompt in PROMPTS + OTHERS:
+        plan = planned.route(prompt)
+        assert set(plan.team) == by_hand(planned, prompt)
+        teams.append(plan.team)
+    assert len(set(teams)) > 1 and any(len(team) < len(LAYOUT.expert_names) for team in teams)
+
+
+def test_outside_the_team_shares_are_zero_in_every_layer_and_inside_they_sum_to_one(planned):
+    for prompt in PROMPTS:
+        plan = planned.route(prompt)
+        outside = [name not in plan.team for name in LAYOUT.expert_names]
+        assert not plan.weights[:, outside].any()
+        for group in LAYOUT.group_names:
+            inside = plan.expert_shares[:, LAYOUT.members(group)].sum(1)
+            assert torch.allclose(inside, torch.ones_like(inside), atol=1e-6)
+
+
+def test_shares_in_the_team_are_the_routers_own_proportions(planned):
+    """Softmax over members is softmax over all, renormalised."""
+    pooled, team = torch.randn(4, HIDDEN), torch.rand(4, 6) > 0.5
+    team[:, [0, 3, 4]] = True
+    _, everybody = planned.router(pooled, 1)
+    _, members = planned.router(pooled, 1, team)
+    kept = everybody * team
+    for group in LAYOUT.group_names:
+        columns = LAYOUT.members(group)
+        want = kept[:, columns] / kept[:, columns].sum(1, keepdim=True)
+        assert torch.allclose(members[:, columns], want, atol=1e-6)
+    assert not members[~team].any()
+
+
+def test_a_batch_is_planned_as_each_prompt_alone(planned):
+    batch = planned.collate([planned.encode(p) for p in PROMPTS])
+    with torch.inference_mode():
+        _, plans, _ = planned.forward(batch, logits=False)
+    for prompt, plan in zip(PROMPTS, plans):
+        alone = planned.route(prompt)
+        assert plan.team == alone.team and plan.close_to(alone, 1e-5)
+
+
+def test_the_routers_own_answer_is_the_one_under_its_plan_given(planned):
+    """Routed on the way, or by a plan read before: the same tokens."""
+    sampling = Sampling(max_new_tokens=8)
+    routed = planned.generate(PROMPTS[:2], None, sampling).run()
+    plans = [planned.route(p) for p in PROMPTS[:2]]
+    assert routed.texts == planned.generate(PROMPTS[:2], plans, sampling).run().texts
+
+
+def test_leaving_out_one_who_takes_no_part_changes_nothing_to_the_last_bit(planned):
+    record = planned.answer(PROMPTS[1], sampling=Sampling(max_new_tokens=6))
+    found = explain(planned, record)
+    outside = [u for u in found.of("expert") if u.name not in record.plan.team]
+    assert outside, "everybody takes part: no test"
+    for unit in outside:
+        assert unit.weight == unit.contribution == unit.effect == 0
+        assert not any(unit.token_effects)
+    assert any(u.effect for u in found.of("expert") if u.name in record.plan.team)
+
+
+def test_one_who_took_no_part_is_called_in_by_a_share(planned):
+    plan = planned.route(PROMPTS[1])
+    name = next(
+        n
+        for n in LAYOUT.expert_names
+        if n not in plan.team and len(dict(LAYOUT.groups)[n.split("/")[0]]) > 1
+    )
+    steered = Steering((Override(name, State.FIXED, 0.4),)).apply(plan)
+    column, group = LAYOUT.expert_index(name), LAYOUT.members(name.split("/")[0])
+    shares = plan.expert_shares.clone()
+    shares[:, group] *= 0.6
+    shares[:, column] = 0.4
+    assert steered.close_to(RoutingPlan(LAYOUT, plan.group_shares, shares))
+    assert set(steered.team) == {*plan.team, name}
+    logp = planned.score(PROMPTS[1], "with rest", [plan, steered])
+    assert not torch.equal(logp[0], logp[1])
+
+
+def test_one_who_is_off_takes_no_part(planned):
+    plan = planned.route(PROMPTS[1])
+    gone = plan.team[0]
+    steered = Steering((Override(gone, State.OFF),)).apply(plan)
+    assert set(steered.team) == set(plan.team) - {gone}
+
+
+def test_a_team_of_one_is_that_adapter_alone_in_peft(worlds):
+    """One group, one member: all the weight there, whatever the in-group heads would say."""
+    world = worlds("llama")
+    router = GroupedRouter(LAYOUT, HIDDEN, depth=DEPTH)
+    router.load_state_dict(world.router(torch.ones(LAYERS)).state_dict(), strict=False)
+    router.group_weight.data.zero_()
+    router.group_bias.data.copy_(torch.tensor([60.0, -60.0, -60.0]))  # task alone
+    router.planner.bias.data[0, LAYOUT.expert_index("task/treat")] = 50.0
+    model = world.build(router=router.requires_grad_(False))
+    plan = model.route(PROMPTS[0])
+    assert [n for n in plan.team if n.startswith("task/")] == ["task/treat"]
+    peft = world.peft()
+    peft.set_adapter("task-treat")
+    encoded, tail = model.encode(PROMPTS[0]), model.encode_answer("with rest")
+    ids = torch.tensor([[*encoded.ids, *tail]])
+    with torch.no_grad():
+        logits = peft(ids).logits[0, len(encoded.ids) - 1 : -1].log_softmax(-1)
+    want = logits.gather(1, torch.tensor(tail)[:, None])[:, 0]
+    assert torch.allclose(model.score(PROMPTS[0], "with rest", [plan])[0], want, atol=1e-5)
+
+
+def test_saved_and_loaded_it_plans_the_same(planned, worlds, tmp_path):
+    planned.save_pretrained(tmp_path / "m")
+    again = AtMoe.from_pretrained(tmp_path / "m", base=str(planned_base(planned, worlds)))
+    for prompt in PROMPTS:
+        assert again.route(prompt).to_dict() == planned.route(prompt).to_dict()
+
+
+def planned_base(model: AtMoe, worlds):
+    """Where that model's base lies."""
+    for family in ("llama", "gemma3"):
+        world = worlds(family)
+        if world.found.sha256 == model.info.base_sha256:
+            return world.found.path
+    raise AssertionError
+
+
+def test_a_planner_that_reads_as_many_layers_as_there_are_is_refused(worlds, tmp_path):
+    world = worlds("llama")
+    model = world.planned()
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "router.safetensors")
+    tensors["planner.weight"] = torch.zeros(LAYOUT.layers, 6, HIDDEN)
+    save_file(tensors, tmp_path / "router.safetensors")
+    seal(tmp_path, LAYOUT, model.info)
+    with pytest.raises(AssetError, match="planner reads 5 of 5 layers.*train it again"):
+        store.load_router(tmp_path, LAYOUT, world.base())
+
+
+def test_a_floor_lets_in_whoever_has_that_much_of_an_equal_share():
+    planner = Planner(LAYOUT, HIDDEN, 1, floor=1.5)
+    asked = torch.tensor([[0.5, 0.3, 0.2, 1.0, 0.74, 0.26]])
+    planner.bias.data.copy_(asked.log())
+    assert planner.team(torch.zeros(1, 1, HIDDEN)).tolist() == [
+        [True, False, False, True, True, False]
+    ]
+    planner.floor.fill_(0.5)
+    assert planner.team(torch.zeros(1, 1, HIDDEN)).all()
+
+
+def test_the_team_is_in_the_json_and_must_agree_with_the_shares(planned):
+    plan = planned.route(PROMPTS[1])
+    data = json.loads(json.dumps(plan.to_dict()))
+    assert data["team"] == list(plan.team)
+    assert RoutingPlan.from_dict(data).to_dict() == data
+    old = {k: v for k, v in data.items() if k != "team"}  # of before there were teams
+    assert RoutingPlan.from_dict(old).team == plan.team
+    with pytest.raises(PlanError, match="team and its shares disagree"):
+        RoutingPlan.from_dict(data | {"team": data["team"][1:]})
