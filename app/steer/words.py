@@ -85,12 +85,22 @@ def strength_note(cohort: Cohort | None) -> str:
 def reading(view: View) -> str:
     """The routing in two or three sentences of Markdown."""
     router = (
-        f"At an average layer, {_tops(view.router_plan)}. Of the routing weight, "
-        f"{_averages(view.router_plan)}; {_leaders(view.router_plan)}."
+        f"{team_note(view.router_plan)} At an average layer, {_tops(view.router_plan)}. Of the "
+        f"routing weight, {_averages(view.router_plan)}; {_leaders(view.router_plan)}."
     )
     if view.steering.untouched:
         return router
     return f"{router} **With your steering** ({changes(view.steering)}): {_averages(view.plan)}."
+
+
+def team_note(plan: RoutingPlan) -> str:
+    """Who takes part: "4 of 16 experts take part: treatment, …"; all of them in fewer words."""
+    team, everybody = plan.team, plan.layout.expert_names
+    if len(team) == len(everybody):
+        return f"All {len(everybody)} experts take part."
+    names = listed([name.partition("/")[2] for name in team])
+    verb = "takes" if len(team) == 1 else "take"
+    return f"{len(team)} of {len(everybody)} experts {verb} part: {names}."
 
 
 def share_note(view: View, target: str) -> str:
@@ -106,6 +116,8 @@ def share_note(view: View, target: str) -> str:
         for chosen in view.steering.by_layer(view.plan.layout)
     }
     note = f"Router gave {before:.0f}% on average"
+    if "/" in target and target not in view.router_plan.team:
+        note = "Takes no part by the router; a share calls it in"
     if len(states) > 1:
         if State.FIXED in states:
             return f"{note} · {now:.0f}% in force, set in some layers"

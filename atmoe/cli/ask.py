@@ -36,13 +36,17 @@ def route(a: argparse.Namespace) -> Result:
 
 
 def _shares(plan: RoutingPlan) -> Iterator[str]:
+    experts = plan.layout.expert_names
+    verb = "takes" if len(plan.team) == 1 else "take"
+    yield f"{len(plan.team)} of {len(experts)} experts {verb} part"
     yield "share of the routing weight, mean over layers:"
     for group, share in zip(plan.layout.group_names, plan.group_shares.mean(0).tolist()):
         yield f"  {group:<12} {share:6.1%}"
         members = plan.layout.members(group)
         inside = plan.expert_shares[:, members].mean(0).tolist()
-        for name, q in zip(plan.layout.expert_names[members], inside):
-            yield f"    {name.partition('/')[2]:<28} {q:6.1%} of {group}"
+        for name, q in zip(experts[members], inside):
+            share = f"{q:6.1%} of {group}" if name in plan.team else "     –"
+            yield f"    {name.partition('/')[2]:<28} {share}"
 
 
 def answer(a: argparse.Namespace) -> Result:

@@ -1,6 +1,6 @@
 """The commands that measure a model on data.
 
-evaluate, evaluate-{routing,control,strength} and faithfulness.
+evaluate, evaluate-{routing,control,strength,answers} and faithfulness.
 """
 
 from __future__ import annotations
@@ -220,6 +220,9 @@ def _faithfulness(report: Report) -> Iterator[str]:
         f"answer less likely in {sanity['less_likely']:.0%}"
     )
     verdicts = ", ".join(f"{level} {n}" for level, n in report["verdicts"].items())
+    shuffled = ", ".join(f"{level} {n}" for level, n in report["verdicts_shuffled"].items())
+    yield f"{report['team_size']:.1f} experts take part on average"
+    yield f"verdicts with another prompt's weights: {shuffled}"
     yield (
         f"Shapley additivity error {_number(report['shapley_error'], '.1e')}; verdicts: "
         f"{verdicts}; {report['seconds']} s"
@@ -228,6 +231,32 @@ def _faithfulness(report: Report) -> Iterator[str]:
 
 def _number(x: float | None, form: str) -> str:
     return "not defined" if x is None else format(x, form)
+
+
+def evaluate_answers(a: argparse.Namespace) -> Result:
+    """Whether answers read well, and answer both of two needs."""
+    from atmoe.study.answers import study
+
+    _, examples = _held_out(a)
+    report = study(load_model(a), examples, a.limit, a.seed)
+    return report, "\n".join(_answers(report))
+
+
+def _answers(report: Report) -> Iterator[str]:
+    yield (
+        f"{report['answers']} answers: {report['echoed']} begin with a question put to "
+        f"themselves; {report['listing']} hold a list, {report['flattened']} of them in running "
+        f"text; {report['patient']} speak of a patient whom nobody mentioned"
+    )
+    both = report["both_needs"]
+    if both:
+        gained = ", ".join(f"{need} {x:.0%}" for need, x in both["gained"].items())
+        yield (
+            f"{both['pairs']} pairs of needs: asked together, references gain of what they gain "
+            f"alone: {gained}; both at least 70% in {both['kept']:.0%} of pairs; both experts "
+            f"take part in {both['in_team']:.0%}"
+        )
+    yield f"{report['seconds']} s"
 
 
 def evaluate_strength(a: argparse.Namespace) -> Result:
@@ -344,6 +373,15 @@ def add_commands(commands: Commands) -> None:
         [model, commands.data],
     )
     _limit(parser, 60, "prompts, of different diseases")
+    _drawn(parser)
+
+    parser = commands.add(
+        "evaluate-answers",
+        evaluate_answers,
+        "Do answers read well, and answer both of two needs? Echoes, lists, invented patients.",
+        [model, commands.data],
+    )
+    _limit(parser, 60, "questions, and pairs of needs")
     _drawn(parser)
 
     parser = commands.add(

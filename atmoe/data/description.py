@@ -145,6 +145,9 @@ class Description:
     def examples(self, answer_words: int = ANSWER_WORDS) -> list[Example]:
         """The examples of every source, in order.
 
+        A group of one is what all of them have in common (the paper's general LoRA), so its expert
+        is every example's, whatever the labels.
+
         Raises:
             DataError: no source, one that cannot be read, or a label that names no expert of this
                 description.
@@ -160,6 +163,8 @@ class Description:
                 examples += read_corpus(reader, path, answer_words)
             else:
                 examples += read_jsonl(path)
+        alone = {group: experts[0] for group, experts in self.groups.items() if len(experts) == 1}
+        examples = [replace(e, labels={**alone, **e.labels}) for e in examples]
         for example in examples:
             for group, expert in (*example.labels.items(), *example.also.items()):
                 if expert not in self.groups.get(group, ()):

@@ -8,6 +8,7 @@ reference from layer k on joins there:
     reference    ────────────────────────►   keeps the states that enter every layer
     drop, all    ────────────────────────►
     drop, late              └────────────►   costs a third
+    drop of one who takes no part            costs nothing: it is the reference
 
 Log-probabilities are those of the model itself: without a repetition penalty, at temperature 1.
 """
@@ -104,7 +105,8 @@ def sweep(
 
     # 2. rows in the order in which they join, as many at once as the memory bears
     joins = parting(weights, weights[0])
-    order = sorted(range(len(plans)), key=joins.__getitem__)
+    joining_ever = [row for row, join in enumerate(joins) if join < len(layers)]
+    order = [*sorted(joining_ever, key=joins.__getitem__), 0]
     at_once = max(1, ROW_TOKENS // batch.ids.shape[1])
     chunks = [order[i : i + at_once] for i in range(0, len(order), at_once)]
     work = sum(len(layers) - join for join in joins)
@@ -137,6 +139,10 @@ def sweep(
                 logits = choose(logits) if choose else logits
                 own = logits.gather(1, targets.to(logits.device)[:, None])[:, 0]
                 lead[row] = (logits.max(-1).values - own).cpu()
+    # 5. rows under the reference's own weights are the reference, to the last bit
+    for row, join in enumerate(joins):
+        if join == len(layers):
+            logp[row], lead[row] = logp[0], lead[0]
     return Swept(logp, lead, work / len(layers))
 
 

@@ -11,7 +11,8 @@ sufficiency          p(full) − p(only the top k), experts in the order of thei
 deletion             the area under f as experts go in the order of their weight, as a percentile
                      among random orders
 sanity               a plan taken from another prompt must explain worse: its weights must correlate
-                     less with this prompt's effects, and the answer must be less likely under it
+                     less with this prompt's effects, the answer must be less likely under it, and
+                     its weights beside these effects must earn no verdict "explain"
 
 f is the mean log-probability of the answer's tokens, as in `atmoe.explanation.measure`.
 """
@@ -24,7 +25,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ from atmoe.answer.sampling import Sampling
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.sweep import finish, sweep
-from atmoe.explanation.units import without
+from atmoe.explanation.units import part_of, without
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import leaders, verdict
 from atmoe.model import AtMoe
@@ -178,7 +179,9 @@ def study(
         "comprehensiveness", "sufficiency", "deletion_percentile": means over prompts.
         "sanity": as `sanity`.
         "shapley_error": by how much Shapley values fail to add up, at most.
-        "verdicts": level → how many.
+        "verdicts": level → how many; "verdicts_shuffled": the same with weights from another
+            prompt's plan, which must not explain.
+        "team_size": members, mean over prompts.
 
     Raises:
         DataError: fewer than two prompts, so that no plan can be taken from another.
@@ -224,8 +227,24 @@ def study(
         "sanity": sanity(model, records, explanations),
         "shapley_error": max(shapley_errors, default=None),
         "verdicts": dict(Counter(str(verdict(x).level) for x in explanations)),
+        "verdicts_shuffled": dict(
+            Counter(
+                str(verdict(with_weights_of(x, r.plan)).level)
+                for x, r in zip(explanations, [*records[1:], records[0]])
+            )
+        ),
+        "team_size": statistics.mean(len(r.plan.team) for r in records),
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+def with_weights_of(explanation: Explanation, plan: RoutingPlan) -> Explanation:
+    """An explanation whose weights are another plan's, beside the effects that were measured."""
+    layout = explanation.layout
+    units = tuple(
+        replace(unit, weight=part_of(unit.name, layout).weight(plan)) for unit in explanation.units
+    )
+    return replace(explanation, units=units)
 
 
 def _correlation(explanations: Sequence[Explanation], measure: str, kind: str) -> float | None:

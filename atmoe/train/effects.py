@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,11 +125,11 @@ def _fit(router: TrainingRouter, states: Tensor, targets: Tensor, settings: Rout
     for head in heads:
         head.data.zero_()
     # The biases do not decay: then the mean share given is the mean share aimed at.
-    optimizer = torch.optim.AdamW(
-        [{"params": heads[:1]}, {"params": heads[1:], "weight_decay": 0.0}],
-        lr=settings.fit_learning_rate,
-        weight_decay=settings.effect_decay,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": heads[:1], "weight_decay": settings.effect_decay},
+        {"params": heads[1:], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.fit_learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, FIT_STEPS)
     with torch.enable_grad():
         for _ in range(FIT_STEPS):

@@ -44,6 +44,7 @@ from atmoe.train.rows import (
 )
 from atmoe.train.settings import (
     REFINEMENT,
+    SHARES_READ,
     TWO_NEEDS,
     TWO_NEEDS_REFINED,
     RouterSettings,
@@ -248,8 +249,9 @@ def warm_start(
         facts["planner_decay"] = fit_planner(router.planner, states, examples, settings)
         router.planner.floor.fill_(settings.floor)
         facts["team_size"] = round(float(router.planner.team(states).sum(1).float().mean()), 2)
-    # 2. shares among those
-    states, examples = pooled_states(model, router, instructions, team)
+    # 2. shares among those: there is less to tell, so fewer instructions do
+    fewer = instructions[: max(1, int(len(instructions) * SHARES_READ))]
+    states, examples = pooled_states(model, router, fewer, team)
     router.standardise(states)
     facts["fit_decay"] = fit_heads(router, states, examples, settings)
     facts["agreement_warm_start"] = agreement(model, router, held_out, team)

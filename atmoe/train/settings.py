@@ -53,6 +53,9 @@ TWO_NEEDS, TWO_NEEDS_REFINED = 0.7, 0.3
 Where the disease has two of them, that is.
 """
 
+SHARES_READ = 0.4
+"""Of the instructions that the planner is fitted on, the part that the in-group heads are."""
+
 REFINEMENT = {
     "answer_tokens",
     "learning_rate",
