@@ -221,6 +221,11 @@ def _faithfulness(report: Report) -> Iterator[str]:
     )
     verdicts = ", ".join(f"{level} {n}" for level, n in report["verdicts"].items())
     shuffled = ", ".join(f"{level} {n}" for level, n in report["verdicts_shuffled"].items())
+    for group, (mean, low, high) in report.get("late_minus_early", {}).items():
+        yield (
+            f"{group}: {mean:+.0%} of all effects more in the late third than in the early one "
+            f"({low:+.0%} to {high:+.0%})"
+        )
     yield f"{report['team_size']:.1f} experts take part on average"
     yield f"verdicts with another prompt's weights: {shuffled}"
     yield (

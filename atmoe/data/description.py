@@ -18,7 +18,8 @@ A JSONL source holds one object a line:
 
     {"prompt": "…", "answer": "…", "labels": {"task": "recipe", "diet": "vegan"}, "topic": "soup"}
 
-Prompt and answer may have 480 tokens together. A label may be a list of two experts (two needs).
+Prompt and answer may have 480 tokens together. A label may be a list of two experts (two needs); a
+group of one needs none, its expert is every example's.
 `topic` is what train and validation are split by; left out, it is the prompt. The medical model is
 described in assets/medical.yaml.
 """

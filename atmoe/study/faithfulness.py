@@ -36,7 +36,7 @@ from atmoe.answer.sampling import Sampling
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.sweep import finish, sweep
-from atmoe.explanation.units import part_of, without
+from atmoe.explanation.units import part_of, parts_of, without
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import leaders, verdict
 from atmoe.model import AtMoe
@@ -47,6 +47,8 @@ from atmoe.steering.overrides import Steering
 TOP = (1, 2, 3, 5, 8)
 """How many experts are deleted, or kept."""
 KINDS = ("group", "expert", "band")
+RESAMPLED = 2000
+"""How often prompts are drawn anew for an interval."""
 
 
 def kendall(x: Sequence[float], y: Sequence[float]) -> float | None:
@@ -182,6 +184,9 @@ def study(
         "verdicts": level → how many; "verdicts_shuffled": the same with weights from another
             prompt's plan, which must not explain.
         "team_size": members, mean over prompts.
+        "effect_by_third": third → group → [mean, low, high] of its part of what all groups cost in
+            all thirds, negative ones counted as 0; "late_minus_early": the same of group → how
+            much more of it lies late. Means over prompts, 95% intervals from bootstrapping them.
 
     Raises:
         DataError: fewer than two prompts, so that no plan can be taken from another.
@@ -233,9 +238,42 @@ def study(
                 for x, r in zip(explanations, [*records[1:], records[0]])
             )
         ),
+        **_by_third(explanations, seed),
         "team_size": statistics.mean(len(r.plan.team) for r in records),
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+def _by_third(explanations: Sequence[Explanation], seed: int) -> dict[str, Any]:
+    """Where each group's effect lies, as `study` says; nothing where there are no thirds."""
+    rows = []
+    for explanation in explanations:
+        cost = {unit.name: max(unit.effect, 0.0) for unit in explanation.of("band")}
+        total = sum(cost.values())
+        if total > 0:
+            rows.append({name: value / total for name, value in cost.items()})
+    if not rows:
+        return {}
+    layout = explanations[0].layout
+    thirds = [part for part in parts_of(layout) if part.band]
+    parts = torch.tensor([[row[p.name_in(layout)] for p in thirds] for row in rows])
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(len(rows), (RESAMPLED, len(rows)), generator=generator)
+    means = parts[drawn].mean(1)  # [resampled, thirds · groups]
+    places = {(p.band, p.group): i for i, p in enumerate(thirds)}
+
+    def interval(of: Tensor, resampled: Tensor) -> list[float]:
+        ends = resampled.quantile(torch.tensor([0.025, 0.975]))
+        return [round(x, 4) for x in (float(of.mean()), *ends.tolist())]
+
+    by_third: dict[str, dict[str, list[float]]] = {}
+    for (band, group), i in places.items():
+        by_third.setdefault(str(band), {})[group] = interval(parts[:, i], means[:, i])
+    more = {}
+    for group in layout.group_names:
+        late, early = places["late", group], places["early", group]
+        more[group] = interval(parts[:, late] - parts[:, early], means[:, late] - means[:, early])
+    return {"effect_by_third": by_third, "late_minus_early": more}
 
 
 def with_weights_of(explanation: Explanation, plan: RoutingPlan) -> Explanation:

@@ -78,7 +78,9 @@ def test_a_row_in_a_batch_is_the_row_alone(world, sampling):
 def test_the_router_speaks_once_per_layer_and_never_while_decoding(world, monkeypatch):
     model, calls, forward = world.model, [], world.model.router.forward
     monkeypatch.setattr(
-        model.router, "forward", lambda pooled, layer: calls.append(layer) or forward(pooled, layer)
+        model.router,
+        "forward",
+        lambda pooled, layer, team: calls.append(layer) or forward(pooled, layer, team),
     )
     generation = model.generate(PROMPTS, None, Sampling(6))
     assert calls == list(range(LAYERS))

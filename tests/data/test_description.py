@@ -199,3 +199,9 @@ def test_odd_files_that_are_right(tmp_path):
     ).replace("\u0085", " ")
     (tmp_path / "own.jsonl").write_text(line + "\r\n" + line, "utf-8-sig")
     assert [e.disease for e in read_jsonl(tmp_path / "own.jsonl")] == ["0", "0"]
+
+
+def test_the_expert_of_a_group_of_one_is_every_examples(tmp_path):
+    path = write(tmp_path, KITCHEN.replace("rows:", "  general: [general]\nrows:", 1))
+    for example in Description.load(path).examples():
+        assert example.labels["general"] == "general" and "task" in example.labels

@@ -14,7 +14,7 @@ from atmoe import Sampling
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.units import without
-from atmoe.study.faithfulness import deletion, kendall, orders, sanity, study
+from atmoe.study.faithfulness import deletion, kendall, orders, sanity, study, with_weights_of
 
 
 def test_kendalls_tau_with_ties():
@@ -127,3 +127,24 @@ def test_the_whole_study(model):
         f"{report['kendall']['weight']['expert']:+.2f} |" in rows
     )
     assert sum(int(n) for n in re.findall(r"” (\d+)", rows[-1])) == report["prompts"]
+
+
+def test_weights_of_another_plan_beside_the_effects_that_were_measured(worlds):
+    model = worlds("llama").planned()
+    records = [model.answer(p, sampling=Sampling(max_new_tokens=5)) for p in PROMPTS[:2]]
+    own, other = (explain(model, r) for r in records)
+    mixed = with_weights_of(own, records[1].plan)
+    assert [u.weight for u in mixed.units] == [u.weight for u in other.units]
+    assert [u.effect for u in mixed.units] == [u.effect for u in own.units]
+
+
+def test_where_effects_lie_adds_up_and_has_intervals(worlds):
+    report = study(worlds("llama").model, PROMPTS, sampling=Sampling(max_new_tokens=6))
+    parts = [x for groups in report["effect_by_third"].values() for x in groups.values()]
+    assert sum(mean for mean, _, _ in parts) == pytest.approx(1, abs=1e-3)
+    assert all(low <= mean <= high for mean, low, high in parts) and len(parts) == 9
+    for group, (mean, _, _) in report["late_minus_early"].items():
+        late, early = (report["effect_by_third"][t][group][0] for t in ("late", "early"))
+        assert mean == pytest.approx(late - early, abs=2e-4)
+    assert sum(report["verdicts_shuffled"].values()) == report["prompts"]
+    assert report["team_size"] == 6

@@ -25,12 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.markdown import fenced, wrapped
 from tools.places import ROOT, file_list, folder_tree
 from tools.reports import (
+    answers_sentences,
     band_table,
     baseline_table,
     control_table,
     faithfulness_table,
     routing_sentences,
     strength_table,
+    third_table,
 )
 from tools.tables import expert_tokens, report, speed_table, training_table
 
@@ -143,6 +145,8 @@ PARTS = (
     Part(CARD, "control", partial(of_report, "control", control_table)),
     Part(CARD, "strength", partial(of_report, "strength", strength_table)),
     Part(CARD, "faithfulness", partial(of_report, "faithfulness", faithfulness_table)),
+    Part(CARD, "thirds", partial(of_report, "faithfulness", third_table)),
+    Part(CARD, "answers", partial(of_report, "answers", answers_sentences)),
     Part(LIBRARY, "route", partial(shell, "route", QUESTION)),
     *(
         Part(LIBRARY, " ".join(("atmoe", *command, "--help")), partial(shell, *command, "--help"))

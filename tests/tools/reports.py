@@ -301,8 +301,12 @@ def faithfulness_table(report: Mapping) -> str:
     sane = report["sanity"]
     comprehensiveness = _defined(report["comprehensiveness"], ".2f")
     sufficiency = _defined(report["sufficiency"], ".2f")
-    verdicts = [f"“{level}” {count}" for level, count in sorted(report["verdicts"].items())]
+    verdicts, shuffled = (
+        ", ".join(f"“{level}” {count}" for level, count in sorted(report[name].items()))
+        for name in ("verdicts", "verdicts_shuffled")
+    )
     rows += [
+        ("experts that take part, mean", f"{report['team_size']:.1f}"),
         (
             "comprehensiveness · sufficiency, 1 = as good as the best order tried",
             f"{comprehensiveness} · {sufficiency}",
@@ -316,7 +320,8 @@ def faithfulness_table(report: Mapping) -> str:
             f"{sane['explains_worse']:.0%} · {sane['less_likely']:.0%}",
         ),
         ("largest Shapley additivity error, nats", _defined(report["shapley_error"], ".1e")),
-        ("verdicts", ", ".join(verdicts)),
+        ("verdicts", verdicts),
+        ("verdicts with the weights of another prompt's plan", shuffled),
     ]
     return "\n".join(
         [
@@ -324,6 +329,38 @@ def faithfulness_table(report: Mapping) -> str:
             "| --- | ---: |",
             *(f"| {what} | {value} |" for what, value in rows),
         ]
+    )
+
+
+def third_table(report: Mapping) -> str:
+    """Markdown: where the groups' effects lie, with intervals."""
+    groups = list(report["late_minus_early"])
+    lines = ["| of all effects | " + " | ".join(groups) + " |", "| --- |" + " ---: |" * len(groups)]
+
+    def cells(by_group: Mapping, form: str) -> str:
+        of = (by_group[g] for g in groups)
+        return " | ".join(f"{m:{form}} ({low:{form}} to {high:{form}})" for m, low, high in of)
+
+    for third, by_group in report["effect_by_third"].items():
+        lines.append(f"| {third} third of the layers | {cells(by_group, '.1%')} |")
+    lines.append(f"| late minus early | {cells(report['late_minus_early'], '+.1%')} |")
+    return "\n".join(lines)
+
+
+def answers_sentences(report: Mapping) -> str:
+    """Markdown: how generated answers read, and what two needs in one instruction get."""
+    both = report["both_needs"]
+    gained = both["gained"]
+    return (
+        f"{report['answers']} answers to questions in wordings never trained on, greedy, at most "
+        f"{report['sampling']['max_new_tokens']} tokens: {report['echoed']} begin with a question "
+        f"put to themselves; {report['listing']} hold a list, {report['flattened']} of these in "
+        f"running text; {report['patient']} speak of a patient whom nobody mentioned.\n"
+        f"{both['pairs']} pairs of needs about one disease: asked for together, the two "
+        f"reference answers gain over the base model {gained['both']:.0%} of what they gain when "
+        f"each is asked for alone ({gained['first']:.0%} the first named, "
+        f"{gained['second']:.0%} the second); both keep 70% in {both['kept']:.0%} of pairs. Both "
+        f"experts take part in {both['in_team']:.0%}."
     )
 
 

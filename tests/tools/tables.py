@@ -29,9 +29,8 @@ def rounded(number: float, digits: int) -> str:
 
 
 def training_table() -> str:
-    """The stages of the training; the two baselines' steps and seconds are what their runs said."""
+    """The stages of the training."""
     experts, router = training_log("experts"), training_log("router")
-    nll = report("evaluate")["nll"]
 
     def agreement(key: str) -> str:
         parts = (f"{group} {rounded(100 * share, 1)}%" for group, share in router[key].items())
@@ -52,20 +51,6 @@ def training_table() -> str:
             f"{router['settings']['instructions']:,} instructions",
             f"{router['warm_start_seconds']:.0f}",
             agreement("agreement_warm_start"),
-        ),
-        (
-            "one LoRA, rank 64 (baseline)",
-            "380",
-            "320,634",
-            "4871 (one core)",
-            f"{nll['lora']['macro']:.3f} on the held-out answers below",
-        ),
-        (
-            "X-LoRA's classifier (baseline)",
-            "70",
-            "60,262",
-            "2747 (one core)",
-            f"{nll['xlora']['macro']:.3f} there",
         ),
         (
             "router, refinement",
