@@ -4,7 +4,8 @@ Every group, and every expert inside a group, is in one of three states at each 
 
     Router   untouched
     Fixed    at a share. The fixed ones sum to S ≤ 1; the others share what is left, in the
-             router's proportions
+             router's proportions; where the router gave all of them 0 (they take no part), nobody
+             takes it
     Off      dropped: the weight becomes 0 and nobody takes it over (an ablation, not a
              redistribution)
 
@@ -309,11 +310,6 @@ def _settle(
             raise SteeringError(
                 f"The fixed shares sum to {taken:.0%} ({where}) and nothing is left to take "
                 f"the rest; raise them to 100% or leave one to the router."
-            )
-        if taken < total - ROUNDING and others == 0.0 and not set(off) & set(free):
-            raise SteeringError(
-                f"The fixed shares sum to {taken:.0%} ({where}) and all others are at 0, so "
-                f"nothing can take the rest; raise them to 100%."
             )
         if others > 0:
             shares[free] = shares[free] / others * max(total - taken, 0.0)

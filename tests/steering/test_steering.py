@@ -224,12 +224,13 @@ def test_refused(overrides, sentence):
         steer(*overrides)
 
 
-def test_nothing_left_to_take_the_rest_because_the_others_are_at_0():
+def test_nobody_takes_the_rest_where_the_others_take_no_part():
     plan = RoutingPlan.choosing(LAYOUT, {"task": "warn"}, {"task": 1.0})
-    with pytest.raises(SteeringError, match="all others are at 0.*raise them to 100%"):
-        steer(("task", FIXED, 0.6), plan=plan)
-    with pytest.raises(SteeringError, match="layer 0, task.*raise them to 100%"):
-        steer(("task/warn", FIXED, 0.6), plan=plan)
+    steered = steer(("task", FIXED, 0.6), ("task/warn", FIXED, 0.3), plan=plan)
+    assert torch.equal(steered.group_shares, torch.tensor([0.6, 0.0, 0.0]).expand(5, 3))
+    assert torch.equal(steered.expert_shares[:, :3], torch.tensor([0.0, 0.0, 0.3]).expand(5, 3))
+    again = steer(("task", FIXED, 0.6), ("task/warn", FIXED, 0.3), plan=steered)
+    assert again.close_to(steered, 0)
 
 
 def test_shares_too_small_for_float32_still_take_the_rest():
