@@ -45,9 +45,8 @@ def trained(capsys, home, words):
     model = home / "model"
     if not (model / "router.log.json").is_file():
         run(capsys, "train", "experts", *words, "--out", str(model), "--rank", "2", *SHORT)
-        run(
-            capsys, "train", "router", *words, "--model", str(model), "--instructions", "30", *SHORT
-        )
+        few = ["--instructions", "30", "--effect-answers", "4"]
+        run(capsys, "train", "router", *words, "--model", str(model), *few, *SHORT)
     return model
 
 
@@ -166,13 +165,13 @@ def test_strength_of_a_model_of_ones_own(capsys, words, trained):
         "--split",
         "all",
         "--limit",
-        "2",
+        "6",
         "--seed",
         "3",
     )
-    assert report["prompts"] == 2 and report["strengths"][0] == 0 and report["strengths"][-1] == 2
+    assert report["prompts"] == 6 and report["strengths"][0] == 0 and report["strengths"][-1] == 2
     assert report["command"] == (
-        "python -m atmoe evaluate-strength --data DIR --split all --limit 2 --seed 3 "
+        "python -m atmoe evaluate-strength --data DIR --split all --limit 6 --seed 3 "
         "--dtype float32 --json"
     )
     table = strength_table(report)
@@ -183,7 +182,7 @@ def test_strength_of_a_model_of_ones_own(capsys, words, trained):
         row, at = table.splitlines()[2 + i], report["by_strength"][i]
         assert row.startswith(f"| {at['strength']:g} | {at['repeated']['median']:.1%} (")
         assert f"| {at['logp']['median']:.2f} (" in row
-    assert "2 questions, answers of at most 160 tokens, temperature 0, float32, 20" in table
+    assert "6 questions, answers of at most 160 tokens, temperature 0, float32, 20" in table
 
 
 def test_pictures_of_routing_show_the_report():
