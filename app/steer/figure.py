@@ -94,6 +94,7 @@ def expert_figure(layout: Layout, view: View | None) -> go.Figure:
         empty = [Panel(group, list(experts), full[group], None) for group, experts in layout.groups]
         return _draw(layout, empty, scale=False)
     notes, boxes = _state_notes(view), outlines(view, layout.expert_names)
+    team = {*view.router_plan.team, *view.plan.team}
     off: dict[str, list[str]] = {}
     for o in view.steering.overrides:
         if o.state is State.OFF:
@@ -106,11 +107,13 @@ def expert_figure(layout: Layout, view: View | None) -> go.Figure:
         )
         words = [
             [
-                f"{expert} receives {percent:.1f}% of the {group} share at layer {layer}; "
+                f"{expert} takes no part"
+                if target not in team
+                else f"{expert} receives {percent:.1f}% of the {group} share at layer {layer}; "
                 f"the router gave {was:.1f}%"
                 for layer, (percent, was) in enumerate(zip(now, before))
             ]
-            for expert, now, before in zip(experts, force, router)
+            for expert, target, now, before in zip(experts, full[group], force, router)
         ]
         own_boxes = [
             (row - rows.start, first, last)

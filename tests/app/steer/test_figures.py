@@ -155,3 +155,16 @@ def test_tables_equal_the_plan(router):
         np.testing.assert_allclose(
             experts[f"{name}, in force %"], 100 * view.plan.expert_shares[:, i], atol=0.051
         )
+
+
+def test_one_outside_the_team_is_said_to_take_no_part(router):
+    shares = router.expert_shares.clone()
+    shares[:, :2] = torch.tensor([1.0, 0.0])
+    shares[3, 2:5] = torch.tensor([0.0, 0.5, 0.5])  # at 0 in one layer only: it does take part
+    plan = RoutingPlan(LAYOUT, router.group_shares, shares)
+    task, field, _ = figures.expert_figure(LAYOUT, View.of(plan, Steering())).data
+    assert list(task.text[1]) == ["warn takes no part"] * 6
+    assert "heart receives 0.0%" in field.text[0][3]
+    called = Steering((Override("task/warn", State.FIXED, 0.5),))
+    task = figures.expert_figure(LAYOUT, View.of(plan, called)).data[0]
+    assert "warn receives 50.0%" in task.text[-1][0] and "router gave 0.0%" in task.text[-1][0]

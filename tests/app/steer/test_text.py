@@ -49,6 +49,21 @@ def test_reading_of_the_routers_plan():
     assert "steering" not in said
 
 
+def test_the_team_is_named():
+    alone = plan(
+        [[0.7, 0.3]] * 4, task=((1.0, 0.0),) * 4, field=((0.5, 0.5, 0.0),) * 2 + ((0, 1, 0),) * 2
+    )
+    said = text.reading(View.of(alone, Steering()))
+    assert said.startswith("3 of 5 experts take part: treat, heart and lung. ")
+    assert text.reading(View.of(EVEN, Steering())).startswith("All 5 experts take part. ")
+    view = View.of(alone, Steering((Override("task/warn", State.FIXED, 0.25),)))
+    assert text.share_note(view, "task/warn") == (
+        "Takes no part by the router; a share calls it in · 25% in force"
+    )
+    assert text.share_note(view, "field/skin").startswith("Takes no part by the router")
+    assert text.share_note(view, "field/heart").startswith("Router gave 25%")
+
+
 def test_reading_names_the_change_and_both_plans():
     said = text.reading(
         View.of(EVEN, Steering((Override("task", State.FIXED, 0.9),), strength=0.5))
