@@ -8,7 +8,7 @@ reference from layer k on joins there:
     reference    ────────────────────────►   keeps the states that enter every layer
     drop, all    ────────────────────────►
     drop, late              └────────────►   costs a third
-    drop of one who takes no part            costs nothing: it is the reference
+    the same weights again                   costs nothing: it is the row that has them
 
 Log-probabilities are those of the model itself: without a repetition penalty, at temperature 1.
 """
@@ -105,11 +105,15 @@ def sweep(
 
     # 2. rows in the order in which they join, as many at once as the memory bears
     joins = parting(weights, weights[0])
-    joining_ever = [row for row, join in enumerate(joins) if join < len(layers)]
-    order = [*sorted(joining_ever, key=joins.__getitem__), 0]
+    first_with: dict[bytes, int] = {}
+    stands_for = [
+        first_with.setdefault(own.numpy().tobytes(), row)
+        for row, own in enumerate(weights.float().cpu())
+    ]
+    order = sorted(first_with.values(), key=joins.__getitem__)
     at_once = max(1, ROW_TOKENS // batch.ids.shape[1])
     chunks = [order[i : i + at_once] for i in range(0, len(order), at_once)]
-    work = sum(len(layers) - join for join in joins)
+    work = sum(len(layers) - joins[row] for row in order)
     done = 0
     logp, lead = torch.empty(len(plans), len(tail)), torch.empty(len(plans), len(tail))
     targets = torch.tensor(tail, device=model.device)
@@ -139,11 +143,8 @@ def sweep(
                 logits = choose(logits) if choose else logits
                 own = logits.gather(1, targets.to(logits.device)[:, None])[:, 0]
                 lead[row] = (logits.max(-1).values - own).cpu()
-    # 5. rows under the reference's own weights are the reference, to the last bit
-    for row, join in enumerate(joins):
-        if join == len(layers):
-            logp[row], lead[row] = logp[0], lead[0]
-    return Swept(logp, lead, work / len(layers))
+    # 5. rows of the same weights are the same row, to the last bit
+    return Swept(logp[stands_for], lead[stands_for], work / len(layers))
 
 
 def _one_row(model: Mixture, prompt: Prompt, tail: Sequence[int]) -> Batch:

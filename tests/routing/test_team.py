@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from atmoe import AtMoe, Override, RoutingPlan, Sampling, State, Steering
 from atmoe.errors import AssetError, PlanError
 from atmoe.explanation.measure import explain
+from atmoe.explanation.sweep import finish, sweep
+from atmoe.explanation.units import without
 from atmoe.mixture import store
 from atmoe.mixture.config import seal
 from atmoe.prompt import collate
@@ -106,6 +108,19 @@ def test_leaving_out_one_who_takes_no_part_changes_nothing_to_the_last_bit(plann
         assert unit.weight == unit.contribution == unit.effect == 0
         assert not any(unit.token_effects)
     assert any(u.effect for u in found.of("expert") if u.name in record.plan.team)
+
+
+def test_the_same_weights_again_cost_nothing_and_score_the_same(planned):
+    prompt = planned.encode(PROMPTS[1])
+    plan = planned.route(PROMPTS[1])
+    off = RoutingPlan.off(LAYOUT)
+    outside = next(n for n in LAYOUT.expert_names if n not in plan.team)
+    tail = planned.encode_answer("with rest and water")
+    once = finish(sweep(planned, prompt, tail, [plan, off]))
+    often = finish(sweep(planned, prompt, tail, [plan, off, without(plan, (outside,)), off, plan]))
+    assert often.rows == once.rows
+    assert torch.equal(often.logp, once.logp[[0, 1, 0, 1, 0]])
+    assert torch.equal(often.lead, once.lead[[0, 1, 0, 1, 0]])
 
 
 def test_one_who_took_no_part_is_called_in_by_a_share(planned):
