@@ -84,9 +84,10 @@ def test_the_page_says_of_the_weights_what_was_measured():
     assert f"in {agrees['task']:.0%} and {agrees['audience']:.0%}" in text
     assert f"in specialty only in {agrees['specialty']:.0%}" in text
     assert f"(Kendall's τ-b {measured['kendall']['weight']['expert']:.2f};" in text
+    assert f"over groups weakly ({measured['kendall']['weight']['group']:.2f})" in text
     assert (
         f"“explain” for {verdicts['explain']} answers, “partly” for {verdicts['partly']} and "
-        f"“do not” for {verdicts['do not']}." in text
+        f"“do not” for {verdicts.get('do not', 0)}." in text
     )
 
 

@@ -24,6 +24,7 @@ COMMANDS = (
     "evaluate",
     "evaluate-routing",
     "evaluate-control",
+    "evaluate-answers",
     "evaluate-strength",
     "faithfulness",
     "train",

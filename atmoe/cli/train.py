@@ -147,6 +147,7 @@ def add_commands(commands: Commands) -> None:
         floor="from how much, in units of an equal share, an expert takes part",
         effect_answers="answers read for their groups' effects, each round",
         effect_rounds="how often that is done",
+        effect_power="a group's share follows its effect to this power",
         seed="of everything",
     )
 

@@ -6,7 +6,7 @@ what its share of the weight ought to be; a regression on the states that the ro
 to tell it beforehand. Effects change with the shares that follow them, so it is done in rounds.
 
     effect   e[b, g] = f(plan) − f(plan without g in third b), f the mean log-probability of a token
-    target   s[l, g] = max(e[b(l), g], LEAST) / Σ_g max(e[b(l), g], LEAST)
+    target   s[l, g] = a[l, g] / Σ_g a[l, g],  a[l, g] = max(e[b(l), g], LEAST) ^ effect_power
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def follow_effects(
             if row is not None and len(rows) < settings.effect_answers:
                 rows.append(row)
         model.router = router.plain()
-        states, targets = _measured(model, router, rows, team)
+        states, targets = _measured(model, router, rows, settings.effect_power, team)
         _fit(router, states, targets, settings)
         for group, share in zip(means, targets.mean((0, 1)).tolist()):
             means[group].append(round(share, 4))
@@ -78,7 +78,7 @@ def follow_effects(
 
 @torch.no_grad()
 def _measured(
-    model: AtMoe, router: TrainingRouter, rows: Sequence[Row], team: Team
+    model: AtMoe, router: TrainingRouter, rows: Sequence[Row], power: float, team: Team
 ) -> tuple[Tensor, Tensor]:
     """What the router read of these prompts, and what shares it ought to have given.
 
@@ -94,7 +94,7 @@ def _measured(
     ):
         _, plans, _ = model.forward(model.collate([row.prompt]), router=router, logits=False)
         states.append(router.last()[0].float().cpu())
-        effects = group_effects(model, row, plans[0])
+        effects = group_effects(model, row, plans[0]) ** power
         targets.append((effects / effects.sum(1, keepdim=True))[None])
     gathered = team.gather(list(zip(states, targets)))
     parts = [torch.cat(part).to(model.device) for part in zip(*gathered)]

@@ -140,6 +140,7 @@ PARTS = (
     Part(CARD, "training", training_table),
     Part(CARD, "expert tokens", expert_tokens),
     Part(CARD, "baselines", partial(of_report, "evaluate", baseline_table)),
+    Part(CARD, "baselines before", partial(of_report, "evaluate-before", baseline_table)),
     Part(CARD, "routing", partial(of_report, "routing", routing_sentences)),
     Part(CARD, "bands", partial(of_report, "routing", band_table)),
     Part(CARD, "control", partial(of_report, "control", control_table)),

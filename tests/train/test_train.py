@@ -376,10 +376,18 @@ def test_group_heads_come_to_give_the_shares_of_the_effects(llama, monkeypatch):
     settings = RouterSettings(
         effect_answers=30, effect_rounds=1, effect_decay=0.0, fit_learning_rate=2e-2
     )
+    drawn = Sampler(EXAMPLES, settings.seed + 5, DESCRIBED.main_group, DESCRIBED.rows)
+    row = encode_row(model, next(iter(drawn)))
+    model.router = router.plain()
+    before, plain = model.route(row.prompt.text), router.plain().state_dict()
     means = follow_effects(model, router, EXAMPLES, DESCRIBED, settings, Team())
     read, targets = measured[0]
     given, _ = router(read, slice(None))
     assert torch.allclose(given.mean(0), targets.mean(0), atol=0.02)
     assert (given - targets).abs().mean() < 0.8 * (targets.mean(0) - targets).abs().mean()
+    # of the square roots of what is measured again by hand
+    model.router.load_state_dict(plain)
+    effects = group_effects(model, row, before) ** 0.5
+    assert torch.allclose(targets[0], effects / effects.sum(1, keepdim=True), atol=1e-4)
     for group, mean in zip(LAYOUT.group_names, targets.mean((0, 1)).tolist()):
         assert means[group] == [pytest.approx(mean, abs=1e-4)]
