@@ -65,13 +65,7 @@ def group_figure(layout: Layout, view: View | None) -> go.Figure:
                 for layer, percent in enumerate(before)
             ]
         )
-        force_words.append(
-            [
-                f"{name} receives {percent:.1f}% of the routing weight at layer {layer}; "
-                f"the router gave {was:.1f}%"
-                for layer, (percent, was) in enumerate(zip(now, before))
-            ]
-        )
+        force_words.append(_received(name, "the routing weight", now, before))
     state = ": untouched, the router's own" if view.steering.untouched else ", steered"
     notes = _state_notes(view)
     noted = [name + notes.get(name, "") for name in names]
@@ -106,13 +100,9 @@ def expert_figure(layout: Layout, view: View | None) -> go.Figure:
             _percents(plan.expert_shares[:, rows]) for plan in (view.router_plan, view.plan)
         )
         words = [
-            [
-                f"{expert} takes no part"
-                if target not in team
-                else f"{expert} receives {percent:.1f}% of the {group} share at layer {layer}; "
-                f"the router gave {was:.1f}%"
-                for layer, (percent, was) in enumerate(zip(now, before))
-            ]
+            _received(expert, f"the {group} share", now, before)
+            if target in team
+            else [f"{expert} takes no part"] * layout.layers
             for expert, target, now, before in zip(experts, full[group], force, router)
         ]
         own_boxes = [
@@ -132,6 +122,14 @@ def expert_figure(layout: Layout, view: View | None) -> go.Figure:
             )
         )
     return _draw(layout, panels, scale=False)
+
+
+def _received(name: str, whole: str, now: list[float], before: list[float]) -> list[str]:
+    """What the pointer is told of a row of the plan in force, layer by layer."""
+    return [
+        f"{name} receives {percent:.1f}% of {whole} at layer {layer}; the router gave {was:.1f}%"
+        for layer, (percent, was) in enumerate(zip(now, before))
+    ]
 
 
 def outlines(view: View, names: Sequence[str]) -> tuple[Outline, ...]:

@@ -151,7 +151,7 @@ class _Reading:
         self._engine = engine
         self._mixture = engine.model
         self._length = length
-        self._padded = padded
+        self._instruction = padded.instruction
         self._shares: list[tuple[Tensor, Tensor]] = []
         self._masks: dict[int | None, Tensor] = {}
         self.weights: Tensor | None = None
@@ -174,7 +174,7 @@ class _Reading:
         weights = self.weights
         if weights is None:
             router = self._mixture.router
-            s, q = router(pool_instruction(x[None], self._padded.instruction), index, self.team)
+            s, q = router(pool_instruction(x[None], self._instruction), index, self.team)
             self._shares.append((s, q))
             weights = router.mixing(s, q, index) * self._mixture.bank.scaling
             self.states.append(x)
@@ -227,7 +227,7 @@ class _Reading:
             [tokens, tokens], True where it does.
         """
         if window not in self._masks:
-            device = self._padded.ids.device
+            device = self._instruction.device
             seen = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()
             self._masks[window] = seen if window is None else seen.triu(1 - window)
         return self._masks[window]

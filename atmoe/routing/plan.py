@@ -195,7 +195,7 @@ class RoutingPlan:
         """What the experts are mixed by before the gain, strength · w: [layers, experts]."""
         return self.strength[:, None] * self.weights
 
-    @property
+    @cached_property
     def team(self) -> tuple[str, ...]:
         """Who takes part: the experts that have a share of their group in some layer."""
         takes_part = (self.expert_shares > 0).any(0).tolist()

@@ -45,6 +45,11 @@ class GroupedRouter(nn.Module):
         self.gain = nn.Parameter(torch.full((L,), float(gain)))
         self.planner = Planner(layout, hidden, depth) if depth else None
 
+    @property
+    def depth(self) -> int:
+        """How many layers its planner reads; 0 = it has none."""
+        return self.planner.depth if self.planner else 0
+
     def forward(
         self, pooled: Tensor, layer: int | slice, team: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

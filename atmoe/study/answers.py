@@ -27,6 +27,7 @@ from atmoe.data.text import sentences, tidy, without_questions
 from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
+from atmoe.study.answering import answered
 
 SAMPLING = Sampling(max_new_tokens=128, repetition_penalty=1.1)
 
@@ -97,9 +98,7 @@ def study(
         paraphrase(e, rng, "evaluation").prompt
         for e in rng.sample(questions, min(count, len(questions)))
     ]
-    answers: list[str] = []
-    for start in tqdm(range(0, len(asked), batch), desc="answering", mininterval=5):
-        answers += model.generate(asked[start : start + batch], None, sampling).run().texts
+    answers = [record.answer for record in answered(model, asked, sampling, batch)]
     pairs = list(islice(_pairs(questions, rng), count))
     return {
         "answers": len(answers),

@@ -88,13 +88,13 @@ class Losses:
         result: dict[str, dict[str, Any]] = {}
         for name in self.losses:
             macro, tasks = self.means(name, 0)
-            result[name] = {"macro": macro, "interval": _interval(draws[name]), "tasks": tasks}
+            result[name] = {"macro": macro, "interval": interval(draws[name]), "tasks": tasks}
             if len(self.groups) > 1:
                 result[name]["macro_specialties"], result[name]["specialties"] = self.means(name, 1)
             if name != "router":
                 result[name]["minus_router"] = {
                     "mean": macro - self.means("router", 0)[0],
-                    "interval": _interval(draws[name] - draws["router"]),
+                    "interval": interval(draws[name] - draws["router"]),
                 }
         return result
 
@@ -126,6 +126,6 @@ def _numbered(names: Iterable[str]) -> dict[str, int]:
     return {name: i for i, name in enumerate(dict.fromkeys(names))}
 
 
-def _interval(values: Tensor) -> list[float]:
+def interval(values: Tensor) -> list[float]:
     """The 2.5% and 97.5% quantiles."""
     return values.quantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()

@@ -42,13 +42,12 @@ from atmoe.explanation.verdict import leaders, verdict
 from atmoe.model import AtMoe
 from atmoe.record import Record
 from atmoe.routing.plan import RoutingPlan
-from atmoe.steering.overrides import Steering
+from atmoe.study.answering import answered
+from atmoe.study.bootstrap import DRAWS, interval
 
 TOP = (1, 2, 3, 5, 8)
 """How many experts are deleted, or kept."""
 KINDS = ("group", "expert", "band")
-RESAMPLED = 2000
-"""How often prompts are drawn anew for an interval."""
 
 
 def kendall(x: Sequence[float], y: Sequence[float]) -> float | None:
@@ -196,7 +195,7 @@ def study(
     began, rng = time.perf_counter(), random.Random(seed)
     sampling = sampling or Sampling(max_new_tokens=64, repetition_penalty=1.1)
     # 1. answers, and what is measured of each
-    records = [r for r in _answers(model, prompts, sampling, batch) if r.answer_tokens]
+    records = [r for r in answered(model, prompts, sampling, batch) if r.answer_tokens]
     explanations = [explain(model, r) for r in tqdm(records, desc="explaining", mininterval=5)]
     metrics = [
         deletion(model, record, explanation, random_orders, rng)
@@ -258,21 +257,20 @@ def _by_third(explanations: Sequence[Explanation], seed: int) -> dict[str, Any]:
     thirds = [part for part in parts_of(layout) if part.band]
     parts = torch.tensor([[row[p.name_in(layout)] for p in thirds] for row in rows])
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(len(rows), (RESAMPLED, len(rows)), generator=generator)
-    means = parts[drawn].mean(1)  # [resampled, thirds · groups]
+    drawn = torch.randint(len(rows), (DRAWS, len(rows)), generator=generator)
+    means = parts[drawn].mean(1)  # [draws, thirds · groups]
     places = {(p.band, p.group): i for i, p in enumerate(thirds)}
 
-    def interval(of: Tensor, resampled: Tensor) -> list[float]:
-        ends = resampled.quantile(torch.tensor([0.025, 0.975]))
-        return [round(x, 4) for x in (float(of.mean()), *ends.tolist())]
+    def told(of: Tensor, resampled: Tensor) -> list[float]:
+        return [round(x, 4) for x in (float(of.mean()), *interval(resampled))]
 
     by_third: dict[str, dict[str, list[float]]] = {}
     for (band, group), i in places.items():
-        by_third.setdefault(str(band), {})[group] = interval(parts[:, i], means[:, i])
+        by_third.setdefault(str(band), {})[group] = told(parts[:, i], means[:, i])
     more = {}
     for group in layout.group_names:
         late, early = places["late", group], places["early", group]
-        more[group] = interval(parts[:, late] - parts[:, early], means[:, late] - means[:, early])
+        more[group] = told(parts[:, late] - parts[:, early], means[:, late] - means[:, early])
     return {"effect_by_third": by_third, "late_minus_early": more}
 
 
@@ -324,17 +322,3 @@ def sanity(
         logp = finish(sweep(model, prompt, record.answer_tokens, plans)).logp
         less.append(bool(logp[1].mean() < logp[0].mean()))
     return {"explains_worse": statistics.mean(worse), "less_likely": statistics.mean(less)}
-
-
-def _answers(model: AtMoe, prompts: Sequence[str], sampling: Sampling, batch: int) -> list[Record]:
-    """Each prompt's greedy answer under the router's plan, in the order given."""
-    by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    records: dict[int, Record] = {}
-    for start in tqdm(range(0, len(prompts), batch), desc="answering", mininterval=5):
-        rows = by_length[start : start + batch]
-        generation = model.generate([prompts[i] for i in rows], None, sampling)
-        last = generation.run()
-        for row, i in enumerate(rows):
-            plan = generation.plans[row]
-            records[i] = Record.of(model, prompts[i], Steering(), plan, generation, last, row)
-    return [records[i] for i in range(len(prompts))]

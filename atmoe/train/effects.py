@@ -22,10 +22,9 @@ from tqdm import tqdm
 from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.explanation.sweep import finish, sweep
-from atmoe.explanation.units import Part, without
+from atmoe.explanation.units import parts_of, without
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
-from atmoe.steering.overrides import BANDS
 from atmoe.train.rows import Row, encode_row
 from atmoe.train.settings import RouterSettings
 from atmoe.train.standardised import TrainingRouter
@@ -108,8 +107,9 @@ def group_effects(model: AtMoe, row: Row, plan: RoutingPlan) -> Tensor:
         [layers, groups], nats a token.
     """
     layout = model.layout
-    bands = BANDS if layout.layers >= len(BANDS) else (None,)
-    parts = [Part(group, band=band) for band in bands for group in layout.group_names]
+    every = parts_of(layout)
+    kind = "band" if any(part.band for part in every) else "group"  # too few layers have no thirds
+    parts = [part for part in every if part.kind == kind]
     plans = [plan, *(without(plan, (part.name_in(layout),)) for part in parts)]
     swept = finish(sweep(model, row.prompt, row.answer[:TOKENS], plans))
     f = swept.logp.mean(1)

@@ -93,11 +93,11 @@ def new_model(
         adapter = Adapter.random(
             model, layer_linears(model), settings.rank, settings.alpha, generator
         )
-        if name in description.ready or start is not None:
-            ready = name in description.ready
-            adapter = Adapter.load(
-                _source(description, name) if ready else Path(start or "") / "experts" / name
-            )
+        source: Path | str | None = None if start is None else start / "experts" / name
+        if name in description.ready:
+            source = _source(description, name)
+        if source is not None:
+            adapter = Adapter.load(source)
             store.warn_of_another_base(name, adapter, fetched)
         adapters.append(adapter)
     router = GroupedRouter(

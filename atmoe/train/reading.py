@@ -29,12 +29,7 @@ def pooled_states(
     Raises:
         DataError: none of them is short enough.
     """
-
-    def read(batch: Batch) -> Tensor:
-        model.forward(batch, router=router, logits=False)
-        return router.last()[0]
-
-    return _read(model, examples, team, read)
+    return _read(model, examples, team, lambda batch: _routed(model, router, batch)[0])
 
 
 def routed_shares(
@@ -48,12 +43,7 @@ def routed_shares(
     Raises:
         DataError: none of them is short enough.
     """
-
-    def read(batch: Batch) -> Tensor:
-        model.forward(batch, router=router, logits=False)
-        return router.last()[2].mean(1)
-
-    return _read(model, examples, team, read)
+    return _read(model, examples, team, lambda batch: _routed(model, router, batch)[2].mean(1))
 
 
 def planner_states(
@@ -68,6 +58,12 @@ def planner_states(
         DataError: none of them is short enough.
     """
     return _read(model, examples, team, lambda batch: first_states(model.base, batch, depth))
+
+
+def _routed(model: AtMoe, router: TrainingRouter, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """What the router reads and gives in a pass of its own; see `TrainingRouter.last`."""
+    model.forward(batch, router=router, logits=False)
+    return router.last()
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ class TrainingRouter(GroupedRouter):
 
     def __init__(self, router: GroupedRouter):
         hidden = router.group_weight.shape[-1]
-        super().__init__(router.layout, hidden, depth=router.planner.depth if router.planner else 0)
+        super().__init__(router.layout, hidden, depth=router.depth)
         self.load_state_dict(router.state_dict())
         self.register_buffer("mean", torch.zeros(router.layout.layers, hidden), persistent=False)
         self.register_buffer("spread", torch.ones(router.layout.layers, hidden), persistent=False)
@@ -73,8 +73,8 @@ class TrainingRouter(GroupedRouter):
     @torch.no_grad()
     def plain(self) -> GroupedRouter:
         """The same router, reading states as they are."""
-        depth = self.planner.depth if self.planner else 0
-        router = GroupedRouter(self.layout, self.mean.shape[-1], depth=depth).to(self.mean.device)
+        router = GroupedRouter(self.layout, self.mean.shape[-1], depth=self.depth)
+        router.to(self.mean.device)
         for weight, bias, own, own_bias in (
             (router.group_weight, router.group_bias, self.group_weight, self.group_bias),
             (router.expert_weight, router.expert_bias, self.expert_weight, self.expert_bias),
