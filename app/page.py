@@ -44,7 +44,7 @@ LAUNCH: dict[str, Any] = {
     "max_file_size": "1mb",
     "max_threads": 8 * AT_ONCE,
     "footer_links": [],
-    "css_paths": FOLDER / "page.css",
+    "css_paths": sorted(FOLDER.glob("*.css")),
     "theme": gr.themes.Default(
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
