@@ -76,6 +76,11 @@ class Controls:
     layers: int = field(default=0, compare=False)
 
     @property
+    def changes(self) -> int:
+        """How many things are changed, whether or not they are switched on."""
+        return len(self.settings) + len(self.cells) + (self.strength != 1)
+
+    @property
     def steering(self) -> Steering:
         """The steering that is in force.
 

@@ -21,10 +21,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import gradio as gr
 from gradio.components import Component
 
-from app.markup import message, notice
+from app.markup import asked, message, notice
 from app.session import Making, Progress, Session, answer
 from app.worker import Job, Kind, Waiting, Worker, one_step
-from atmoe import AtMoe, AtMoeError, RoutingPlan, Steering
+from atmoe import AtMoe, AtMoeError, RoutingPlan, Sampling, Steering
 from atmoe.answer.batching import Batching
 from atmoe.explanation.coherence import SAMPLING, Cohort
 
@@ -50,15 +50,21 @@ class AnswerPlace:
     Attributes:
         text: the answer, or the page's own words in its place.
         facts: the small print below it.
+        asked: the question it answers and what it was given under; the third answer has none.
     """
 
     text: gr.HTML
     facts: gr.HTML
+    asked: gr.HTML | None = None
 
     @property
     def parts(self) -> list[Component]:
-        """Both."""
-        return [self.text, self.facts]
+        """All of them."""
+        return [self.text, self.facts, *([] if self.asked is None else [self.asked])]
+
+    def tell(self, question: str, under: str, sampling: Sampling | None = None) -> Update:
+        """What it answers, and what it was given under, in words."""
+        return {self.asked: asked(question, under, sampling)} if self.asked is not None else {}
 
     def say(self, text: str) -> Update:
         """The page's own words in the answer's place."""

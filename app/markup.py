@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from atmoe import Sampling
+
 
 def passage(text: str) -> str:
     """An answer, as the model wrote it."""
@@ -18,6 +20,27 @@ def differing(spans: Sequence[tuple[str, bool]]) -> str:
         for part, differs in spans
     )
     return f'<div class="passage" tabindex="0">{text}</div>'
+
+
+def asked(question: str, under: str, sampling: Sampling | None = None) -> str:
+    """What an answer answers. The page marks it as old where the box says something else.
+
+    Args:
+        question: as it was read; empty = none.
+        under: what the answer was given under, in words.
+        sampling: how; None where it is not known.
+    """
+    if not question:
+        return line("")
+    how = ""
+    if sampling is not None:
+        values = (sampling.max_new_tokens, f"{sampling.temperature:g}", sampling.seed)
+        how = f' data-sampling="{" ".join(map(str, values))}"'
+    return (
+        f'<p class="of" data-question="{escape(question)}"{how} title="{escape(question)} · '
+        f'{escape(under)}"><span class="old">Old: the box or a setting says something else. </span>'
+        f"<q>{escape(question)}</q> · <b>{escape(under)}</b></p>"
+    )
 
 
 def notice(text: str) -> str:

@@ -8,7 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.ask.area import AskArea, build_first, build_question_box, build_second
+from app.ask.area import (
+    AskArea,
+    build_first,
+    build_question_box,
+    build_second,
+    build_settings,
+)
 from app.ask.desk import AskDesk
 from app.assets import FOLDER, text_of
 from app.compare.area import CompareArea, build_compare
@@ -21,7 +27,16 @@ from app.session import Session
 from app.share.area import ShareArea, build_share
 from app.share.link_desk import LinkDesk
 from app.share.replay_desk import ReplayDesk
-from app.steer.area import SteerArea, build_badge, build_reading, build_weights
+from app.steer.area import (
+    SteerArea,
+    Weights,
+    build_badge,
+    build_download,
+    build_line,
+    build_pictures,
+    build_table,
+)
+from app.steer.cells import build_cells
 from app.steer.desk import SteerDesk
 from app.steer.panel import build_panel
 from app.steer.words import strength_note
@@ -99,33 +114,39 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
     with gr.Row(elem_id="header"):
         gr.HTML(header(model.base_parameters, model.info.base_name), elem_id="title")
         badge = build_badge()
-    box = build_question_box()
+        settings = build_settings()
+    box = build_question_box(settings)
     with gr.Column(elem_id="bench"):
+        with gr.Column(elem_id="steer", elem_classes="area"):
+            panel = build_panel(layout, strength_note, model.info.words)
         with gr.Column(elem_id="answer", elem_classes="area"):
             first = build_first()
-        with gr.Column(elem_id="words", elem_classes="area"):
-            reading = build_reading()
-        with gr.Column(elem_id="steer", elem_classes="area"):
-            gr.Markdown("## Steer")
-            panel = build_panel(layout, strength_note)
         with gr.Column(elem_id="steered", elem_classes="area"):
             second = build_second()
-        with gr.Column(elem_id="compare", elem_classes="area"):
-            compare = build_compare()
-        with gr.Column(elem_id="weights", elem_classes="area"):
-            weights = build_weights(layout)
-    with gr.Tabs(elem_id="tabs"):
-        with gr.Tab("Why this answer"):
-            why = build_why(layout)
-        with gr.Tab("What if"):
-            what_if = build_what_if(layout)
-        with gr.Tab("Link and record"):
-            share = build_share()
-        with gr.Tab("How to read it"):
-            gr.Markdown(text_of("reading.md"), elem_id="how-to-read")
+        with gr.Column(elem_id="words", elem_classes="area"):
+            line = build_line()
+        # What is not on show is drawn all the same, so that it is there when it is.
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Weights", elem_id="weights", render_children=True):
+                group_plot, expert_plot = build_pictures(layout)
+            with gr.Tab("Why", elem_id="why", render_children=True):
+                why = build_why(layout)
+            with gr.Tab("What if", elem_id="what-if", render_children=True):
+                what_if = build_what_if(layout)
+            with gr.Tab("Compare", elem_id="compare", render_children=True):
+                compare = build_compare()
+            with gr.Tab("Table", elem_id="by-layer", render_children=True):
+                reading, table = build_table(layout)
+            with gr.Tab("Keep", elem_id="keep", render_children=True):
+                download = build_download()
+                share = build_share()
+            with gr.Tab("Help", elem_id="help", render_children=True):
+                gr.Markdown(text_of("reading.md"), elem_id="how-to-read")
+    build_cells()
+    weights = Weights(group_plot, expert_plot, table, reading, download)
     return Areas(
         ask=AskArea(box, first, second),
-        steer=SteerArea(badge, reading, panel, weights),
+        steer=SteerArea(badge, line, panel, weights),
         compare=compare,
         why=why,
         what_if=what_if,

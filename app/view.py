@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from atmoe import RoutingPlan, Sampling, State, Steering
 from atmoe.errors import SamplingError
@@ -69,18 +70,24 @@ def changed(steering: Steering) -> tuple[str, ...]:
     return tuple(dict.fromkeys(o.target for o in steering.overrides if o.state is not State.ROUTER))
 
 
-def average_percents(plan: RoutingPlan) -> dict[str, float]:
-    """Each group's share of the routing weight, in percent, averaged over the layers."""
-    means = plan.group_shares.mean(0).tolist()
+def average_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
+    """Each group's share of the routing weight, in percent, averaged over layers (all)."""
+    means = _mean(plan.group_shares, layers)
     return {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
 
 
-def all_percents(plan: RoutingPlan) -> dict[str, float]:
+def all_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
     """Whatever a control is set to, in percent, by target: of groups and of experts in theirs."""
-    return average_percents(plan) | expert_percents(plan)
+    return average_percents(plan, layers) | expert_percents(plan, layers)
 
 
-def expert_percents(plan: RoutingPlan) -> dict[str, float]:
-    """Each expert's share of its group, in percent, averaged over the layers."""
-    means = plan.expert_shares.mean(0).tolist()
+def expert_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
+    """Each expert's share of its group, in percent, averaged over layers (all)."""
+    means = _mean(plan.expert_shares, layers)
     return {expert: 100 * mean for expert, mean in zip(plan.layout.expert_names, means)}
+
+
+def _mean(shares: Any, layers: range | None) -> list[float]:
+    """Shares, a tensor [layers, n], averaged over some of its layers, [n]."""
+    chosen = shares if layers is None else shares[layers.start : layers.stop]
+    return chosen.mean(0).tolist()

@@ -9,7 +9,7 @@ schema; steering, plans and explanations are parts of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,7 @@ from atmoe.errors import AtMoeError
 FORMAT = 1
 MOST_LAYERS, MOST_NAMES, MOST_OVERRIDES, MOST_TOKENS = 1024, 1024, 4096, 4096
 MOST_LETTERS, MOST_UNITS, MOST_BYTES = 200_000, 8192, 2**23
+MOST_WORD = 16
 SEEDS = 2**63
 """A seed is a whole number from 0 up, below this one: what torch's generators take."""
 
@@ -268,3 +269,24 @@ def checked(part: type[Part], data: Any, what: str, fix: str, error: type[AtMoeE
         raise error(f"{what} ({place[:80]}: {reason[:160]}); {fix}.") from None
     except RecursionError:
         raise error(f"{what} (it is nested too deep); {fix}.") from None
+
+
+def words_of(value: object, groups: Sequence[str]) -> dict[str, str]:
+    """What groups are called on the page, by their names.
+
+    Args:
+        value: whatever a file says.
+        groups: those that there are.
+
+    Raises:
+        ValueError: no mapping of groups to short words.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("words is no mapping of groups to words")
+    for group, word in value.items():
+        if group not in groups:
+            raise ValueError(f"words names the group {str(group)[:40]!r}, which there is not")
+        if not isinstance(word, str) or not 0 < len(word.strip()) <= MOST_WORD:
+            raise ValueError(f"the word for {group} is no text of 1 to {MOST_WORD} characters")
+        _encodable(word)
+    return dict(value)

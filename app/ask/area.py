@@ -63,37 +63,47 @@ class AskArea:
     second: AnswerPlace
 
 
-def build_question_box() -> QuestionBox:
-    """The question box with its settings, empty."""
+def build_question_box(settings: Settings) -> QuestionBox:
+    """The question box, empty.
+
+    Args:
+        settings: built elsewhere on the page.
+    """
     examples = json.loads(text_of("examples.json"))
     with gr.Row(elem_id="ask"):
         question = gr.Textbox(
             label="Question",
+            show_label=False,
+            container=False,
             lines=1,
-            max_lines=3,
+            max_lines=8,
             scale=5,
             elem_id="question",
-            placeholder="Ask about a disease in English, or pick an example below. Enter sends.",
+            placeholder="Ask about a disease in English. Enter sends.",
         )
         answer = gr.Button(
             "Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button"
         )
         stop = gr.Button("Stop", scale=0, min_width=80)
+        with gr.Column(elem_id="starters"):
+            gr.Examples(
+                [[example["text"]] for example in examples],
+                [question],
+                label="Examples",
+                example_labels=[example["label"] for example in examples],
+                cache_examples=False,
+            )
     place = gr.HTML(message(""), elem_id="message", padding=False)
-    with gr.Row(elem_id="starters"):
-        gr.Examples(
-            [[example["text"]] for example in examples],
-            [question],
-            label="Examples",
-            example_labels=[example["label"] for example in examples],
-            cache_examples=False,
-        )
-        with gr.Column(elem_id="settings"):
-            # No accordion: it builds its controls as it opens, and forgets what is typed too soon.
-            gr.Button("Settings", size="sm", elem_id="settings-button")
-            with gr.Column(elem_id="settings-body"):
-                settings = _build_settings()
     return QuestionBox(question, answer, stop, place, settings)
+
+
+def build_settings() -> Settings:
+    """How questions are answered, behind a button; they lie over the page."""
+    with gr.Column(elem_id="settings", scale=0):
+        # No accordion: it builds its controls as it opens, and forgets what is typed too soon.
+        gr.Button("Settings", size="sm", elem_id="settings-button")
+        with gr.Column(elem_id="settings-body"):
+            return _build_settings()
 
 
 def build_first() -> AnswerPlace:
@@ -138,7 +148,7 @@ def _build_settings() -> Settings:
 
 
 def _build_answer(title: str, name: str, whose: str, words: str) -> AnswerPlace:
-    """An answer's heading, a button that copies the answer, and its place.
+    """An answer's heading, what it answers, a button that copies it, and its place.
 
     Args:
         title: the heading.
@@ -148,10 +158,12 @@ def _build_answer(title: str, name: str, whose: str, words: str) -> AnswerPlace:
     """
     with gr.Row(elem_classes="titled"):
         gr.Markdown(f"## {title}")
-        copy = gr.Button(f"Copy {whose}", size="sm", scale=0, min_width=170, elem_id=f"copy-{name}")
+        asked = gr.HTML(line(""), elem_id=f"{name}-asked", elem_classes="asked")
+        copy = gr.Button("Copy", size="sm", scale=0, min_width=60, elem_id=f"copy-{name}")
     source = text_of("copy.js").partition("\n")[2]  # without the comment that it begins with
     copy.click(None, js=f"() => ({source})('{name}')", api_visibility="private")
     return AnswerPlace(
-        gr.HTML(notice(words), elem_id=name),
+        gr.HTML(notice(words), elem_id=name, elem_classes="answer"),
         gr.HTML(line(""), elem_id=f"{name}-facts", elem_classes="facts"),
+        asked,
     )

@@ -28,6 +28,7 @@ from atmoe import Sampling, Steering
 ROUTING_SECONDS = 0.25
 """After a question the steered answer waits this long: the router's answer then has the plan for
 both."""
+ROUTERS = "the router's own weights"
 STOPPED = "Stopped before the first word."
 
 
@@ -146,6 +147,7 @@ class AskDesk(Desk):
         session.first.job = self.shared.job(session, Steering())
         place = self.area.first
         waiting = place.say(WAITING) | {place.facts: line("")}
+        waiting |= place.tell(prompt, ROUTERS, sampling)
         return self.steer_desk.prepare_second(session) | waiting | cleared
 
     def first(self, session: Session) -> Iterator[Update]:

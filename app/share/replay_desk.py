@@ -132,12 +132,14 @@ class ReplayDesk(Desk):
         first, second = ask_desk.area.first, ask_desk.area.second
         note = f"From a record of the model “{router.model['name']}”; not answered again."
         update |= {first.text: passage(router.answer), first.facts: small_print(note)}
+        update |= first.tell(router.prompt, note)
         if steered is not None:
             changes = f"Its steering: {words.changes(steered.steering)}."
             update |= {
                 second.text: passage(steered.answer),
                 second.facts: small_print(note, changes),
             }
+            update |= second.tell(steered.prompt, changes)
         box = ask_desk.area.box
         return update | {
             box.question: router.prompt,

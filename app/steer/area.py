@@ -5,53 +5,44 @@ Nothing is computed here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gradio as gr
 import plotly.graph_objects as go
 from gradio.components import Component
 
+from app.controls import Controls
 from app.markup import badge
-from app.steer.cells import build_cells
-from app.steer.figure import expert_figure, group_figure
+from app.steer.figure import expert_figure, group_figure, shares_table
 from app.steer.words import whose_weights
-from atmoe import Layout, Steering
+from atmoe import Layout
 
-READING = (
-    "Once you ask, this says in words how the router shared the weight between the groups of "
-    "experts, and who received most."
-)
+READING = "The router's reading of your question will stand here."
 CAUTION = (
-    "Weight is what each expert was given, not proof that it mattered; what mattered is measured "
-    "under “Why this answer”, below."
-)
-GROUPS = "**Between the groups**: how much of the layer's routing weight each group received"
-EXPERTS = (
-    "**Inside each group**: how much of the group's share each expert receives, in the same "
-    "colours. Where that is not the router's, a thin strip above each row shows what the router "
-    "gave"
+    "How much each group received of a layer's weight, and each expert of its group's share. "
+    "Weight is what was given, not proof that it mattered: that is measured under *Why*. "
+    "Click or drag over cells to set them."
 )
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The plans by layer, as pictures and as tables.
+    """The plans by layer, as pictures, as a table and in words.
 
     Attributes:
-        download: the button for the record, below them.
+        download: the button for the record.
     """
 
     group_plot: gr.Plot
     expert_plot: gr.Plot
-    group_table: gr.Dataframe
-    expert_table: gr.Dataframe
+    table: gr.HTML
+    reading: gr.Markdown
     download: gr.DownloadButton
 
     @property
     def pictures(self) -> list[Component]:
-        """Whatever shows the plans."""
-        return [self.group_plot, self.expert_plot, self.group_table, self.expert_table]
+        """Whatever shows the plans by layer."""
+        return [self.group_plot, self.expert_plot, self.table]
 
 
 @dataclass(frozen=True)
@@ -60,65 +51,49 @@ class SteerArea:
 
     Attributes:
         badge: whose weights are in force.
-        reading: the routing in words.
+        line: the routing in one line.
         panel: the controls.
     """
 
     badge: gr.HTML
-    reading: gr.Markdown
+    line: gr.Markdown
     panel: gr.HTML
     weights: Weights
 
 
 def build_badge() -> gr.HTML:
     """The badge, nothing changed."""
-    return gr.HTML(badge(whose_weights(Steering()), False), elem_id="badge")
+    return gr.HTML(badge(whose_weights(Controls()), False), elem_id="badge")
 
 
-def build_reading() -> gr.Markdown:
-    """The routing in words, before anything is asked."""
-    return gr.Markdown(READING, elem_id="reading")
+def build_line() -> gr.Markdown:
+    """The routing in one line, before anything is asked."""
+    return gr.Markdown(READING, elem_id="routing-line")
 
 
-def build_weights(layout: Layout) -> Weights:
-    """The pictures and tables, empty."""
-    gr.Markdown("## Weights by layer")
+def build_pictures(layout: Layout) -> tuple[gr.Plot, gr.Plot]:
+    """The heatmaps of groups and experts, empty."""
     gr.Markdown(CAUTION, elem_id="caution")
-    build_cells()
-    with gr.Tabs():
-        with gr.Tab("Pictures"):
-            gr.Markdown(GROUPS)
-            group_plot = _plot(group_figure(layout, None), "Group shares by layer", "group-plot")
-            gr.Markdown(EXPERTS)
-            expert_plot = _plot(
-                expert_figure(layout, None), "Expert shares by layer", "expert-plot"
-            )
-        with gr.Tab("Tables"):
-            group_table = _table("Group shares by layer", layout.group_names)
-            expert_table = _table("Expert shares by layer", layout.expert_names)
-    download = gr.DownloadButton(
+    return (
+        _plot(group_figure(layout, None), "Group shares by layer", "groups-map"),
+        _plot(expert_figure(layout, None), "Expert shares by layer", "experts-map"),
+    )
+
+
+def build_table(layout: Layout) -> tuple[gr.Markdown, gr.HTML]:
+    """The same in words and as a table, empty."""
+    reading = gr.Markdown(READING, elem_id="reading")
+    return reading, gr.HTML(shares_table(layout, None), elem_id="table", apply_default_css=False)
+
+
+def build_download() -> gr.DownloadButton:
+    """The button that downloads the record, of which there is none."""
+    return gr.DownloadButton(
         "Download this record (JSON)", interactive=False, size="sm", elem_id="download"
     )
-    return Weights(group_plot, expert_plot, group_table, expert_table, download)
 
 
 def _plot(figure: go.Figure, label: str, name: str) -> gr.Plot:
     return gr.Plot(
         figure, label=label, show_label=False, container=False, elem_classes="figure", elem_id=name
-    )
-
-
-def _table(label: str, names: Sequence[str]) -> gr.Dataframe:
-    """A table by layer with two columns a name: the router's share, and the one in force.
-
-    Widths are set, or names would break in the middle of a word.
-    """
-    widths = [f"{max(140, 10 * len(name) + 30)}px" for name in names for _ in range(2)]
-    return gr.Dataframe(
-        label=label,
-        interactive=False,
-        max_height=320,
-        wrap=True,
-        pinned_columns=1,
-        column_widths=["80px", *widths],
     )

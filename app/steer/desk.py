@@ -18,7 +18,7 @@ from app.markup import badge, line, message
 from app.session import Session
 from app.steer import words
 from app.steer.area import SteerArea
-from app.steer.figure import expert_figure, expert_table, group_figure, group_table
+from app.steer.figure import expert_figure, group_figure, shares_table
 from app.steer.panel import shown
 from app.view import View
 from atmoe import AtMoeError, Steering
@@ -72,7 +72,8 @@ class SteerDesk(Desk):
     @property
     def showing_plans(self) -> list[Component]:
         """What `weights` changes."""
-        return [self.area.panel, self.area.reading, *self.area.weights.pictures]
+        area = self.area
+        return [area.panel, area.line, area.weights.reading, *area.weights.pictures]
 
     @guarded
     def steer(self, session: Session, controls: dict) -> Update:
@@ -84,7 +85,9 @@ class SteerDesk(Desk):
         try:
             checked = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible
-            note = shown(self._view(session), session.heard, str(error))
+            note = shown(
+                self._view(session), session.heard, str(error), session.controls.scope
+            )
             return {
                 self.shared.message: message(str(error)),
                 self.area.panel: gr.HTML(value=session.controls.to_dict(), shown=note),
@@ -121,11 +124,19 @@ class SteerDesk(Desk):
             place.say(self.note(session))
             | {
                 place.facts: line(""),
-                self.area.badge: badge(words.whose_weights(steering), not steering.untouched),
+                **self._asked(session),
+                self.area.badge: badge(words.whose_weights(session.controls), not steering.untouched),
             }
             | self.shared.download(session)
             | cleared
         )
+
+    def _asked(self, session: Session) -> Update:
+        """What the steered answer answers, and the steering it is given under."""
+        question, steering = session.question, session.steering
+        if question is None or steering.untouched:
+            return self.second.tell("", "")
+        return self.second.tell(question.prompt, words.changes(steering), question.sampling)
 
     def note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""
@@ -162,11 +173,12 @@ class SteerDesk(Desk):
     def _in_words(self, session: Session, controls: dict[str, Any] | None = None) -> Update:
         """What the controls and the sentences show."""
         view = self._view(session)
-        note = shown(view, session.heard)
+        note = shown(view, session.heard, scope=session.controls.scope)
         panel = gr.HTML(shown=note) if controls is None else gr.HTML(value=controls, shown=note)
         update: Update = {self.area.panel: panel}
         if view is not None:
-            update[self.area.reading] = words.reading(view)
+            update[self.area.line] = words.routing_line(view, self.model.info.words)
+            update[self.area.weights.reading] = words.reading(view)
         return update
 
     def _in_pictures(self, session: Session) -> Update:
@@ -177,6 +189,5 @@ class SteerDesk(Desk):
         return {
             parts.group_plot: group_figure(layout, view),
             parts.expert_plot: expert_figure(layout, view),
-            parts.group_table: group_table(view),
-            parts.expert_table: expert_table(view),
+            parts.table: shares_table(layout, view),
         }

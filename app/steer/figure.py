@@ -1,4 +1,4 @@
-"""Plans → Plotly heatmaps and their tables.
+"""Plans → Plotly heatmaps and their table.
 
 Layers run from left to right, so that every name reads level. Only basic traces with explicit
 options: the browser's plotly.js is older than plotly.py.
@@ -6,26 +6,32 @@ options: the browser's plotly.js is older than plotly.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from html import escape
+from itertools import cycle, groupby
 from typing import Any
 
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.steer.words import where
-from app.theme import BARE_AXIS, HOVER, LOOK, MARGIN, PANEL_TITLE, SCALE, VERMILION
+from app.theme import BARE_AXIS, HOVER, LOOK, MARGIN, SCALE, VERMILION
 from app.view import View
 from atmoe import Layout, State
 
-ROW_HEIGHT, TITLE_HEIGHT, AXIS_HEIGHT = 19, 24, 46
+GROUP_ROW, EXPERT_ROW, GAP, AXIS_HEIGHT = 22, 16, 6, 34
+"""Pixels: a row of the groups, of the experts, between two groups' experts, and below."""
+LETTER, MOST_LEFT = 6.6, 200
+"""Pixels that a letter of a name takes on average, and that names take at most."""
+SIGNS = "●■▲◆★✚"
+"""What tells a group from the others beside its name, where colours cannot."""
 STRIP = 0.32
 """The part of a row's height that shows the router's share, where that stands above the one in
 force."""
 Outline = tuple[int, int, int]
 """Row, first layer, last layer of what a person changed."""
+Effects = Mapping[str, str]
+"""What was measured of a part, in words, by its name."""
 
 
 @dataclass(frozen=True)
@@ -33,66 +39,58 @@ class Panel:
     """One heatmap.
 
     Attributes:
+        names: of the rows.
         targets: what the rows stand for in a steering.
         percents: shares [names][layers], or None where there is nothing to show yet.
         words: what the pointer is told of each cell, [names][layers].
+        outlines: what a person changed.
         above: other shares, drawn as a thin strip above each row.
-        pickable: whether its cells can be set.
     """
 
-    title: str
     names: list[str]
     targets: list[str]
     percents: list[list[float]] | None
     words: list[list[str]] | None = None
     outlines: tuple[Outline, ...] = ()
     above: list[list[float]] | None = None
-    pickable: bool = True
 
 
-def group_figure(layout: Layout, view: View | None) -> go.Figure:
-    """Group shares: the router's plan above the one in force, changed rows outlined."""
-    names = list(layout.group_names)
+def group_figure(layout: Layout, view: View | None, effects: Effects | None = None) -> go.Figure:
+    """Group shares of the plan in force; the router's as a strip in each cell where they differ.
+
+    Args:
+        layout: the model's.
+        view: None before anything is asked.
+        effects: what leaving a part out was measured to cost, in words, by its name.
+    """
+    names, shown = list(layout.group_names), signed_groups(layout)
     if view is None:
-        router_panel = Panel("Router's plan", names, names, None, pickable=False)
-        return _draw(layout, [router_panel, Panel("Plan in force", names, names, None)])
+        return _draw(layout, [Panel(shown, names, None)], GROUP_ROW, axis=False)
     router, force = (_percents(plan.group_shares) for plan in (view.router_plan, view.plan))
-    router_words, force_words = [], []
-    for name, before, now in zip(names, router, force):
-        router_words.append(
-            [
-                f"{name} received {percent:.1f}% of the routing weight at layer {layer}"
-                for layer, percent in enumerate(before)
-            ]
-        )
-        force_words.append(_received(name, "the routing weight", now, before))
-    state = ": untouched, the router's own" if view.steering.untouched else ", steered"
-    notes = _state_notes(view)
-    noted = [name + notes.get(name, "") for name in names]
-    return _draw(
-        layout,
-        [
-            Panel("Router's plan", names, names, router, router_words, pickable=False),
-            Panel(f"Plan in force{state}", noted, names, force, force_words, outlines(view, names)),
-        ],
-    )
+    words = [
+        _received(name, "the routing weight", now, before, (effects or {}).get(name, ""))
+        for name, now, before in zip(names, force, router)
+    ]
+    above = router if router != force else None
+    panel = Panel(shown, names, force, words, outlines(view, names), above)
+    return _draw(layout, [panel], GROUP_ROW, axis=False)
 
 
-def expert_figure(layout: Layout, view: View | None) -> go.Figure:
-    """In-group shares of the plan in force, one panel a group.
+def expert_figure(layout: Layout, view: View | None, effects: Effects | None = None) -> go.Figure:
+    """In-group shares of the plan in force, a panel a group; the router's as a strip.
 
-    The router's stand as a strip above each row wherever they differ.
+    The arguments are those of `group_figure`.
     """
     full = {group: [f"{group}/{expert}" for expert in experts] for group, experts in layout.groups}
+    shown = {
+        group: [f"{expert} {sign}" for expert in experts]
+        for (group, experts), sign in zip(layout.groups, cycle(SIGNS))
+    }
     if view is None:
-        empty = [Panel(group, list(experts), full[group], None) for group, experts in layout.groups]
-        return _draw(layout, empty, scale=False)
-    notes, boxes = _state_notes(view), outlines(view, layout.expert_names)
+        empty = [Panel(shown[group], full[group], None) for group in layout.group_names]
+        return _draw(layout, empty, EXPERT_ROW)
+    boxes = outlines(view, layout.expert_names)
     team = {*view.router_plan.team, *view.plan.team}
-    off: dict[str, list[str]] = {}
-    for o in view.steering.overrides:
-        if o.state is State.OFF:
-            off.setdefault(o.target, []).append(where(o.scope))
     panels = []
     for group, experts in layout.groups:
         rows = layout.members(group)
@@ -100,7 +98,7 @@ def expert_figure(layout: Layout, view: View | None) -> go.Figure:
             _percents(plan.expert_shares[:, rows]) for plan in (view.router_plan, view.plan)
         )
         words = [
-            _received(expert, f"the {group} share", now, before)
+            _received(expert, f"the {group} share", now, before, (effects or {}).get(target, ""))
             if target in team
             else [f"{expert} takes no part"] * layout.layers
             for expert, target, now, before in zip(experts, full[group], force, router)
@@ -110,24 +108,23 @@ def expert_figure(layout: Layout, view: View | None) -> go.Figure:
             for row, first, last in boxes
             if rows.start <= row < rows.stop
         ]
-        panels.append(
-            Panel(
-                title=group + (f" · off {' and '.join(off[group])}" if group in off else ""),
-                names=[e + notes.get(target, "") for e, target in zip(experts, full[group])],
-                targets=full[group],
-                percents=force,
-                words=words,
-                outlines=tuple(own_boxes),
-                above=router if router != force else None,
-            )
-        )
-    return _draw(layout, panels, scale=False)
+        above = router if router != force else None
+        panels.append(Panel(shown[group], full[group], force, words, tuple(own_boxes), above))
+    return _draw(layout, panels, EXPERT_ROW)
 
 
-def _received(name: str, whole: str, now: list[float], before: list[float]) -> list[str]:
+def signed_groups(layout: Layout) -> list[str]:
+    """The groups' names, each with its sign."""
+    return [f"{name} {sign}" for name, sign in zip(layout.group_names, cycle(SIGNS))]
+
+
+def _received(
+    name: str, whole: str, now: list[float], before: list[float], effect: str
+) -> list[str]:
     """What the pointer is told of a row of the plan in force, layer by layer."""
     return [
         f"{name} receives {percent:.1f}% of {whole} at layer {layer}; the router gave {was:.1f}%"
+        + (f"<br>{effect}" if effect else "")
         for layer, (percent, was) in enumerate(zip(now, before))
     ]
 
@@ -148,36 +145,49 @@ def outlines(view: View, names: Sequence[str]) -> tuple[Outline, ...]:
     return tuple(boxes)
 
 
-def group_table(view: View) -> pd.DataFrame:
-    """A row a layer: each group's share in percent, the router's and the one in force."""
-    return _table(view, view.plan.layout.group_names, "group_shares")
+def shares_table(layout: Layout, view: View | None) -> str:
+    """The same as a table in HTML, a row a layer: shares in percent, the router's where it differs.
 
-
-def expert_table(view: View) -> pd.DataFrame:
-    """The same of each expert's share of its group."""
-    return _table(view, view.plan.layout.expert_names, "expert_shares")
-
-
-def _state_notes(view: View) -> dict[str, str]:
-    """What a name is followed by where its target is set, by target.
-
-    " · fixed", or " · fixed, off" where layers differ.
+    Each share is a button that picks its cell, by the numbers that it has in the pictures.
     """
-    states: dict[str, set[str]] = {}
-    for chosen in view.steering.by_layer(view.plan.layout):
-        for target, override in chosen.items():
-            if override.state is not State.ROUTER:
-                states.setdefault(target, set()).add(str(override.state))
-    return {target: f" · {', '.join(sorted(own))}" for target, own in states.items()}
+    if view is None:
+        return '<p class="hint">Filled in once you ask.</p>'
+    columns: list[tuple[str, str, int, list[float], list[float]]] = []
+    for plot, names, shares in (
+        ("groups-map", layout.group_names, "group_shares"),
+        ("experts-map", layout.expert_names, "expert_shares"),
+    ):
+        router, force = (_percents(getattr(p, shares)) for p in (view.router_plan, view.plan))
+        columns += [(plot, name, row, router[row], force[row]) for row, name in enumerate(names)]
+    taken = [outlines(view, [name]) for _, name, *_ in columns]
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for _, name, *_ in columns)
+    rows = ""
+    for layer in range(layout.layers):
+        cells = "".join(
+            _table_cell(column, layer, any(a <= layer <= b for _, a, b in runs))
+            for column, runs in zip(columns, taken)
+        )
+        rows += f'<tr><th scope="row">{layer}</th>{cells}</tr>'
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Shares by layer, in percent">'
+        f'<table class="shares"><thead><tr><th scope="col">Layer</th>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
 
 
-def _table(view: View, names: Sequence[str], shares: str) -> pd.DataFrame:
-    columns: dict[str, list] = {"Layer": list(range(view.plan.layout.layers))}
-    router, force = (_percents(getattr(plan, shares)) for plan in (view.router_plan, view.plan))
-    for i, name in enumerate(names):
-        columns[f"{name}, router %"] = _rounded(router[i])
-        columns[f"{name}, in force %"] = _rounded(force[i])
-    return pd.DataFrame(columns)
+def _table_cell(
+    column: tuple[str, str, int, list[float], list[float]], layer: int, taken: bool
+) -> str:
+    """One share. taken: it was set by a person."""
+    plot, name, row, router, force = column
+    before, now = router[layer], force[layer]
+    differs = round(before, 1) != round(now, 1)
+    small = f"<small>router {before:.1f}</small>" if differs else ""
+    return (
+        f'<td{" class=set" * taken}><button type="button" data-cell="{plot}" '
+        f'data-at="{row},{layer}" aria-label="{escape(name)}, layer {layer}: {now:.1f}%, the '
+        f'router gave {before:.1f}%">{now:.1f}{small}</button></td>'
+    )
 
 
 def _percents(shares: Any) -> list[list[float]]:
@@ -185,40 +195,38 @@ def _percents(shares: Any) -> list[list[float]]:
     return [[100 * share for share in row] for row in shares.T.tolist()]
 
 
-def _rounded(row: list[float]) -> list[float]:
-    return [round(percent, 1) for percent in row]
-
-
-def _draw(layout: Layout, panels: list[Panel], scale: bool = True) -> go.Figure:
+def _draw(layout: Layout, panels: list[Panel], height: int, axis: bool = True) -> go.Figure:
     """Panels one above the other, over the same layers and one colour scale from 0 to 100%.
+
+    All pictures of a layout have the same left margin, so that layers stand under one another.
 
     Args:
         layout: the model's.
         panels: from above.
-        scale: draw the colour scale beside them.
+        height: of a row, in pixels.
+        axis: number the layers below.
     """
     # 1. the frame
-    rows = sum(len(panel.names) for panel in panels)
-    inner = rows * ROW_HEIGHT + len(panels) * TITLE_HEIGHT
+    inner = sum(len(panel.names) for panel in panels) * height + (len(panels) - 1) * GAP
     figure = make_subplots(
         rows=len(panels),
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=TITLE_HEIGHT / inner,
+        vertical_spacing=GAP / inner,
         row_heights=[len(panel.names) for panel in panels],
-        subplot_titles=[panel.title for panel in panels],
     )
-    figure.update_annotations(**PANEL_TITLE)
 
     # 2. the panels
     for place, panel in enumerate(panels, 1):
         _draw_panel(figure, layout, panel, place)
 
     # 3. the look
-    figure.update_xaxes(**BARE_AXIS, range=[-0.5, layout.layers - 0.5], nticks=10)
     figure.update_xaxes(
-        row=len(panels), col=1, title={"text": "layer, first to last", "standoff": 4}
+        **BARE_AXIS, range=[-0.5, layout.layers - 0.5], nticks=10, showticklabels=False
     )
+    if axis:
+        title = {"text": "layer, first to last", "standoff": 2, "font": {"size": 11}}
+        figure.update_xaxes(row=len(panels), col=1, title=title, showticklabels=True)
     if panels[0].percents is None:
         figure.add_annotation(
             text="Filled in once you ask",
@@ -227,24 +235,16 @@ def _draw(layout: Layout, panels: list[Panel], scale: bool = True) -> go.Figure:
             xref="x domain",
             yref="y domain",
             showarrow=False,
-            font_size=13,
+            font_size=12,
         )
+    names = [*signed_groups(layout), *(f"{e} ●" for _, own in layout.groups for e in own)]
+    left = min(LETTER * max(map(len, names)) + 10, MOST_LEFT)
+    below = AXIS_HEIGHT if axis else MARGIN
     figure.update_layout(
         **LOOK,
-        height=inner + TITLE_HEIGHT + AXIS_HEIGHT,
-        margin={"l": MARGIN, "r": MARGIN, "t": TITLE_HEIGHT, "b": AXIS_HEIGHT},
-        coloraxis={
-            "colorscale": SCALE,
-            "cmin": 0,
-            "cmax": 100,
-            "showscale": scale,
-            "colorbar": {
-                "thickness": 10,
-                "tickvals": [0, 50, 100],
-                "ticktext": ["0%", "50%", "100%"],
-                "outlinewidth": 0,
-            },
-        },
+        height=inner + MARGIN + below,
+        margin={"l": left, "r": MARGIN, "t": MARGIN, "b": below},
+        coloraxis={"colorscale": SCALE, "cmin": 0, "cmax": 100, "showscale": False},
         hoverlabel=HOVER,
     )
     return figure
@@ -272,7 +272,7 @@ def _draw_panel(figure: go.Figure, layout: Layout, panel: Panel, place: int) -> 
             coloraxis="coloraxis",
             xgap=1,
             ygap=1,
-            meta={"targets": panel.targets, "pickable": panel.pickable},
+            meta={"targets": panel.targets},
         ),
         row=place,
         col=1,
@@ -282,9 +282,9 @@ def _draw_panel(figure: go.Figure, layout: Layout, panel: Panel, place: int) -> 
         col=1,
         tickvals=list(rows),
         ticktext=panel.names,
+        tickfont={"size": 11},
         range=[len(panel.names) - 0.5, -0.5],
         **BARE_AXIS,
-        automargin=True,
     )
     for row, first, last in panel.outlines:
         figure.add_shape(

@@ -8,6 +8,7 @@ round trip would undo keyboard steps.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -23,20 +24,26 @@ from atmoe import Layout, State
 from atmoe.steering.overrides import BANDS, MAX_STRENGTH, layer_range
 
 UNASKED = "The router decides; its share shows once you ask"
+LEAD = 80
+"""The share of its group, in percent, that an expert is given by a click on it."""
 HINT = (
-    "Fixed takes a share; the others divide what is left. Off removes, and nobody takes it over. "
-    "Tick: the router's own share. Bar: the share in force."
+    f"Click an expert: it leads its group with {LEAD}%; once more: back to the router. Drag an "
+    "edge, or press an arrow key, to move shares. An orange tick is where the router put it. ⋯ "
+    "holds Off (nobody takes over) and Lock."
 )
 ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"})
 """A component's markup is a template in two languages at once; no name may be read as either."""
 
 
-def build_panel(layout: Layout, strength_note: str = "") -> gr.HTML:
+def build_panel(
+    layout: Layout, strength_note: str = "", words: Mapping[str, str] | None = None
+) -> gr.HTML:
     """The controls, all left to the router.
 
     Args:
         layout: the model's.
         strength_note: what was measured of strengths.
+        words: what a group is called, where it is not its name.
     """
     shares, history, own_presets, panel = (
         text_of(f"{name}.js").rstrip() for name in ("shares", "history", "own_presets", "panel")
@@ -44,10 +51,10 @@ def build_panel(layout: Layout, strength_note: str = "") -> gr.HTML:
     script = (
         f"const balance = {shares};\nconst makeHistory = {history};\n"
         f"const ownPresets = {own_presets};\n{panel}"
-    )
+    ).replace("LEAD_PERCENT", str(LEAD))
     return gr.HTML(
         Controls().to_dict(),
-        html_template=_markup(layout, strength_note),
+        html_template=_markup(layout, strength_note, words or {}),
         js_on_load=script,
         apply_default_css=False,
         elem_id="panel",
@@ -55,90 +62,116 @@ def build_panel(layout: Layout, strength_note: str = "") -> gr.HTML:
     )
 
 
-def shown(view: View | None, at: int = 0, refused: str = "") -> dict[str, Any]:
+def shown(view: View | None, at: int = 0, refused: str = "", scope: str = "all") -> dict[str, Any]:
     """What the controls show beside the settings.
 
     Args:
         view: None before the router's plan is known: then they show nothing but a note.
         at: the number of the settings heard last.
         refused: why those are not in force.
+        scope: the layers that the settings are for; shares are means over these.
     """
     targets = {}
     if view is not None:
-        router, force = (all_percents(plan) for plan in (view.router_plan, view.plan))
+        layers = layer_range(scope, view.plan.layout.layers)
+        router, force = (all_percents(plan, layers) for plan in (view.router_plan, view.plan))
+        team = {*view.router_plan.team}
         targets = {
-            t: {"router": router[t], "force": force[t], "note": share_note(view, t)} for t in router
+            t: {
+                "router": router[t],
+                "force": force[t],
+                "note": share_note(view, t),
+                "asked": "/" not in t or t in team,
+            }
+            for t in router
         }
     return {"targets": targets, "at": at, "refused": refused}
 
 
-def _markup(layout: Layout, strength_note: str) -> str:
-    groups = "".join(_group(i, layout) for i in range(len(layout.groups)))
+def _markup(layout: Layout, strength_note: str, words: Mapping[str, str]) -> str:
+    groups = "".join(_group(i, layout, words) for i in range(len(layout.groups)))
     bands = "".join(_scope(scope, layout) for scope in ("all", *BANDS))
     ready = "".join(
         f'<button type="button" data-preset="{_safe(json.dumps(preset.to_dict()))}" '
         f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>'
         for name, preset in presets(layout).items()
     )
-    return f"""<div class="bar">
+    return f"""<div class="bar" title="{_safe(HINT)}">
 <label class="switch"><input type="checkbox" role="switch" data-on checked>Steering on</label>
 <button type="button" data-do="undo">Undo</button><button type="button" data-do="redo">Redo</button>
 <button type="button" data-do="reset">Reset all</button></div>
 {f'<div class="bar" role="group" aria-label="Presets">{ready}</div>' if ready else ""}
-<p class="hint">{HINT}</p><p class="refusal" role="alert" data-part="refusal"></p>
+<p class="refusal" role="alert" data-part="refusal"></p>
 {groups}
-<div class="move"><span class="name">Strength of all experts</span>
+<div class="move strength"><span class="name">Strength</span>
 <input type="range" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength \
-aria-label="range slider for Strength of all experts">
+aria-label="range slider for Strength of all experts" \
+title="0 = the base model alone, 1 = as trained. {_safe(strength_note)}">
 <input type="number" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength \
 aria-label="number input for Strength of all experts"></div>
-<small class="hint">0 = the base model alone, 1 = as trained. {_safe(strength_note)}</small>
-<fieldset class="states" aria-label="Where the states above apply">{bands}</fieldset>
-<p class="hint" data-part="apart"></p>
-<form class="bar" data-part="save" aria-label="Own presets">\
+<fieldset class="states scopes" aria-label="Where the states above apply">{bands}</fieldset>
+<section class="kept"><h3>Changes</h3><ul class="chips" data-part="changes" \
+aria-label="Changes, each with a button that takes it back"></ul>
+<button type="button" class="opens" data-opens aria-expanded="false">Own presets</button>
+<div class="menu" popover><form class="bar" data-part="save" aria-label="Own presets">\
 <input type="text" maxlength="40" aria-label="Name of a preset of your own"
 placeholder="Name a preset of your own" autocomplete="off"><button>Save</button></form>
 <ul class="bar" data-part="own" aria-label="Own presets, kept in this browser"></ul>\
-<p class="hint" role="status" data-part="kept"></p>"""
+<p class="hint" role="status" data-part="kept"></p></div></section>"""
 
 
-def _group(index: int, layout: Layout) -> str:
+def _group(index: int, layout: Layout, words: Mapping[str, str]) -> str:
     name, experts = layout.groups[index]
     even = 100 // len(experts)
-    members = ""
+    segments = members = ""
     for i, expert in enumerate(experts):
         target = f"{name}/{expert}"
+        segments += (
+            f'<button type="button" class="segment" data-lead="{_safe(target)}">'
+            f"<span>{_safe(expert)}</span><b></b></button>"
+        )
         members += (
             f'<div class="target" data-target="{_safe(target)}" data-even="{even}">'
-            f"{_control(target, expert, f'{index}-{i}')}</div>"
+            f"{_states(target, expert, f'{index}-{i}')}{_share(target)}</div>"
         )
+    word = words.get(name, name)
     return f"""<section class="group target" data-target="{_safe(name)}" \
 data-even="{100 // len(layout.groups)}">
-{_control(name, name, str(index))}
-<div class="bar"><button type="button" class="opens" data-opens aria-expanded="false">\
-{count(len(experts), "expert")} in {_safe(name)}</button>
+<div class="lever"><h3>{_safe(word)}</h3><button type="button" class="opens" data-opens \
+aria-expanded="false" aria-label="{count(len(experts), "expert")} in {_safe(name)}: \
+shares, Off, Lock">⋯</button>
+<div class="segments" role="group" aria-label="Experts in {_safe(name)}, by share">{segments}\
+<i class="break"></i><span class="ticks" aria-hidden="true"></span></div></div>
+{_share(name)}
+<div class="menu" popover>{_states(name, f"{name}, the group", str(index))}
+<div class="bar">\
 <button type="button" data-clear="{_safe(name)}" disabled>Reset {_safe(name)}</button></div>
-<div class="experts">{members}</div></section>"""
+<div class="experts">{members}</div></div></section>"""
 
 
-def _control(target: str, name: str, key: str) -> str:
+def _states(target: str, name: str, key: str) -> str:
+    """A name, its three states and a lock."""
     states = "".join(
         f'<label><input type="radio" name="state-{key}" value="{state}">'
         f"{state.capitalize()}</label>"
         for state in State
     )
+    return f"""<fieldset class="head states" aria-label="{_safe(target)}">\
+<span class="name">{_safe(name)}</span>{states}<button type="button" class="lock" \
+data-lock="{_safe(target)}" aria-pressed="false" aria-label="Lock {_safe(target)}" \
+title="Keep this share while others move">Lock</button></fieldset>"""
+
+
+def _share(target: str) -> str:
+    """One number: the share in force, as a slider and as digits."""
     slider, number = (
         f'<input type="{kind}" min="0" max="100" step="1" data-part="{kind}" '
         f'aria-label="{role} for {_safe(target)} share, %">'
         for kind, role in (("range", "range slider"), ("number", "number input"))
     )
-    return f"""<fieldset class="head states" aria-label="{_safe(target)}">\
-<span class="name">{_safe(name)}</span>{states}</fieldset>
-<div class="move"><span class="track">{slider}</span>{number}<span aria-hidden="true">%</span>
-<button type="button" class="lock" data-part="lock" aria-pressed="false" \
-aria-label="Lock {_safe(target)}"
-title="Keep this share while others move">Lock</button></div>
-<small class="note" data-part="note">{UNASKED}</small>"""
+    name = "" if "/" in target else f'<span class="name">{_safe(target)}</span>'
+    return f"""<div class="move">{name}<span class="track">{slider}</span>{number}\
+<span aria-hidden="true">%</span></div><small class="note" data-part="note">{UNASKED}</small>"""
 
 
 def _safe(text: str) -> str:

@@ -5,9 +5,11 @@ Whatever comes back is plain text or, where it says Markdown, holds nothing but 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 
-from app.view import View, all_percents, average_percents, changed
+from app.controls import Controls
+from app.view import View, all_percents, average_percents
 from app.wording import count, listed
 from atmoe import Override, RoutingPlan, State, Steering
 from atmoe.explanation.coherence import Cohort
@@ -18,23 +20,19 @@ SCOPE_PHRASES = {
     "middle": "in the middle layers",
     "late": "in the late layers",
 }
+MAX_LEADERS = 3
+"""Of one group, so many experts are named at most as those that lead it."""
 MAX_RUNS = 4
 """More alternations than this, and layers are counted instead of listed."""
 
 
-def whose_weights(steering: Steering) -> str:
-    """Whose weights are in force."""
-    targets = changed(steering)
-    experts = sum("/" in target for target in targets)
-    groups = len(targets) - experts
-    parts = []
-    if groups:
-        parts.append(count(groups, "group"))
-    if experts:
-        parts.append(count(experts, "expert"))
-    if steering.strength != 1:
-        parts.append("the strength")
-    return f"You changed {listed(parts)}" if parts else "Router's own weights"
+def whose_weights(controls: Controls) -> str:
+    """Whose weights are in force: as many changes as the list beside the controls holds."""
+    number = controls.changes
+    if not number:
+        return "Router's own weights"
+    changed = count(number, "change")
+    return changed if controls.on else f"Switched off · {changed} kept"
 
 
 def changes(steering: Steering) -> str:
@@ -101,6 +99,32 @@ def team_note(plan: RoutingPlan) -> str:
     names = listed([name.partition("/")[2] for name in team])
     verb = "takes" if len(team) == 1 else "take"
     return f"{len(team)} of {len(everybody)} experts {verb} part: {names}."
+
+
+def routing_line(view: View, words: Mapping[str, str]) -> str:
+    """The routing in one line of Markdown: of each group, who leads it.
+
+    Args:
+        view: what is on show.
+        words: what a group is called, where it is not its name.
+    """
+    plan = view.router_plan
+    means = plan.expert_shares.mean(0).tolist()
+    parts = []
+    for group, experts in plan.layout.groups:
+        shares = dict(zip(experts, means[plan.layout.members(group)]))
+        leading = [e for e in experts if 2 * shares[e] >= max(shares.values())]
+        word = words.get(group, group)
+        if len(experts) == 1:
+            continue
+        if len(leading) > MAX_LEADERS:
+            parts.append(f"{word}: {count(len(leading), 'expert')} alike")
+        else:
+            parts.append(f"{word}: **{listed(sorted(leading, key=lambda e: -shares[e]))}**")
+    everybody = count(len(plan.layout.expert_names), "expert")
+    take = "takes" if len(plan.team) == 1 else "take"
+    parts.append(f"{len(plan.team)} of {everybody} {take} part")
+    return "The router reads · " + " · ".join(parts)
 
 
 def share_note(view: View, target: str) -> str:

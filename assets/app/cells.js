@@ -1,12 +1,13 @@
-// Picking cells on the heatmaps, and the bar that sets them. Over each picture of a plan in force lies a grid of cells for
-// the keyboard and for screen readers; a mouse or a finger goes through it, so that Plotly's own notes still show. The
-// pictures are drawn again while an answer streams: listeners sit on the document, and the grid is put back where it belongs.
+// Picking cells on the heatmaps or in the table, and the popover beside them that sets them. Over each picture lies a grid
+// of cells for the keyboard and for screen readers; a mouse or a finger goes through it, so that Plotly's own notes still
+// show. Pictures are drawn again while an answer streams: listeners sit on the document, and the grid is put back in place.
 window.atmoeCells?.abort(); // Gradio may build this component anew.
 const { signal } = (window.atmoeCells = new AbortController());
 const on = (target, kinds, listener) => kinds.split(" ").forEach((kind) => target.addEventListener(kind, listener, { signal }));
 const bar = (name) => element.querySelector(`[data-part="${name}"]`);
-const KINDS = { "group-plot": "groups", "expert-plot": "experts" };
-let pick = null; // {plot, from: [row, layer], to: [row, layer]}
+const KINDS = { "groups-map": "groups", "experts-map": "experts" };
+const picker = element.querySelector(".picker");
+let pick = null; // {plot, from: [row, layer], to: [row, layer], table: picked in the table}
 let drag = null; // {panel, before}: the picture that a pointer went down on, and what was picked then
 let words = "";
 
@@ -22,14 +23,14 @@ const panelsOf = (plot) => {
     return { ...meta, layers: x.length, percents: own(z), words: own(text), box: drawn.querySelector(`.nsewdrag[data-subplot="${xaxis ?? "x"}${yaxis ?? "y"}"]`) };
   });
 };
-const rowsOf = (plot) => panelsOf(plot).filter((p) => p.pickable).flatMap(({ targets, percents, words }) => targets.map((target, i) => ({ target, percents: percents[i], words: words?.[i] })));
+const rowsOf = (plot) => panelsOf(plot).flatMap(({ targets, percents, words }) => targets.map((target, i) => ({ target, percents: percents[i], words: words?.[i] })));
 
 const build = (plot) => {
   const grid = document.createElement("div");
   grid.className = "cell-grid";
-  for (const [name, value] of [["role", "grid"], ["aria-multiselectable", "true"], ["aria-label", `Plan in force, ${KINDS[plot]} by layer`], ["aria-describedby", "cells-hint"]]) grid.setAttribute(name, value);
+  for (const [name, value] of [["role", "grid"], ["aria-multiselectable", "true"], ["aria-label", `Shares in force, ${KINDS[plot]} by layer`], ["aria-describedby", "cells-hint"]]) grid.setAttribute(name, value);
   let row = 0;
-  grid.append(...panelsOf(plot).filter((p) => p.pickable).map(({ targets, layers }) => {
+  grid.append(...panelsOf(plot).map(({ targets, layers }) => {
     const panel = document.createElement("div");
     panel.setAttribute("role", "rowgroup");
     panel.append(...targets.map((target) => {
@@ -52,10 +53,12 @@ const build = (plot) => {
 };
 
 const cellAt = (plot, [row, layer]) => hostOf(plot)?.querySelector(`[data-row="${row}"][data-layer="${layer}"]`);
+const inTable = (plot, at) => document.querySelector(`#table [data-cell="${plot}"][data-at="${at}"]`);
+const shownAt = ({ plot, table }, at) => (table ? inTable(plot, at) : cellAt(plot, at));
 const bounds = () => [0, 1].flatMap((k) => [Math.min(pick.from[k], pick.to[k]), Math.max(pick.from[k], pick.to[k])]); // [row, row, layer, layer]
 
 const place = (plot) => {
-  const host = hostOf(plot), panels = panelsOf(plot).filter((p) => p.pickable);
+  const host = hostOf(plot), panels = panelsOf(plot);
   if (!panels.length || !panels.every(({ box }) => box)) return;
   let grid = host.querySelector(".cell-grid");
   if (!grid) host.append((grid = build(plot)));
@@ -77,6 +80,10 @@ const mark = (plot) => {
     const { row, layer } = cell.dataset, inside = top <= row && row <= bottom && first <= layer && layer <= last;
     if ((cell.ariaSelected === "true") !== inside) cell.ariaSelected = String(inside);
   }
+  for (const cell of document.querySelectorAll(`#table [data-cell="${plot}"]`)) {
+    const [row, layer] = cell.dataset.at.split(",").map(Number);
+    cell.ariaPressed = String(top <= row && row <= bottom && first <= layer && layer <= last);
+  }
 };
 
 const said = () => {
@@ -86,8 +93,8 @@ const said = () => {
 
 const draw = () => {
   Object.keys(KINDS).forEach(mark);
-  for (const input of element.querySelectorAll(".bar :is(input, button)")) input.disabled = !pick;
-  const now = pick ? `Picked: ${said()}` : "No cell is picked.";
+  picker.hidden = !pick || drag !== null;
+  const now = pick ? `Picked: ${said()}` : "";
   if (now !== words) bar("picked").textContent = words = now;
   if (!pick) return;
   const [top, bottom, first, last] = bounds(), rows = rowsOf(pick.plot);
@@ -95,6 +102,18 @@ const draw = () => {
   [bar("first").value, bar("last").value] = [first, last];
   const shares = rows.slice(top, bottom + 1).flatMap(({ percents }) => percents.slice(first, last + 1)).filter((share) => share !== null);
   bar("share").value = Math.round(shares.length ? shares.reduce((sum, share) => sum + share, 0) / shares.length : 100 / rows.length);
+  beside();
+};
+
+// The popover lies beside the cells: below them, or above where there is no room, and never over the edge of the window.
+const beside = () => {
+  if (picker.hidden) return;
+  const [top, bottom, first, last] = bounds();
+  const [one, other] = [shownAt(pick, [top, first]), shownAt(pick, [bottom, last])].map((cell) => cell?.getBoundingClientRect());
+  if (!one || !other) return;
+  const { width, height } = picker.getBoundingClientRect(), below = other.bottom + 6;
+  const y = below + height <= innerHeight - 4 ? below : Math.max(4, one.top - height - 6);
+  Object.assign(picker.style, { left: `${clamp((one.left + other.right - width) / 2, 4, innerWidth - width - 4)}px`, top: `${y}px` });
 };
 
 // One cell of a grid is reached by Tab, the others by arrows from there.
@@ -117,10 +136,10 @@ const choose = (chosen) => {
 const under = (plot, { clientX, clientY }, panel) => {
   const panels = panelsOf(plot), rows = rowsOf(plot);
   for (const [i, { box, targets, layers }] of panels.entries()) {
-    if (!box || (panel !== undefined && panel !== i && !(panels[panel].pickable && panels[i].pickable))) continue;
+    if (!box) continue;
     const { left, top, width, height, bottom, right } = box.getBoundingClientRect();
     const inside = clientY >= top && clientY <= bottom && clientX >= left && clientX <= right;
-    const nearest = panel !== undefined && (panels[panel].pickable ? clientY <= bottom || i === panels.length - 1 : true);
+    const nearest = panel !== undefined && (clientY <= bottom || i === panels.length - 1);
     if (!inside && !nearest) continue;
     const row = clamp(Math.floor(((clientY - top) / height) * targets.length), 0, targets.length - 1);
     return [i, [rows.findIndex(({ target }) => target === targets[row]), clamp(Math.floor(((clientX - left) / width) * layers), 0, layers - 1)]];
@@ -140,10 +159,30 @@ on(document, "pointermove", (event) => {
   const found = under(pick.plot, event, drag.panel);
   if (found && String(found[1]) !== String(pick.to)) choose({ ...pick, to: found[1] });
 });
-on(document, "pointerup", () => (drag = null));
-on(document, "pointercancel", () => { // a finger that scrolls the page picks nothing
-  if (drag) choose(drag.before);
+on(document, "pointerup", () => {
+  const ended = drag !== null;
   drag = null;
+  if (ended) draw();
+});
+on(document, "pointercancel", () => { // a finger that scrolls the page picks nothing
+  const before = drag?.before;
+  drag = null;
+  if (before !== undefined) choose(before);
+});
+on(document, "click", ({ target, shiftKey }) => {
+  const cell = target.closest?.("#table [data-cell]");
+  if (!cell) return;
+  const at = cell.dataset.at.split(",").map(Number), plot = cell.dataset.cell;
+  choose({ plot, from: shiftKey && pick?.plot === plot ? pick.from : at, to: at, table: true });
+  bar("share").focus(), bar("share").select();
+});
+// In the table arrows go from share to share; Tab leaves it.
+on(document, "keydown", (event) => {
+  const cell = event.target.closest?.("#table [data-cell]"), by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+  if (!cell || !by || event.ctrlKey || event.altKey || event.metaKey) return;
+  const td = cell.parentElement, row = td.parentElement, rows = [...row.parentElement.children];
+  rows[rows.indexOf(row) + by[0]]?.children[[...row.children].indexOf(td) + by[1]]?.querySelector("button")?.focus();
+  event.preventDefault();
 });
 
 on(document, "keydown", (event) => {
@@ -164,11 +203,17 @@ on(document, "keydown", (event) => {
   event.preventDefault();
 });
 
+const close = () => {
+  const left = pick;
+  choose(null);
+  (left.table ? inTable(left.plot, left.to) : rove(left.plot, left.to))?.focus();
+};
 const act = (detail) => {
   bar("refusal").textContent = "";
   document.dispatchEvent(new CustomEvent("atmoe:cells", { detail }));
 };
 const setPicked = (state) => {
+  if (!pick) return;
   const [top, bottom, first, last] = bounds(), share = bar("share").value;
   if (state === "fixed" && (share === "" || share < 0 || share > 100)) bar("refusal").textContent = "A share is between 0% and 100%; enter one.";
   else act({ targets: rowsOf(pick.plot).slice(top, bottom + 1).map((row) => row.target), first, last, state, share: Number(share) });
@@ -177,15 +222,11 @@ const setPicked = (state) => {
 on(element, "click", ({ target }) => {
   const button = target.closest("button");
   if (button?.dataset.state) setPicked(button.dataset.state);
-  else if (button?.dataset.part === "unpick") {
-    const { plot, to } = pick;
-    choose(null);
-    focus(plot, to);
-  }
+  else if (button?.dataset.part === "unpick") close();
 });
 on(element, "keydown", (event) => {
   if (event.key === "Enter" && event.target === bar("share")) setPicked("fixed");
-  else if (event.key === "Escape" && pick) focus(pick.plot, pick.to);
+  else if (event.key === "Escape" && pick) close();
 });
 on(element, "change", ({ target }) => {
   if (target !== bar("first") && target !== bar("last")) return;
@@ -193,20 +234,6 @@ on(element, "change", ({ target }) => {
   const layer = Number.isNaN(value) ? (target === bar("first") ? first : last) : clamp(value, 0, most);
   const [from, to] = target === bar("first") ? [layer, Math.max(layer, last)] : [Math.min(layer, first), layer];
   choose({ ...pick, from: [top, from], to: [bottom, to] });
-});
-
-on(document, "atmoe:set", ({ detail: cells }) => {
-  if (bar("set").dataset.now === JSON.stringify(cells)) return;
-  bar("set").dataset.now = JSON.stringify(cells);
-  const focused = bar("set").contains(document.activeElement);
-  bar("set").replaceChildren(...cells.map(([target, first, last, state, share]) => {
-    const item = document.createElement("li"), where = span(first, last);
-    const reset = Object.assign(document.createElement("button"), { type: "button", textContent: "Reset", ariaLabel: `Reset ${target} in ${where}` });
-    reset.addEventListener("click", () => act({ targets: [target], first, last, state: null }));
-    item.append(`${target} ${{ fixed: `fixed at ${share}%`, off: "off", router: "left to the router" }[state]} in ${where} `, reset);
-    return item;
-  }));
-  if (focused) (bar("set").querySelector("button") ?? cellAt("group-plot", [0, 0]))?.focus();
 });
 
 on(document, "atmoe:answered", ({ detail }) => (bar("refusal").textContent = detail));
@@ -224,10 +251,16 @@ const settle = () => {
 const redrawn = new MutationObserver((changes) => {
   if (changes.some(({ target }) => !target.closest?.(".cell-grid, #cells"))) settle();
 });
-redrawn.observe(document.getElementById("weights"), { childList: true, subtree: true });
 const resized = new ResizeObserver(settle);
-resized.observe(document.getElementById("weights"));
+const watchPictures = () => {
+  if (signal.aborted) return;
+  const places = ["tabs", ...Object.keys(KINDS)].map((name) => document.getElementById(name));
+  if (places.includes(null)) return requestAnimationFrame(watchPictures); // Gradio has not built them yet
+  redrawn.observe(places[0], { childList: true, subtree: true });
+  places.forEach((place) => resized.observe(place));
+  settle();
+};
+watchPictures();
+on(window, "scroll", () => requestAnimationFrame(beside));
 signal.addEventListener("abort", () => (redrawn.disconnect(), resized.disconnect()));
-settle();
 draw();
-document.dispatchEvent(new Event("atmoe:ask"));

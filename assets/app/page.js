@@ -7,6 +7,18 @@
   const open = (yes) => settings.setAttribute("aria-expanded", yes);
   settings.addEventListener("click", () => open(settings.getAttribute("aria-expanded") !== "true"));
   open(false);
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && settings.ariaExpanded === "true" && (open(false), settings.focus()));
+  document.addEventListener("pointerdown", ({ target }) => target.closest("#settings") || open(false));
+  // An answer whose question, or whose settings, are no longer those on the page is shown as old.
+  const bare = (text) => text.normalize("NFC").replace(/\s+/g, " ").trim();
+  setInterval(() => {
+    const box = bare(document.querySelector("#question textarea, #question input")?.value ?? "");
+    for (const [area, place] of [["answer", "first"], ["steered", "second"]]) {
+      const of = document.querySelector(`#${place}-asked .of`);
+      const stale = of !== null && box !== "" && bare(of.dataset.question) !== box;
+      document.getElementById(area)?.classList.toggle("stale", stale);
+    }
+  }, 200);
   document.addEventListener("focusin", ({ target }) => target.closest("#link") && target.select?.());
   // Enter sends already; Ctrl-Enter or Cmd-Enter, the habit from longer forms, must too.
   document.querySelector("#question textarea, #question input").addEventListener("keydown", (event) => {

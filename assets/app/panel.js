@@ -6,13 +6,22 @@ const UNTOUCHED = { set: {}, strength: 1, scope: "all", on: true, cells: [] };
 const rows = new Map([...element.querySelectorAll("[data-target]")].map((row) => [row.dataset.target, row]));
 const groupOf = (target) => (target.includes("/") ? target.split("/")[0] : "");
 const part = (target, name) => rows.get(target).querySelector(`[data-part="${name}"]`);
+const stateOf = (target) => `fieldset[aria-label="${CSS.escape(target)}"] [type=radio]`;
 const place = (name) => element.querySelector(`[data-part="${name}"]`);
 const say = (sentence) => (place("refusal").textContent = sentence);
 
+// One number a control: what is set, and where nothing is, what is in force.
 const read = (target) => {
-  const router = props.shown.targets[target]?.router ?? Number(rows.get(target).dataset.even);
-  const [state, share, locked] = props.value.set[target] ?? ["router", Math.round(router), false];
+  const known = props.shown.targets[target] ?? {};
+  const [state, set, locked] = props.value.set[target] ?? ["router", null, false];
+  const share = set ?? Math.round((props.value.on ? known.force : known.router) ?? Number(rows.get(target).dataset.even));
   return { name: target, state, share, locked };
+};
+const inForce = (target) => {
+  const known = props.shown.targets[target];
+  if (!props.value.on) return known?.router ?? Number(rows.get(target).dataset.even);
+  const [state, share] = props.value.set[target] ?? [];
+  return state === "off" ? 0 : state === "fixed" ? share : (known?.force ?? Number(rows.get(target).dataset.even));
 };
 
 const draw = () => {
@@ -20,20 +29,22 @@ const draw = () => {
   const apart = (group) => cells.some(([t]) => t === group || groupOf(t) === group);
   for (const [target, row] of rows) {
     const { state, share, locked } = read(target), known = targets[target];
-    for (const radio of row.querySelectorAll(":scope > .head [type=radio]")) radio.checked = radio.value === state;
+    for (const radio of row.querySelectorAll(stateOf(target))) radio.checked = radio.value === state;
     for (const kind of ["range", "number"]) {
-      const input = part(target, kind);
-      if (Number(input.value) !== share || input.value === "") input.value = share;
+      const input = part(target, kind), value = state === "off" ? 0 : share;
+      if (Number(input.value) !== value || input.value === "") input.value = value;
       input.disabled = locked;
     }
-    part(target, "lock").setAttribute("aria-pressed", locked);
-    part(target, "lock").disabled = state !== "fixed";
+    const lock = element.querySelector(`[data-lock="${CSS.escape(target)}"]`);
+    lock.setAttribute("aria-pressed", locked);
+    lock.disabled = state !== "fixed";
     row.classList.toggle("changed", state !== "router" || cells.some(([t]) => t === target));
     row.style.setProperty("--router", known?.router ?? 0);
     row.style.setProperty("--force", known?.force ?? 0);
     row.classList.toggle("known", known?.router != null);
-    if (known) part(target, "note").textContent = known.note;
+    if (known) part(target, "note").textContent = part(target, "range").title = known.note;
   }
+  element.querySelectorAll(".segments").forEach(drawSegments);
   for (const button of element.querySelectorAll("[data-clear]")) {
     const group = button.dataset.clear;
     button.disabled = ![...rows.keys()].some((t) => (t === group || groupOf(t) === group) && props.value.set[t]) && !apart(group);
@@ -46,8 +57,65 @@ const draw = () => {
   // A button that can do no more must not take the keyboard's place on the page with it.
   if (steps.includes(document.activeElement) && !able[document.activeElement.dataset.do]) steps.find((b) => able[b.dataset.do])?.focus();
   for (const button of steps) button.disabled = !able[button.dataset.do];
-  place("apart").textContent = cells.length ? `And what is set for picked cells: ${cells.length} in all, listed by the pictures of the weights.` : "";
-  document.dispatchEvent(new CustomEvent("atmoe:set", { detail: cells }));
+  drawChanges();
+};
+
+// A group's experts in one row, as wide as their shares; below it those who take no part.
+const drawSegments = (bar) => {
+  const known = props.shown.targets, buttons = [...bar.querySelectorAll(".segment")];
+  const shares = buttons.map((b) => inForce(b.dataset.lead)), largest = Math.max(...shares);
+  let before = 0, marks = [];
+  buttons.forEach((button, i) => {
+    const target = button.dataset.lead, { state } = read(target), asked = known[target]?.asked ?? true, share = Math.round(shares[i]);
+    const absent = state === "off" || (shares[i] < 0.5 && Boolean(known[target]));
+    button.classList.toggle("absent", absent);
+    button.classList.toggle("off", state === "off");
+    button.classList.toggle("set", state === "fixed");
+    button.classList.toggle("leads", !absent && shares[i] === largest && Boolean(known[target]));
+    button.style.flexGrow = absent ? 0 : Math.max(shares[i], 1);
+    button.querySelector("b").textContent = absent || !known[target] ? "" : `${share}%`;
+    const does = state === "off" ? "off" : absent ? (asked ? "no share" : "takes no part") : `${share}%`;
+    button.setAttribute("aria-label", `${target}: ${does}${state === "fixed" ? ", set by you" : ""}`);
+    button.title = `${target.split("/")[1]}: ${does}${known[target] ? `; the router gave ${Math.round(known[target].router)}%` : ""}. Click: leads with LEAD_PERCENT%`;
+    button.setAttribute("aria-pressed", state === "fixed");
+    before += known[target]?.router ?? 0;
+    if (known[target]?.router >= 0.5 && before < 99.5) marks.push(before);
+  });
+  const differs = buttons.some((b, i) => known[b.dataset.lead] && Math.abs(known[b.dataset.lead].router - shares[i]) >= 1);
+  bar.querySelector(".ticks").replaceChildren(...(differs ? marks : []).map((at) => Object.assign(document.createElement("i"), { style: `left:${at}%` })));
+  bar.classList.toggle("some-absent", buttons.some((b) => b.classList.contains("absent")));
+};
+
+// Everything that is changed, each with its own way back; the badge counts the same.
+const NAMES = { early: "early layers", middle: "middle layers", late: "late layers" };
+const drawChanges = () => {
+  const { set, strength, scope, on, cells } = props.value, where = scope === "all" ? "" : ` · ${NAMES[scope]}`;
+  const said = (target, state, share) => {
+    const [group, expert] = target.split("/"), what = { fixed: `${share}%`, off: "off", router: "the router's" }[state];
+    return expert && state === "fixed" ? `${group} → ${expert} ${what}` : `${expert ?? group} ${what}`;
+  };
+  const items = [...rows.keys()].filter((t) => set[t]).map((t) => ({ key: t, text: said(t, ...set[t]) + (set[t][2] ? " 🔒" : "") + where, back: () => {
+    const { [t]: _, ...kept } = props.value.set;
+    send({ set: kept });
+  } }));
+  for (const [t, first, last, state, share] of cells) {
+    const layers = first === last ? `layer ${first}` : `layers ${first}–${last}`;
+    items.push({ key: `${t}:${first}`, text: `${said(t, state, share)} · ${layers}`, back: () => setCells({ targets: [t], first, last, state: null }) });
+  }
+  if (strength !== 1) items.push({ key: "strength", text: `strength ${strength}`, back: () => send({ strength: 1 }) });
+  const list = place("changes"), now = JSON.stringify([items.map((i) => [i.key, i.text]), on]);
+  if (list.dataset.now === now) return;
+  list.dataset.now = now;
+  list.classList.toggle("kept-only", !on);
+  const held = list.contains(document.activeElement);
+  list.replaceChildren(...items.map(({ text, back }) => {
+    const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", textContent: "✕", ariaLabel: `Take back: ${text}` });
+    button.addEventListener("click", () => (say(""), back()));
+    item.append(Object.assign(document.createElement("span"), { textContent: text }), button);
+    return item;
+  }));
+  if (!items.length) list.append(Object.assign(document.createElement("li"), { className: "none", textContent: "None: the router's own weights." }));
+  if (held) (list.querySelector("button") ?? element.querySelector(".segment")).focus();
 };
 
 // One request at a time: Gradio lets several that begin together run side by side, and an older one could end last. What
@@ -130,16 +198,89 @@ const drawOwn = (sentence) => {
     }));
 };
 
+const siblingsOf = (target) => [...rows.keys()].filter((t) => groupOf(t) === groupOf(target));
 const change = (target, one, dragged) => {
-  const names = [...rows.keys()].filter((t) => groupOf(t) === groupOf(target)), moved = names.indexOf(target);
+  const names = siblingsOf(target), moved = names.indexOf(target);
   const { siblings, refusal } = balance(names.map((t) => (t === target ? { ...read(t), ...one } : read(t))), moved, dragged);
   say(refusal);
+  settle(siblings);
+};
+const settle = (siblings) => {
   const set = { ...props.value.set };
   for (const { name, state, share, locked } of siblings)
     if (state === "router") delete set[name];
     else set[name] = [state, share, locked];
   send({ set });
 };
+
+// A number that was typed is what was meant: what the others' fixed shares make impossible is refused, not bent.
+const type = (target, wanted) => {
+  const others = siblingsOf(target).filter((t) => t !== target).map(read), fixed = others.filter((s) => s.state === "fixed");
+  const room = 100 - fixed.reduce((sum, { share }) => sum + share, 0), every = fixed.length === others.length;
+  if (wanted > room || (every && wanted !== room)) {
+    const held = fixed.length ? `${fixed.map(({ name, share }) => `${name} ${share}%`).join(" and ")} fixed` : "no other beside it";
+    say(`${target} cannot have ${wanted}%: ${held} leaves ${every ? "" : "at most "}${room}%. Take one of them back first.`);
+    draw();
+  } else change(target, { share: wanted }, true);
+};
+
+// An expert leads its group: those that were set and are not locked go back to the router, and share what is left.
+const lead = (target) => {
+  const names = siblingsOf(target), now = read(target);
+  if (now.locked) return say(`${target} is locked; unlock it in the menu ⋯ first.`);
+  if (now.state === "fixed" && now.share >= Math.min(LEAD_PERCENT, 100)) return say(""), settle([{ ...now, state: "router" }]);
+  const others = names.filter((t) => t !== target).map(read), locked = others.filter((s) => s.locked);
+  const room = 100 - locked.reduce((sum, { share }) => sum + share, 0);
+  const freed = others.map((s) => (s.state === "fixed" && !s.locked ? { ...s, state: "router" } : s));
+  const anybody = freed.some((s) => s.state === "router" && (props.shown.targets[s.name]?.router ?? 1) >= 0.5);
+  const share = Math.min(room, anybody ? Math.max(LEAD_PERCENT, Math.round(inForce(target))) : 100);
+  say(share < LEAD_PERCENT ? `${locked.map(({ name }) => name).join(" and ")} locked: ${share}% is left for ${target}.` : "");
+  settle([...freed, { ...now, state: "fixed", share }]);
+};
+
+// Share moves over the edge between two neighbours; nobody else feels it.
+const EDGE = 7;
+let edge = null; // {left, right, sum, from, width}
+const edgeAt = (event) => {
+  const button = event.target.closest(".segment:not(.absent)");
+  if (!button) return null;
+  const row = [...button.parentElement.querySelectorAll(".segment:not(.absent)")], i = row.indexOf(button), { left, right } = button.getBoundingClientRect();
+  const pair = right - event.clientX <= EDGE && row[i + 1] ? [row[i], row[i + 1]] : event.clientX - left <= EDGE && i ? [row[i - 1], row[i]] : null;
+  return pair?.map((b) => b.dataset.lead) ?? null;
+};
+element.addEventListener("pointerdown", (event) => {
+  const pair = event.button === 0 && edgeAt(event);
+  if (!pair) return;
+  const locked = pair.filter((t) => read(t).locked);
+  if (locked.length) return say(`${locked.join(" and ")} is locked; unlock it in the menu ⋯ first.`);
+  const [a, b] = pair.map(inForce), others = siblingsOf(pair[0]).filter((t) => !pair.includes(t)).map(read);
+  const held = others.filter((s) => s.state === "fixed").reduce((sum, { share }) => sum + share, 0);
+  const sum = others.every((s) => s.state === "fixed") ? 100 - held : Math.min(Math.round(a + b), 100 - held);
+  edge = { pair, sum, start: Math.round(a), from: event.clientX, width: event.target.closest(".segments").clientWidth, moved: false };
+  event.target.setPointerCapture(event.pointerId);
+  event.preventDefault();
+});
+element.addEventListener("pointermove", (event) => {
+  if (!edge) return element.querySelectorAll(".segments").forEach((bar) => bar.classList.toggle("on-edge", bar.contains(event.target) && Boolean(edgeAt(event))));
+  const share = Math.min(Math.max(Math.round(edge.start + ((event.clientX - edge.from) / edge.width) * 100), 0), edge.sum);
+  if (share === edge.last) return;
+  edge.last = share;
+  edge.moved ||= Math.abs(event.clientX - edge.from) > 2;
+  if (!edge.moved) return;
+  say("");
+  settle(edge.pair.map((t, i) => ({ ...read(t), state: "fixed", share: i ? edge.sum - share : share })));
+});
+let dragged = false;
+const drop = () => ((dragged = Boolean(edge?.moved)), (edge = null), setTimeout(() => (dragged = false)));
+element.addEventListener("pointerup", drop);
+element.addEventListener("pointercancel", drop);
+element.addEventListener("keydown", (event) => {
+  const target = event.target.closest(".segment")?.dataset.lead, by = { ArrowRight: 5, ArrowUp: 5, ArrowLeft: -5, ArrowDown: -5 }[event.key];
+  if (!target || !by || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  if (read(target).locked) return say(`${target} is locked; unlock it in the menu ⋯ first.`);
+  change(target, { share: Math.min(Math.max(Math.round(inForce(target)) + by, 0), 100) }, true);
+});
 
 element.addEventListener("input", ({ target: input }) => {
   if (input.type === "text") return; // a preset's name
@@ -149,16 +290,23 @@ element.addEventListener("input", ({ target: input }) => {
   } else if (input.dataset.scope !== undefined) send({ scope: input.value });
   else if (input.dataset.on !== undefined) send({ on: input.checked });
   else if (input.type === "radio") change(target, { state: input.value }, false);
-  else if (input.value !== "") change(target, { share: Math.min(Math.max(Math.round(Number(input.value)), 0), 100) }, true);
+  else if (input.type === "range") change(target, { share: Number(input.value) }, true);
 });
-element.addEventListener("change", draw); // A number left empty shows its value again.
+element.addEventListener("change", ({ target: input }) => {
+  const target = input.closest("[data-target]")?.dataset.target;
+  if (input.type === "number" && target && input.value !== "" && Number(input.value) !== read(target).share)
+    type(target, Math.min(Math.max(Math.round(Number(input.value)), 0), 100));
+  draw(); // A number left empty shows its value again.
+});
 
 element.addEventListener("click", ({ target: clicked }) => {
   const button = clicked.closest("button");
   if (!button) return;
-  const { clear, preset, do: what, opens } = button.dataset;
-  if (button.dataset.part === "lock") {
-    const { name, state, share, locked } = read(button.closest("[data-target]").dataset.target);
+  const { clear, preset, do: what, lock, lead: leads } = button.dataset;
+  if (leads) {
+    if (!dragged) lead(leads);
+  } else if (lock) {
+    const { name, state, share, locked } = read(lock);
     send({ set: { ...props.value.set, [name]: [state, share, !locked] } });
   } else if (clear) {
     const kept = Object.entries(props.value.set).filter(([t]) => t !== clear && groupOf(t) !== clear);
@@ -167,13 +315,24 @@ element.addEventListener("click", ({ target: clicked }) => {
   } else if (preset) {
     say("");
     send(JSON.parse(preset));
-  } else if (opens !== undefined) button.setAttribute("aria-expanded", button.getAttribute("aria-expanded") !== "true");
-  else if (what) {
+  } else if (what) {
     say("");
     if (what === "reset") send(UNTOUCHED);
     else put(history[what](props.value));
   }
 });
+
+// Menus lie over the page, beside the controls; Escape or a press elsewhere closes them.
+for (const button of element.querySelectorAll("[data-opens]")) {
+  const menu = button.closest("section").querySelector(".menu");
+  button.popoverTargetElement = menu;
+  menu.addEventListener("beforetoggle", ({ newState }) => {
+    const at = element.getBoundingClientRect(), wide = innerWidth >= 1000;
+    const top = Math.max(8, Math.min(button.getBoundingClientRect().bottom + 4, innerHeight - 400));
+    Object.assign(menu.style, { left: wide ? `${at.right + 4}px` : "8px", right: wide ? "auto" : "8px", top: `${top}px`, maxHeight: `${innerHeight - top - 8}px` });
+    button.setAttribute("aria-expanded", newState === "open");
+  });
+}
 
 place("save").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -182,7 +341,6 @@ place("save").addEventListener("submit", (event) => {
   if (own.read().presets.has(name)) input.value = "";
 });
 document.addEventListener("atmoe:cells", ({ detail }) => setCells(detail));
-document.addEventListener("atmoe:ask", draw);
 
 watch(["value", "shown"], () => {
   if (props.shown.refused) history.refused(props.value);

@@ -13,6 +13,7 @@
     base: models/other             # optional: a directory, .gguf file or hub id;
                                    #   left out = SmolLM2-135M-Instruct
     scripts: [LATIN]               # optional: refuse prompts mostly in other scripts
+    words: {diet: For}             # optional: what the page calls a group, in one short word
 
 A JSONL source holds one object a line:
 
@@ -40,13 +41,14 @@ from atmoe.data.schema import ANSWER_WORDS, Example
 from atmoe.data.templates import wordings_digest
 from atmoe.errors import DataError, PromptError
 from atmoe.prompt import check_text
+from atmoe.schema import words_of
 
 _FOLDER = Path(__file__).resolve().parent
 _HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yaml")
 MEDICAL = next((file for file in _HOMES if file.exists()), _HOMES[-1])
 """The medical description: an installed package holds it, a checkout has it beside the model."""
 
-_KEYS = {"name", "groups", "rows", "prompt_rows", "sources", "base", "scripts"}
+_KEYS = {"name", "groups", "rows", "prompt_rows", "sources", "base", "scripts", "words"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Description:
             hub id.
         base: a directory, .gguf file or hub id; None = SmolLM2-135M-Instruct.
         scripts: prompts mostly in others are refused; none = all are read.
+        words: what the page calls a group, by its name.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Description:
     written: Mapping[str, str] = field(default_factory=dict)
     base: str | None = None
     scripts: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def main_group(self) -> str:
@@ -132,6 +136,7 @@ class Description:
             prompt_rows={**rows, **_rows(path, "prompt_rows", raw.get("prompt_rows") or {}, first)},
             base=_base(path, raw.get("base")),
             scripts=tuple(map(str, raw.get("scripts") or ())),
+            words=_words(path, raw.get("words") or {}, tuple(groups)),
         )
 
     def reading(self, roots: Mapping[str, Path | None]) -> Description:
@@ -321,6 +326,13 @@ def _base(path: Path, raw: Any) -> str | None:
         return None
     beside = path.parent / str(raw)
     return str(beside) if beside.exists() else str(raw)
+
+
+def _words(path: Path, raw: Any, groups: tuple[str, ...]) -> dict[str, str]:
+    try:
+        return words_of(raw, groups)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; write for example  words: {{audience: For}}.") from error
 
 
 def _rows(path: Path, what: str, raw: Any, experts: tuple[str, ...]) -> dict[str, float]:

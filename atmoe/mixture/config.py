@@ -12,6 +12,7 @@ from atmoe import files
 from atmoe.errors import AssetError, AtMoeError
 from atmoe.mixture import base_cache
 from atmoe.routing.plan import Layout
+from atmoe.schema import words_of
 
 FORMAT = 1
 CONFIG, ROUTER = "atmoe.json", "router.safetensors"
@@ -33,6 +34,7 @@ class Info:
         sha256: of atmoe.json, and so of all that it names; "" where the model was not loaded.
         max_prompt_tokens: a prompt may have no more, template included.
         scripts: Unicode script names that most letters of a question must belong to; empty = any.
+        words: what the page calls a group, by its name; a group without one goes by its name.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Info:
     scripts: tuple[str, ...] = ()
     base_locator: Mapping[str, str] = field(default_factory=dict)
     base_content: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 def seal(path: Path, layout: Layout, info: Info) -> None:
@@ -78,6 +81,7 @@ def write_config(file: Path, places: Sequence[Path], layout: Layout, info: Info)
         "groups": [{"name": g, "experts": list(e)} for g, e in layout.groups],
         "max_prompt_tokens": info.max_prompt_tokens,
         "scripts": list(info.scripts),
+        **({"words": dict(info.words)} if info.words else {}),
         "files": hashes,
     }
     files.replace(file, (json.dumps(config, indent=1) + "\n").encode())
@@ -122,7 +126,8 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
             hashlib.sha256(data).hexdigest(),
             _whole(config["max_prompt_tokens"], "max_prompt_tokens", MOST_TOKENS),
             _texts(config["scripts"]),
-            _locator(config["base"].get("locator", {})),
+            _texts_by_name(config["base"].get("locator", {}), "the base's locator"),
+            words=words_of(config.get("words", {}), layout.group_names),
         )
         hashes = {name: _text(config["files"][name], name) for name in names_of(layout)}
     except AssetError:
@@ -139,11 +144,11 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
     return info, layout, hashes
 
 
-def _locator(value: object) -> dict[str, str]:
-    """How a base is found again: a few texts by name."""
-    if not isinstance(value, dict) or len(value) > 8:
-        raise ValueError("the base's locator is no mapping of a few names")
-    return {_text(k, "the locator"): _text(v, "the locator", 4096) for k, v in value.items()}
+def _texts_by_name(value: object, name: str) -> dict[str, str]:
+    """A few texts by name."""
+    if not isinstance(value, dict) or len(value) > 64:
+        raise ValueError(f"{name} is no mapping of a few names")
+    return {_text(k, name): _text(v, name, 4096) for k, v in value.items()}
 
 
 def check(file: Path, sha256: str) -> None:

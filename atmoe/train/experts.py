@@ -108,6 +108,7 @@ def new_model(
         fetched.name,
         fetched.sha256,
         scripts=description.scripts,
+        words=description.words,
         base_locator=fetched.locator,
         base_content=fetched.content,
     )
