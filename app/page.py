@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.ask.area import (
+    WHICH_ANSWER,
     AskArea,
     build_first,
     build_question_box,
@@ -119,6 +120,7 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
     with gr.Column(elem_id="bench"):
         with gr.Column(elem_id="steer", elem_classes="area"):
             panel = build_panel(layout, strength_note, model.info.words)
+        gr.HTML(WHICH_ANSWER, elem_id="which-answer", apply_default_css=False)
         with gr.Column(elem_id="answer", elem_classes="area"):
             first = build_first()
         with gr.Column(elem_id="steered", elem_classes="area"):
@@ -128,7 +130,7 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
         # What is not on show is drawn all the same, so that it is there when it is.
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Weights", elem_id="weights", render_children=True):
-                group_plot, expert_plot = build_pictures(layout)
+                pictures = build_pictures(layout)
             with gr.Tab("Why", elem_id="why", render_children=True):
                 why = build_why(layout)
             with gr.Tab("What if", elem_id="what-if", render_children=True):
@@ -143,7 +145,7 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
             with gr.Tab("Help", elem_id="help", render_children=True):
                 gr.Markdown(text_of("reading.md"), elem_id="how-to-read")
     build_cells()
-    weights = Weights(group_plot, expert_plot, table, reading, download)
+    weights = Weights(*pictures, table, reading, download)
     return Areas(
         ask=AskArea(box, first, second),
         steer=SteerArea(badge, line, panel, weights),

@@ -97,12 +97,31 @@ class Tab:
         for key in keys:
             self.page.keyboard.press(key)
 
-    def state(self, group: str, name: str):
-        return self.page.get_by_role("group", name=group, exact=True).get_by_label(name, exact=True)
+    def state(self, target: str, name: str):
+        """One of the three states of a group or an expert, in its group's menu."""
+        self.experts(target.partition("/")[0])
+        place = self.page.get_by_role("group", name=target, exact=True)
+        return place.get_by_label(name, exact=True)
+
+    def lock(self, target: str):
+        """A lock, in its group's menu."""
+        self.experts(target.partition("/")[0])
+        return self.page.get_by_role("button", name=f"Lock {target}", exact=True)
 
     def experts(self, group: str) -> None:
-        """Open a group's experts."""
-        self.page.get_by_role("button", name=re.compile(rf"\d experts? in {group}")).click()
+        """Open a group's menu: its states, and its experts' shares."""
+        button = self.page.get_by_role("button", name=re.compile(rf"\d experts? in {group}"))
+        if button.get_attribute("aria-expanded") != "true":
+            button.click()
+            expect(button).to_have_attribute("aria-expanded", "true")
+
+    def segment(self, expert: str):
+        """An expert in its group's row."""
+        return self.page.locator(f'.segment[data-lead="{expert}"]')
+
+    def open(self, name: str) -> None:
+        """Bring one of the things below the answers into their common place."""
+        self.page.get_by_role("tab", name=name, exact=True).click()
 
     def steered(self) -> str:
         """The steered answer, once it has ended."""
@@ -127,7 +146,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def cell(tab: Tab, row: int, layer: int, plot: str = "group-plot"):
+def cell(tab: Tab, row: int, layer: int, plot: str = "groups-map"):
     return tab.page.locator(f'#{plot} .cell-grid [data-row="{row}"][data-layer="{layer}"]')
 
 
@@ -154,9 +173,13 @@ def bar(tab: Tab, name: str):
 
 
 def listed(tab: Tab):
-    return tab.page.locator("#cells [data-part=set] li")
+    """What is changed, as the list beside the controls says it."""
+    return tab.page.locator("#panel [data-part=changes] li:has(button) > span")
 
 
 def keep(tab: Tab, name: str) -> None:
+    button = tab.page.get_by_role("button", name="Own presets", exact=True)
+    if button.get_attribute("aria-expanded") != "true":
+        button.click()
     tab.page.get_by_label("Name of a preset of your own").fill(name)
     tab.page.keyboard.press("Enter")

@@ -17,6 +17,13 @@ from app.view import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 
 UNASKED = "The router's own answer will appear here."
 
+WHICH_ANSWER = """<div role="group" aria-label="Which answer is shown">
+<button type="button" data-show="router" aria-pressed="true">Router</button>
+<button type="button" data-show="yours" aria-pressed="false">Yours</button>
+<button type="button" data-show="difference" aria-pressed="false" aria-label="Difference">±</button>
+</div>"""
+"""On a narrow screen one answer is shown at a time."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -13,15 +13,15 @@ from gradio.components import Component
 
 from app.controls import Controls
 from app.markup import badge
-from app.steer.figure import expert_figure, group_figure, shares_table
+from app.steer.figure import expert_figure, group_figure, shares_table, thirds_table
 from app.steer.words import whose_weights
 from atmoe import Layout
 
 READING = "The router's reading of your question will stand here."
 CAUTION = (
-    "How much each group received of a layer's weight, and each expert of its group's share. "
-    "Weight is what was given, not proof that it mattered: that is measured under *Why*. "
-    "Click or drag over cells to set them."
+    "Dark 0%, bright 100% of a layer's weight (groups) and of the group's share (experts). Weight "
+    "is what was given, not proof that it mattered: see *Why*. Click or drag over cells "
+    "to set them."
 )
 
 
@@ -30,11 +30,15 @@ class Weights:
     """The plans by layer, as pictures, as a table and in words.
 
     Attributes:
+        thirds: the pictures for a narrow screen.
+        table: all layers in figures.
+        reading: the same in words.
         download: the button for the record.
     """
 
     group_plot: gr.Plot
     expert_plot: gr.Plot
+    thirds: gr.HTML
     table: gr.HTML
     reading: gr.Markdown
     download: gr.DownloadButton
@@ -42,7 +46,7 @@ class Weights:
     @property
     def pictures(self) -> list[Component]:
         """Whatever shows the plans by layer."""
-        return [self.group_plot, self.expert_plot, self.table]
+        return [self.group_plot, self.expert_plot, self.thirds, self.table]
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,13 @@ def build_line() -> gr.Markdown:
     return gr.Markdown(READING, elem_id="routing-line")
 
 
-def build_pictures(layout: Layout) -> tuple[gr.Plot, gr.Plot]:
-    """The heatmaps of groups and experts, empty."""
+def build_pictures(layout: Layout) -> tuple[gr.Plot, gr.Plot, gr.HTML]:
+    """The heatmaps of groups and experts, and what stands for both on a narrow screen; empty."""
     gr.Markdown(CAUTION, elem_id="caution")
     return (
         _plot(group_figure(layout, None), "Group shares by layer", "groups-map"),
         _plot(expert_figure(layout, None), "Expert shares by layer", "experts-map"),
+        gr.HTML(thirds_table(layout, None), elem_id="thirds", apply_default_css=False),
     )
 
 

@@ -14,7 +14,8 @@ MARKUP = """<div class="picker" role="dialog" aria-label="Set the picked cells" 
 <p data-part="picked" role="status"></p>
 <div class="bar"><label>layers <input type="number" min="0" step="1" data-part="first" \
 aria-label="from layer"></label>
-<label>to <input type="number" min="0" step="1" data-part="last" aria-label="to layer"></label></div>
+<label>to <input type="number" min="0" step="1" data-part="last" \
+aria-label="to layer"></label></div>
 <div class="bar"><label>share, % <input type="number" min="0" max="100" step="1" \
 data-part="share"></label>
 <button type="button" data-state="fixed">Fix at this share</button></div>
@@ -22,8 +23,9 @@ data-part="share"></label>
 <button type="button" data-state="router">Back to Router</button>\
 <button type="button" data-part="unpick">Close</button></div>
 <p class="refusal" data-part="refusal"></p></div>
-<p class="sr-only" id="cells-hint">Arrows move, Shift with arrows extends, Space picks, Enter picks \
-and goes to the share, Escape leaves. Picked cells win over what the controls set elsewhere.</p>"""
+<p class="sr-only" id="cells-hint">Arrows move, Shift with arrows extends, Space picks, \
+Enter picks and goes to the share, Escape leaves. Picked cells win over what the controls set \
+elsewhere.</p>"""
 
 
 def build_cells() -> gr.HTML:

@@ -18,7 +18,7 @@ from app.markup import badge, line, message
 from app.session import Session
 from app.steer import words
 from app.steer.area import SteerArea
-from app.steer.figure import expert_figure, group_figure, shares_table
+from app.steer.figure import expert_figure, group_figure, shares_table, thirds_table
 from app.steer.panel import shown
 from app.view import View
 from atmoe import AtMoeError, Steering
@@ -85,9 +85,7 @@ class SteerDesk(Desk):
         try:
             checked = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible
-            note = shown(
-                self._view(session), session.heard, str(error), session.controls.scope
-            )
+            note = shown(self._view(session), session.heard, str(error), session.controls.scope)
             return {
                 self.shared.message: message(str(error)),
                 self.area.panel: gr.HTML(value=session.controls.to_dict(), shown=note),
@@ -125,7 +123,9 @@ class SteerDesk(Desk):
             | {
                 place.facts: line(""),
                 **self._asked(session),
-                self.area.badge: badge(words.whose_weights(session.controls), not steering.untouched),
+                self.area.badge: badge(
+                    words.whose_weights(session.controls), not steering.untouched
+                ),
             }
             | self.shared.download(session)
             | cleared
@@ -189,5 +189,6 @@ class SteerDesk(Desk):
         return {
             parts.group_plot: group_figure(layout, view),
             parts.expert_plot: expert_figure(layout, view),
+            parts.thirds: thirds_table(layout, view),
             parts.table: shares_table(layout, view),
         }

@@ -13,16 +13,20 @@ from itertools import cycle, groupby
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from app.theme import BARE_AXIS, HOVER, LOOK, MARGIN, SCALE, VERMILION
 from app.view import View
 from atmoe import Layout, State
+from atmoe.steering.overrides import BANDS, layer_range
 
 GROUP_ROW, EXPERT_ROW, GAP, AXIS_HEIGHT = 22, 16, 6, 34
 """Pixels: a row of the groups, of the experts, between two groups' experts, and below."""
 LETTER, MOST_LEFT = 6.6, 200
 """Pixels that a letter of a name takes on average, and that names take at most."""
+LIGHT = 60
+"""From this share on, in percent, a colour of the scale is light and wants black letters."""
 SIGNS = "●■▲◆★✚"
 """What tells a group from the others beside its name, where colours cannot."""
 STRIP = 0.32
@@ -72,6 +76,8 @@ def group_figure(layout: Layout, view: View | None, effects: Effects | None = No
         for name, now, before in zip(names, force, router)
     ]
     above = router if router != force else None
+    marks = _marks(view)
+    shown = [marks.get(name, "") + label for name, label in zip(names, shown)]
     panel = Panel(shown, names, force, words, outlines(view, names), above)
     return _draw(layout, [panel], GROUP_ROW, axis=False)
 
@@ -82,14 +88,12 @@ def expert_figure(layout: Layout, view: View | None, effects: Effects | None = N
     The arguments are those of `group_figure`.
     """
     full = {group: [f"{group}/{expert}" for expert in experts] for group, experts in layout.groups}
-    shown = {
-        group: [f"{expert} {sign}" for expert in experts]
-        for (group, experts), sign in zip(layout.groups, cycle(SIGNS))
-    }
+    signed = signed_experts(layout)
+    shown = {group: signed[layout.members(group)] for group in layout.group_names}
     if view is None:
         empty = [Panel(shown[group], full[group], None) for group in layout.group_names]
         return _draw(layout, empty, EXPERT_ROW)
-    boxes = outlines(view, layout.expert_names)
+    marks, boxes = _marks(view), outlines(view, layout.expert_names)
     team = {*view.router_plan.team, *view.plan.team}
     panels = []
     for group, experts in layout.groups:
@@ -109,13 +113,21 @@ def expert_figure(layout: Layout, view: View | None, effects: Effects | None = N
             if rows.start <= row < rows.stop
         ]
         above = router if router != force else None
-        panels.append(Panel(shown[group], full[group], force, words, tuple(own_boxes), above))
+        labels = [marks.get(t, "") + label for t, label in zip(full[group], shown[group])]
+        panels.append(Panel(labels, full[group], force, words, tuple(own_boxes), above))
     return _draw(layout, panels, EXPERT_ROW)
 
 
 def signed_groups(layout: Layout) -> list[str]:
     """The groups' names, each with its sign."""
     return [f"{name} {sign}" for name, sign in zip(layout.group_names, cycle(SIGNS))]
+
+
+def signed_experts(layout: Layout) -> list[str]:
+    """The experts' names, each with its group's sign."""
+    return [
+        f"{expert} {sign}" for (_, own), sign in zip(layout.groups, cycle(SIGNS)) for expert in own
+    ]
 
 
 def _received(
@@ -143,6 +155,17 @@ def outlines(view: View, names: Sequence[str]) -> tuple[Outline, ...]:
             if setting:
                 boxes.append((row, layers[0], layers[-1]))
     return tuple(boxes)
+
+
+def _marks(view: View) -> dict[str, str]:
+    """What a name is preceded by where its target is set, by target: ✎ fixed, ✕ off, or both."""
+    signs = {State.FIXED: "✎", State.OFF: "✕"}
+    states: dict[str, set[str]] = {}
+    for chosen in view.steering.by_layer(view.plan.layout):
+        for target, override in chosen.items():
+            if override.state in signs:
+                states.setdefault(target, set()).add(signs[override.state])
+    return {target: "".join(sorted(own)) + " " for target, own in states.items()}
 
 
 def shares_table(layout: Layout, view: View | None) -> str:
@@ -187,6 +210,51 @@ def _table_cell(
         f'<td{" class=set" * taken}><button type="button" data-cell="{plot}" '
         f'data-at="{row},{layer}" aria-label="{escape(name)}, layer {layer}: {now:.1f}%, the '
         f'router gave {before:.1f}%">{now:.1f}{small}</button></td>'
+    )
+
+
+def thirds_table(layout: Layout, view: View | None) -> str:
+    """The same for a narrow screen: means over thirds of the layers, in cells for a finger.
+
+    A cell picks all layers of its third. A model with fewer layers than thirds has one column.
+    """
+    if view is None:
+        return '<p class="hint">Filled in once you ask.</p>'
+    bands = [band for band in BANDS if len(layer_range(band, layout.layers))] or ["all"]
+    heads = "".join(f'<th scope="col">{band}</th>' for band in bands)
+    body = ""
+    for plot, names, shares, signed in (
+        ("groups-map", layout.group_names, "group_shares", signed_groups(layout)),
+        ("experts-map", layout.expert_names, "expert_shares", signed_experts(layout)),
+    ):
+        for row, name in enumerate(names):
+            cells = ""
+            for band in bands:
+                layers = layer_range(band, layout.layers)
+                before, now = (
+                    100 * float(getattr(plan, shares)[layers.start : layers.stop, row].mean())
+                    for plan in (view.router_plan, view.plan)
+                )
+                cells += _third_cell(plot, name, row, layers, band, before, now)
+            body += f'<tr><th scope="row">{escape(signed[row])}</th>{cells}</tr>'
+    return (
+        '<table class="thirds"><caption>Share in percent, mean over a third of the layers'
+        f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _third_cell(
+    plot: str, name: str, row: int, layers: range, band: str, before: float, now: float
+) -> str:
+    """One mean, on the colour of its share: a button that picks the third's layers."""
+    [colour] = sample_colorscale(SCALE, [now / 100])
+    ink = "#fff" if now < LIGHT else "#000"
+    router = "" if round(before) == round(now) else f"<small>router {before:.0f}</small>"
+    return (
+        f'<td><button type="button" data-cell="{plot}" data-at="{row},{layers[0]}" '
+        f'data-to="{row},{layers[-1]}" style="background:{colour};color:{ink}" '
+        f'aria-label="{escape(name)}, {band} layers: {now:.0f}%, the router gave {before:.0f}%">'
+        f"{now:.0f}{router}</button></td>"
     )
 
 
@@ -237,8 +305,8 @@ def _draw(layout: Layout, panels: list[Panel], height: int, axis: bool = True) -
             showarrow=False,
             font_size=12,
         )
-    names = [*signed_groups(layout), *(f"{e} ●" for _, own in layout.groups for e in own)]
-    left = min(LETTER * max(map(len, names)) + 10, MOST_LEFT)
+    names = [*signed_groups(layout), *signed_experts(layout)]
+    left = min(LETTER * (max(map(len, names)) + 2), MOST_LEFT)
     below = AXIS_HEIGHT if axis else MARGIN
     figure.update_layout(
         **LOOK,

@@ -96,7 +96,8 @@ def _markup(layout: Layout, strength_note: str, words: Mapping[str, str]) -> str
         f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>'
         for name, preset in presets(layout).items()
     )
-    return f"""<div class="bar" title="{_safe(HINT)}">
+    return f"""<button type="button" class="sheet" data-sheet aria-expanded="false">Steer</button>
+<div class="bar" title="{_safe(HINT)}">
 <label class="switch"><input type="checkbox" role="switch" data-on checked>Steering on</label>
 <button type="button" data-do="undo">Undo</button><button type="button" data-do="redo">Redo</button>
 <button type="button" data-do="reset">Reset all</button></div>

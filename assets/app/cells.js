@@ -7,7 +7,7 @@ const on = (target, kinds, listener) => kinds.split(" ").forEach((kind) => targe
 const bar = (name) => element.querySelector(`[data-part="${name}"]`);
 const KINDS = { "groups-map": "groups", "experts-map": "experts" };
 const picker = element.querySelector(".picker");
-let pick = null; // {plot, from: [row, layer], to: [row, layer], table: picked in the table}
+let pick = null; // {plot, from: [row, layer], to: [row, layer], table: the table it was picked in}
 let drag = null; // {panel, before}: the picture that a pointer went down on, and what was picked then
 let words = "";
 
@@ -53,8 +53,9 @@ const build = (plot) => {
 };
 
 const cellAt = (plot, [row, layer]) => hostOf(plot)?.querySelector(`[data-row="${row}"][data-layer="${layer}"]`);
-const inTable = (plot, at) => document.querySelector(`#table [data-cell="${plot}"][data-at="${at}"]`);
-const shownAt = ({ plot, table }, at) => (table ? inTable(plot, at) : cellAt(plot, at));
+// In the table by layer, or in that by thirds, where a cell stands for several layers.
+const inTable = ({ plot, table }, at) => document.querySelector(`#${table} [data-cell="${plot}"]:is([data-at="${at}"], [data-to="${at}"])`);
+const shownAt = (chosen, at) => (chosen.table ? inTable(chosen, at) : cellAt(chosen.plot, at));
 const bounds = () => [0, 1].flatMap((k) => [Math.min(pick.from[k], pick.to[k]), Math.max(pick.from[k], pick.to[k])]); // [row, row, layer, layer]
 
 const place = (plot) => {
@@ -80,7 +81,7 @@ const mark = (plot) => {
     const { row, layer } = cell.dataset, inside = top <= row && row <= bottom && first <= layer && layer <= last;
     if ((cell.ariaSelected === "true") !== inside) cell.ariaSelected = String(inside);
   }
-  for (const cell of document.querySelectorAll(`#table [data-cell="${plot}"]`)) {
+  for (const cell of document.querySelectorAll(`[data-cell="${plot}"]`)) {
     const [row, layer] = cell.dataset.at.split(",").map(Number);
     cell.ariaPressed = String(top <= row && row <= bottom && first <= layer && layer <= last);
   }
@@ -170,10 +171,10 @@ on(document, "pointercancel", () => { // a finger that scrolls the page picks no
   if (before !== undefined) choose(before);
 });
 on(document, "click", ({ target, shiftKey }) => {
-  const cell = target.closest?.("#table [data-cell]");
+  const cell = target.closest?.("[data-cell]");
   if (!cell) return;
-  const at = cell.dataset.at.split(",").map(Number), plot = cell.dataset.cell;
-  choose({ plot, from: shiftKey && pick?.plot === plot ? pick.from : at, to: at, table: true });
+  const [at, to] = [cell.dataset.at, cell.dataset.to ?? cell.dataset.at].map((place) => place.split(",").map(Number)), plot = cell.dataset.cell;
+  choose({ plot, from: shiftKey && pick?.plot === plot ? pick.from : at, to, table: cell.closest("#thirds") ? "thirds" : "table" });
   bar("share").focus(), bar("share").select();
 });
 // In the table arrows go from share to share; Tab leaves it.
@@ -206,7 +207,7 @@ on(document, "keydown", (event) => {
 const close = () => {
   const left = pick;
   choose(null);
-  (left.table ? inTable(left.plot, left.to) : rove(left.plot, left.to))?.focus();
+  (left.table ? inTable(left, left.to) : rove(left.plot, left.to))?.focus();
 };
 const act = (detail) => {
   bar("refusal").textContent = "";

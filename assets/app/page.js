@@ -19,6 +19,21 @@
       document.getElementById(area)?.classList.toggle("stale", stale);
     }
   }, 200);
+  // On a narrow screen one answer is shown at a time: yours as soon as it begins.
+  const bench = document.querySelector("#bench"), buttons = [...document.querySelectorAll("#which-answer [data-show]")];
+  const show = (which) => {
+    bench.dataset.show = which;
+    for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.show === which);
+    if (which === "difference") [...document.querySelectorAll("#tabs [role=tab]")].find((tab) => tab.textContent.trim() === "Compare")?.click();
+  };
+  for (const button of buttons) button.addEventListener("click", () => show(button.dataset.show));
+  show("router");
+  let steered = false;
+  setInterval(() => {
+    const now = document.querySelector("#second-asked .of") !== null;
+    if (now !== steered) show(now ? "yours" : "router");
+    steered = now;
+  }, 200);
   document.addEventListener("focusin", ({ target }) => target.closest("#link") && target.select?.());
   // Enter sends already; Ctrl-Enter or Cmd-Enter, the habit from longer forms, must too.
   document.querySelector("#question textarea, #question input").addEventListener("keydown", (event) => {

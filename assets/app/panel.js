@@ -322,6 +322,13 @@ element.addEventListener("click", ({ target: clicked }) => {
   }
 });
 
+// On a narrow screen the controls are a sheet at the lower edge, which leaves the answer in sight.
+element.querySelector("[data-sheet]").addEventListener("click", ({ currentTarget: button }) => {
+  const open = button.getAttribute("aria-expanded") !== "true";
+  button.setAttribute("aria-expanded", open);
+  document.getElementById("steer").classList.toggle("open", open);
+});
+
 // Menus lie over the page, beside the controls; Escape or a press elsewhere closes them.
 for (const button of element.querySelectorAll("[data-opens]")) {
   const menu = button.closest("section").querySelector(".menu");

@@ -61,7 +61,7 @@ def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
     steering = Steering((Override(group, State.FIXED, 1.0),))
     assert flat(tab.steered()) == flat(expected(tab, steering)) != flat(before)
     assert tab.first.inner_text() == before
-    expect(tab.badge).to_have_text("You changed 1 group")
+    expect(tab.badge).to_have_text("1 change")
     expect(tab.state(group, "Fixed")).to_be_checked()
     expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
     expect(tab.page.locator("#weights")).to_contain_text(f"{group} · fixed")
@@ -115,7 +115,7 @@ def test_fixed_shares_keep_their_sum(tab):
         assert shares()[0] == start + step and sum(shares()) == 100
     tab.press(names[-1], "End")
     assert shares()[-1] == 100 and sum(shares()) == 100
-    expect(tab.badge).to_have_text(f"You changed {len(names)} groups")
+    expect(tab.badge).to_have_text(f"{len(names)} changes")
     expect(tab.message).to_have_count(0)
 
 
@@ -131,7 +131,7 @@ def test_an_expert_is_set_inside_its_group(tab):
             100 * float(means[tab.layout.expert_index(f"{group}/{name}")])
         )
     tab.press(target, "Home", *["ArrowRight"] * 3)
-    expect(tab.badge).to_have_text("You changed 1 expert")
+    expect(tab.badge).to_have_text("1 change")
     assert flat(tab.steered()) == flat(
         expected(tab, Steering((Override(target, State.FIXED, 0.03),)))
     )
@@ -147,7 +147,7 @@ def test_an_expert_is_set_inside_its_group(tab):
 def test_a_locked_share_stays_and_what_it_makes_impossible_is_refused(tab):
     first, second, *_, last = tab.layout.group_names
     tab.press(first, "Home", *["ArrowRight"] * 4)
-    tab.page.get_by_role("button", name=f"Lock {first}", exact=True).click()
+    tab.lock(first).click()
     expect(tab.share(first)).to_be_disabled()
     for group in tab.layout.group_names[1:]:
         tab.state(group, "Fixed").check()
@@ -160,7 +160,7 @@ def test_a_locked_share_stays_and_what_it_makes_impossible_is_refused(tab):
     tab.press(last, "ArrowLeft")
     expect(refusal).to_have_text("")
     assert [tab.share(group).input_value() for group in (first, second, last)] == ["4", "1", "95"]
-    tab.page.get_by_role("button", name=f"Lock {second}", exact=True).click()
+    tab.lock(second).click()
     tab.press(last, "ArrowLeft")
     expect(refusal).to_have_text(
         f"{first} and {second} are locked at 5%, which leaves 95% for {last}. "
@@ -174,7 +174,7 @@ def test_what_the_server_refuses_is_said_and_the_control_goes_back(tab, monkeypa
     group, other = tab.layout.group_names[:2]
     tab.state(other, "Off").check()
     tab.press(group, "End")
-    expect(tab.badge).to_have_text("You changed 2 groups")
+    expect(tab.badge).to_have_text("2 changes")
 
     def refuse(*_):
         raise SteeringError("Not this time; set another share.")
@@ -232,17 +232,17 @@ def test_undo_and_redo_take_the_controls_back_and_forth(tab):
     )
     expect(undo).to_be_disabled()
     tab.press(group, "End")
-    expect(tab.badge).to_have_text("You changed 1 group")
+    expect(tab.badge).to_have_text("1 change")
     tab.state(other, "Off").check()
-    expect(tab.badge).to_have_text("You changed 2 groups")
+    expect(tab.badge).to_have_text("2 changes")
     undo.click()
-    expect(tab.badge).to_have_text("You changed 1 group")
+    expect(tab.badge).to_have_text("1 change")
     assert tab.share(group).input_value() == "100"
     undo.click()
     expect(tab.badge).to_have_text("Router's own weights")
     expect(undo).to_be_disabled()
     redo.click()
-    expect(tab.badge).to_have_text("You changed 1 group")
+    expect(tab.badge).to_have_text("1 change")
     redo.click()
     expect(tab.state(other, "Off")).to_be_checked()
     assert tab.share(group).input_value() == "100"
@@ -264,12 +264,12 @@ def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds, 
             ["Half <b>"]
         )
         tab.press("reader", "End")
-        expect(tab.badge).to_have_text("You changed 1 group")
+        expect(tab.badge).to_have_text("1 change")
         tab.page.get_by_role("button", name="Half <b>").click()
         expect(tab.second).to_contain_text(
             "field off in all layers; task/treat fixed at 50% in all layers."
         )
-        expect(tab.badge).to_have_text("You changed 1 group and 1 expert")
+        expect(tab.badge).to_have_text("2 changes")
         tab.experts("task")
         assert tab.share("task/treat").input_value() == "50"
         tab.page.get_by_role("button", name="Undo", exact=True).click()
@@ -451,13 +451,13 @@ def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browse
     with visit(browser, served) as tab:
         group, other = tab.layout.group_names[:2]
         tab.press(group, "Home", *["ArrowRight"] * 7)
-        tab.page.get_by_role("button", name=f"Lock {group}", exact=True).click()
+        tab.lock(group).click()
         tab.state(other, "Off").check()
         tab.page.get_by_label("Late", exact=False).check()
         tab.tokens(TOKENS)
         tab.question.fill(f"{QUESTION} <b>&")
         expect(tab.second).to_contain_text("off in the late layers")
-        tab.page.get_by_role("tab", name="Link and record").click()
+        tab.page.get_by_role("tab", name="Keep").click()
         link = tab.page.get_by_label("Link", exact=False).and_(tab.page.get_by_role("textbox"))
         tab.page.get_by_role("button", name="Make the link").click()
         even = round(100 / len(tab.layout.groups) - 0.5)
@@ -475,7 +475,7 @@ def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browse
             f"Opened from a link: {group} fixed at 7% in the late layers; "
             f"{other} off in the late layers."
         )
-        expect(tab.badge).to_have_text("You changed 2 groups")
+        expect(tab.badge).to_have_text("2 changes")
         assert tab.question.input_value() == f"{QUESTION} <b>&"
         assert tab.share(group).input_value() == "7"
         expect(tab.share(group)).to_be_disabled()
@@ -500,7 +500,7 @@ def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, ser
         group = tab.layout.group_names[0]
         tab.ask()
         tab.press(group, "End", "ArrowLeft")
-        tab.page.get_by_role("button", name=f"Lock {group}", exact=True).click()
+        tab.lock(group).click()
         steered = tab.steered()
         expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
         with tab.page.expect_download() as download:
@@ -515,7 +515,7 @@ def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, ser
     }
     changed.write_text(json.dumps(data), "utf-8")
     with visit(browser, served) as tab:
-        tab.page.get_by_role("tab", name="Link and record").click()
+        tab.page.get_by_role("tab", name="Keep").click()
         said, choose = tab.page.locator("#replayed"), tab.page.locator("#tabs [type=file]")
         for path, sentence in (
             (record, "The steered answer came out identical, token by token. Model, base, seed 0,"),
@@ -529,7 +529,7 @@ def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, ser
             )
             assert tab.share(group).input_value() == "99"
             expect(tab.share(group)).to_be_disabled()
-            expect(tab.badge).to_have_text("You changed 1 group")
+            expect(tab.badge).to_have_text("1 change")
         expect(said).to_contain_text("torch (1.0 then,")
         broken.write_text("{}", "utf-8")
         choose.set_input_files(broken)
@@ -569,7 +569,7 @@ def test_an_opened_record_restores_doses_and_third_answer_without_measuring_agai
     assert held["beside"]["kind"] == "uniform"
     monkeypatch.setattr("app.what_if.desk.dosing", lambda *_: pytest.fail("measured again"))
     with visit(browser, served) as tab:
-        tab.page.get_by_role("tab", name="Link and record").click()
+        tab.page.get_by_role("tab", name="Keep").click()
         tab.page.locator("#tabs [type=file]").set_input_files(record)
         expect(tab.page.locator("#replayed")).to_contain_text(
             "The router's answer came out identical"
@@ -661,7 +661,7 @@ def test_off_scope_strength_and_reset(tab):
     expect(tab.page.locator("#steer")).to_contain_text("nobody takes it over")
     tab.page.get_by_label("range slider for Strength of all experts").focus()
     tab.page.keyboard.press("Home")
-    expect(tab.badge).to_have_text("You changed 1 group and the strength")
+    expect(tab.badge).to_have_text("2 changes")
     expect(tab.page.locator("#reading")).to_contain_text("the base model alone")
     before = tab.first.inner_text()
     tab.page.get_by_role("button", name="Reset all").click()

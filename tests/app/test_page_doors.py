@@ -33,7 +33,7 @@ def record(browser, served, tmp_path_factory):
 
 
 def opening(tab: Tab, path: Path) -> None:
-    tab.page.get_by_role("tab", name="Link and record").click()
+    tab.page.get_by_role("tab", name="Keep").click()
     tab.page.locator("#tabs [type=file]").set_input_files(path)
 
 

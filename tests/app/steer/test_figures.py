@@ -1,5 +1,7 @@
 """Heatmaps and tables show the plan, number by number: no model, plans made by hand."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -32,11 +34,14 @@ def boxes(figure) -> set:
     return {(s.yref, s.x0, s.x1, s.y0, s.y1) for s in figure.layout.shapes}
 
 
-def test_group_figure_shows_both_plans(router):
+def test_group_figure_shows_both_plans_in_the_same_cells(router):
     view = View.of(router, STEERING)
-    above, below = figures.group_figure(LAYOUT, view).data
-    np.testing.assert_allclose(np.array(above.z), 100 * router.group_shares.T, atol=1e-4)
-    np.testing.assert_allclose(np.array(below.z), 100 * view.plan.group_shares.T, atol=1e-4)
+    [drawn] = figures.group_figure(LAYOUT, view).data
+    strips, rows = np.array(drawn.z)[::2], np.array(drawn.z)[1::2]
+    np.testing.assert_allclose(strips, 100 * router.group_shares.T, atol=1e-4)
+    np.testing.assert_allclose(rows, 100 * view.plan.group_shares.T, atol=1e-4)
+    [untouched] = figures.group_figure(LAYOUT, View.of(router, Steering())).data
+    np.testing.assert_allclose(np.array(untouched.z), 100 * router.group_shares.T, atol=1e-4)
 
 
 def test_expert_figure_has_a_panel_a_group(router):
@@ -68,12 +73,7 @@ def test_expert_figure_has_a_panel_a_group(router):
             f"{experts[-1]} receives" in trace.text[-1][2]
             and f"of the {group} share at layer 2; the router gave" in trace.text[-1][2]
         )
-    assert [a.text for a in figure.layout.annotations] == [
-        "task",
-        "field",
-        "reader · off in the late layers",
-    ]
-    assert list(figure.layout.yaxis2.ticktext) == ["heart", "lung", "skin · fixed"]
+    assert list(figure.layout.yaxis2.ticktext) == ["heart ■", "lung ■", "✎ skin ■"]
 
 
 def test_one_scale_from_0_to_100_and_no_title(router):
@@ -85,8 +85,8 @@ def test_one_scale_from_0_to_100_and_no_title(router):
 
 def test_outlines_mark_exactly_what_was_changed(router):
     assert boxes(figures.group_figure(LAYOUT, View.of(router, STEERING))) == {
-        ("y2", 3.5, 5.5, 0.5, 1.5),
-        ("y2", 3.5, 5.5, 1.5, 2.5),
+        ("y", 3.5, 5.5, 0.5, 1.5),
+        ("y", 3.5, 5.5, 1.5, 2.5),
     }
     assert not boxes(figures.group_figure(LAYOUT, View.of(router, Steering())))
     cells = Steering(
@@ -98,35 +98,46 @@ def test_outlines_mark_exactly_what_was_changed(router):
     )
     figure = figures.group_figure(LAYOUT, View.of(router, cells))
     assert boxes(figure) == {
-        ("y2", first - 0.5, last + 0.5, -0.5, 0.5)
+        ("y", first - 0.5, last + 0.5, -0.5, 0.5)
         for first, last in ((0, 1), (3, 3), (4, 4), (5, 5))
     }
-    assert figure.layout.yaxis2.ticktext[0] == "task · fixed, off"
+    assert figure.layout.yaxis.ticktext[0] == "✎✕ task ●"
 
 
-def test_changes_are_said_in_words_too(router):
+def test_changes_are_said_in_words_and_signs_too(router):
     figure = figures.group_figure(LAYOUT, View.of(router, STEERING))
-    assert list(figure.layout.yaxis.ticktext) == ["task", "field", "reader"]
-    assert list(figure.layout.yaxis2.ticktext) == ["task", "field · fixed", "reader · off"]
+    assert list(figure.layout.yaxis.ticktext) == ["task ●", "✎ field ■", "✕ reader ▲"]
+    said = figure.data[0].text[3][5]
+    assert "field receives 70.0% of the routing weight at layer 5; the router gave" in said
+
+
+def test_what_was_measured_of_a_part_is_told_with_its_cells(router):
+    effects = {"field": "without it, 1.20 times less likely", "field/lung": "hardly any effect"}
+    view = View.of(router, Steering())
     assert (
-        "field receives 70.0% of the routing weight at layer 5; the router gave"
-        in figure.data[1].text[1][5]
+        figures.group_figure(LAYOUT, view, effects)
+        .data[0]
+        .text[1][0]
+        .endswith("<br>without it, 1.20 times less likely")
     )
+    _, field, _ = figures.expert_figure(LAYOUT, view, effects).data
+    assert [text[0].endswith("hardly any effect") for text in field.text] == [False, True, False]
 
 
 def test_an_expert_that_was_set_is_named_and_outlined_in_its_groups_picture(router):
     figure = figures.expert_figure(
         LAYOUT, View.of(router, Steering((Override("field/lung", State.FIXED, 0.5, "late"),)))
     )
-    assert list(figure.layout.yaxis2.ticktext) == ["heart", "lung · fixed", "skin"]
+    assert list(figure.layout.yaxis2.ticktext) == ["heart ■", "✎ lung ■", "skin ■"]
     assert boxes(figure) == {("y2", 3.5, 5.5, 0.5, 1.5)}
     assert not boxes(figures.expert_figure(LAYOUT, View.of(router, STEERING)))
 
 
-def test_untouched_is_said_and_not_drawn_as_zero(router):
-    figure = figures.group_figure(LAYOUT, View.of(router, Steering()))
-    assert "untouched" in figure.layout.annotations[1].text
-    assert figure.data[0].z == figure.data[1].z
+def test_layers_of_both_pictures_stand_under_one_another(router):
+    view = View.of(router, STEERING)
+    groups, experts = (make(LAYOUT, view) for make in (figures.group_figure, figures.expert_figure))
+    assert groups.layout.margin.l == experts.layout.margin.l
+    assert groups.layout.xaxis.range == experts.layout.xaxis.range
 
 
 @pytest.mark.parametrize("make", [figures.group_figure, figures.expert_figure])
@@ -137,24 +148,43 @@ def test_before_a_question_the_frame_has_its_height_and_says_what_comes(make, ro
     assert any(a.text == "Filled in once you ask" for a in empty.layout.annotations)
 
 
-def test_tables_equal_the_plan(router):
+def buttons(html: str) -> list[tuple[str, str, str, str]]:
+    """(picture, first cell, last cell, text) of each cell of a table."""
+    found = re.findall(
+        r'data-cell="([^"]+)" data-at="([^"]+)"(?: data-to="([^"]+)")?[^>]*>(.*?)</button>', html
+    )
+    return [(plot, at, to or at, text) for plot, at, to, text in found]
+
+
+def test_the_table_equals_the_plan_cell_by_cell(router):
     view = View.of(router, STEERING)
-    groups, experts = figures.group_table(view), figures.expert_table(view)
-    assert list(groups["Layer"]) == list(experts["Layer"]) == list(range(6))
-    for i, name in enumerate(LAYOUT.group_names):
-        np.testing.assert_allclose(
-            groups[f"{name}, router %"], 100 * router.group_shares[:, i], atol=0.051
+    cells = buttons(figures.shares_table(LAYOUT, view))
+    assert len(cells) == 6 * (3 + 6)
+    for plot, at, _, text in cells:
+        row, layer = map(int, at.split(","))
+        name = "group_shares" if plot == "groups-map" else "expert_shares"
+        before, now = (
+            100 * float(getattr(p, name)[layer, row]) for p in (view.router_plan, view.plan)
         )
-        np.testing.assert_allclose(
-            groups[f"{name}, in force %"], 100 * view.plan.group_shares[:, i], atol=0.051
-        )
-    for i, name in enumerate(LAYOUT.expert_names):
-        np.testing.assert_allclose(
-            experts[f"{name}, router %"], 100 * router.expert_shares[:, i], atol=0.051
-        )
-        np.testing.assert_allclose(
-            experts[f"{name}, in force %"], 100 * view.plan.expert_shares[:, i], atol=0.051
-        )
+        number, _, small = text.partition("<small>")
+        assert float(number) == pytest.approx(now, abs=0.051)
+        if small:
+            assert float(small.split()[1].partition("<")[0]) == pytest.approx(before, abs=0.051)
+        else:
+            assert now == pytest.approx(before, abs=0.11)
+
+
+def test_thirds_are_means_over_their_layers(router):
+    view = View.of(router, STEERING)
+    cells = buttons(figures.thirds_table(LAYOUT, view))
+    assert len(cells) == 3 * (3 + 6)
+    for plot, at, to, text in cells:
+        (row, first), (same, last) = (map(int, place.split(",")) for place in (at, to))
+        name = "group_shares" if plot == "groups-map" else "expert_shares"
+        mean = 100 * float(getattr(view.plan, name)[first : last + 1, row].mean())
+        assert row == same and float(text.partition("<")[0]) == pytest.approx(mean, abs=0.51)
+    for table in (figures.shares_table, figures.thirds_table):
+        assert "Filled in once you ask" in table(LAYOUT, None)
 
 
 def test_one_outside_the_team_is_said_to_take_no_part(router):

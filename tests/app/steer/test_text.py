@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from app.ask import words as answer_text
+from app.controls import Cells, Controls, Setting
 from app.desk import waiting
 from app.session import Progress
 from app.steer import words as text
@@ -103,33 +104,31 @@ def test_leaders_are_counted_where_they_alternate():
 
 
 @pytest.mark.parametrize(
-    ("steering", "said"),
+    ("controls", "said"),
     [
-        (Steering(), "Router's own weights"),
-        (Steering((Override("task", State.ROUTER),)), "Router's own weights"),
-        (Steering((Override("task", State.OFF),)), "You changed 1 group"),
+        (Controls(), "Router's own weights"),
+        (Controls({"task": Setting(State.OFF, 0)}), "1 change"),
+        (Controls(strength=0.0), "1 change"),
         (
-            Steering((Override("task", State.OFF), Override("field", State.FIXED, 1.0))),
-            "You changed 2 groups",
-        ),
-        (Steering((), 0.0), "You changed the strength"),
-        (Steering((Override("task", State.OFF),), 2.0), "You changed 1 group and the strength"),
-        (Steering((Override("task/treat", State.OFF),)), "You changed 1 expert"),
-        (
-            Steering(
-                (
-                    Override("task/treat", State.OFF),
-                    Override("field/lung", State.OFF),
-                    Override("task", State.OFF),
-                ),
+            Controls(
+                {"task/treat": Setting(State.FIXED, 50), "field": Setting(State.OFF, 0)},
                 2.0,
+                cells=(Cells("task", 1, 2, State.OFF),),
             ),
-            "You changed 1 group, 2 experts and the strength",
+            "4 changes",
         ),
+        (Controls({"task": Setting(State.OFF, 0)}, on=False), "Switched off · 1 change kept"),
     ],
 )
-def test_badge(steering, said):
-    assert text.whose_weights(steering) == said
+def test_badge_counts_what_the_list_holds(controls, said):
+    assert text.whose_weights(controls) == said
+
+
+def test_the_routing_is_one_line_of_who_leads():
+    view = View.of(plan([[0.7, 0.3]] * 4, field=((0.45, 0.5, 0.05),) * 4), Steering())
+    assert text.routing_line(view, {"task": "Need"}) == (
+        "The router reads · Need: **treat** · field: **lung and heart** · 5 of 5 experts take part"
+    )
 
 
 def test_changes():
