@@ -24,6 +24,7 @@ from app.compare.third_desk import ThirdDesk
 from app.desk import Shared
 from app.events import AT_ONCE
 from app.markup import header
+from app.places import build_bar, place
 from app.session import Session
 from app.share.area import ShareArea, build_share
 from app.share.link_desk import LinkDesk
@@ -74,6 +75,17 @@ switched on by a Space unless refused; a run history would keep people's questio
 Each generator that waits for the worker holds one of the threads, and what needs no waiting must
 find one free."""
 
+PLACES = (
+    ("Weights", "weights"),
+    ("Why", "why"),
+    ("What if", "what-if"),
+    ("Compare", "compare"),
+    ("Table", "by-layer"),
+    ("Keep", "keep"),
+    ("Help", "help"),
+)
+"""What takes turns below the answers: its name and its id."""
+
 
 @dataclass(frozen=True)
 class Areas:
@@ -105,7 +117,8 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
         session = gr.State(Session())
         areas = _build_areas(model, strength_note(cohort))
         _wire(page, session, areas, model, cohort)
-        page.load(None, js=text_of("page.js"), api_visibility="private")
+        for script in ("places.js", "page.js"):
+            page.load(None, js=text_of(script), api_visibility="private")
     return page.queue(max_size=WAITING_PEOPLE)
 
 
@@ -127,22 +140,22 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
             second = build_second()
         with gr.Column(elem_id="words", elem_classes="area"):
             line = build_line()
-        # What is not on show is drawn all the same, so that it is there when it is.
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Weights", elem_id="weights", render_children=True):
+        with gr.Column(elem_id="tabs", elem_classes="area"):
+            build_bar(PLACES)
+            with place("weights"):
                 pictures = build_pictures(layout)
-            with gr.Tab("Why", elem_id="why", render_children=True):
+            with place("why"):
                 why = build_why(layout)
-            with gr.Tab("What if", elem_id="what-if", render_children=True):
+            with place("what-if"):
                 what_if = build_what_if(layout)
-            with gr.Tab("Compare", elem_id="compare", render_children=True):
+            with place("compare"):
                 compare = build_compare()
-            with gr.Tab("Table", elem_id="by-layer", render_children=True):
+            with place("by-layer"):
                 reading, table = build_table(layout)
-            with gr.Tab("Keep", elem_id="keep", render_children=True):
+            with place("keep"):
                 download = build_download()
                 share = build_share()
-            with gr.Tab("Help", elem_id="help", render_children=True):
+            with place("help"):
                 gr.Markdown(text_of("reading.md"), elem_id="how-to-read")
     build_cells()
     weights = Weights(*pictures, table, reading, download)

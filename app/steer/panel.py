@@ -96,14 +96,17 @@ def _markup(layout: Layout, strength_note: str, words: Mapping[str, str]) -> str
         f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>'
         for name, preset in presets(layout).items()
     )
+    own = """<button type="button" class="opens" data-opens \
+aria-expanded="false">Own presets</button>
+<div class="menu" popover><form class="bar" data-part="save" aria-label="Own presets">\
+<input type="text" maxlength="40" aria-label="Name of a preset of your own"
+placeholder="Name a preset of your own" autocomplete="off"><button>Save</button></form>
+<ul class="bar" data-part="own" aria-label="Own presets, kept in this browser"></ul>\
+<p class="hint" role="status" data-part="kept"></p></div>"""
     return f"""<button type="button" class="sheet" data-sheet aria-expanded="false">Steer</button>
-<div class="bar" title="{_safe(HINT)}">
-<label class="switch"><input type="checkbox" role="switch" data-on checked>Steering on</label>
-<button type="button" data-do="undo">Undo</button><button type="button" data-do="redo">Redo</button>
-<button type="button" data-do="reset">Reset all</button></div>
-{f'<div class="bar" role="group" aria-label="Presets">{ready}</div>' if ready else ""}
+<div class="groups" title="{_safe(HINT)}">{groups}</div>
 <p class="refusal" role="alert" data-part="refusal"></p>
-{groups}
+<section class="bar presets" role="group" aria-label="Presets">{ready}{own}</section>
 <div class="move strength"><span class="name">Strength</span>
 <input type="range" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength \
 aria-label="range slider for Strength of all experts" \
@@ -113,12 +116,10 @@ aria-label="number input for Strength of all experts"></div>
 <fieldset class="states scopes" aria-label="Where the states above apply">{bands}</fieldset>
 <section class="kept"><h3>Changes</h3><ul class="chips" data-part="changes" \
 aria-label="Changes, each with a button that takes it back"></ul>
-<button type="button" class="opens" data-opens aria-expanded="false">Own presets</button>
-<div class="menu" popover><form class="bar" data-part="save" aria-label="Own presets">\
-<input type="text" maxlength="40" aria-label="Name of a preset of your own"
-placeholder="Name a preset of your own" autocomplete="off"><button>Save</button></form>
-<ul class="bar" data-part="own" aria-label="Own presets, kept in this browser"></ul>\
-<p class="hint" role="status" data-part="kept"></p></div></section>"""
+<div class="bar">
+<label class="switch"><input type="checkbox" role="switch" data-on checked>Steering on</label>
+<button type="button" data-do="undo">Undo</button><button type="button" data-do="redo">Redo</button>
+<button type="button" data-do="reset">Reset all</button></div></section>"""
 
 
 def _group(index: int, layout: Layout, words: Mapping[str, str]) -> str:
@@ -138,11 +139,11 @@ def _group(index: int, layout: Layout, words: Mapping[str, str]) -> str:
     word = words.get(name, name)
     return f"""<section class="group target" data-target="{_safe(name)}" \
 data-even="{100 // len(layout.groups)}">
-<div class="lever"><h3>{_safe(word)}</h3><button type="button" class="opens" data-opens \
-aria-expanded="false" aria-label="{count(len(experts), "expert")} in {_safe(name)}: \
-shares, Off, Lock">⋯</button>
+<div class="lever"><h3>{_safe(word)}</h3>
 <div class="segments" role="group" aria-label="Experts in {_safe(name)}, by share">{segments}\
-<i class="break"></i><span class="ticks" aria-hidden="true"></span></div></div>
+<i class="break"></i><span class="ticks" aria-hidden="true"></span></div>
+<button type="button" class="opens" data-opens aria-expanded="false" \
+aria-label="{count(len(experts), "expert")} in {_safe(name)}: shares, Off, Lock">⋯</button></div>
 {_share(name)}
 <div class="menu" popover>{_states(name, f"{name}, the group", str(index))}
 <div class="bar">\

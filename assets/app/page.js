@@ -10,12 +10,16 @@
   document.addEventListener("keydown", ({ key }) => key === "Escape" && settings.ariaExpanded === "true" && (open(false), settings.focus()));
   document.addEventListener("pointerdown", ({ target }) => target.closest("#settings") || open(false));
   // An answer whose question, or whose settings, are no longer those on the page is shown as old.
+  const settingsNow = () => ["number input for Longest answer, tokens", "number input for Temperature", "Seed"].map((name) => {
+    const input = [...document.querySelectorAll("#settings-body input[type=number]")].find((one) => one.ariaLabel === name || one.closest("label")?.textContent.includes(name));
+    return Number(input?.value);
+  }).join(" ");
   const bare = (text) => text.normalize("NFC").replace(/\s+/g, " ").trim();
   setInterval(() => {
     const box = bare(document.querySelector("#question textarea, #question input")?.value ?? "");
     for (const [area, place] of [["answer", "first"], ["steered", "second"]]) {
       const of = document.querySelector(`#${place}-asked .of`);
-      const stale = of !== null && box !== "" && bare(of.dataset.question) !== box;
+      const stale = of !== null && box !== "" && (bare(of.dataset.question) !== box || (of.dataset.sampling !== undefined && of.dataset.sampling !== settingsNow()));
       document.getElementById(area)?.classList.toggle("stale", stale);
     }
   }, 200);
@@ -24,7 +28,7 @@
   const show = (which) => {
     bench.dataset.show = which;
     for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.show === which);
-    if (which === "difference") [...document.querySelectorAll("#tabs [role=tab]")].find((tab) => tab.textContent.trim() === "Compare")?.click();
+    if (which === "difference") document.getElementById("compare-tab").click();
   };
   for (const button of buttons) button.addEventListener("click", () => show(button.dataset.show));
   show("router");

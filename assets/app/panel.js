@@ -326,7 +326,9 @@ element.addEventListener("click", ({ target: clicked }) => {
 element.querySelector("[data-sheet]").addEventListener("click", ({ currentTarget: button }) => {
   const open = button.getAttribute("aria-expanded") !== "true";
   button.setAttribute("aria-expanded", open);
-  document.getElementById("steer").classList.toggle("open", open);
+  const sheet = document.getElementById("steer");
+  sheet.classList.toggle("open", open);
+  sheet.scrollTop = 0;
 });
 
 // Menus lie over the page, beside the controls; Escape or a press elsewhere closes them.

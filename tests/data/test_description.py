@@ -15,6 +15,7 @@ groups:
   diet: {vegan: null, any: {adapter: loras/any}}
 rows: {recipe: 2}
 prompt_rows: {substitute: 0.5}
+words: {diet: For}
 sources: [{reader: jsonl, path: own.jsonl}]
 """
 LINES = [
@@ -43,6 +44,7 @@ def write(folder, text=KITCHEN, lines=LINES):
 def test_a_description_says_what_is_trained(tmp_path):
     found = Description.load(write(tmp_path))
     assert found.name == "kitchen" and found.main_group == "task" and found.scripts == ()
+    assert found.words == {"diet": "For"}
     assert dict(found.groups) == {"task": ("recipe", "substitute"), "diet": ("vegan", "any")}
     assert dict(found.ready) == {"diet/any": tmp_path / "loras/any"}
     assert dict(found.rows) == {"recipe": 2} and dict(found.prompt_rows) == {
@@ -117,6 +119,7 @@ def test_the_medical_set_is_one_such_file():
         ),
         (lambda t: t + "\n  - [", "cannot be read"),
         (lambda t: t + "scripts: LATIN", "scripts must be a list"),
+        (lambda t: t.replace("diet: For", "food: For"), "words names the group 'food'"),
         (
             lambda t: t.replace("[{reader: jsonl, path: own.jsonl}]", "own.jsonl"),
             "sources must be a list",

@@ -34,7 +34,9 @@ SETTINGS = "experts/field/heart/adapter_config.json"
 def saved(worlds, tmp_path_factory):
     """A saved model, not to be changed."""
     path = tmp_path_factory.mktemp("saved") / "tiny"
-    worlds("llama").build(max_prompt_tokens=123, scripts=("LATIN", "GREEK")).save_pretrained(path)
+    worlds("llama").build(
+        max_prompt_tokens=123, scripts=("LATIN", "GREEK"), words={"task": "Need"}
+    ).save_pretrained(path)
     return path
 
 
@@ -77,6 +79,7 @@ def test_the_config_says_what_it_is(saved, llama):
         123,
         ("LATIN", "GREEK"),
     )
+    assert info.words == {"task": "Need"}
     assert info.base_sha256 == llama.found.sha256 and len(info.sha256) == 64
     model = AtMoe.from_pretrained(saved, base=llama.directory)
     assert (model.info.max_prompt_tokens, model.info.sha256) == (123, info.sha256)
@@ -151,6 +154,10 @@ def test_a_damaged_config(copy, llama, text):
         {"base": None},
         {"groups": [{"name": "a", "experts": []}]},
         {"scripts": None},
+        {"words": ["Need"]},
+        {"words": {"nobody": "Need"}},
+        {"words": {"task": 7}},
+        {"words": {"task": "much longer than a word"}},
     ],
 )
 def test_a_config_that_means_nothing(copy, llama, change):

@@ -1,0 +1,234 @@
+"""The bounds of the page: what is seen together, how tall it is, and that nothing moves."""
+
+import re
+
+import pytest
+from browser import QUESTION, TOKENS, Tab, drag, expect, expected, flat, listed, visit
+
+from atmoe import Override, State, Steering
+
+WORDS = " ".join(["tomography"] * 90)
+TABS = ("Weights", "Why", "What if", "Compare", "Table", "Keep", "Help")
+
+
+def inside(tab: Tab, locator, width: int, height: int) -> bool:
+    box = locator.bounding_box()
+    return (
+        box["x"] >= 0
+        and box["y"] >= 0
+        and box["x"] + box["width"] <= width + 0.5
+        and box["y"] + box["height"] <= height + 0.5
+    )
+
+
+def screens(tab: Tab) -> float:
+    """How many windows tall the page is."""
+    return tab.page.evaluate("document.documentElement.scrollHeight / innerHeight")
+
+
+def lead(tab: Tab, expert: str) -> None:
+    tab.segment(expert).click()
+    tab.steered()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (1920, 1080)])
+def test_question_levers_answers_and_weights_are_seen_together(browser, served, width, height):
+    with visit(browser, served, width=width, height=height) as tab:
+        tab.ask()
+        lead(tab, "reader/lay")
+        places = [tab.page.locator(f"#{name}") for name in ("question", "first", "second")]
+        places += [
+            tab.page.locator(f"#{name}-map .nsewdrag").last for name in ("groups", "experts")
+        ]
+        places += [tab.share(group) for group in tab.layout.group_names]
+        places += [tab.segment(expert) for expert in tab.layout.expert_names]
+        assert all(inside(tab, place, width, height) for place in places)
+        for name, rows in (("groups", 3), ("experts", 6)):
+            drawn = tab.page.locator(f"#{name}-map .nsewdrag").all()
+            assert sum(d.bounding_box()["height"] for d in drawn) >= 16 * rows
+        for answer in (tab.first, tab.second):
+            room = answer.evaluate(
+                "(place, words) => { place.textContent = words;"
+                " return place.clientHeight - place.scrollHeight; }",
+                WORDS,
+            )
+            assert room >= 0
+        for name in TABS:
+            tab.open(name)
+            assert screens(tab) <= 1.15
+
+
+def test_nothing_moves(browser, served):
+    with visit(browser, served) as tab:
+        tab.page.evaluate(
+            """() => { window.moved = 0; new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) window.moved += entry.value; })
+            .observe({ type: "layout-shift", buffered: true }); }"""
+        )
+        tab.ask()
+        lead(tab, "reader/lay")
+        for name in TABS[1:]:
+            tab.open(name)
+        tab.open("Weights")
+        drag(tab, (0, 1), (0, 2))
+        tab.page.keyboard.press("Escape")
+        tab.page.get_by_role("button", name="Settings").click()
+        tab.question.fill("?!")
+        tab.page.keyboard.press("Enter")
+        expect(tab.message).to_be_visible()
+        assert tab.page.evaluate("window.moved") <= 0.05
+
+
+def test_from_a_question_to_the_first_lever_are_few_stops(tab):
+    tab.question.focus()
+    for _ in range(6):
+        tab.page.keyboard.press("Tab")
+        if tab.page.evaluate("document.activeElement.classList.contains('segment')"):
+            break
+    assert tab.page.evaluate("document.activeElement.dataset.lead") == tab.layout.expert_names[0]
+
+
+def test_a_click_on_an_expert_gives_the_second_answer_beside_the_first(tab):
+    tab.ask()
+    tab.segment("reader/lay").click()
+    steering = Steering((Override("reader/lay", State.FIXED, 0.8),))
+    assert flat(tab.steered()) == flat(expected(tab, steering))
+    expect(listed(tab)).to_have_text(["reader → lay 80%"])
+    expect(tab.badge).to_have_text("1 change")
+    expect(tab.page.locator("#second-asked")).to_contain_text("reader/lay fixed at 80%")
+    tab.segment("reader/lay").click()  # and once more gives it back
+    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.second).to_contain_text("Untouched")
+
+
+def test_a_boundary_can_be_dragged_and_arrows_move_shares(tab):
+    tab.ask()
+    shares = tab.model.route(QUESTION).expert_shares.mean(0)
+    before = [round(100 * float(share)) for share in shares[:3]]
+    one = tab.segment(tab.layout.expert_names[0]).bounding_box()
+    x, y = one["x"] + one["width"] - 2, one["y"] + one["height"] / 2
+    whole = tab.page.locator(".segments").first.bounding_box()["width"]
+    tab.page.mouse.move(x, y)
+    tab.page.mouse.down()
+    tab.page.mouse.move(x + 0.1 * whole, y, steps=4)
+    tab.page.mouse.up()
+    expect(listed(tab)).to_have_count(2)
+    moved = [int(re.search(r"(\d+)%", text)[1]) for text in listed(tab).all_inner_texts()]
+    assert moved[0] == pytest.approx(before[0] + 10, abs=1)
+    assert sum(moved) == pytest.approx(before[0] + before[1], abs=1)
+    tab.segment("reader/lay").focus()
+    now = int(tab.segment("reader/lay").locator("b").inner_text().rstrip("%"))
+    tab.page.keyboard.press("ArrowRight")
+    expect(listed(tab).last).to_have_text(f"reader → lay {now + 5}%")
+
+
+def test_a_typed_share_that_cannot_be_is_refused_and_none_is_bent(tab):
+    refusal = tab.page.locator("#panel .refusal")
+    names = tab.layout.group_names
+    for group in names[:2]:
+        number = tab.page.get_by_label(f"number input for {group} share, %")
+        number.fill("70")
+        number.press("Enter")
+    expect(refusal).to_have_text(
+        f"{names[1]} cannot have 70%: {names[0]} 70% fixed leaves at most 30%. "
+        "Take one of them back first."
+    )
+    expect(listed(tab)).to_have_text([f"{names[0]} 70%"])
+    assert tab.share(names[0]).input_value() == "70"
+
+
+def test_one_number_a_control_is_the_share_in_force(tab):
+    tab.ask()
+    group, *others = tab.layout.group_names
+    tab.press(group, "End")
+    tab.steered()
+    for other in others:
+        expect(tab.share(other)).to_have_value("0")
+
+
+def test_every_change_has_its_own_way_back(tab):
+    tab.segment("task/treat").click()
+    tab.state("field", "Off").check()
+    drag(tab, (2, 0), (2, 1))
+    tab.page.locator("#cells [data-state=off]").click()
+    tab.page.get_by_label("number input for Strength of all experts").fill("0.5")
+    tab.page.keyboard.press("Tab")
+    expect(listed(tab)).to_have_text(
+        ["task → treat 80%", "field off", "reader off · layers 0–1", "strength 0.5"]
+    )
+    expect(tab.badge).to_have_text("4 changes")
+    for left in (3, 2, 1, 0):
+        tab.page.locator("#panel [data-part=changes] button").first.click()
+        expect(listed(tab)).to_have_count(left)
+    expect(tab.badge).to_have_text("Router's own weights")
+
+
+def test_an_answer_to_another_question_looks_old(tab):
+    tab.ask()
+    old = tab.page.locator("#first-asked .old")
+    expect(tab.page.locator("#first-asked")).to_contain_text(QUESTION)
+    expect(old).to_be_hidden()
+    tab.question.fill("What causes gout?")
+    expect(old).to_be_visible()
+    tab.question.fill("?!")  # refused: nothing stands as if it were its answer
+    tab.page.keyboard.press("Enter")
+    expect(tab.message).to_contain_text("no words")
+    expect(old).to_be_visible()
+    tab.question.fill(QUESTION)
+    expect(old).to_be_hidden()
+    tab.tokens(TOKENS + 1)
+    expect(old).to_be_visible()
+
+
+def test_the_table_is_filled_with_the_first_question_and_picks_cells(tab):
+    tab.ask()
+    tab.open("Table")
+    plan = tab.model.route(QUESTION)
+    share = tab.page.locator('#table [data-cell="groups-map"][data-at="1,2"]')
+    expect(share).to_have_text(f"{100 * float(plan.group_shares[2, 1]):.1f}")
+    share.focus()
+    tab.page.keyboard.press("ArrowDown")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#cells [data-part=picked]")).to_have_text(
+        f"Picked: layer 3 of {tab.layout.group_names[1]}"
+    )
+    tab.page.locator("#cells [data-state=off]").click()
+    expect(listed(tab)).to_have_text([f"{tab.layout.group_names[1]} off · layer 3"])
+    tab.page.keyboard.press("Escape")
+    expect(tab.page.locator("#cells .picker")).to_be_hidden()
+
+
+def test_a_phone_shows_one_answer_a_sheet_and_thirds(browser, served):
+    with visit(browser, served, width=400, height=800) as tab:
+        tab.ask()
+        expect(tab.first).to_be_visible()
+        expect(tab.second).to_be_hidden()
+        tab.page.locator("[data-sheet]").click()
+        tab.segment("reader/lay").click()
+        tab.steered()
+        expect(tab.second).to_be_visible()
+        expect(tab.first).to_be_hidden()
+        answer, sheet = (
+            tab.page.locator(f"#{name}").bounding_box() for name in ("second", "steer")
+        )
+        assert sheet["y"] - answer["y"] >= 90  # lines of the answer stay in sight
+        assert screens(tab) <= 3
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= 400
+        tab.page.locator("[data-sheet]").click()
+        cells = tab.page.locator("#thirds [data-cell]").all()
+        assert len(cells) == 3 * (3 + 6)
+        for cell in cells:
+            box = cell.bounding_box()
+            assert box["width"] >= 40 and box["height"] >= 40
+        cells[2].click()
+        expect(tab.page.locator("#cells [data-part=picked]")).to_contain_text("layers 3–4 of task")
+        tab.page.get_by_role("button", name="Router", exact=True).click()
+        expect(tab.first).to_be_visible()
+
+
+def test_settings_lie_over_the_page_and_close(tab):
+    tab.page.get_by_role("button", name="Settings").click()
+    seed = tab.page.get_by_label("Seed")
+    expect(seed).to_be_visible()
+    tab.page.keyboard.press("Escape")
+    expect(seed).to_be_hidden()
