@@ -7,7 +7,13 @@ from browser import QUESTION, TOKENS, Tab, drag, expect, expected, flat, listed,
 
 from atmoe import Override, State, Steering
 
-WORDS = " ".join(["tomography"] * 90)
+PASSAGE = """Asthma is a long-term disease of the airways in the lungs. The airways swell, tighten and
+make more mucus than usual, so that it becomes hard to breathe. It cannot be cured, but most people
+control it well with two kinds of medicine: one that is breathed in every day to prevent swelling,
+and one for quick relief during an attack. Your doctor will ask about triggers such as dust, smoke,
+pollen or exercise, and may measure how much air you can blow out. Call for help at once if relief
+medicine does not work."""
+"""90 words, as answers have them."""
 TABS = ("Weights", "Why", "What if", "Compare", "Table", "Keep", "Help")
 
 
@@ -46,11 +52,12 @@ def test_question_levers_answers_and_weights_are_seen_together(browser, served, 
         for name, rows in (("groups", 3), ("experts", 6)):
             drawn = tab.page.locator(f"#{name}-map .nsewdrag").all()
             assert sum(d.bounding_box()["height"] for d in drawn) >= 16 * rows
+        assert len(PASSAGE.split()) >= 90
         for answer in (tab.first, tab.second):
             room = answer.evaluate(
-                "(place, words) => { place.textContent = words;"
+                "(place, words) => { place.textContent = words.replace(/\\s+/g, " ");"
                 " return place.clientHeight - place.scrollHeight; }",
-                WORDS,
+                PASSAGE,
             )
             assert room >= 0
         for name in TABS:
