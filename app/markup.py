@@ -8,12 +8,11 @@ from html import escape
 from itertools import groupby
 from typing import NamedTuple
 
+from atmoe import Sampling
 from atmoe.data.text import ITEM
 
 Written = Callable[[int, int], str]
 """The markup of a piece of a text, by where it begins and ends."""
-
-from atmoe import Sampling
 
 
 def passage(text: str) -> str:

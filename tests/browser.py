@@ -194,7 +194,8 @@ def choose(tab: Tab, label: str, option: str) -> None:
 
 
 def third(tab: Tab, kind: Beside) -> str:
-    """Ask for a third answer, wait for its end. → its text"""
+    """Ask for a third answer in its tab, wait for its end. → its text"""
+    tab.open("Compare")
     choose(tab, "A third answer", BESIDE[kind].name)
     tab.page.evaluate(
         "document.querySelectorAll('#third-facts span').forEach((old) => (old.dataset.old = 1))"
