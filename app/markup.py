@@ -2,24 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from html import escape
+from itertools import groupby
+from typing import NamedTuple
 
 from atmoe import Sampling
+from atmoe.data.text import ITEM
+
+Written = Callable[[int, int], str]
+"""The markup of a piece of a text, by where it begins and ends."""
 
 
 def passage(text: str) -> str:
-    """An answer, as the model wrote it."""
-    return f'<div class="passage" tabindex="0">{escape(text)}</div>'
+    """An answer, as the model wrote it, its lists as lists."""
+    return _passage(text, lambda start, end: escape(text[start:end]))
 
 
 def differing(spans: Sequence[tuple[str, bool]]) -> str:
-    """An answer in which what the other answer lacks is underlined and bold."""
-    text = "".join(
-        f'<mark class="differs">{escape(part)}</mark>' if differs else escape(part)
-        for part, differs in spans
+    """An answer in which what the other answer lacks is marked; the page shows it on demand."""
+    text = "".join(part for part, _ in spans)
+    marked = [differs for part, differs in spans for _ in part]  # a character each
+
+    def written(start: int, end: int) -> str:
+        parts = []
+        for differs, places in groupby(range(start, end), marked.__getitem__):
+            part = escape("".join(text[place] for place in places))
+            parts.append(f'<mark class="differs">{part}</mark>' if differs else part)
+        return "".join(parts)
+
+    return _passage(text, written)
+
+
+class _Line(NamedTuple):
+    """A line of a text, by its places there.
+
+    Attributes:
+        kind: of the list that it is an item of, "ul" or "ol"; "" where of none.
+        start: where it begins.
+        words: where the words behind an item's mark begin.
+        end: where the next one begins.
+    """
+
+    kind: str
+    start: int
+    words: int
+    end: int
+
+
+def _passage(text: str, written: Written) -> str:
+    """A text with its lists as lists.
+
+    What a browser takes for its `textContent` is the text to the last character: the marks of items
+    and the ends of lines are there, so that what is copied is what the model wrote.
+    """
+    pieces = []
+    for kind, lines in groupby(_lines(text), lambda line: line.kind):
+        if kind:
+            items = "".join(_item(text, line, written) for line in lines)
+            pieces.append(f'<{kind} role="list">{items}</{kind}>')
+        else:
+            pieces += [written(line.start, line.end) for line in lines]
+    return f'<div class="passage" tabindex="0">{"".join(pieces)}</div>'
+
+
+def _lines(text: str) -> list[_Line]:
+    """The lines of a text; blank ones between two items of a list belong to the upper item."""
+    lines: list[_Line] = []
+    for found in re.finditer(r"[^\n]*\n|[^\n]+", text):
+        start, end = found.span()
+        item = ITEM.match(text, start, end)
+        if item is None:
+            lines.append(_Line("", start, start, end))
+            continue
+        kind = "ol" if any(map(str.isdigit, item[0])) else "ul"
+        upper = len(lines) - 1
+        while upper >= 0 and not text[lines[upper].start : lines[upper].end].strip():
+            upper -= 1
+        if upper >= 0 and lines[upper].kind == kind:
+            lines[upper:] = [lines[upper]._replace(end=start)]
+        lines.append(_Line(kind, start, item.end(), end))
+    return lines
+
+
+def _item(text: str, line: _Line, written: Written) -> str:
+    stop = line.start + len(text[line.start : line.end].rstrip())
+    hidden = ' aria-hidden="true"' if line.kind == "ul" else ""  # a screen reader has its own word
+    return (
+        f'<li><span class="bullet"{hidden}>{written(line.start, line.words)}</span>'
+        f"{written(line.words, stop)}</li>{escape(text[stop : line.end])}"
     )
-    return f'<div class="passage" tabindex="0">{text}</div>'
 
 
 def asked(question: str, under: str, sampling: Sampling | None = None) -> str:
@@ -53,15 +126,20 @@ def line(text: str) -> str:
     return f"<span>{escape(text)}</span>"
 
 
-def small_print(text: str, note: str = "", warning: str = "") -> str:
+def small_print(text: str, note: str = "", warning: str = "", rest: str = "") -> str:
     """What stands below an answer.
 
     Args:
-        text: its facts.
+        text: its facts, in a line.
         note: what else is to be known of it.
         warning: what was measured against it.
+        rest: more facts, on demand; they lie over what is below them.
     """
     parts = [line(text)]
+    if rest:
+        parts = [
+            f'<details class="rest"><summary>{escape(text)}</summary>{line(rest)}</details>',
+        ]
     if note:
         parts.append(f'<p class="hint">{escape(note)}</p>')
     if warning:

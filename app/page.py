@@ -18,7 +18,7 @@ from app.ask.area import (
 )
 from app.ask.desk import AskDesk
 from app.assets import FOLDER, text_of
-from app.compare.area import CompareArea, build_compare
+from app.compare.area import CompareArea, build_compare, build_difference
 from app.compare.desk import CompareDesk
 from app.compare.third_desk import ThirdDesk
 from app.desk import Shared
@@ -138,6 +138,7 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
             first = build_first()
         with gr.Column(elem_id="steered", elem_classes="area"):
             second = build_second()
+            difference = build_difference()
         with gr.Column(elem_id="words", elem_classes="area"):
             line = build_line()
         with gr.Column(elem_id="tabs", elem_classes="area"):
@@ -149,7 +150,7 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
             with place("what-if"):
                 what_if = build_what_if(layout)
             with place("compare"):
-                compare = build_compare()
+                compare = build_compare(difference)
             with place("by-layer"):
                 reading, table = build_table(layout)
             with place("keep"):

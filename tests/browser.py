@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from app.compare.words import BESIDE
 from app.view import sampling_of
 from atmoe import Steering
+from atmoe.steering.reference import Beside
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -183,3 +185,21 @@ def keep(tab: Tab, name: str) -> None:
         button.click()
     tab.page.get_by_label("Name of a preset of your own").fill(name)
     tab.page.keyboard.press("Enter")
+
+
+def choose(tab: Tab, label: str, option: str) -> None:
+    """Pick from a dropdown."""
+    tab.page.get_by_label(label, exact=True).click()
+    tab.page.get_by_role("option", name=option, exact=True).click()
+
+
+def third(tab: Tab, kind: Beside) -> str:
+    """Ask for a third answer in its tab, wait for its end. → its text"""
+    tab.open("Compare")
+    choose(tab, "A third answer", BESIDE[kind].name)
+    tab.page.evaluate(
+        "document.querySelectorAll('#third-facts span').forEach((old) => (old.dataset.old = 1))"
+    )
+    tab.page.get_by_role("button", name="Answer beside").click()
+    expect(tab.page.locator("#third-facts span:not([data-old])")).to_contain_text("per second")
+    return tab.page.locator("#third .passage").inner_text()

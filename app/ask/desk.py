@@ -202,7 +202,8 @@ class AskDesk(Desk):
             progress: the answer.
             note: what else is to be known of it.
         """
-        return small_print(words.facts(progress), note, words.warning(progress, self.shared.cohort))
+        warning = words.warning(progress, self.shared.cohort)
+        return small_print(words.facts(progress), note, warning, words.rest(progress))
 
     def _growing(self, progress: Progress, place: AnswerPlace) -> Update:
         """An answer so far."""

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
+
 from app.session import Progress
 from app.wording import count, minus
 from atmoe.explanation.coherence import INNER, Cohort
+from atmoe.study.reading import grade, whole_sentences, word_count
 
 FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"}
 
 
 def facts(progress: Progress) -> str:
-    """What was measured about an answer."""
+    """What is to be known of an answer at once, in a line."""
     record = progress.record
-    words, tokens = len(record.answer.split()), len(record.answer_tokens)
-    parts = [count(words, "word"), count(tokens, "token")]
+    parts = [count(word_count(record.answer), "word")]
     if not progress.ended:
-        return " · ".join(parts)
+        return parts[0]
+    reading = grade_of(record.answer)
+    if reading is not None:
+        parts.append(f"grade {rounded(reading)}")
     finish = FINISHES.get(record.finish, "stopped before its end")
     parts.append(finish.format(record.sampling["max_new_tokens"]))
+    return " · ".join(parts)
+
+
+def rest(progress: Progress) -> str:
+    """What else was measured about an answer."""
+    record = progress.record
+    parts = [count(len(record.answer_tokens), "token")]
+    if not progress.ended:
+        return parts[0]
     if progress.whole is not None:
         parts += [
             f"mean log-probability {minus(f'{progress.whole.logp:.2f}')} per token",
@@ -28,6 +42,23 @@ def facts(progress: Progress) -> str:
         "given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second"
     )
     return " · ".join(parts)
+
+
+def grade_of(text: str) -> float | None:
+    """The reading grade of a text's whole sentences; None for what has no words to count."""
+    counted = whole_sentences(text) if any(ch.isalpha() for ch in text) else ""
+    return grade(counted) if counted else None
+
+
+def reading_grade(text: str) -> str:
+    """The grade in figures; a dash for what has no words to count."""
+    found = grade_of(text)
+    return "–" if found is None else minus(f"{found:.1f}")
+
+
+def rounded(grade: float) -> str:
+    """A grade as a school year. Below the first is no further year."""
+    return str(max(0, math.floor(grade + 0.5)))
 
 
 def warning(progress: Progress, cohort: Cohort | None) -> str:

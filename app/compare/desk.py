@@ -14,10 +14,10 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from app.ask.area import AskArea
-from app.compare.area import UNCOMPARED, CompareArea
+from app.compare.area import CompareArea
 from app.compare.difference import differences
 from app.compare.state import CompareState
-from app.compare.words import BESIDE, ROUTER, YOURS, Voice, compared
+from app.compare.words import BESIDE, ROUTER, YOURS, Voice, by_sentence, compared, first_words
 from app.desk import AnswerPlace, Desk, Shared, Update, sentence
 from app.events import streaming
 from app.markup import differing, line, passage
@@ -43,7 +43,8 @@ class CompareDesk(Desk):
             answered: events at which an answer has ended.
         """
         first, second, third = self.ask_area.first, self.ask_area.second, self.area.third
-        outputs = [first.text, second.text, third.text, self.area.comparison, self.shared.button]
+        texts = [first.text, second.text, third.text]
+        outputs = [*texts, *self.area.compared, self.shared.button]
         for event in answered:
             event.success(self.compare, [session], outputs, **streaming("compare"))
 
@@ -64,9 +65,9 @@ class CompareDesk(Desk):
         if len(records) < 2 or list(map(id, plans)) == list(map(id, state.compared)):
             return
 
-        # 2. measure them
+        # 2. say at once what needs no measuring, and measure
         state.compared = plans
-        yield {place: line(MEASURING)}
+        yield self._first_words(session, records, voices) | {place: line(MEASURING)}
         try:
             comparison = self.worker.call(lambda: compare(self.model, *records))
         except Exception as error:
@@ -86,17 +87,17 @@ class CompareDesk(Desk):
             yield update
         # They may have changed while the words above were on their way.
         if not all(map(session.still_there, records)):
-            yield {place: line(UNCOMPARED)}
+            yield self.area.uncompared()
 
     @property
     def cleared(self) -> list[Component]:
         """The comparison, and the marks in the router's answer."""
-        return [self.area.comparison, self.ask_area.first.text]
+        return [*self.area.compared, self.ask_area.first.text]
 
     def steering_changed(self, session: Session) -> Update:
         """Take the comparison away, and the marks of what differs with it."""
         session.tab(CompareState).forget()
-        update: Update = {self.area.comparison: line(UNCOMPARED)}
+        update = self.area.uncompared()
         if session.first.record is not None:
             update[self.ask_area.first.text] = passage(session.first.record.answer)
         return update
@@ -105,6 +106,17 @@ class CompareDesk(Desk):
         """The comparison."""
         comparison = session.tab(CompareState).comparison
         return {"comparison": comparison and asdict(comparison)}
+
+    def _first_words(
+        self, session: Session, records: Sequence[Record], voices: Sequence[Voice]
+    ) -> Update:
+        """The difference of the first two, in a line where they are a person's, and by sentence."""
+        first, second = records[:2]
+        steered = session.second.record is second
+        return {
+            self.area.difference: first_words(first, second) if steered else line(""),
+            self.area.sentences: by_sentence(first.answer, second.answer, voices),
+        }
 
     def _shown(self, session: Session) -> tuple[list[Voice], list[Record], list[AnswerPlace]]:
         """The answers that can be compared, the router's first."""

@@ -50,7 +50,7 @@ class ThirdDesk(Desk):
         begun = area.start.click(
             self.ask,
             [session, area.kind],
-            [self.shared.message, first.text, *area.third.parts, area.comparison],
+            [self.shared.message, first.text, *area.third.parts, *area.compared],
             **UNQUEUED,
         )
         area.stop.click(self.cancel, [session], **UNQUEUED)
@@ -71,9 +71,10 @@ class ThirdDesk(Desk):
         update = place.say(WAITING) | {place.facts: line("")}
         if session.third.record is not None:  # it goes out of the table as well
             state.forget()
-            update[self.area.comparison] = line(MEASURING_AGAIN)
             if session.first.record is not None and session.second.record is None:
+                update |= self.area.uncompared()
                 update[first.text] = passage(session.first.record.answer)
+            update[self.area.comparison] = line(MEASURING_AGAIN)
         forget_third(session)
         state.kind = beside
         session.third.job = self.shared.job(

@@ -1,4 +1,4 @@
-"""A comparison → a sentence and a table, in HTML in which every text from outside is escaped.
+"""A comparison → sentences and tables, in HTML in which every text from outside is escaped.
 
 Measured numbers only.
 """
@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from app.ask.words import reading_grade
 from app.compare.difference import differences
-from app.wording import minus
+from app.compare.sentences import Kind, Row, aligned
+from app.compare.summary import THRESHOLDS, summary
+from app.wording import listed, minus
 from atmoe import Record
 from atmoe.explanation.compare import Comparison, Parting
 from atmoe.steering.random_steer import order, size
 from atmoe.steering.reference import Beside
-from atmoe.study.reading import grade, whole_sentences
+from atmoe.study.reading import second_person, word_count
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,38 @@ BESIDE = {
 }
 MEASURES = (
     "Log-probability (log-prob.): the mean per token of that answer, nearer to 0 is more likely. "
-    "Reading grade: Flesch–Kincaid, in US school years, of whole sentences; it counts syllables "
-    "and knows nothing of sense."
+    "Reading grade: Flesch–Kincaid, in US school years, of whole sentences, each item of a list "
+    "being one; it counts syllables and knows nothing of sense."
 )
 SHARED_WORDS = 8
 """So many of the words before the parting are quoted."""
+
+
+SIGNS = {Kind.SAME: "=", Kind.NEAR: "≈", Kind.MOVED: "↕", Kind.ONLY: "◆"}
+MEANINGS = {
+    Kind.SAME: "in both",
+    Kind.NEAR: "nearly in both",
+    Kind.MOVED: "in both but elsewhere",
+    Kind.ONLY: "only here",
+}
+
+
+def first_words(first: Record, second: Record) -> str:
+    """The difference in a line."""
+    said = escape(summary(first, second)).replace("*you*", "<em>you</em>")
+    return f'<p role="status">{said}</p>'
+
+
+def by_sentence(first: str, second: str, voices: Sequence[Voice]) -> str:
+    """How many sentences stand in both answers, and both answers in two aligned columns."""
+    rows = aligned(first, second)
+    head = "".join(f'<th scope="col">{voice.name}</th>' for voice in voices[:2])
+    body = "".join(f"<tr>{_cell(row, 0)}{_cell(row, 1)}</tr>" for row in rows)
+    legend = " · ".join(f"{SIGNS[kind]} {MEANINGS[kind]}" for kind in Kind)
+    return (
+        f'<p class="why">{_counted(rows, voices)}</p><p class="hint">{legend}</p>'
+        f'<table class="beside"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    )
 
 
 def compared(comparison: Comparison, voices: Sequence[Voice], records: Sequence[Record]) -> str:
@@ -61,13 +91,14 @@ def compared(comparison: Comparison, voices: Sequence[Voice], records: Sequence[
         _row(voice.name, record.answer, logp or [None] * len(records))
         for voice, record, logp in zip(voices, records, comparison.logp)
     )
-    heads = ("answer", "words", "reading grade", *(f"log-prob., {voice.plan}" for voice in voices))
+    plans = (f"log-prob., {voice.plan}" for voice in voices)
+    heads = ("answer", "words", "reading grade", "“you”, of 100 words", *plans)
     head = "".join(f'<th scope="col">{title}</th>' for title in heads)
     return (
         f'<p class="why">{sentences}</p><div class="scroll" tabindex="0">'
         f'<table class="lenses compared"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
-        f'<p class="hint">{MEASURES}</p>'
+        f'<p class="hint">{MEASURES} {THRESHOLDS}</p>'
     )
 
 
@@ -88,17 +119,43 @@ def beside_note(kind: Beside, record: Record) -> str:
     )
 
 
-def reading_grade(text: str) -> str:
-    """The grade in figures; a dash for what has no words to count."""
-    counted = whole_sentences(text) if any(ch.isalpha() for ch in text) else ""
-    return minus(f"{grade(counted):.1f}") if counted else "–"
-
-
 def _row(name: str, answer: str, logp: Sequence[float | None]) -> str:
     numbers = ["–" if mean is None else minus(f"{mean:.2f}") for mean in logp]
-    cells = [str(len(answer.split())), reading_grade(answer), *numbers]
+    person = f"{100 * second_person(answer):.0f}"
+    cells = [str(word_count(answer)), reading_grade(answer), person, *numbers]
     return (
         f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    )
+
+
+def _counted(rows: Sequence[Row], voices: Sequence[Voice]) -> str:
+    """How many sentences stand where."""
+    kinds = [[s.kind for s in side if s is not None] for side in zip(*rows)] or [[], []]
+    both = [
+        f"{kinds[0].count(kind)} {MEANINGS[kind]}"
+        for kind in (Kind.SAME, Kind.NEAR, Kind.MOVED)
+        if kind in kinds[0]
+    ]
+    only = [f"{side.count(Kind.ONLY)} only in {voice.whose}" for side, voice in zip(kinds, voices)]
+    return f"Sentences: {listed([*both, *only])}."
+
+
+def _cell(row: Row, side: int) -> str:
+    """A sentence with its sign; what stands only here is underlined."""
+    sentence, left, right = row[side], *row
+    if sentence is None:
+        return "<td></td>"
+    spans = [(sentence.text, sentence.kind is Kind.ONLY)]
+    if sentence.kind is Kind.NEAR and left is not None and right is not None:
+        spans = differences(left.text, right.text)[side]
+    text = "".join(
+        f'<mark class="only">{escape(part)}</mark>' if only else escape(part)
+        for part, only in spans
+    )
+    kind = sentence.kind
+    return (
+        f'<td class="{kind}"><span class="sign" role="img" aria-label="{MEANINGS[kind]}:">'
+        f"{SIGNS[kind]}</span> {text}</td>"
     )
 
 
@@ -127,11 +184,11 @@ def _differing(voices: Sequence[Voice], records: Sequence[Record]) -> str:
     answers = [record.answer for record in records[:2]]
     parts = []
     for spans, answer in zip(differences(*answers), answers):
-        underlined = sum(len(text.split()) for text, differs in spans if differs)
-        parts.append(f"{underlined} of {len(answer.split())}")
+        own = sum(len(text.split()) for text, differs in spans if differs)
+        parts.append(f"{own} of {len(answer.split())}")
     return (
-        f"Underlined: {parts[0]} words of {voices[0].whose} and {parts[1]} of {voices[1].whose} "
-        f"that the other does not have there."
+        f"Word by word, {parts[0]} words of {voices[0].whose} and {parts[1]} of {voices[1].whose} "
+        f"stand in it alone at their place."
     )
 
 

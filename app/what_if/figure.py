@@ -10,10 +10,12 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.compare.words import MEASURES, reading_grade
+from app.ask.words import reading_grade
+from app.compare.words import MEASURES
 from app.theme import BARE_AXIS, BLUE, HOVER, LOOK, MARGIN, PANEL_TITLE, VERMILION
 from app.wording import minus
 from atmoe.explanation.response import DOSES, Response
+from atmoe.study.reading import word_count
 
 PERCENTS = [round(100 * dose) for dose in DOSES]
 
@@ -23,7 +25,7 @@ def measures(response: Response) -> dict[str, list[float | None]]:
     grades = [reading_grade(answer).replace("−", "-") for answer in response.answers]
     return {
         "reading grade": [None if grade == "–" else float(grade) for grade in grades],
-        "words": [len(answer.split()) for answer in response.answers],
+        "words": [word_count(answer) for answer in response.answers],
         "log-probability of the router's answer": list(response.logp or [None] * len(PERCENTS)),
     }
 

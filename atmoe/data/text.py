@@ -10,6 +10,8 @@ _ABBREVIATION = re.compile(
 )
 BULLET = "- "
 _MARK = r"[-–•*·]"
+ITEM = re.compile(rf"^[ \t]*(?:{_MARK}|\d{{1,2}}[.)])[ \t]+(?=\S)", re.MULTILINE)
+"""The mark of a list's item, at the beginning of its line: "- ", "* ", "1. ", "2) "."""
 _CLAUSE_END = re.compile(r"[;,:]$|^[-–]$")
 
 # The first item of a list that follows its announcement after one space only.

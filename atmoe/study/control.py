@@ -3,7 +3,8 @@
 text groups     (the group whose experts are readers: "audience") answers are generated; properties
                 are their reading grade (Flesch–Kincaid, by textstat) and the share of second-person
                 words in them, each the mean over a prompt's answers: the grade of a single one of a
-                few sentences is chance for a good part
+                few sentences is chance for a good part. How lists are counted, and since when:
+                `atmoe.study.reading`
 other groups    the mean log-probability of the reference answer, with the expert of the answer's
                 label at 100% of its group
 
@@ -16,7 +17,6 @@ noise.
 from __future__ import annotations
 
 import random
-import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -32,19 +32,13 @@ from atmoe.errors import DataError
 from atmoe.explanation.response import DOSES
 from atmoe.model import AtMoe
 from atmoe.steering.overrides import Override, State, Steering
-from atmoe.study.reading import grade, whole_sentences
+from atmoe.study.reading import grade, second_person, whole_sentences
 
-SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGNORECASE)
 GRADE_NOISE, PERSON_NOISE = 1.0, 0.01
 """What counts as level between two doses: one school grade, one word in a hundred."""
 NOISE_ERRORS = 1.645
 """A step of the log-probability goes against the dose where it does so by more than this many
 standard errors of its mean over the answer's tokens: one-sided, 95%."""
-
-
-def second_person(text: str) -> float:
-    """The share of words that are "you", "your" and their like, 0 to 1."""
-    return len(SECOND_PERSON.findall(text)) / max(len(text.split()), 1)
 
 
 def steering_for(target: str, dose: float, by: str) -> Steering:

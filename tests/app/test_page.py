@@ -7,16 +7,13 @@ is shipped.
 import json
 import math
 import re
-import time
 from pathlib import Path
 from threading import Semaphore
 
 import pytest
-from browser import ENDED, QUESTION, TOKENS, Tab, expected, flat, visit
+from browser import ENDED, QUESTION, TOKENS, Tab, choose, expected, flat, third, visit
 from conftest import ROOT
 
-from app.compare.difference import differences
-from app.compare.words import BESIDE
 from app.controls import Controls, Setting
 from app.page import LAUNCH, build
 from app.steer import presets
@@ -25,10 +22,8 @@ from app.worker import Worker
 from atmoe import Override, Record, Sampling, State, Steering
 from atmoe.answer.batching import Batching
 from atmoe.errors import SteeringError
-from atmoe.explanation.compare import compare
 from atmoe.explanation.doses import dosing
-from atmoe.steering.random_steer import size
-from atmoe.steering.reference import Beside, plan_beside
+from atmoe.steering.reference import Beside
 from atmoe.study.strength import study
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
@@ -279,120 +274,6 @@ def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds, 
     demo.close()
 
 
-def test_both_answers_are_compared_once_they_have_ended(tab):
-    group = tab.layout.group_names[0]
-    comparison = tab.page.locator("#comparison")
-    expect(comparison).to_contain_text("Once both answers have ended")
-    tab.ask()
-    expect(tab.page.locator("#comparison table")).to_have_count(0)
-    tab.press(group, "End")
-    records = [
-        tab.model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0))
-        for steering in (Steering(), Steering((Override(group, State.FIXED, 1.0),)))
-    ]
-    measured = compare(tab.model, *records)
-    rows = comparison.locator("tbody tr")
-    expect(rows).to_have_count(2)
-    for row, logp in zip(rows.all(), measured.logp):
-        for mean in logp or ():
-            expect(row).to_contain_text(f"{mean:.2f}".replace("-", "−"))
-    expect(comparison).to_contain_text(f"They part at token {measured.parting.index + 1}")
-    for place, record, spans in zip(
-        (tab.first, tab.second), records, differences(*(r.answer for r in records))
-    ):
-        assert flat(place.inner_text()) == flat(record.answer)
-        assert [flat(mark) for mark in place.locator("mark").all_inner_texts()] == [
-            flat(part) for part, differs in spans if differs
-        ]
-    tab.page.get_by_role("button", name="Reset all").click()
-    expect(comparison).to_contain_text("Once both answers have ended")
-    expect(tab.page.locator("#first mark")).to_have_count(0)
-
-
-def choose(tab: Tab, label: str, option: str) -> None:
-    """Pick from a dropdown."""
-    tab.page.get_by_label(label, exact=True).click()
-    tab.page.get_by_role("option", name=option, exact=True).click()
-
-
-def third(tab: Tab, kind: Beside) -> str:
-    """Ask for a third answer, wait for its end. → its text"""
-    choose(tab, "A third answer", BESIDE[kind].name)
-    tab.page.evaluate(
-        "document.querySelectorAll('#third-facts span').forEach((old) => (old.dataset.old = 1))"
-    )
-    tab.page.get_by_role("button", name="Answer beside").click()
-    expect(tab.page.locator("#third-facts span:not([data-old])")).to_contain_text("per second")
-    return tab.page.locator("#third .passage").inner_text()
-
-
-def under(tab: Tab, plan) -> Record:
-    """What the library answers under a plan, alone."""
-    sampling = sampling_of(TOKENS, 0, 0)
-    generation = tab.model.generate([QUESTION], [plan], sampling)
-    *_, step = generation
-    return Record.of(tab.model, QUESTION, Steering(), tab.model.route(QUESTION), generation, step)
-
-
-def test_a_third_answer_stands_beside_and_goes_stale_with_what_it_was_made_of(tab):
-    group, router_plan, page = tab.layout.group_names[0], tab.model.route(QUESTION), tab.page
-    rows, place = page.locator("#comparison tbody tr"), page.locator("#third .passage")
-    page.get_by_role("button", name="Answer beside").click()
-    expect(tab.message).to_have_text(
-        "There is no question yet; ask one first, then its third answer."
-    )
-    tab.ask()
-    base = under(tab, plan_beside(Beside.BASE, router_plan, Steering(), 0))
-    assert flat(third(tab, Beside.BASE)) == flat(base.answer)  # beside the router's answer alone
-    expect(rows).to_have_count(2)
-    expect(rows.last).to_contain_text("Base model, all experts off")
-    choose(tab, "A third answer", BESIDE[Beside.RANDOM].name)
-    page.get_by_role("button", name="Answer beside").click()
-    expect(tab.message).to_contain_text(
-        "Nothing is steered, so a random steer of the same size would be the router's own plan."
-    )
-    assert flat(place.inner_text()) == flat(base.answer)
-    tab.press(group, "End")
-    tab.steered()
-    expect(rows).to_have_count(3)  # the base model's answer is no other one for it
-    steering = Steering((Override(group, State.FIXED, 1.0),))
-    drawn = plan_beside(Beside.RANDOM, router_plan, steering, 0)
-    random = under(tab, drawn)
-    assert flat(third(tab, Beside.RANDOM)) == flat(random.answer)
-    expect(page.locator("#third-facts")).to_contain_text(
-        f"{100 * float(size(router_plan, drawn).mean()):.0f}% on average over the layers"
-    )
-    expect(rows.last).to_contain_text("Random steer of the same size")
-    records = [
-        tab.model.answer(QUESTION, s, sampling_of(TOKENS, 0, 0)) for s in (Steering(), steering)
-    ] + [random]
-    for row, record, logp in zip(rows.all(), records, compare(tab.model, *records).logp):
-        expect(row.locator("td").first).to_have_text(str(len(record.answer.split())))
-        for i, mean in enumerate(logp or ()):
-            expect(row.locator("td").nth(2 + i)).to_have_text(f"{mean:.2f}".replace("-", "−"))
-    tab.press(group, "ArrowLeft")
-    expect(place).to_contain_text(
-        "Your steering has changed, and so would a random steer of its size"
-    )
-    expect(rows).to_have_count(2)
-    tab.ask("What causes gout?")
-    expect(place).to_have_count(0)
-
-
-def test_a_third_answer_can_be_stopped(tab, monkeypatch):
-    tab.ask(tokens=400)
-    step = Batching.step
-    monkeypatch.setattr(
-        Batching, "step", lambda self: time.sleep(0.02) or step(self)
-    )  # a tiny model is done at once
-    choose(tab, "A third answer", BESIDE[Beside.UNIFORM].name)
-    tab.page.get_by_role("button", name="Answer beside").click()
-    expect(tab.page.locator("#third-facts")).to_contain_text(re.compile(r"\d tokens"))
-    tab.page.get_by_role("button", name="Stop third answer").click()
-    expect(tab.page.locator("#third-facts")).to_contain_text("stopped before its end")
-    expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
-
-
 def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer_beyond_it(
     browser, worlds, tmp_path
 ):
@@ -413,20 +294,6 @@ def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer
         tab.ask(tokens=20)  # too short to be held against them
         expect(warning).to_have_count(0)
     demo.close()
-
-
-def test_answers_can_be_copied(tab):
-    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    button = tab.page.get_by_role("button", name="Copy the router's answer")
-    button.click()
-    expect(tab.page.locator("#copy-first")).to_have_text("Nothing to copy yet")
-    tab.ask()
-    expect(button).to_be_visible()
-    button.focus()
-    tab.page.keyboard.press("Enter")
-    expect(tab.page.locator("#copy-first")).to_have_text("Copied")
-    assert tab.page.evaluate("navigator.clipboard.readText()") == expected(tab, Steering())
-    expect(tab.page.locator("#copy-first")).to_have_text("Copy the router's answer")
 
 
 def test_switching_off_keeps_the_settings(tab):
@@ -711,7 +578,7 @@ def test_stop_ends_an_answer_and_keeps_what_is_there(tab):
     expect(tab.first_facts).to_contain_text(re.compile(r"\d tokens"))
     tab.page.get_by_role("button", name="Stop", exact=True).click()
     expect(tab.first_facts).to_contain_text("stopped before its end")
-    assert 0 < int(re.search(r"(\d+) token", tab.first_facts.inner_text())[1]) < 400
+    assert 0 < int(re.search(r"(\d+) token", tab.first_facts.text_content())[1]) < 400
 
 
 def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next(

@@ -10,14 +10,11 @@ from atmoe.errors import DataError
 from atmoe.study.control import (
     DOSES,
     generated_response,
-    grade,
     monotone,
     sample,
-    second_person,
     spearman,
     steering_for,
     study,
-    whole_sentences,
     wrong_expert,
 )
 
@@ -35,26 +32,6 @@ def test_doses_are_shares(model):
         assert torch.allclose(
             by_expert.expert_shares[:, LAYOUT.expert_index("task/warn")], torch.tensor(dose)
         )
-
-
-def test_properties_of_text():
-    easy = "You have a cold. Rest at home. Drink your tea."
-    hard = (
-        "Pharmacological immunomodulation demonstrates considerable heterogeneity across "
-        "multinational populations."
-    )
-    assert grade(easy) < 4 < 12 < grade(hard)
-    assert (
-        second_person(easy) == pytest.approx(2 / 10)
-        and second_person(hard) == 0
-        and second_person("") == 0
-    )
-    assert second_person("Youth, yourselves; YOU.") == pytest.approx(2 / 3)
-    assert whole_sentences("One is whole. Two too. Three was cut in") == "One is whole. Two too."
-    assert (
-        whole_sentences("Only this, cut") == "Only this, cut"
-        and whole_sentences("Both. Whole!") == "Both. Whole!"
-    )
 
 
 def test_statistics():

@@ -155,14 +155,17 @@ def test_changes():
 
 
 def test_facts():
-    assert answer_text.facts(progress()) == (
-        "3 words · 5 tokens · ended by itself · mean log-probability −1.21 per token · "
-        "repeated trigrams 12% · 31 tokens per second"
+    assert answer_text.facts(progress()) == "3 words · grade 1 · ended by itself"
+    assert answer_text.rest(progress()) == (
+        "5 tokens · mean log-probability −1.21 per token · repeated trigrams 12% · "
+        "31 tokens per second"
     )
     assert "stopped at the 160-token limit" in answer_text.facts(progress("length"))
     assert "stopped before its end" in answer_text.facts(progress("cancelled"))
-    assert answer_text.facts(progress(ended=False, answer="Rest", tokens=1)) == "1 word · 1 token"
-    assert "log-probability" not in answer_text.facts(progress(logp=None))
+    growing = progress(ended=False, answer="Rest", tokens=1)
+    assert (answer_text.facts(growing), answer_text.rest(growing)) == ("1 word", "1 token")
+    assert "log-probability" not in answer_text.rest(progress(logp=None))
+    assert "grade" not in answer_text.facts(progress(answer="12 + 30"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""Two answers → what a reader would say of the second one first: shorter, easier, to whom.
+
+Measured numbers only, and nothing below a threshold.
+"""
+
+from __future__ import annotations
+
+from app.ask.words import grade_of, rounded
+from atmoe import Record
+from atmoe.data.text import ITEM
+from atmoe.study.reading import items_of, second_person, word_count
+
+LENGTH, LENGTH_WORDS = 0.2, 5
+"""Longer or shorter: by a fifth of the router's words, and by five at least."""
+YEARS, GRADED_WORDS = 2.0, 10
+"""Easier or harder: by two school years. In fewer words a grade is chance."""
+PERSON = 0.02
+"""Speaks to you: in two more words of a hundred."""
+ITEMS = 2
+"""So many items are a list."""
+THRESHOLDS = (
+    f"Shorter and longer are said from {LENGTH:.0%} and {LENGTH_WORDS} words on, easier and harder "
+    f"from {YEARS:.0f} school years (and {GRADED_WORDS} words), “speaks to you” from "
+    f"{100 * PERSON:.0f} words like “you” more in a hundred."
+)
+
+
+def summary(first: Record, second: Record) -> str:
+    """How the second answer differs from the first, in a line; *stressed* between stars."""
+    if first.answer.split() == second.answer.split():
+        return "The same, word by word"
+    as_list = _as_list(first.answer, second.answer)
+    if _bare(first.answer) == _bare(second.answer):
+        return f"The same words{', ' * bool(as_list)}{as_list}"
+    length, years = _length(first, second), _years(first.answer, second.answer)
+    parts = [length, years, _person(first.answer, second.answer), as_list]
+    said = ", ".join(part for part in parts if part)
+    if said:
+        return said[0].upper() + said[1:]
+    measured = [("length", length), ("reading grade", years)]
+    alike = " and ".join(name for name, part in measured if part is not None)
+    return f"About the same in {alike}; the words differ" if alike else "Other words"
+
+
+def _length(first: Record, second: Record) -> str | None:
+    """Empty where it is about the same; None where it cannot be told, for the shorter was cut."""
+    before, after = word_count(first.answer), word_count(second.answer)
+    cut = [answer.finish != "stop" for answer in (first, second)]
+    if (cut[before > after] and before != after) or all(cut):
+        return None
+    if abs(after - before) < max(LENGTH_WORDS, LENGTH * before):
+        return None if any(cut) else ""
+    counts = [f"{n}{'+' * was_cut}" for n, was_cut in zip((before, after), cut)]
+    return f"{'longer' if after > before else 'shorter'} ({counts[0]} → {counts[1]} words)"
+
+
+def _years(first: str, second: str) -> str | None:
+    """Empty where they are about as hard to read; None where that cannot be told."""
+    before, after = grade_of(first), grade_of(second)
+    if before is None or after is None or min(map(word_count, (first, second))) < GRADED_WORDS:
+        return None
+    if abs(after - before) < YEARS:
+        return ""
+    word = "harder" if after > before else "easier"
+    return f"{word} (grade {rounded(before)} → {rounded(after)})"
+
+
+def _person(first: str, second: str) -> str:
+    more = second_person(second) - second_person(first)
+    if abs(more) < PERSON:
+        return ""
+    if more > 0:
+        return f"speaks {'more ' * (second_person(first) >= PERSON)}to *you*"
+    return "speaks less to *you*" if second_person(second) else "no longer speaks to *you*"
+
+
+def _as_list(first: str, second: str) -> str:
+    before, after = items_of(first), items_of(second)
+    if not before and after >= ITEMS:
+        return "as a list"
+    return "no list" if not after and before >= ITEMS else ""
+
+
+def _bare(text: str) -> list[str]:
+    return ITEM.sub("", text).split()
