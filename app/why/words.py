@@ -7,11 +7,23 @@ Sentences of `paragraph` are plain text with *emphasis* marks; what `grid`, `sen
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
-from app.wording import minus
+from app.wording import listed, minus
 from atmoe.explanation.value import Change, Explanation, Unit
-from atmoe.explanation.verdict import HARDLY, MATTERED, Mismatch, leaders, mismatch, verdict
+from atmoe.explanation.verdict import (
+    HARDLY,
+    MATTERED,
+    Level,
+    Mismatch,
+    Verdict,
+    hardly,
+    leaders,
+    mismatch,
+    size,
+    verdict,
+)
 
 MARKS = (0.7, 0.1)
 """Nats by which a word depends on a unit: from the first on it is marked strongly (twice as likely
@@ -20,16 +32,32 @@ MOST_WORDS = 6
 """So many of the marked words are named in the sentence."""
 MOST_MISMATCHES = 2
 """So many are named in the paragraph."""
+SIGNS = {
+    Level.EXPLAIN: ("✓", "The weights explain it"),
+    Level.PARTLY: ("◐", "The weights explain it partly"),
+    Level.NOT: ("✗", "The weights do not explain it"),
+}
+"""Of a verdict: its sign, and what the sign says."""
+
+
+def sign(ruled: Verdict) -> str:
+    """A verdict as a sign in words, its sentence behind it."""
+    mark, words = SIGNS[ruled.level]
+    return (
+        f'<details class="verdict"><summary><span aria-hidden="true">{mark}</span> {words}</summary>'
+        f"<div><p>{escape(ruled.sentence)}</p></div></details>"
+    )
 
 
 def paragraph(explanation: Explanation) -> str:
-    """What a clinician needs in ten seconds."""
+    """The same as the first sentence, with its numbers."""
     groups, experts = (
         sorted(explanation.of(kind), key=lambda u: -u.effect) for kind in ("group", "expert")
     )
-    parts = [_strongest_expert(experts[0])]
+    least = hardly(explanation)
+    parts = [_strongest_expert(experts[0], least)]
     if len(groups) > 1:
-        parts.append(_strongest_group(groups[0]))
+        parts.append(_strongest_group(groups[0], least))
     parts += _mismatches(explanation)
     gained = explanation.logp - explanation.base_logp
     parts.append(
@@ -39,8 +67,8 @@ def paragraph(explanation: Explanation) -> str:
     return " ".join(parts)
 
 
-def _strongest_expert(expert: Unit) -> str:
-    if expert.effect < HARDLY:
+def _strongest_expert(expert: Unit, least: float) -> str:
+    if expert.effect < least:
         return (
             "Removing any one expert would hardly change this answer: without "
             f"*{expert.plain}*, {without(expert)}."
@@ -51,8 +79,8 @@ def _strongest_expert(expert: Unit) -> str:
     )
 
 
-def _strongest_group(group: Unit) -> str:
-    if group.effect < HARDLY:
+def _strongest_group(group: Unit, least: float) -> str:
+    if group.effect < least:
         return f"No group mattered much: without *{group.name}*, {without(group)}."
     return f"Of the groups, *{group.name}* mattered most: without it, {without(group)}."
 
@@ -141,7 +169,7 @@ def grid(explanation: Explanation, bands: bool = False) -> str:
         lines.append(
             f'<tr class="{style}" data-unit="{escape(unit.name)}">'
             f'<th scope="row">{escape(unit.plain)}</th>{cells}'
-            f"<td>{escape(_together(unit, both))}</td></tr>"
+            f"<td>{escape(_together(unit, both, hardly(explanation)))}</td></tr>"
         )
 
     # 3. the table
@@ -155,15 +183,22 @@ def grid(explanation: Explanation, bands: bool = False) -> str:
 
 
 def sentence_list(explanation: Explanation) -> str:
-    """The answer, each sentence with the group that mattered most to it."""
-    lines = []
+    """The answer, each sentence with the group that mattered most to it.
+
+    A group that mattered otherwise to the answer as a whole says so.
+    """
+    lines, least = [], hardly(explanation)
     for sentence in explanation.sentences:
         unit, effect = explanation.mattered_most(sentence)
-        note = (
-            f"{unit.name} mattered most: without it, {times(effect)} less likely per token"
-            if effect >= HARDLY
-            else "no group mattered much"
-        )
+        note = "no group mattered much to this sentence"
+        if effect >= HARDLY:
+            note = (
+                f"{unit.name} mattered most to this sentence: without it, {times(effect)} less "
+                "likely per token"
+            )
+            here, whole = size(effect), size(unit.effect, least)
+            if here is not whole:
+                note += f" ({here} here, {whole} to the answer as a whole)"
         lines.append(f"<li><span>{escape(sentence.text)}</span> <small>{escape(note)}</small></li>")
     return f'<ol class="sentences">{"".join(lines)}</ol>'
 
@@ -195,13 +230,21 @@ def words(explanation: Explanation, name: str) -> str:
     return f'<p>{escape(sentence)}</p><div class="passage marked" tabindex="0">{marked}</div>'
 
 
-def change(smallest: Change) -> str:
-    """The smallest change of one group, in words."""
+def changes(smallest: Sequence[Change]) -> list[str]:
+    """The smallest changes in words, the nearest first; those to the same sentence are one line."""
+    by_sentence: dict[str | None, list[Change]] = {}
+    nearest = sorted(smallest, key=lambda c: math.inf if c.to is None else abs(c.to - c.share))
+    for change in nearest:
+        by_sentence.setdefault(None if change.to is None else change.after, []).append(change)
+    return [_change(alike) for alike in by_sentence.values()]
+
+
+def _change(alike: Sequence[Change]) -> str:
+    """Changes that lead to the same sentence, or all to none, in words."""
+    smallest = alike[0]
     if smallest.to is None:
-        return (
-            f"{smallest.group}: no change of the first sentence found between 0% and 100% "
-            f"(it received {smallest.share:.0%})."
-        )
+        received = listed([f"{change.group} ({change.share:.0%})" for change in alike])
+        return f"No change of the first sentence found between 0% and 100% of {received}."
     before, after = (smallest.token_before or "").strip(), (smallest.token_after or "").strip()
     if smallest.at == 0:
         where = "from the first word on"
@@ -209,10 +252,10 @@ def change(smallest: Change) -> str:
         where = f"from the {(smallest.at or 0) + 1}th word on"
     else:
         where = f"they part at “{before}”, which becomes “{after or '(end)'}”"
-    return (
-        f"{smallest.group}: at {smallest.to:.0%} instead of {smallest.share:.0%} on average, the "
-        f"answer would begin “{smallest.after}” ({where})."
+    ways = " or ".join(
+        f"{change.group} at {change.to:.0%} instead of {change.share:.0%}" for change in alike
     )
+    return f"With {ways} on average, the answer would begin “{smallest.after}” ({where})."
 
 
 def shapley(explanation: Explanation) -> str:
@@ -225,7 +268,7 @@ def shapley(explanation: Explanation) -> str:
         "The parts add up."
     )
     for group, value in values.items():
-        if value >= MATTERED and explanation.unit(group).effect < HARDLY:
+        if value >= MATTERED and explanation.unit(group).effect < hardly(explanation):
             text += (
                 f" {group.capitalize()} has a bar although its removal hardly matters: the other "
                 "groups make up for it, and it for them."
@@ -238,14 +281,15 @@ def signed(number: float) -> str:
     return minus(f"{number:+.3f}")
 
 
-def _together(unit: Unit, both: set[str]) -> str:
+def _together(unit: Unit, both: set[str], least: float) -> str:
     """What a unit's three measures say together.
 
     Args:
         unit: measured.
         both: names of those with most weight and largest effect of their group.
+        least: below this an effect hardly mattered.
     """
-    what = mismatch(unit)
+    what = mismatch(unit, least)
     if what:
         return f"⚠ {what}"
     return "✓ most weight and largest effect of its group" if unit.name in both else ""
