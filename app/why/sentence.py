@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 
+from app.markup import marked, popover
 from app.wording import count, listed
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.explanation.verdict import HARDLY, STRONGLY, Size, hardly, size
@@ -75,6 +77,13 @@ def sentence(explanation: Explanation) -> str:
         return OFF
     sentences = (_written(said, names, most) for most in NAMED)
     return next(text for text in sentences if len(text.split()) <= MOST_WORDS)
+
+
+def headline(explanation: Explanation, which: str) -> str:
+    """The sentence, of which answer it holds, and behind it what its words mean, as HTML."""
+    more = popover("What “strongly”, “somewhat” and “hardly” mean", list(meanings(explanation)), "")
+    about = f'<p class="hint">{escape(which)}, as a whole:</p>'
+    return f"{about}{marked(sentence(explanation))}{more}"
 
 
 def _written(said: Said, names: Names, most: Sequence[int]) -> str:

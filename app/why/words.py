@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from app.markup import popover
 from app.wording import listed, minus
 from atmoe.explanation.value import Change, Explanation, Unit
 from atmoe.explanation.verdict import (
@@ -43,10 +44,7 @@ SIGNS = {
 def sign(ruled: Verdict) -> str:
     """A verdict as a sign in words, its sentence behind it."""
     mark, words = SIGNS[ruled.level]
-    return (
-        f'<details class="verdict"><summary><span aria-hidden="true">{mark}</span> {words}</summary>'
-        f"<div><p>{escape(ruled.sentence)}</p></div></details>"
-    )
+    return popover(f'<span aria-hidden="true">{mark}</span> {words}', [ruled.sentence], "verdict")
 
 
 def paragraph(explanation: Explanation) -> str:
