@@ -3,9 +3,9 @@
     task            ▕░█████████                 |strongly · 1.18 times less likely
       treatment     ▕░████████████              |...
     audience        ▕▒                          |hardly · 1.01 times less likely
-                     ░ the noise floor: a bar that ends in it tells nothing
 
-The scale ends where a token is twice as likely with the part; a longer bar is cut, and says so.
+A longer bar than the scale is cut, and says so. Hatched is what "hardly" means; the noise floor
+that was measured for this answer stands below, and widens it where it is more.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from app.why.words import likely
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.explanation.verdict import Size, hardly, size
 
-FULL = math.log(2)
-"""The end of the scale, in nats per token: a full bar is twice as likely with the part."""
+FULL = math.log(1.5)
+"""The end of the scale, in nats per token: over a sentence of 25 tokens, 25,000 times."""
 AGAINST = FULL / 4
 """The end to the other side, of what goes against the answer."""
-TICKS = (1.0, 1.1, 1.25, 1.5, 2.0)
+TICKS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
 """How many times less likely the answer is without the part, per token, at each mark."""
 UNMEASURED = "The noise floor is still to be measured."
 
@@ -43,12 +43,13 @@ def chart(explanation: Explanation) -> str:
 
 def floor_note(explanation: Explanation) -> str:
     """How far a bar tells nothing, and how that was measured."""
+    hatched = f"Hatched: less than {math.exp(hardly(explanation)):.2f} times is “hardly”."
     if explanation.floor is None:
-        return UNMEASURED
+        return hatched if explanation.complete else f"{hatched} {UNMEASURED}"
     return (
-        f"Hatched: the noise floor, {math.exp(explanation.floor):.3f} times. So much any change "
-        "costs: measured on plans with every share moved by a tenth of itself at random, so that "
-        "no part gained or lost."
+        f"{hatched} Noise floor of this answer: {math.exp(explanation.floor):.3f} times. So much "
+        "it costs to move every share by a tenth of itself at random, so that no part gains or "
+        "loses."
     )
 
 
@@ -95,8 +96,8 @@ def _bar(effect: float, what: Size) -> str:
 
 
 def _floor(explanation: Explanation) -> str:
-    """The stretch around the line of no effect in which a bar tells nothing."""
-    floor = min(explanation.floor or 0.0, AGAINST)
+    """The stretch around the line of no effect in which an effect is "hardly"."""
+    floor = min(hardly(explanation), AGAINST)
     start, end = _at(-floor), _at(floor)
     return f'<span class="floor" style="left:{start:.2f}%;width:{end - start:.2f}%"></span>'
 

@@ -9,6 +9,7 @@ from conftest import LAYOUT
 from samples import explanation
 
 from app.why.chart import FULL, chart
+from atmoe.explanation.verdict import HARDLY
 
 
 def widths(html: str) -> dict[str, float]:
@@ -52,14 +53,17 @@ def test_what_goes_against_the_answer_goes_to_the_other_side():
 
 
 def test_the_floor_is_as_wide_as_it_was_measured_and_told():
-    html = chart(replace(explanation(), floor=0.015))
+    html = chart(replace(explanation(), floor=0.03))
     left, width = map(
         float, re.search(r'"floor" style="left:([\d.]+)%;width:([\d.]+)%', html).groups()
     )
     per_nat = 100 / (1.25 * FULL)
-    assert left == pytest.approx(20 - 0.015 * per_nat, abs=0.01)
-    assert width == pytest.approx(2 * 0.015 * per_nat, abs=0.01)
-    assert f"{math.exp(0.015):.3f} times" in html
+    assert left == pytest.approx(20 - 0.03 * per_nat, abs=0.01)
+    assert width == pytest.approx(2 * 0.03 * per_nat, abs=0.01)
+    assert f"{math.exp(0.03):.3f} times" in html
+    assert (
+        chart(replace(explanation(), floor=0.001)).count(f"width:{2 * HARDLY * per_nat:.2f}%") > 5
+    )
     assert "still to be measured" in chart(explanation())
 
 
