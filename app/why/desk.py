@@ -24,6 +24,7 @@ from app.why import words as why_words
 from app.why.area import FIRST, SECOND, WhyArea
 from app.why.chart import chart
 from app.why.figure import shapley_figure
+from app.why.grid import grid
 from app.why.sentence import headline
 from app.worker import LATER, Job, Kind, Later
 from atmoe import AtMoe, Record
@@ -288,14 +289,14 @@ class WhyDesk(Desk):
             area.verdict: why_words.sign(verdict(explanation)),
             area.chart: chart(explanation),
             area.paragraph: marked(why_words.paragraph(explanation)),
-            area.grid: why_words.grid(explanation),
+            area.grid: grid(explanation),
             area.sentences: why_words.sentence_list(explanation),
             area.unit: top,
             area.words: why_words.words(explanation, top),
         }
         update |= self.shared.download(session)
         if explanation.of("band"):
-            update[area.bands] = why_words.grid(explanation, bands=True)
+            update[area.bands] = grid(explanation, bands=True)
         if explanation.shapley is not None:
             update[area.shapley] = gr.Plot(value=shapley_figure(explanation), visible=True)
             update[area.sum] = line(why_words.shapley(explanation))

@@ -1,7 +1,7 @@
-"""Explanations → sentences, a grid and marked words. Measured numbers only.
+"""Explanations → sentences and marked words. Measured numbers only.
 
-Sentences of `paragraph` are plain text with *emphasis* marks; what `grid`, `sentence_list` and
-`words` return is HTML in which every text from outside is escaped.
+Sentences of `paragraph` are plain text with *emphasis* marks; what `sentence_list` and `words`
+return is HTML in which every text from outside is escaped.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from atmoe.explanation.verdict import (
     Mismatch,
     Verdict,
     hardly,
-    leaders,
-    mismatch,
     size,
     verdict,
 )
@@ -128,58 +126,6 @@ def times(nats: float) -> str:
     return f"{factor:.0f} times" if factor < 1000 else "over 1,000 times"
 
 
-LENSES = ("weight", "contribution", "effect")
-HEADS = (
-    ("Weight", "share of the routing weight"),
-    ("Contribution", "size of its change, beside the layer's own output"),
-    ("Effect", "without it, the answer is, per token"),
-    ("Together", "do they agree?"),
-)
-
-
-def grid(explanation: Explanation, bands: bool = False) -> str:
-    """Units × weight, contribution, effect, and what they say together.
-
-    Args:
-        explanation: what was measured.
-        bands: groups by third of the layers, instead of groups and their experts.
-    """
-    # 1. the rows: a row's style, and its unit
-    rows: list[tuple[str, Unit]] = []
-    if bands:
-        rows = [("expert", unit) for unit in explanation.of("band")]
-    else:
-        experts = sorted(explanation.of("expert"), key=lambda u: -u.weight)
-        for group in explanation.of("group"):
-            rows.append(("group", group))
-            rows += [("expert", unit) for unit in experts if unit.group == group.name]
-
-    # 2. their cells
-    most = {lens: max(abs(getattr(u, lens)) for _, u in rows) or 1.0 for lens in LENSES}
-    both = {u.name for u, strongest in leaders(explanation).values() if u is strongest}
-    lines = []
-    for style, unit in rows:
-        cells = (
-            _cell(unit.weight, most["weight"], f"{unit.weight:.1%}")
-            + _cell(unit.contribution, most["contribution"], f"{unit.contribution:.3f}")
-            + _cell(unit.effect, most["effect"], likely(unit.effect))
-        )
-        lines.append(
-            f'<tr class="{style}" data-unit="{escape(unit.name)}">'
-            f'<th scope="row">{escape(unit.plain)}</th>{cells}'
-            f"<td>{escape(_together(unit, both, hardly(explanation)))}</td></tr>"
-        )
-
-    # 3. the table
-    head = "".join(f'<th scope="col">{title}<small>{note}</small></th>' for title, note in HEADS)
-    return (
-        '<div class="scroll" tabindex="0" role="region" '
-        'aria-label="Weight, contribution and effect"><table class="lenses">'
-        f'<thead><tr><th scope="col">{"Group, layers" if bands else "Group and expert"}</th>'
-        f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
 def sentence_list(explanation: Explanation) -> str:
     """The answer, each sentence with the group that mattered most to it.
 
@@ -277,32 +223,6 @@ def shapley(explanation: Explanation) -> str:
 def signed(number: float) -> str:
     """A number of nats with its sign."""
     return minus(f"{number:+.3f}")
-
-
-def _together(unit: Unit, both: set[str], least: float) -> str:
-    """What a unit's three measures say together.
-
-    Args:
-        unit: measured.
-        both: names of those with most weight and largest effect of their group.
-        least: below this an effect hardly mattered.
-    """
-    what = mismatch(unit, least)
-    if what:
-        return f"⚠ {what}"
-    return "✓ most weight and largest effect of its group" if unit.name in both else ""
-
-
-def _cell(value: float, most: float, text: str) -> str:
-    """A number with a bar behind it.
-
-    What goes against the answer is hatched, and says so in its words.
-    """
-    width = round(100 * abs(value) / most)
-    return (
-        f'<td class="number"><span class="bar{" against" * (value < 0)}" '
-        f'style="width:{width}%"></span><span>{escape(text)}</span></td>'
-    )
 
 
 def _marked(text: str, effect: float) -> str:

@@ -13,6 +13,7 @@ from samples import explanation
 from app.markup import marked
 from app.why import words as why_text
 from app.why.figure import shapley_figure
+from app.why.grid import grid as measures
 from atmoe.explanation.spans import Span
 from atmoe.explanation.value import Change, Unit
 from atmoe.explanation.verdict import verdict
@@ -86,7 +87,7 @@ def test_where_nothing_mattered_it_says_so():
 
 
 def test_the_grid_holds_every_unit_once_and_marks_mismatches_in_words():
-    grid = why_text.grid(told(field_heart=(0.3, 0.001), reader_expert=(0.02, 0.2)))
+    grid = measures(told(field_heart=(0.3, 0.001), reader_expert=(0.02, 0.2)))
     names = re.findall(r'data-unit="([^"]+)"', grid)
     assert sorted(names) == sorted((*LAYOUT.group_names, *LAYOUT.expert_names))
     assert (
@@ -192,7 +193,7 @@ def test_stars_become_strong_and_the_rest_is_escaped():
 
 def test_units_of_another_kind_have_their_own_table():
     band = Unit("task@late", "band", 0.2, 0.1, 0.3, (0.3,))
-    grid = why_text.grid(replace(told(), units=(*told().units, band)), bands=True)
+    grid = measures(replace(told(), units=(*told().units, band)), bands=True)
     assert (
         re.findall(r'data-unit="([^"]+)"', grid) == ["task@late"]
         and "task in the late layers" in grid
