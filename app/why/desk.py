@@ -60,7 +60,8 @@ class WhyDesk(Desk):
         for event in changes:
             event.success(self.forget, [session], told, **UNQUEUED)
         for event in answered:
-            event.success(self.answered, [session], outputs, **streaming("why"))
+            # Who presses the button must find a place, however many wait for an idle time.
+            event.success(self.answered, [session], outputs, **streaming("why unasked"))
         begun = area.start.click(
             self.ask, [session, area.which], [shared.message, *told], **UNQUEUED
         )
