@@ -126,9 +126,12 @@ class Names:
 
     def subject(self, units: Sequence[Unit], most: int) -> str:
         """The same as what a sentence begins with."""
-        if len(units) == 1 and most:
-            return f"the {self._name(units[0])} {units[0].kind}"
-        return self.of(units, most)
+        if not most or (len(units) > 1 and any(unit.kind == "group" for unit in units)):
+            return self.of(units, most)
+        named = [self._name(unit) for unit in units[:most]]
+        if len(units) > most:
+            return f"the {listed([*named, count(len(units) - most, 'other expert')])}"
+        return f"the {listed(named)} {units[0].kind}{'s' * (len(units) > 1)}"
 
     def of_groups(self, units: Sequence[Unit], most: int) -> str:
         """Groups in a row: "the *a* and *b*"."""
