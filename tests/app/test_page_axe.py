@@ -49,6 +49,7 @@ def test_no_serious_violation_anywhere(browser, served, scheme, width):
         expect(page.locator("#comparison table")).to_be_visible()
         page.get_by_role("button", name="Settings").click()
         expect(page.locator("#why-progress")).to_have_text("Measured.")
+        tab.open("Why")
         for title in page.locator(".on-demand > button").all():
             title.click()
         for title in page.locator("#why-said summary").all():
