@@ -164,12 +164,17 @@ def marked(text: str) -> str:
     return f'<p class="why">{words}</p>'
 
 
-def ruling(level: str, sentence: str) -> str:
-    """A verdict: its sign and its sentence."""
-    sign = {"explain": "✓", "partly": "◐", "do not": "✗"}[level]
+def popover(summary: str, texts: Sequence[str], kind: str) -> str:
+    """Words behind which more stands, that lies over what is below them while open.
+
+    Args:
+        summary: HTML.
+        texts: a paragraph each.
+        kind: of which class it is.
+    """
+    more = "".join(f"<p>{escape(text)}</p>" for text in texts)
     return (
-        f'<div class="verdict" role="status"><span aria-hidden="true">{sign}</span> '
-        f"{escape(sentence)}</div>"
+        f'<details class="popover {kind}"><summary>{summary}</summary><div>{more}</div></details>'
     )
 
 

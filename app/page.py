@@ -195,9 +195,9 @@ def _wire(
     replayed = replay_desk.wire(session)
     link_desk.wire(session, page)
     what_if_desk.wire(session, asked.begun, replayed.begun)
-    why_desk.wire(session, (asked.begun, moved, replayed.begun))
 
     # 3. what every answer's end calls
     answered = [*asked.answered, third_answered, *replayed.answered]
     compare_desk.wire(session, answered)
     replay_desk.wire_judge(session, answered)
+    why_desk.wire(session, (asked.begun, moved, replayed.begun), answered)

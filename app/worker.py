@@ -11,6 +11,12 @@ threads. So every step of every job is made here, in rounds: one step of each an
     answers      ─► [waiting, in order] ─► at most as many at once as the batch has rows;
                                            one begins in a round
     other work   ─► [waiting, in order] ─► at most four at once, for their memory
+
+What nobody asked for has what time is left, one job after the other, and no step of it is made
+while anything above is there:
+
+    unasked      ─► [waiting, in order] ─► one at once; what of it will be wanted first
+    idle         ─► [waiting, in order] ─► one at once; the rest, once nobody waits for the former
 """
 
 from __future__ import annotations
@@ -46,7 +52,8 @@ class Later(Enum):
 
 
 LATER = Later.LATER
-"""Yielded by an answer's steps: what is left of them is other work, and the place is free."""
+"""Yielded by a job's steps: what is left of them can wait, and the place is free. What is left of
+an answer is other work; what is left of unasked work is for idle times."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +68,17 @@ class Waiting:
 
 
 class Kind(Enum):
-    """What a job is: a call too short to wait, an answer that streams, or other work."""
+    """What a job is, in the order in which they come.
 
-    CALL, ANSWER, OTHER = "call", "answer", "other"
+    A call too short to wait; an answer that streams; other work; what nobody asked for, but will be
+    wanted first when somebody does; the rest of that.
+    """
+
+    CALL, ANSWER, OTHER, UNASKED, IDLE = "call", "answer", "other", "unasked", "idle"
+
+
+REST = {Kind.ANSWER: Kind.OTHER, Kind.UNASKED: Kind.IDLE}
+"""What is left of a job after `LATER`, where that is another kind."""
 
 
 class Job(Generic[T]):
@@ -105,7 +120,7 @@ class Job(Generic[T]):
             if not self.cancelled:
                 step = next(self._steps)
                 if step is LATER:
-                    self.kind = Kind.OTHER
+                    self.kind = REST.get(self.kind, self.kind)
                 else:
                     self._queue.put(("step", step))
                 return True
@@ -157,9 +172,10 @@ class _Lane:
         Args:
             most: at most so many.
         """
-        for job in [job for job in self.waiting if job.cancelled]:
-            self.waiting.remove(job)
-            job.advance()
+        for jobs in (self.waiting, self.under_way):
+            for job in [job for job in jobs if job.cancelled]:
+                jobs.remove(job)
+                job.advance()  # whoever reads it comes to its end, however long its next turn is
         for _ in range(min(most, len(self.waiting), self.places - len(self.under_way))):
             self.under_way.append(self.waiting.popleft())
         for before, job in enumerate(self.waiting):
@@ -179,6 +195,13 @@ class Worker:
     ):
         self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
         self._answers, self._others = _Lane(answers_at_once), _Lane(OTHERS_AT_ONCE)
+        self._unasked, self._idle = _Lane(1), _Lane(1)
+        self._lanes = {
+            Kind.ANSWER: self._answers,
+            Kind.OTHER: self._others,
+            Kind.UNASKED: self._unasked,
+            Kind.IDLE: self._idle,
+        }
         self._clock = clock
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
@@ -231,15 +254,12 @@ class Worker:
         while self._arrive():
             # 1. who may begin
             answers.admit(1)  # whose prompt the others wait for
-            others.admit(others.places)
+            for lane in (others, self._unasked, self._idle):
+                lane.admit(lane.places)
             # 2. one step of each answer
             began = self._clock()
             for job in tuple(answers.under_way):
-                if not job.advance():
-                    answers.under_way.remove(job)
-                elif job.kind is Kind.OTHER:
-                    answers.under_way.remove(job)
-                    others.under_way.append(job)
+                self._step(job, answers)
             spent = self._clock() - began
             # 3. one step of other work, where its share of the time is due
             # Time is owed only while both are at work: nobody saves up a share of the time when
@@ -248,10 +268,22 @@ class Worker:
             owed = owed + spent * SHARE / (1 - SHARE) if others.under_way and streaming else 0.0
             if others.under_way and (owed > 0 or not streaming):
                 began = self._clock()
-                job = others.under_way.popleft()
-                if job.advance():
-                    others.under_way.append(job)
+                self._step(others.under_way[0], others)
                 owed -= self._clock() - began
+            # 4. one step of what nobody asked for, where nobody asked for anything else
+            if not (streaming or others.under_way):
+                unasked = self._unasked if self._unasked.under_way else self._idle
+                if unasked.under_way:
+                    self._step(unasked.under_way[0], unasked)
+
+    def _step(self, job: Job, lane: _Lane) -> None:
+        """One step of a job under way; then it is the last in its lane, or in that of its rest."""
+        lane.under_way.remove(job)
+        if job.advance():
+            now = self._lanes[job.kind]
+            # The rest of an answer need not wait in line.
+            line = now.waiting if job.kind is Kind.IDLE and now is not lane else now.under_way
+            line.append(job)
 
     def _arrive(self) -> bool:
         """Take in whoever came; wait for somebody where there is nothing to do.
@@ -259,7 +291,6 @@ class Worker:
         Returns:
             Whether to go on.
         """
-        lanes = {Kind.ANSWER: self._answers, Kind.OTHER: self._others}
         while not self._jobs() or not self._arrivals.empty():
             arrived = self._arrivals.get()
             if arrived is None:
@@ -271,10 +302,9 @@ class Worker:
                 while arrived.advance():
                     pass
             else:
-                lanes[arrived.kind].waiting.append(arrived)
+                self._lanes[arrived.kind].waiting.append(arrived)
         return True
 
     def _jobs(self) -> list[Job]:
         """Whoever is under way or waits."""
-        lanes = (self._answers, self._others)
-        return [job for lane in lanes for job in (*lane.under_way, *lane.waiting)]
+        return [job for lane in self._lanes.values() for job in (*lane.under_way, *lane.waiting)]

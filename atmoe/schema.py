@@ -176,6 +176,7 @@ class ExplanationJson(LayoutJson):
     rows: Amount
     seconds: Amount
     smallest_change: Annotated[list[ChangeJson], Field(max_length=MOST_NAMES)] | None
+    noise_floor: Amount | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> ExplanationJson:

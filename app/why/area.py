@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from app.markup import line, notice
+from app.markup import line
 from atmoe import Layout
 
 FIRST, SECOND = "Router's answer", "Your steering"
 UNASKED = (
-    "Once there is an answer, this measures what it depended on: each part is removed in turn, and "
-    "the answer that was given is read again without it. Nothing is measured until you press "
-    "Explain."
+    "Once there is an answer, this says in a sentence what it depended on: each part is removed in "
+    "turn, and the answer that was given is read again without it."
 )
 
 
@@ -26,7 +26,11 @@ class WhyArea:
         which: which answer to explain.
         start: explains it.
         stop: stops that.
-        paragraph: what a clinician needs in ten seconds.
+        progress: which phase the measuring is in.
+        sentence: what a clinician needs in ten seconds.
+        verdict: whether the weights explain it.
+        chart: the effects as bars.
+        paragraph: the sentence with its numbers.
         grid: each part's three measures.
         bands: the groups' by third of the layers.
         sentences: what each sentence depended on.
@@ -41,8 +45,10 @@ class WhyArea:
     start: gr.Button
     stop: gr.Button
     progress: gr.HTML
-    paragraph: gr.HTML
+    sentence: gr.HTML
     verdict: gr.HTML
+    chart: gr.HTML
+    paragraph: gr.HTML
     grid: gr.HTML
     bands: gr.HTML
     sentences: gr.HTML
@@ -57,8 +63,10 @@ class WhyArea:
         """Whatever an explanation fills."""
         return [
             self.progress,
-            self.paragraph,
+            self.sentence,
             self.verdict,
+            self.chart,
+            self.paragraph,
             self.grid,
             self.bands,
             self.sentences,
@@ -70,54 +78,63 @@ class WhyArea:
 
 
 def build_why(layout: Layout) -> WhyArea:
-    """The tab, before anything is explained."""
+    """The tab, before anything is explained: a sentence and a chart, the rest on demand."""
+    # 1. what is read first
     with gr.Row(elem_id="why-ask"):
-        which = gr.Radio([FIRST, SECOND], value=FIRST, label="Which answer", scale=0, min_width=330)
-        start = gr.Button("Explain this answer", variant="primary", scale=0, min_width=230)
-        stop = gr.Button("Cancel", scale=0, min_width=90)
+        which = gr.Radio(
+            [FIRST, SECOND],
+            value=FIRST,
+            label="Which answer",
+            show_label=False,
+            container=False,
+            scale=0,
+            min_width=260,
+        )
+        small: dict[str, Any] = {"interactive": False, "scale": 0, "size": "sm"}
+        start = gr.Button("Explain this answer", min_width=170, **small)
+        stop = gr.Button("Cancel", min_width=80, **small)
         progress = gr.HTML(line(""), elem_id="why-progress", elem_classes="facts")
     with gr.Row(elem_id="why-said"):
-        paragraph = gr.HTML(notice(UNASKED), elem_id="why-paragraph")
+        sentence = gr.HTML(line(UNASKED), elem_id="why-sentence")
         verdict = gr.HTML(line(""), elem_id="why-verdict")
-    with gr.Row():
-        with gr.Column(scale=3, min_width=320):
-            gr.Markdown("### Weight, contribution and effect")
-            grid = gr.HTML(line("Each part's three measures will stand here."), elem_id="why-grid")
-            with gr.Accordion("The groups by third of the layers", open=False):
-                bands = gr.HTML(line(""), elem_id="why-bands")
-        with gr.Column(scale=2, min_width=320):
-            gr.Markdown("### What each sentence depended on")
-            sentences = gr.HTML(line("The answer, sentence by sentence."), elem_id="why-sentences")
-            gr.Markdown("### The smallest change that alters the answer")
-            changes = gr.HTML(
-                line("How far each group's share would have to move."), elem_id="why-changes"
-            )
-    with gr.Row():
-        with gr.Column(scale=3, min_width=320):
-            gr.Markdown("### Which words depended on one part")
-            units = [
-                (name.rpartition("/")[2], name)
-                for name in (*layout.group_names, *layout.expert_names)
-            ]
-            unit = gr.Dropdown(units, value=units[0][1], label="Part", elem_id="why-unit")
-            words = gr.HTML(line(""), elem_id="why-words")
-        with gr.Column(scale=2, min_width=320):
-            gr.Markdown("### From the base model to this answer")
-            shapley = gr.Plot(
-                visible=False,
-                label="Shapley values of the groups",
-                show_label=False,
-                container=False,
-                elem_classes="figure",
-            )
-            total = gr.HTML(line(""), elem_id="why-sum")
+    chart = gr.HTML(line(""), elem_id="why-chart")
+
+    # 2. the rest
+    with on_demand("The numbers: weight, contribution and effect"):
+        paragraph = gr.HTML(line(""), elem_id="why-paragraph")
+        grid = gr.HTML(line("Each part's three measures will stand here."), elem_id="why-grid")
+    with on_demand("The groups by third of the layers"):
+        bands = gr.HTML(line(""), elem_id="why-bands")
+    with on_demand("What each sentence depended on"):
+        sentences = gr.HTML(line("The answer, sentence by sentence."), elem_id="why-sentences")
+    with on_demand("The smallest change that alters the answer"):
+        changes = gr.HTML(
+            line("How far each group's share would have to move."), elem_id="why-changes"
+        )
+    with on_demand("Which words depended on one part"):
+        units = [
+            (name.rpartition("/")[2], name) for name in (*layout.group_names, *layout.expert_names)
+        ]
+        unit = gr.Dropdown(units, value=units[0][1], label="Part", elem_id="why-unit")
+        words = gr.HTML(line(""), elem_id="why-words")
+    with on_demand("From the base model to this answer: Shapley values of the groups"):
+        shapley = gr.Plot(
+            visible=False,
+            label="Shapley values of the groups",
+            show_label=False,
+            container=False,
+            elem_classes="figure",
+        )
+        total = gr.HTML(line(""), elem_id="why-sum")
     return WhyArea(
         which=which,
         start=start,
         stop=stop,
         progress=progress,
-        paragraph=paragraph,
+        sentence=sentence,
         verdict=verdict,
+        chart=chart,
+        paragraph=paragraph,
         grid=grid,
         bands=bands,
         sentences=sentences,
@@ -127,3 +144,8 @@ def build_why(layout: Layout) -> WhyArea:
         shapley=shapley,
         sum=total,
     )
+
+
+def on_demand(title: str) -> gr.Accordion:
+    """What stands behind its title until somebody opens it."""
+    return gr.Accordion(title, open=False, elem_classes="on-demand")

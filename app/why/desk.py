@@ -1,98 +1,40 @@
-"""The tab "Why this answer": what it does when someone asks why, cancels, or picks a unit.
+"""The tab "Why this answer": what it measures when an answer has ended, or when someone asks.
 
 The explanation is a job of the same worker, one layer a step, so that an answer that streams
-meanwhile keeps streaming.
+meanwhile keeps streaming. One that nobody asked for is made only while nobody asks for anything:
+
+    an answer has ended ─► unasked ─► the sentence and the chart ─► idle ─► the rest
+    "Explain"           ─► other work, which goes on from what is there
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 
 import gradio as gr
 from gradio.events import Dependency
 
 from app.desk import Desk, Shared, Update, guarded, stream
 from app.events import UNQUEUED, streaming
-from app.markup import line, marked, notice, ruling
-from app.session import Making, Session
+from app.markup import line, marked
+from app.session import Session, Slot
 from app.why import words as why_words
-from app.why.area import SECOND, WhyArea
+from app.why.area import FIRST, SECOND, WhyArea
+from app.why.chart import chart
 from app.why.figure import shapley_figure
-from app.worker import Job
-from atmoe import AtMoe, Record
-from atmoe.explanation.measure import explaining
-from atmoe.explanation.smallest_change import searching
-from atmoe.explanation.sweep import telling
+from app.why.grid import grid
+from app.why.sentence import headline
+from app.why.state import WhyProgress, WhyState, why
+from app.worker import Job, Kind
+from atmoe import Record
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import verdict
 
-T = TypeVar("T")
-
-NOTHING = "There is no finished answer there yet; ask a question first, or wait until it has ended."
-MOVED = "The answer has changed since; press Explain to measure the new one."
-CANCELLED = "Cancelled. Press Explain to begin again."
+NOTHING = "There is no such answer, or it has not ended yet."
+MOVED = "The answer has changed since; the new one is measured once it has ended."
+CANCELLED = "Cancelled. Press Explain to go on."
 DONE = "Measured."
-UNPICKED = "Press Explain first; then the words that depended on it are marked here."
-
-
-@dataclass(frozen=True)
-class WhyProgress:
-    """How far an explanation is.
-
-    Attributes:
-        fraction: done, 0 to 1.
-        what: is being done.
-        explanation: as far as it is there.
-    """
-
-    fraction: float
-    what: str
-    explanation: Explanation | None = None
-
-
-@dataclass
-class WhyState(Making[WhyProgress]):
-    """What the tab knows of a session.
-
-    Attributes:
-        explained: the answer's record, with what is known of it.
-    """
-
-    explained: Record | None = None
-
-    def forget(self) -> None:
-        """Stop measuring; a finished explanation stays with its answer's record."""
-        self.cancel()
-        self.job = self.explained = None
-
-    def keep(self, record: Record, explanation: Explanation) -> None:
-        """Add what was measured to the record, where it is still this one."""
-        if self.explained is not None and self.explained.plan is record.plan:
-            self.explained = replace(self.explained, explanation=explanation)
-
-
-def why(model: AtMoe, record: Record) -> Generator[WhyProgress, None, None]:
-    """Explain a record, then look for the smallest change.
-
-    To be iterated on the worker's thread only.
-    """
-    explanation = yield from _as_progress(
-        explaining(model, record), 0.0, 0.65, "reading the answer without each part"
-    )
-    yield WhyProgress(0.65, "looking for the smallest change", explanation)
-    changes = yield from _as_progress(
-        searching(model, record), 0.65, 1.0, "looking for the smallest change"
-    )
-    yield WhyProgress(1.0, "", replace(explanation, changes=changes))
-
-
-def _as_progress(
-    steps: Generator[float, None, T], begin: float, end: float, what: str
-) -> Generator[WhyProgress, None, T]:
-    """Fractions of one part of the work, as progress of the whole."""
-    return telling(steps, lambda fraction: WhyProgress(begin + (end - begin) * fraction, what))
+UNPICKED = "Nothing is measured yet; then the words that depended on it are marked here."
 
 
 class WhyDesk(Desk):
@@ -102,20 +44,27 @@ class WhyDesk(Desk):
         super().__init__(shared)
         self.area = area
 
-    def wire(self, session: gr.State, changes: Sequence[Dependency]) -> None:
-        """Have the tab's buttons call this desk.
+    def wire(
+        self, session: gr.State, changes: Sequence[Dependency], answered: Sequence[Dependency]
+    ) -> None:
+        """Have the tab's buttons call this desk, and each answer's end.
 
         Args:
             session: whose.
             changes: events after which the answer explained may be gone.
+            answered: events at which an answer has ended.
         """
         area, shared = self.area, self.shared
+        told = [*area.results, area.start, area.stop]
+        outputs = [*told, area.which, area.unit, shared.button]
         for event in changes:
-            event.success(self.forget, [session], area.results, **UNQUEUED)
+            event.success(self.forget, [session], told, **UNQUEUED)
+        for event in answered:
+            # Who presses the button must find a place, however many wait for an idle time.
+            event.success(self.answered, [session], outputs, **streaming("why unasked"))
         begun = area.start.click(
-            self.ask, [session, area.which], [shared.message, *area.results], **UNQUEUED
+            self.ask, [session, area.which], [shared.message, *told], **UNQUEUED
         )
-        outputs = [*area.results, area.unit, shared.button]
         begun.success(self.run, [session], outputs, **streaming("why"))
         area.stop.click(self.cancel, [session], **UNQUEUED)
         area.unit.input(self.pick, [session, area.unit], [shared.message, area.words], **UNQUEUED)
@@ -124,35 +73,62 @@ class WhyDesk(Desk):
     def ask(self, session: Session, which: str) -> Update:
         """Make the job that `run` will read."""
         slot = session.second if which == SECOND else session.first
-        record, state = slot.record, session.tab(WhyState)
-        state.forget()
+        record = slot.record
         # What was stopped can be explained as far as it got; what still grows cannot.
         if record is None or not slot.ended:
-            return self._blank(NOTHING)
-        state.job, state.explained = Job(why(self.model, record)), record
-        return self._blank(f"Measuring: {which} …")
+            return {self.area.progress: line(NOTHING)}
+        job = Job(why(self.model, record))
+        session.tab(WhyState).begin(job, record, which)
+        return self._blank(f"Measuring: {which} …") | self._buttons(session)
+
+    def answered(self, session: Session) -> Iterator[Update]:
+        """An answer has ended: say why unasked, as soon as nobody asks for anything else."""
+        yield self._buttons(session)
+        due = self._due(session)
+        if due is None:
+            return
+        record, which = due
+        job = Job(why(self.model, record), Kind.UNASKED)
+        session.tab(WhyState).begin(job, record, which)
+        blank = self._blank(f"Measuring: {which} …")
+        yield blank | self._buttons(session) | {self.area.which: which}
+        yield from self.run(session)
+
+    def _due(self, session: Session) -> tuple[Record, str] | None:
+        """The answer to explain unasked, and which it is: the steered one if there is one."""
+        steered = session.second.job is not None or session.second.record is not None
+        slot, which = (session.second, SECOND) if steered else (session.first, FIRST)
+        record, state = slot.record, session.tab(WhyState)
+        if record is None or not _whole(slot):
+            return None
+        waited_for = state.asked and not state.over
+        known = state.is_about(record) and state.job is not None
+        return None if waited_for or known else (record, which)
 
     def run(self, session: Session) -> Iterator[Update]:
-        """Show progress, then the explanation, then the smallest change."""
+        """Show progress, then the explanation as it grows."""
         place, state = self.area.progress, session.tab(WhyState)
-        job, record = state.job, state.explained
+        job, record, which = state.job, state.explained, state.which
         yield {place: gr.skip()}
 
         def say(text: str) -> Update:
             return {place: line(text)}
 
         def show(progress: WhyProgress) -> Update:
-            update = say(f"{progress.fraction:.0%} · {progress.what}")
+            update = say(progress.said)
             if progress.explanation is not None and record is not None:
                 session.keep(record, explanation=progress.explanation)
                 state.keep(record, progress.explanation)
-                update |= self._show(session, progress.explanation)
+                update |= self._show(session, progress.explanation, which)
             return update
 
         def end(progress: WhyProgress | None) -> Update:
             return say(CANCELLED if progress is None or progress.fraction < 1 else DONE)
 
-        yield from stream(self.worker, state, job, say, show, end, "measurement")
+        handled = yield from stream(self.worker, state, job, say, show, end, "measurement")
+        if handled and state.job is job:
+            state.asked, state.over = False, True
+            yield self._buttons(session)
 
     def cancel(self, session: Session) -> None:
         """Stop measuring after the layer under way; what is there stays."""
@@ -166,43 +142,69 @@ class WhyDesk(Desk):
             return {self.area.words: line(UNPICKED)}
         return {self.area.words: why_words.words(explained.explanation, unit)}
 
+    def steering_changed(self, session: Session) -> Update:
+        """What nobody asked for has no place beside the answer that comes."""
+        state = session.tab(WhyState)
+        if not (state.asked or state.over):
+            state.pause()
+        return {}
+
     def forget(self, session: Session) -> Update:
         """After a question or a steering.
 
         What is shown may belong to an answer that is no longer there.
         """
         state = session.tab(WhyState)
-        if state.explained is None or session.still_there(state.explained):
-            return {self.area.progress: gr.skip()}
-        state.forget()
-        return self._blank(MOVED)
+        if state.explained is not None and not session.still_there(state.explained):
+            state.forget()
+            return self._blank(MOVED) | self._buttons(session)
+        # What was paused has no end that could say so.
+        paused = {self.area.progress: line("")} if state.job is None else {}
+        return paused | self._buttons(session)
+
+    def _buttons(self, session: Session) -> Update:
+        """Only what can do something can be pressed."""
+        ended = session.first.ended or session.second.ended
+        return {
+            self.area.start: gr.Button(interactive=ended),
+            self.area.stop: gr.Button(interactive=not session.tab(WhyState).over),
+        }
 
     def _blank(self, note: str) -> Update:
         """The tab without an explanation."""
         area = self.area
         update: Update = {part: line("") for part in area.results}
-        update[area.paragraph] = notice(note)
+        update[area.sentence] = line(note)
         update[area.shapley] = gr.Plot(value=None, visible=False)
         return update
 
-    def _show(self, session: Session, explanation: Explanation) -> Update:
+    def _show(self, session: Session, explanation: Explanation, which: str) -> Update:
         """An explanation, as far as it is there."""
-        area, ruled = self.area, verdict(explanation)
+        area = self.area
         top = max(explanation.of("expert"), key=lambda u: u.effect).name
         update: Update = {
+            area.sentence: headline(explanation, which),
+            area.verdict: why_words.sign(verdict(explanation)),
+            area.chart: chart(explanation),
             area.paragraph: marked(why_words.paragraph(explanation)),
-            area.verdict: ruling(str(ruled.level), ruled.sentence),
-            area.grid: why_words.grid(explanation),
-            area.bands: why_words.grid(explanation, bands=True),
+            area.grid: grid(explanation),
             area.sentences: why_words.sentence_list(explanation),
             area.unit: top,
             area.words: why_words.words(explanation, top),
         }
         update |= self.shared.download(session)
+        if explanation.of("band"):
+            update[area.bands] = grid(explanation, bands=True)
         if explanation.shapley is not None:
             update[area.shapley] = gr.Plot(value=shapley_figure(explanation), visible=True)
             update[area.sum] = line(why_words.shapley(explanation))
         if explanation.changes is not None:
-            items = "".join(f"<li>{line(why_words.change(c))}</li>" for c in explanation.changes)
-            update[area.changes] = f"<ul>{items}</ul>"
+            texts = why_words.changes(explanation.changes)
+            update[area.changes] = f"<ul>{''.join(f'<li>{line(text)}</li>' for text in texts)}</ul>"
         return update
+
+
+def _whole(slot: Slot) -> bool:
+    """Whether an answer came to its own end, and holds anything. Who stopped it wants no more."""
+    record = slot.record
+    return record is not None and record.finish != "cancelled" and bool(record.answer_tokens)

@@ -1,17 +1,28 @@
-"""Explanations → sentences, a grid and marked words. Measured numbers only.
+"""Explanations → sentences and marked words. Measured numbers only.
 
-Sentences of `paragraph` are plain text with *emphasis* marks; what `grid`, `sentence_list` and
-`words` return is HTML in which every text from outside is escaped.
+Sentences of `paragraph` are plain text with *emphasis* marks; what `sentence_list` and `words`
+return is HTML in which every text from outside is escaped.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
-from app.wording import minus
+from app.markup import popover
+from app.wording import listed, minus
 from atmoe.explanation.value import Change, Explanation, Unit
-from atmoe.explanation.verdict import HARDLY, MATTERED, Mismatch, leaders, mismatch, verdict
+from atmoe.explanation.verdict import (
+    HARDLY,
+    MATTERED,
+    Level,
+    Mismatch,
+    Verdict,
+    hardly,
+    size,
+    verdict,
+)
 
 MARKS = (0.7, 0.1)
 """Nats by which a word depends on a unit: from the first on it is marked strongly (twice as likely
@@ -20,16 +31,29 @@ MOST_WORDS = 6
 """So many of the marked words are named in the sentence."""
 MOST_MISMATCHES = 2
 """So many are named in the paragraph."""
+SIGNS = {
+    Level.EXPLAIN: ("✓", "The weights explain it"),
+    Level.PARTLY: ("◐", "The weights explain it partly"),
+    Level.NOT: ("✗", "The weights do not explain it"),
+}
+"""Of a verdict: its sign, and what the sign says."""
+
+
+def sign(ruled: Verdict) -> str:
+    """A verdict as a sign in words, its sentence behind it."""
+    mark, words = SIGNS[ruled.level]
+    return popover(f'<span aria-hidden="true">{mark}</span> {words}', [ruled.sentence], "verdict")
 
 
 def paragraph(explanation: Explanation) -> str:
-    """What a clinician needs in ten seconds."""
+    """The same as the first sentence, with its numbers."""
     groups, experts = (
         sorted(explanation.of(kind), key=lambda u: -u.effect) for kind in ("group", "expert")
     )
-    parts = [_strongest_expert(experts[0])]
+    least = hardly(explanation)
+    parts = [_strongest_expert(experts[0], least)]
     if len(groups) > 1:
-        parts.append(_strongest_group(groups[0]))
+        parts.append(_strongest_group(groups[0], least))
     parts += _mismatches(explanation)
     gained = explanation.logp - explanation.base_logp
     parts.append(
@@ -39,8 +63,8 @@ def paragraph(explanation: Explanation) -> str:
     return " ".join(parts)
 
 
-def _strongest_expert(expert: Unit) -> str:
-    if expert.effect < HARDLY:
+def _strongest_expert(expert: Unit, least: float) -> str:
+    if expert.effect < least:
         return (
             "Removing any one expert would hardly change this answer: without "
             f"*{expert.plain}*, {without(expert)}."
@@ -51,8 +75,8 @@ def _strongest_expert(expert: Unit) -> str:
     )
 
 
-def _strongest_group(group: Unit) -> str:
-    if group.effect < HARDLY:
+def _strongest_group(group: Unit, least: float) -> str:
+    if group.effect < least:
         return f"No group mattered much: without *{group.name}*, {without(group)}."
     return f"Of the groups, *{group.name}* mattered most: without it, {without(group)}."
 
@@ -102,68 +126,23 @@ def times(nats: float) -> str:
     return f"{factor:.0f} times" if factor < 1000 else "over 1,000 times"
 
 
-LENSES = ("weight", "contribution", "effect")
-HEADS = (
-    ("Weight", "share of the routing weight"),
-    ("Contribution", "size of its change, beside the layer's own output"),
-    ("Effect", "without it, the answer is, per token"),
-    ("Together", "do they agree?"),
-)
-
-
-def grid(explanation: Explanation, bands: bool = False) -> str:
-    """Units × weight, contribution, effect, and what they say together.
-
-    Args:
-        explanation: what was measured.
-        bands: groups by third of the layers, instead of groups and their experts.
-    """
-    # 1. the rows: a row's style, and its unit
-    rows: list[tuple[str, Unit]] = []
-    if bands:
-        rows = [("expert", unit) for unit in explanation.of("band")]
-    else:
-        experts = sorted(explanation.of("expert"), key=lambda u: -u.weight)
-        for group in explanation.of("group"):
-            rows.append(("group", group))
-            rows += [("expert", unit) for unit in experts if unit.group == group.name]
-
-    # 2. their cells
-    most = {lens: max(abs(getattr(u, lens)) for _, u in rows) or 1.0 for lens in LENSES}
-    both = {u.name for u, strongest in leaders(explanation).values() if u is strongest}
-    lines = []
-    for style, unit in rows:
-        cells = (
-            _cell(unit.weight, most["weight"], f"{unit.weight:.1%}")
-            + _cell(unit.contribution, most["contribution"], f"{unit.contribution:.3f}")
-            + _cell(unit.effect, most["effect"], likely(unit.effect))
-        )
-        lines.append(
-            f'<tr class="{style}" data-unit="{escape(unit.name)}">'
-            f'<th scope="row">{escape(unit.plain)}</th>{cells}'
-            f"<td>{escape(_together(unit, both))}</td></tr>"
-        )
-
-    # 3. the table
-    head = "".join(f'<th scope="col">{title}<small>{note}</small></th>' for title, note in HEADS)
-    return (
-        '<div class="scroll" tabindex="0" role="region" '
-        'aria-label="Weight, contribution and effect"><table class="lenses">'
-        f'<thead><tr><th scope="col">{"Group, layers" if bands else "Group and expert"}</th>'
-        f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
 def sentence_list(explanation: Explanation) -> str:
-    """The answer, each sentence with the group that mattered most to it."""
-    lines = []
+    """The answer, each sentence with the group that mattered most to it.
+
+    A group that mattered otherwise to the answer as a whole says so.
+    """
+    lines, least = [], hardly(explanation)
     for sentence in explanation.sentences:
         unit, effect = explanation.mattered_most(sentence)
-        note = (
-            f"{unit.name} mattered most: without it, {times(effect)} less likely per token"
-            if effect >= HARDLY
-            else "no group mattered much"
-        )
+        note = "no group mattered much to this sentence"
+        if effect >= HARDLY:
+            note = (
+                f"{unit.name} mattered most to this sentence: without it, {times(effect)} less "
+                "likely per token"
+            )
+            here, whole = size(effect), size(unit.effect, least)
+            if here is not whole:
+                note += f" ({here} here, {whole} to the answer as a whole)"
         lines.append(f"<li><span>{escape(sentence.text)}</span> <small>{escape(note)}</small></li>")
     return f'<ol class="sentences">{"".join(lines)}</ol>'
 
@@ -195,13 +174,21 @@ def words(explanation: Explanation, name: str) -> str:
     return f'<p>{escape(sentence)}</p><div class="passage marked" tabindex="0">{marked}</div>'
 
 
-def change(smallest: Change) -> str:
-    """The smallest change of one group, in words."""
+def changes(smallest: Sequence[Change]) -> list[str]:
+    """The smallest changes in words, the nearest first; those to the same sentence are one line."""
+    by_sentence: dict[str | None, list[Change]] = {}
+    nearest = sorted(smallest, key=lambda c: math.inf if c.to is None else abs(c.to - c.share))
+    for change in nearest:
+        by_sentence.setdefault(None if change.to is None else change.after, []).append(change)
+    return [_change(alike) for alike in by_sentence.values()]
+
+
+def _change(alike: Sequence[Change]) -> str:
+    """Changes that lead to the same sentence, or all to none, in words."""
+    smallest = alike[0]
     if smallest.to is None:
-        return (
-            f"{smallest.group}: no change of the first sentence found between 0% and 100% "
-            f"(it received {smallest.share:.0%})."
-        )
+        received = listed([f"{change.group} ({change.share:.0%})" for change in alike])
+        return f"No change of the first sentence found between 0% and 100% of {received}."
     before, after = (smallest.token_before or "").strip(), (smallest.token_after or "").strip()
     if smallest.at == 0:
         where = "from the first word on"
@@ -209,10 +196,10 @@ def change(smallest: Change) -> str:
         where = f"from the {(smallest.at or 0) + 1}th word on"
     else:
         where = f"they part at “{before}”, which becomes “{after or '(end)'}”"
-    return (
-        f"{smallest.group}: at {smallest.to:.0%} instead of {smallest.share:.0%} on average, the "
-        f"answer would begin “{smallest.after}” ({where})."
+    ways = " or ".join(
+        f"{change.group} at {change.to:.0%} instead of {change.share:.0%}" for change in alike
     )
+    return f"With {ways} on average, the answer would begin “{smallest.after}” ({where})."
 
 
 def shapley(explanation: Explanation) -> str:
@@ -225,7 +212,7 @@ def shapley(explanation: Explanation) -> str:
         "The parts add up."
     )
     for group, value in values.items():
-        if value >= MATTERED and explanation.unit(group).effect < HARDLY:
+        if value >= MATTERED and explanation.unit(group).effect < hardly(explanation):
             text += (
                 f" {group.capitalize()} has a bar although its removal hardly matters: the other "
                 "groups make up for it, and it for them."
@@ -236,31 +223,6 @@ def shapley(explanation: Explanation) -> str:
 def signed(number: float) -> str:
     """A number of nats with its sign."""
     return minus(f"{number:+.3f}")
-
-
-def _together(unit: Unit, both: set[str]) -> str:
-    """What a unit's three measures say together.
-
-    Args:
-        unit: measured.
-        both: names of those with most weight and largest effect of their group.
-    """
-    what = mismatch(unit)
-    if what:
-        return f"⚠ {what}"
-    return "✓ most weight and largest effect of its group" if unit.name in both else ""
-
-
-def _cell(value: float, most: float, text: str) -> str:
-    """A number with a bar behind it.
-
-    What goes against the answer is hatched, and says so in its words.
-    """
-    width = round(100 * abs(value) / most)
-    return (
-        f'<td class="number"><span class="bar{" against" * (value < 0)}" '
-        f'style="width:{width}%"></span><span>{escape(text)}</span></td>'
-    )
 
 
 def _marked(text: str, effect: float) -> str:

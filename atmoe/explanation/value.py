@@ -131,6 +131,8 @@ class Explanation:
         seconds: that it took, on this machine.
         changes: the smallest change that alters the answer, group by group; None where it was not
             looked for.
+        floor: an effect up to this size tells nothing of the part removed, in nats per token
+            (`atmoe.explanation.measure` says how it is measured); None where it was not.
     """
 
     layout: Layout
@@ -143,6 +145,12 @@ class Explanation:
     rows: float
     seconds: float
     changes: tuple[Change, ...] | None = None
+    floor: float | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is measured, or only what is asked for first. Old ones have no floor."""
+        return bool(self.of("band")) or self.floor is not None
 
     def of(self, kind: str) -> tuple[Unit, ...]:
         """The units of one kind: "group", "expert" or "band"."""
@@ -184,6 +192,7 @@ class Explanation:
             "rows": self.rows,
             "seconds": self.seconds,
             "smallest_change": None if self.changes is None else [asdict(c) for c in self.changes],
+            "noise_floor": self.floor,
         }
 
     @classmethod
@@ -214,4 +223,5 @@ class Explanation:
             data["rows"],
             data["seconds"],
             None if changes is None else tuple(Change.from_dict(c) for c in changes),
+            data.get("noise_floor"),
         )

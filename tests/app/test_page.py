@@ -5,7 +5,6 @@ is shipped.
 """
 
 import json
-import math
 import re
 from pathlib import Path
 from threading import Semaphore
@@ -678,84 +677,3 @@ def test_phones_get_one_column_in_the_order_of_reading(browser, served):
         ]
         assert tops == sorted(tops) and len(set(tops)) == len(tops)
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= 400
-
-
-def explained(tab: Tab) -> dict:
-    """Ask why, wait for the whole explanation, and download the record. → the router's answer's"""
-    tab.page.get_by_role("button", name="Explain this answer").click()
-    expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
-    with tab.page.expect_download() as download:
-        tab.page.locator("#download").click()
-    return json.loads(Path(download.value.path()).read_text("utf-8"))["router"]
-
-
-def test_why_says_what_the_record_holds(tab):
-    expect(tab.page.locator("#why-paragraph")).to_contain_text(
-        "Nothing is measured until you press Explain"
-    )
-    tab.ask()
-    record = explained(tab)
-    said, units = (
-        tab.page.locator("#why-paragraph").inner_text(),
-        {u["name"]: u for u in record["explanation"]["units"]},
-    )
-    experts = [u for u in units.values() if u["kind"] == "expert"]
-    strongest = max(experts, key=lambda u: u["effect"])
-    numbers = [float(n) for n in re.findall(r"(\d+\.\d\d) times", said)]
-    assert numbers[0] == pytest.approx(max(strongest["ratio"], 1 / strongest["ratio"]), abs=0.006)
-    assert strongest["name"].partition("/")[2] in said.partition(".")[0]
-    gained = abs(record["explanation"]["logp"] - record["explanation"]["base_logp"])
-    assert numbers[-1] == pytest.approx(math.exp(gained), abs=0.006)
-    for name, percent in re.findall(r"The (?:expert|group) (\S+) received (\d+)%", said):
-        [unit] = [
-            u
-            for u in units.values()
-            if u["kind"] != "band" and u["name"].rpartition("/")[2] == name
-        ]
-        assert round(100 * unit["weight"]) == int(percent)
-    expect(tab.page.locator("#why-verdict")).to_contain_text(record["verdict"]["sentence"])
-    rows = tab.page.locator("#why-grid tbody tr")
-    expect(rows).to_have_count(len(tab.layout.group_names) + len(tab.layout.expert_names))
-    for name in (strongest["name"], tab.layout.group_names[0]):
-        expect(tab.page.locator(f'#why-grid tr[data-unit="{name}"]')).to_contain_text(
-            f"{100 * units[name]['weight']:.1f}%"
-        )
-    assert len(record["explanation"]["smallest_change"]) == len(tab.layout.group_names)
-    expect(tab.page.locator("#why-changes li")).to_have_count(len(tab.layout.group_names))
-    expect(tab.page.locator("#tabs .js-plotly-plot")).to_be_visible()
-    total = sum(record["explanation"]["shapley"].values())
-    assert total == pytest.approx(
-        record["explanation"]["logp"] - record["explanation"]["base_logp"], abs=1e-4
-    )
-
-
-def test_a_part_can_be_picked_and_its_words_are_marked(tab):
-    tab.ask()
-    record = explained(tab)
-    group = tab.layout.group_names[-1]
-    tab.page.get_by_label("Part", exact=True).click()
-    tab.page.get_by_role("option", name=group, exact=True).click()
-    expect(tab.page.locator("#why-words")).to_contain_text(f" on {group}")
-    assert flat(tab.page.locator("#why-words .passage").inner_text()) == flat(
-        "".join(record["explanation"]["tokens"])
-    )
-
-
-def test_measuring_can_be_cancelled_and_a_new_answer_takes_the_old_explanation_away(tab):
-    why = tab.page.locator("#why-paragraph")
-    tab.page.get_by_role("button", name="Explain this answer").click()
-    expect(why).to_contain_text("There is no finished answer there yet")
-    tab.ask(tokens=100)
-    tab.page.get_by_role("button", name="Explain this answer").click()
-    expect(tab.page.locator("#why-progress")).to_contain_text("%")
-    tab.page.get_by_role("button", name="Cancel").click()
-    expect(tab.page.locator("#why-progress")).to_contain_text("Cancelled")
-    tab.ask(tokens=4)
-    explained(tab)
-    tab.press(
-        tab.layout.group_names[0], "End"
-    )  # the router's answer stays, and so does what is known of it
-    tab.steered()
-    expect(why).to_contain_text("per token")
-    tab.ask(question="What causes gout?", tokens=4)
-    expect(why).to_contain_text("The answer has changed since")

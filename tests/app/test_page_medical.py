@@ -12,7 +12,6 @@ from app.page import LAUNCH, build
 test_answer = test_page.test_a_question_is_answered_word_by_word
 test_steering = test_page.test_moving_a_slider_gives_a_second_answer_beside_the_first
 test_record = test_page.test_an_opened_record_restores_the_page_and_comes_out_identical
-test_why = test_page.test_why_says_what_the_record_holds
 
 
 @pytest.fixture(scope="module")

@@ -291,6 +291,66 @@ def test_what_an_answer_leaves_for_later_is_other_work_and_frees_its_place():
     )
 
 
+def test_what_nobody_asked_for_waits_until_nobody_asks_for_anything():
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+    all_at_once(
+        worker,
+        Job(clock.steps("unasked", 0.05, 5, log), Kind.UNASKED),
+        Job(clock.steps("other", 0.05, 50, log)),
+        Job(clock.steps("answer", 0.05, 100, log), Kind.ANSWER),
+    )
+    names = [name for name, _ in log]
+    assert len(names) == 155 and names[-5:] == ["unasked"] * 5
+
+
+def test_an_answer_interrupts_what_nobody_asked_for_after_one_step():
+    clock, log, answers = Clock(), [], []
+    worker = Worker(clock=clock)
+
+    def unasked():
+        for step in range(20):
+            if step == 3:
+                answers.append(Job(clock.steps("answer", 0.05, 30, log), Kind.ANSWER))
+                worker.give(answers[0])
+            log.append(("unasked", 0.05))
+            yield step
+
+    all_at_once(worker, Job(unasked(), Kind.UNASKED))
+    names = [name for name, _ in log]
+    assert names == ["unasked"] * 4 + ["answer"] * 30 + ["unasked"] * 16
+
+
+def test_of_what_nobody_asked_for_everybodys_first_part_comes_first():
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+
+    def steps(name):
+        yield from clock.steps(f"{name} first", 0.05, 3, log)
+        yield LATER
+        yield from clock.steps(f"{name} rest", 0.05, 3, log)
+
+    all_at_once(worker, *(Job(steps(name), Kind.UNASKED) for name in "ab"))
+    order = [name for name, _ in itertools.groupby(name for name, _ in log)]
+    assert order == ["a first", "b first", "a rest", "b rest"]
+
+
+def test_who_is_cancelled_under_way_is_gone_though_its_turn_never_comes():
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+    endless = Job((None for _ in itertools.count()), Kind.ANSWER)
+    unasked = Job(clock.steps("unasked", 0.05, 10**9, log), Kind.UNASKED)
+    read = unasked.read()
+    worker.give(unasked)
+    assert "unasked" in (next(read), next(read))
+    worker.give(endless)
+    unasked.cancel()
+    try:
+        assert set(read) <= {"unasked"}  # comes to its end while the answer goes on
+    finally:
+        endless.cancel()
+
+
 def test_no_more_than_a_few_measure_at_once():
     clock, log = Clock(), []
     worker = Worker(clock=clock)

@@ -12,9 +12,10 @@ from samples import record_of
 
 from atmoe import AtMoeError, Override, Record, RoutingPlan, State, Steering
 from atmoe.errors import PromptError
-from atmoe.explanation.measure import explain
+from atmoe.explanation.measure import NEUTRAL, NEUTRAL_PLANS, explain, neutral, opening
 from atmoe.explanation.shapley import shapley_values
 from atmoe.explanation.spans import sentence_spans
+from atmoe.explanation.sweep import finish
 from atmoe.explanation.units import units_of, without
 from atmoe.explanation.value import Explanation
 
@@ -60,6 +61,38 @@ def test_effects_in_a_batch_are_effects_one_by_one(explained):
         assert sum(unit.token_effects) / len(record.answer_tokens) == pytest.approx(
             unit.effect, abs=1e-9
         )
+
+
+def test_what_is_read_first_is_the_whole_explanation_of_groups_and_experts(explained):
+    model, record, found = explained
+    first = finish(opening(model, record))
+    assert not first.complete and found.complete
+    assert first.units == found.of("group") + found.of("expert") and not first.of("band")
+    assert (first.logp, first.base_logp, first.sentences) == (
+        found.logp,
+        found.base_logp,
+        found.sentences,
+    )
+    assert first.floor is None is first.shapley and first.rows < found.rows
+    assert Explanation.from_dict(json.loads(json.dumps(first.to_dict()))) == first
+
+
+def test_the_noise_floor_is_what_plans_cost_in_which_no_part_gained_or_lost(explained):
+    model, record, found = explained
+    plans = [neutral(record.plan, seed) for seed in range(NEUTRAL_PLANS)]
+    costs = [abs(found.logp - mean_logp(model, record, plan)) for plan in plans]
+    assert found.floor == pytest.approx(max(costs), abs=1e-5) and found.floor > 0
+    before, most = record.plan, ((1 + NEUTRAL) / (1 - NEUTRAL)) ** 2
+    for plan in plans:
+        assert torch.allclose(before.group_shares.sum(1), plan.group_shares.sum(1), atol=1e-6)
+        for group in GROUPS:
+            own = LAYOUT.members(group)
+            sums = [p.expert_shares[:, own].sum(1) for p in (before, plan)]
+            assert torch.allclose(*sums, atol=1e-6)
+        ratio = plan.weights / before.weights
+        assert 1 / most < float(ratio.min()) < 1 < float(ratio.max()) < most
+    off = record_of(model, RoutingPlan.off(LAYOUT))
+    assert explain(model, off).floor == 0
 
 
 def test_weights_are_shares_of_the_routing_weight(explained):

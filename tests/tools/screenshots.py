@@ -77,9 +77,7 @@ def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
     shoot("4-cells")
     if not name.startswith("phone"):
         tab.page.screenshot(path=args.outdir / f"{name}-5-whole.png", full_page=True)
-    tab.page.get_by_role("button", name="Explain this answer").click()
     expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
-    expect(tab.page.locator("#tabs .js-plotly-plot")).to_be_visible()
     tab.page.locator("#tabs").screenshot(path=args.outdir / f"{name}-6-why.png")
     tab.context.close()
 

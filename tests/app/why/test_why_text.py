@@ -13,8 +13,10 @@ from samples import explanation
 from app.markup import marked
 from app.why import words as why_text
 from app.why.figure import shapley_figure
+from app.why.grid import grid as measures
 from atmoe.explanation.spans import Span
 from atmoe.explanation.value import Change, Unit
+from atmoe.explanation.verdict import verdict
 
 
 def told(**changed):
@@ -85,7 +87,7 @@ def test_where_nothing_mattered_it_says_so():
 
 
 def test_the_grid_holds_every_unit_once_and_marks_mismatches_in_words():
-    grid = why_text.grid(told(field_heart=(0.3, 0.001), reader_expert=(0.02, 0.2)))
+    grid = measures(told(field_heart=(0.3, 0.001), reader_expert=(0.02, 0.2)))
     names = re.findall(r'data-unit="([^"]+)"', grid)
     assert sorted(names) == sorted((*LAYOUT.group_names, *LAYOUT.expert_names))
     assert (
@@ -99,9 +101,17 @@ def test_each_sentence_carries_the_group_that_cost_it_most_and_is_escaped():
     html = why_text.sentence_list(found)
     assert "Rest &lt;b&gt;." in html and "<b>" not in html
     first, second = re.findall(r"<small>(.*?)</small>", html)
-    assert first.startswith("task mattered most: without it, 1.35 times") and second.startswith(
-        "reader mattered most: without it, 2.46 times"
-    )
+    assert first.startswith("task mattered most to this sentence: without it, 1.35 times")
+    assert second.startswith("reader mattered most to this sentence: without it, 2.46 times")
+
+
+def test_what_holds_of_a_sentence_and_what_of_the_answer_are_told_apart():
+    found = with_effects(told(), "task", *[0.0] * 6)
+    found = with_effects(found, "field", *[0.0] * 6)
+    found = with_effects(found, "reader", 0, 0, 0, -0.6, 0.31, 0.31)
+    first, second = re.findall(r"<small>(.*?)</small>", why_text.sentence_list(found))
+    assert first == "no group mattered much to this sentence"
+    assert second.endswith("(strongly here, hardly to the answer as a whole)")
 
 
 def test_words_are_marked_by_their_tokens_together_and_punctuation_is_not_named():
@@ -118,27 +128,48 @@ def test_words_are_marked_by_their_tokens_together_and_punctuation_is_not_named(
     )
 
 
+def test_the_smallest_changes_in_words():
+    rest = Change("field", 0.3, "Rest now.", 0.2, "Rest later.", 1, " now", " later")
+    assert why_text.changes(
+        [Change("task", 0.4, "Rest."), Change("reader", 0.3, "Rest.", 0.6, "Sleep.", 0, "R", "S")]
+    ) == [
+        "With reader at 60% instead of 30% on average, the answer would begin “Sleep.” "
+        "(from the first word on).",
+        "No change of the first sentence found between 0% and 100% of task (40%).",
+    ]
+    assert why_text.changes([rest]) == [
+        "With field at 20% instead of 30% on average, the answer would begin “Rest later.” "
+        "(they part at “now”, which becomes “later”)."
+    ]
+
+
+def test_changes_to_the_same_sentence_are_one_line_and_the_nearest_is_named_first():
+    same = [
+        Change("task", 0.4, "Rest.", 0.9, "Sleep.", 0, "Rest", "Sleep"),
+        Change("field", 0.3, "Rest.", 0.2, "Sleep.", 0, "Rest", "Sleep"),
+        Change("reader", 0.3, "Rest.", 0.6, "Sleep.", 0, "Rest", "Sleep"),
+    ]
+    [line] = why_text.changes(same)
+    assert line.startswith(
+        "With field at 20% instead of 30% or reader at 60% instead of 30% or task at 90% instead "
+        "of 40% on average, the answer would begin “Sleep.”"
+    )
+    assert len(why_text.changes([*same[:2], Change("reader", 0.3, "Rest.")])) == 2
+    assert len(why_text.changes([Change(g, 0.3, "Rest.") for g in ("task", "field")])) == 1
+
+
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("changed", "words"),
     [
-        (
-            Change("task", 0.4, "Rest."),
-            "task: no change of the first sentence found between 0% and 100% (it received 40%).",
-        ),
-        (
-            Change("task", 0.4, "Rest.", 0.6, "Sleep.", 0, "Rest", "Sleep"),
-            "task: at 60% instead of 40% on average, the answer would begin “Sleep.” "
-            "(from the first word on).",
-        ),
-        (
-            Change("task", 0.4, "Rest now.", 0.2, "Rest later.", 1, " now", " later"),
-            "task: at 20% instead of 40% on average, the answer would begin “Rest later.” "
-            "(they part at “now”, which becomes “later”).",
-        ),
+        ({}, "✓</span> The weights explain it</summary>"),
+        ({"reader_expert": (0.15, 0.01)}, "◐</span> The weights explain it partly</summary>"),
+        ({"gained": 0.0}, "✗</span> The weights do not explain it</summary>"),
     ],
 )
-def test_the_smallest_change_in_words(found, said):
-    assert why_text.change(found) == said
+def test_a_verdict_is_a_sign_with_its_sentence_behind_it(changed, words):
+    ruled = verdict(told(**changed))
+    html = why_text.sign(ruled)
+    assert words in html and html.index(words) < html.index(ruled.sentence)
 
 
 def test_shapley_bars_stand_on_one_another_and_end_at_the_answer():
@@ -162,7 +193,7 @@ def test_stars_become_strong_and_the_rest_is_escaped():
 
 def test_units_of_another_kind_have_their_own_table():
     band = Unit("task@late", "band", 0.2, 0.1, 0.3, (0.3,))
-    grid = why_text.grid(replace(told(), units=(*told().units, band)), bands=True)
+    grid = measures(replace(told(), units=(*told().units, band)), bands=True)
     assert (
         re.findall(r'data-unit="([^"]+)"', grid) == ["task@late"]
         and "task in the late layers" in grid
