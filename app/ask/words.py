@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from app.session import Progress
+from app.session import FROM_LINK, Progress
 from app.wording import count, minus
+from atmoe import Record
 from atmoe.explanation.coherence import INNER, Cohort
 
 FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"}
@@ -15,7 +16,7 @@ def facts(progress: Progress) -> str:
     words, tokens = len(record.answer.split()), len(record.answer_tokens)
     parts = [count(words, "word"), count(tokens, "token")]
     if not progress.ended:
-        return " · ".join(parts)
+        return " · ".join([*parts, _origin(record)] if given_by_link(record) else parts)
     finish = FINISHES.get(record.finish, "stopped before its end")
     parts.append(finish.format(record.sampling["max_new_tokens"]))
     if progress.whole is not None:
@@ -23,11 +24,21 @@ def facts(progress: Progress) -> str:
             f"mean log-probability {minus(f'{progress.whole.logp:.2f}')} per token",
             f"repeated trigrams {progress.whole.repeated:.0%}",
         ]
-    speed = record.timings.get("decode_tokens_per_s")
-    parts.append(
-        "given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second"
-    )
+    parts.append(_origin(record))
     return " · ".join(parts)
+
+
+def given_by_link(record: Record) -> bool:
+    """Whether an answer came with a link."""
+    return record.versions.get("engine", "").endswith(FROM_LINK)
+
+
+def _origin(record: Record) -> str:
+    """Where an answer came from, or how fast."""
+    if given_by_link(record):
+        return "from the link, not answered here"
+    speed = record.timings.get("decode_tokens_per_s")
+    return "given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second"
 
 
 def warning(progress: Progress, cohort: Cohort | None) -> str:

@@ -85,9 +85,7 @@ class SteerDesk(Desk):
         try:
             checked = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible
-            note = shown(
-                self._view(session), session.heard, str(error), session.controls.scope
-            )
+            note = shown(self._view(session), session.heard, str(error), session.controls.scope)
             return {
                 self.shared.message: message(str(error)),
                 self.area.panel: gr.HTML(value=session.controls.to_dict(), shown=note),
@@ -125,7 +123,9 @@ class SteerDesk(Desk):
             | {
                 place.facts: line(""),
                 **self._asked(session),
-                self.area.badge: badge(words.whose_weights(session.controls), not steering.untouched),
+                self.area.badge: badge(
+                    words.whose_weights(session.controls), not steering.untouched
+                ),
             }
             | self.shared.download(session)
             | cleared
