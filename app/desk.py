@@ -22,7 +22,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.markup import asked, message, notice
-from app.session import Making, Progress, Session, answer
+from app.session import Given, Making, Progress, Session, answer, given
 from app.worker import Job, Kind, Waiting, Worker, one_step
 from atmoe import AtMoe, AtMoeError, RoutingPlan, Sampling, Steering
 from atmoe.answer.batching import Batching
@@ -109,9 +109,20 @@ class Shared:
             plan_of: the plan to answer under, made of the router's; default: the steering's.
         """
         assert session.question is not None
-        opening = (self.cohort.sampling if self.cohort else SAMPLING).max_new_tokens
+        opening = self._opening
         steps = answer(self.batching, session.question, steering, session.known, plan_of, opening)
         return Job(steps, Kind.ANSWER)
+
+    def given(self, session: Session, steering: Steering, outside: Given) -> Job[Progress]:
+        """An answer to a session's question that came from outside, to be measured as ours are."""
+        assert session.question is not None
+        steps = given(self.batching, session.question, steering, outside, self._opening)
+        return Job(steps, Kind.ANSWER)
+
+    @property
+    def _opening(self) -> int:
+        """How many first tokens are held against the cohort's answers."""
+        return (self.cohort.sampling if self.cohort else SAMPLING).max_new_tokens
 
     def download(self, session: Session) -> Update:
         """The download button, with this session's records behind it."""

@@ -22,13 +22,14 @@ from app.compare.area import CompareArea, build_compare, build_difference
 from app.compare.desk import CompareDesk
 from app.compare.third_desk import ThirdDesk
 from app.desk import Shared
-from app.events import AT_ONCE
+from app.events import AT_ONCE, UNQUEUED
 from app.markup import header
 from app.places import build_bar, place
 from app.session import Session
-from app.share.area import ShareArea, build_share
+from app.share.area import ShareArea, build_actions, build_link_bar, build_share
 from app.share.link_desk import LinkDesk
 from app.share.replay_desk import ReplayDesk
+from app.share.report_desk import ReportDesk
 from app.steer.area import (
     SteerArea,
     Weights,
@@ -128,7 +129,9 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
     with gr.Row(elem_id="header"):
         gr.HTML(header(model.base_parameters, model.info.base_name), elem_id="title")
         badge = build_badge()
+        actions = build_actions()
         settings = build_settings()
+    bar = build_link_bar()
     box = build_question_box(settings)
     with gr.Column(elem_id="bench"):
         with gr.Column(elem_id="steer", elem_classes="area"):
@@ -155,7 +158,7 @@ def _build_areas(model: AtMoe, strength_note: str) -> Areas:
                 reading, table = build_table(layout)
             with place("keep"):
                 download = build_download()
-                share = build_share()
+                share = build_share(actions, bar)
             with place("help"):
                 gr.Markdown(text_of("reading.md"), elem_id="how-to-read")
     build_cells()
@@ -183,6 +186,7 @@ def _wire(
     third_desk = ThirdDesk(shared, areas.compare, ask_desk)
     link_desk = LinkDesk(shared, areas.share, ask_desk)
     replay_desk = ReplayDesk(shared, areas.share, ask_desk, third_desk)
+    report_desk = ReportDesk(shared, areas.share)
     what_if_desk = WhatIfDesk(shared, areas.what_if)
     why_desk = WhyDesk(shared, areas.why)
     # In the order in which the download holds what they save.
@@ -193,11 +197,19 @@ def _wire(
     asked = ask_desk.wire(session)
     third_answered = third_desk.wire(session)
     replayed = replay_desk.wire(session)
-    link_desk.wire(session, page)
+    linked = link_desk.wire(session, page)
+    again = replay_desk.wire_again(session)
+    begun = [each.begun for each in (asked, replayed, linked, again)]
+    link_desk.wire_address(
+        session, [asked.begun.success, replayed.begun.success, areas.steer.panel.rest]
+    )
     what_if_desk.wire(session, asked.begun, replayed.begun)
+    for event in (linked.begun, again.begun):
+        event.success(what_if_desk.forget, [session], areas.what_if.results, **UNQUEUED)
 
     # 3. what every answer's end calls
-    answered = [*asked.answered, third_answered, *replayed.answered]
-    compare_desk.wire(session, answered)
+    answered = [*asked.answered, *replayed.answered, *linked.answered, *again.answered]
+    compare_desk.wire(session, [*answered, third_answered])
     replay_desk.wire_judge(session, answered)
-    why_desk.wire(session, (asked.begun, moved, replayed.begun), answered)
+    why_desk.wire(session, (*begun, moved), answered)
+    report_desk.wire(session, begun, answered)

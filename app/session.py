@@ -9,9 +9,9 @@ Whatever else a part of the page knows of a tab is a state of its own, `session.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -19,11 +19,15 @@ from app.controls import Controls
 from app.worker import LATER, Job, Later
 from atmoe import Record, RoutingPlan, Sampling, Steering
 from atmoe.answer.batching import Batching
+from atmoe.answer.generation import in_words
 from atmoe.answer.kept import Kept
 from atmoe.answer.remembered import Remembered
 from atmoe.explanation.coherence import SAMPLING, Coherence, coherence
+from atmoe.mixture.mixture import Mixture
 
 T = TypeVar("T")
+FROM_LINK = "from a link"
+"""What the record of an answer that came with a link adds to what decoded it."""
 
 
 @dataclass
@@ -111,11 +115,90 @@ def answer(
 
     # 4. and measured
     yield LATER
+    measured = _measured(model, record, opening_tokens)
+    known.put(key, record, measured)
+    yield Progress(record, True, *measured)
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer that came from outside: to be shown, and not decoded.
+
+    Attributes:
+        finish: how it ended, as in its record.
+        versions: of what computed it there.
+        base: of the base that answered there.
+    """
+
+    tokens: tuple[int, ...]
+    finish: str
+    versions: Mapping[str, str]
+    base: Mapping[str, str]
+
+
+def given(
+    batching: Batching,
+    question: Question,
+    steering: Steering,
+    outside: Given,
+    opening_tokens: int = SAMPLING.max_new_tokens,
+) -> Generator[Progress | Later, None, None]:
+    """An answer from outside under the plan that it says it was given under, and measured here.
+
+    Its plan is the one that this model's router gives, steered as it says; its record says that it
+    was not decoded here. It is not remembered, so that nobody is given it as an answer of ours.
+
+    To be iterated on the worker's thread only.
+
+    Args:
+        batching: of all users.
+        question: what it answers; its plan is filled in.
+        steering: of the answer.
+        outside: the answer.
+        opening_tokens: of `Progress.opening`.
+
+    Yields:
+        The answer; `LATER`; the answer, measured.
+    """
+    model = batching.model
+    # 1. the plan
+    question.router_plan = question.router_plan or batching.route(question.prompt, question.kept)
+    router_plan = question.router_plan
+    plan = replace(router_plan if steering.untouched else steering.apply(router_plan))
+
+    # 2. the record
+    engine = outside.versions.get("engine", "not told").removesuffix(f", {FROM_LINK}")
+    settings = asdict(question.sampling)
+    record = Record(
+        prompt=question.prompt,
+        answer=in_words(model, outside.tokens),
+        answer_tokens=outside.tokens,
+        model={"name": model.info.name, "sha256": model.info.sha256},
+        seed=settings.pop("seed"),
+        sampling=settings,
+        router_plan=router_plan,
+        plan=plan,
+        finish=outside.finish,
+        base=outside.base,
+        steering=steering,
+        timings={},
+        versions={**outside.versions, "engine": f"{engine}, {FROM_LINK}"},
+    )
+    yield Progress(record)
+
+    # 3. and measured
+    yield LATER
+    yield Progress(record, True, *_measured(model, record, opening_tokens))
+
+
+def _measured(
+    model: Mixture, record: Record, opening_tokens: int
+) -> tuple[Coherence | None, Coherence | None]:
+    """How an answer reads, all of it and its first tokens."""
     opening = coherence(model, record, opening_tokens)
     longer = opening is not None and opening.tokens < len(record.answer_tokens)
     whole = coherence(model, record, len(record.answer_tokens)) if longer else opening
-    known.put(key, record, (whole, opening))
-    yield Progress(record, True, whole, opening)
+    return whole, opening
 
 
 @dataclass

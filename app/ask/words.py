@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from app.session import Progress
+from app.session import FROM_LINK, Progress
 from app.wording import count, minus
+from atmoe import Record
 from atmoe.explanation.coherence import INNER, Cohort
 from atmoe.study.reading import grade, whole_sentences, word_count
 
@@ -17,7 +18,7 @@ def facts(progress: Progress) -> str:
     record = progress.record
     parts = [count(word_count(record.answer), "word")]
     if not progress.ended:
-        return parts[0]
+        return " · ".join([*parts, _origin(record)] if given_by_link(record) else parts)
     reading = grade_of(record.answer)
     if reading is not None:
         parts.append(f"grade {rounded(reading)}")
@@ -37,10 +38,7 @@ def rest(progress: Progress) -> str:
             f"mean log-probability {minus(f'{progress.whole.logp:.2f}')} per token",
             f"repeated trigrams {progress.whole.repeated:.0%}",
         ]
-    speed = record.timings.get("decode_tokens_per_s")
-    parts.append(
-        "given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second"
-    )
+    parts.append(_origin(record))
     return " · ".join(parts)
 
 
@@ -59,6 +57,19 @@ def reading_grade(text: str) -> str:
 def rounded(grade: float) -> str:
     """A grade as a school year. Below the first is no further year."""
     return str(max(0, math.floor(grade + 0.5)))
+
+
+def given_by_link(record: Record) -> bool:
+    """Whether an answer came with a link."""
+    return record.versions.get("engine", "").endswith(FROM_LINK)
+
+
+def _origin(record: Record) -> str:
+    """Where an answer came from, or how fast."""
+    if given_by_link(record):
+        return "from the link, not answered here"
+    speed = record.timings.get("decode_tokens_per_s")
+    return "given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second"
 
 
 def warning(progress: Progress, cohort: Cohort | None) -> str:

@@ -1,4 +1,7 @@
-"""The tab "Link and record": its components. Nothing is computed here."""
+"""Sharing and keeping: Share and Report in the header, what a link brought, and the tab.
+
+Nothing is computed here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,52 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from app.markup import lines
+from app.assets import text_of
+from app.share.words import said
+
+DIALOG = """<span class="actions">\
+<button type="button" id="share-button" aria-haspopup="dialog" aria-expanded="false" \
+aria-controls="share-dialog">Share</button>\
+<button type="button" id="report-button" disabled \
+title="One file to print or keep, once a question was answered">Report</button></span>
+<div id="share-dialog" role="dialog" aria-label="Share" hidden>
+<div class="titled"><strong>Share a link</strong>\
+<button type="button" data-part="close" aria-label="Close">✕</button></div>
+<label><input type="checkbox" data-part="with"> <span data-part="what">With my question</span>\
+</label>
+<div class="row"><input type="text" readonly data-part="link" aria-label="Link">\
+<button type="button" data-part="copy" aria-live="polite">Copy the link</button></div>
+<p class="hint" role="status" data-part="said"></p>
+<label><input type="checkbox" data-part="keep"> Keep my question in the address?</label>
+<p class="hint">Refresh, Back and Forward then bring it back. Whoever sees the address, or this \
+browser's history, sees the question. Untick it to take it out of this address; addresses already \
+in the history stay there.</p></div>"""
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Share and Report, and the page's address: one component, at work in assets/app/share.js.
+
+    Attributes:
+        part: its value is where the browser is; the server sets its other properties.
+    """
+
+    part: gr.HTML
+
+
+@dataclass(frozen=True)
+class LinkBar:
+    """A bar over the page: what is shown is a link's, and whether it comes out the same here.
+
+    Attributes:
+        said: the sentences; empty = no bar.
+        again: answers the link's question here.
+        close: takes the bar away.
+    """
+
+    said: gr.HTML
+    again: gr.Button
+    close: gr.Button
 
 
 @dataclass(frozen=True)
@@ -14,47 +62,56 @@ class ShareArea:
     """The components.
 
     Attributes:
-        with_question: whether the question goes into the link.
-        make_link: makes it.
         record: opens a downloaded record.
-        replayed: whether its answers came out the same.
+        replayed: whether its answers came out the same, or why it cannot be opened.
     """
 
-    with_question: gr.Checkbox
-    make_link: gr.Button
-    link: gr.Textbox
+    actions: Actions
+    bar: LinkBar
     record: gr.UploadButton
     replayed: gr.HTML
 
 
-def build_share() -> ShareArea:
-    """The tab, before anything is made or opened."""
-    gr.Markdown(
-        "### A link to what is set\nWhoever opens it sees these settings. It is made here and "
-        "stored nowhere; a question is in it only if you tick it."
-    )
-    with gr.Row(elem_id="link-row"):
-        with_question = gr.Checkbox(False, label="With my question", scale=0, min_width=190)
-        make_link = gr.Button("Make the link", scale=0, min_width=150)
-        # Not read-only: a disabled box cannot be reached from the keyboard.
-        link = gr.Textbox(
-            label="Link",
-            lines=1,
-            max_lines=4,
-            scale=5,
-            min_width=320,
-            elem_id="link",
-            info="Selected as you enter it, ready to be copied. A change of the settings empties "
-            "it again.",
+def build_actions() -> Actions:
+    """Share and Report, for the header."""
+    address, share = (text_of(f"{name}.js").rstrip() for name in ("address", "share"))
+    return Actions(
+        gr.HTML(
+            {"search": "", "hash": "", "back": False, "at": 0},
+            html_template=DIALOG,
+            js_on_load=f"const makeAddress = {address};\n{share}",
+            apply_default_css=False,
+            elem_id="share",
+            address=None,
+            linked=None,
+            report=None,
+            ready=False,
         )
+    )
 
+
+def build_link_bar() -> LinkBar:
+    """The bar, not there yet."""
+    with gr.Row(elem_id="link-bar"):
+        place = gr.HTML(said(), elem_id="link-said")
+        again = gr.Button("Answer again here", size="sm", scale=0, elem_id="answer-again")
+        close = gr.Button("Close", size="sm", scale=0, elem_id="link-close")
+    return LinkBar(place, again, close)
+
+
+def build_share(actions: Actions, bar: LinkBar) -> ShareArea:
+    """The tab, before anything is answered or opened, and the whole area.
+
+    Args:
+        actions: of the header.
+        bar: over the page.
+    """
     gr.Markdown(
-        "### A record, opened again\nA record downloaded above restores the question, the settings "
-        "and the steering; both answers are made again, and this says whether they came out the "
-        "same. The file is read once, and deleted within a minute."
+        "Opened again, a record restores the page; both answers are made again, and this says "
+        "whether they came out the same. A file is read once, and deleted within a minute."
     )
     record = gr.UploadButton(
         "Open a record (JSON)", file_types=[".json"], size="sm", elem_id="open-record"
     )
-    replayed = gr.HTML(lines([]), elem_id="replayed")
-    return ShareArea(with_question, make_link, link, record, replayed)
+    replayed = gr.HTML(said(), elem_id="replayed")
+    return ShareArea(actions, bar, record, replayed)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
 from app.controls import Controls, of_steering
+from app.session import FROM_LINK
 from app.view import sampling_of
 from app.wording import count
 from atmoe import AtMoeError, Layout, Record, Sampling
@@ -125,6 +126,12 @@ def _checked(data: Any, router: Record, steered: Record | None, layout: Layout) 
 
 def _asked(record: Record) -> tuple:
     return record.prompt, record.seed, record.sampling
+
+
+def as_made(record: Record) -> Record:
+    """The record of an answer that came with a link, as it was where it was made."""
+    engine = record.versions["engine"].removesuffix(f", {FROM_LINK}")
+    return replace(record, versions={**record.versions, "engine": engine})
 
 
 def judgement(name: str, then: Record, now: Record) -> str:

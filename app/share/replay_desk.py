@@ -1,4 +1,4 @@
-"""Opening a record: the page as it was, and both answers made again.
+"""Opening a record, or answering a link's question: both answers made again.
 
 It says whether they came out the same.
 """
@@ -14,16 +14,18 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from app.ask.desk import AskDesk, Begun
+from app.ask.words import given_by_link
 from app.compare.state import CompareState
 from app.compare.third_desk import ThirdDesk
 from app.controls import Controls
-from app.desk import Desk, Shared, Update, guarded
+from app.desk import Desk, Shared, Update, guarded, sentence
 from app.events import LAST_WINS, UNQUEUED
-from app.markup import lines, message, passage, small_print
+from app.markup import message, passage, small_print
 from app.session import Session
 from app.share import uploads
 from app.share.area import ShareArea
-from app.share.replay import NO_RECORD, Foreign, Replay, judgement, opened
+from app.share.replay import NO_RECORD, Foreign, Replay, as_made, judgement, opened
+from app.share.words import AGAIN, said
 from app.steer import words
 from app.what_if.desk import WhatIfState
 from atmoe import AtMoeError
@@ -37,9 +39,11 @@ class ReplayState:
 
     Attributes:
         replay: what is being answered again.
+        of_link: it came with a link, not with a file.
     """
 
     replay: Replay | None = None
+    of_link: bool = False
 
     def cancel(self) -> None:
         """Nothing: the answers are the session's own."""
@@ -64,9 +68,24 @@ class ReplayDesk(Desk):
         replayed = area.record.upload(
             self.open, [session, area.record], [*outputs, *box.settings.parts], **UNQUEUED
         )
-        second = ask_desk.stream_second(replayed.success, session)
-        first = ask_desk.stream_first(replayed.success, session)
-        return Begun(replayed, [second, first])
+        # A file that Gradio itself refuses calls nobody: nothing old may stand beside it.
+        area.record.click(lambda: said(), None, [area.replayed], **UNQUEUED)
+        return self._answers(replayed, session)
+
+    def wire_again(self, session: gr.State) -> Begun:
+        """Have the button beside a link's answers call this desk, and the answers follow.
+
+        Returns:
+            Its event, and those at which the answers have ended.
+        """
+        again = self.area.bar.again.click(self.again, [session], self.ask_desk.changing, **UNQUEUED)
+        return self._answers(again, session)
+
+    def _answers(self, begun: Dependency, session: gr.State) -> Begun:
+        """Have both answers follow an event."""
+        second = self.ask_desk.stream_second(begun.success, session)
+        first = self.ask_desk.stream_first(begun.success, session)
+        return Begun(begun, [second, first])
 
     def wire_judge(self, session: gr.State, answered: Sequence[Dependency]) -> None:
         """Have each answer's end bring the judgement.
@@ -76,11 +95,45 @@ class ReplayDesk(Desk):
             answered: events at which an answer has ended.
         """
         for event in answered:
-            event.success(self.judge, [session], [self.area.replayed], **LAST_WINS)
+            event.success(self.judge, [session], self.cleared, **LAST_WINS)
+
+    def open(self, session: Session, path: str) -> Update:
+        """Restore what a file holds, and make the jobs that answer again.
+
+        What is wrong with it is said beside the button as well, in place of what was said of the
+        file before.
+        """
+        try:
+            return {self.shared.message: message("")} | self._open(session, path)
+        except Exception as error:
+            session.tab(ReplayState).replay = None
+            text = sentence(error)
+            return {
+                self.shared.message: message(text),
+                self.area.replayed: said([text], trouble=True),
+            }
 
     @guarded
-    def open(self, session: Session, path: str) -> Update:
-        """Restore what a file holds, and make the jobs that answer again."""
+    def again(self, session: Session) -> Update:
+        """Answer the question of a link, and hold what comes out against what it holds."""
+        router, steered, question = session.first.record, session.second.record, session.question
+        if router is None or question is None or not given_by_link(router):
+            raise AtMoeError(
+                "The link's answers are gone; press Answer to have the question answered."
+            )
+        if steered is not None and not given_by_link(steered):
+            steered = None
+        replay = Replay(
+            as_made(router), steered and as_made(steered), session.controls, question.sampling
+        )
+        update = self.ask_desk.begin(
+            session, question.prompt, question.sampling, session.controls, anew=True
+        )
+        state = session.tab(ReplayState)
+        state.replay, state.of_link = replay, True
+        return update | {self.area.bar.said: said([AGAIN])}
+
+    def _open(self, session: Session, path: str) -> Update:
         # 1. read it
         try:
             text = uploads.read(Path(path))
@@ -93,7 +146,8 @@ class ReplayDesk(Desk):
         # 2. ask again
         sampling, router = replay.sampling, replay.router
         update = self.ask_desk.begin(session, router.prompt, sampling, replay.controls, anew=True)
-        session.tab(ReplayState).replay = replay
+        state = session.tab(ReplayState)
+        state.replay, state.of_link = replay, False
 
         # 3. restore what is not made again
         session.tab(WhatIfState).reopen(router, session.question)
@@ -111,9 +165,9 @@ class ReplayDesk(Desk):
                 box.settings.max_tokens: sampling.max_new_tokens,
                 box.settings.temperature: sampling.temperature,
                 box.settings.seed: sampling.seed,
-                self.area.replayed: lines(["Answering again …"]),
+                self.area.replayed: said([AGAIN]),
                 box.message: message(
-                    "Record opened; it is answered again, and compared under “Link and record”."
+                    "Record opened; it is answered again, and compared where it was opened."
                 ),
             }
         )
@@ -144,7 +198,7 @@ class ReplayDesk(Desk):
         return update | {
             box.question: router.prompt,
             box.message: message(other.sentence),
-            self.area.replayed: lines([other.sentence]),
+            self.area.replayed: said([other.sentence]),
         }
 
     def judge(self, session: Session) -> Update:
@@ -156,7 +210,7 @@ class ReplayDesk(Desk):
             or (replay.steered is not None and not session.second.ended)
         ):
             # An empty dictionary would be taken for the value.
-            return {self.area.replayed: gr.skip()}
+            return {part: gr.skip() for part in self.cleared}
         sentences = []
         for name, then, now in (
             (NAMES[0], replay.router, session.first.record),
@@ -164,14 +218,15 @@ class ReplayDesk(Desk):
         ):
             if then is not None and now is not None:
                 sentences.append(judgement(name, then, now))
-        return {self.area.replayed: lines(sentences)}
+        place = self.area.bar.said if session.tab(ReplayState).of_link else self.area.replayed
+        return {place: said(sentences)}
 
     @property
     def cleared(self) -> list[Component]:
-        """The judgement."""
-        return [self.area.replayed]
+        """The judgement, in the tab or over the page."""
+        return [self.area.replayed, self.area.bar.said]
 
     def steering_changed(self, session: Session) -> Update:
         """Judge no more: what is answered now is not the record's."""
         session.tab(ReplayState).replay = None
-        return {self.area.replayed: lines([])}
+        return {self.area.replayed: said(), self.area.bar.said: said()}

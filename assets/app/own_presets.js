@@ -1,7 +1,7 @@
 // A person's own presets, by name, in the storage of their browser; nothing of them is on the server.
 // storage() → localStorage, which may throw. What comes back of save and remove is a sentence for the person.
 (storage) => {
-  const KEY = "atmoe-presets-1", ELSEWHERE = "Make a link under “Link and record” to keep the settings.";
+  const KEY = "atmoe-presets-1", ELSEWHERE = "Share a link to keep the settings.";
   const isMap = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
   const valid = (value) => isMap(value) && isMap(value.set) && typeof value.strength === "number" && typeof value.scope === "string" && Array.isArray(value.cells);
   // → {presets: Map of name → value or, where that is broken, null; trouble: a sentence}

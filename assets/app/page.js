@@ -38,7 +38,6 @@
     if (now !== steered) show(now ? "yours" : "router");
     steered = now;
   }, 200);
-  document.addEventListener("focusin", ({ target }) => target.closest("#link") && target.select?.());
   // Enter sends already; Ctrl-Enter or Cmd-Enter, the habit from longer forms, must too.
   document.querySelector("#question textarea, #question input").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("#answer-button").click();

@@ -313,51 +313,6 @@ def test_switching_off_keeps_the_settings(tab):
     )
 
 
-def test_a_link_restores_everything_and_holds_the_question_only_if_ticked(browser, served):
-    with visit(browser, served) as tab:
-        group, other = tab.layout.group_names[:2]
-        tab.press(group, "Home", *["ArrowRight"] * 7)
-        tab.lock(group).click()
-        tab.state(other, "Off").check()
-        tab.page.get_by_label("Late", exact=False).check()
-        tab.tokens(TOKENS)
-        tab.question.fill(f"{QUESTION} <b>&")
-        expect(tab.second).to_contain_text("off in the late layers")
-        tab.page.get_by_role("tab", name="Keep").click()
-        link = tab.page.get_by_label("Link", exact=False).and_(tab.page.get_by_role("textbox"))
-        tab.page.get_by_role("button", name="Make the link").click()
-        even = round(100 / len(tab.layout.groups) - 0.5)
-        expect(link).to_have_value(
-            f"{tab.address}?v=2&set={group}:7!,{other}:off{even}&in=late&tokens={TOKENS}"
-        )
-        tab.page.get_by_label("With my question").check()
-        tab.page.get_by_role("button", name="Make the link").click()
-        expect(link).to_have_value(re.compile("&q="))
-        address = link.input_value()
-        tab.page.get_by_role("switch", name="Steering on").uncheck()
-        expect(link).to_have_value("")
-    with visit(browser, (address, served[1])) as tab:
-        expect(tab.message).to_contain_text(
-            f"Opened from a link: {group} fixed at 7% in the late layers; "
-            f"{other} off in the late layers."
-        )
-        expect(tab.badge).to_have_text("2 changes")
-        assert tab.question.input_value() == f"{QUESTION} <b>&"
-        assert tab.share(group).input_value() == "7"
-        expect(tab.share(group)).to_be_disabled()
-        expect(tab.state(other, "Off")).to_be_checked()
-        expect(tab.page.get_by_label("Late", exact=False)).to_be_checked()
-        assert tab.page.get_by_label(
-            "range slider for Longest answer, tokens"
-        ).input_value() == str(TOKENS)
-        tab.question.fill(QUESTION)
-        tab.page.keyboard.press("Enter")
-        steering = Steering(
-            (Override(group, State.FIXED, 0.07, "late"), Override(other, State.OFF, None, "late"))
-        )
-        assert flat(tab.steered()) == flat(expected(tab, steering))
-
-
 def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, served, tmp_path):
     record, changed, broken = (
         tmp_path / f"{name}.json" for name in ("record", "changed", "broken")
@@ -497,22 +452,6 @@ def test_one_part_is_answered_at_five_shares_and_a_slider_plays_them(tab):
     tab.ask("What causes gout?")
     expect(rows).to_have_count(0)
     expect(tab.page.locator("#dose-answer")).to_contain_text("Once there is an answer")
-
-
-@pytest.mark.parametrize(
-    ("query", "said"),
-    [
-        ("?v=7&set=x:1", "version 7"),
-        ("?v=1&set=nonsense:off", "no group 'nonsense'"),
-        ("?v=1&set=%%%", "broken"),
-    ],
-)
-def test_a_link_that_cannot_be_read_says_so_and_starts_clean(browser, served, query, said):
-    with visit(browser, (served[0] + query, served[1])) as tab:
-        expect(tab.message).to_contain_text(said)
-        expect(tab.message).to_contain_text("starts clean")
-        expect(tab.badge).to_have_text("Router's own weights")
-        expect(tab.second).to_contain_text("Untouched")
 
 
 def test_off_scope_strength_and_reset(tab):

@@ -236,9 +236,8 @@ def test_a_link_holds_cells_and_gives_them_back(browser, served):
         drag(tab, (0, 2), (0, 3))
         bar(tab, "Off").click()
         expect(tab.second).to_contain_text("off in layers 2–3")
-        tab.page.get_by_role("tab", name="Keep").click()
-        tab.page.get_by_role("button", name="Make the link").click()
-        link = tab.page.get_by_label("Link", exact=False).and_(tab.page.get_by_role("textbox"))
+        tab.page.locator("#share-button").click()
+        link = tab.page.get_by_label("Link", exact=True)
         expect(link).to_have_value(f"{tab.address}?v=2&set={group}:0&cells={group}:2-3:off")
         address = link.input_value()
     with visit(browser, (address, served[1])) as tab:

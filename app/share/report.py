@@ -1,0 +1,357 @@
+"""Records → one HTML file: what was asked and answered, under which weights, and by what.
+
+It is to be read in ten years without this program: plain HTML with its style inside, no script,
+nothing that is fetched. Every number is a record's, and every text from outside is escaped.
+
+    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ limits ─ made by
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+
+from app.steer.words import changes, team_note
+from app.view import all_percents, average_percents
+from app.wording import count, listed, minus
+from atmoe import Record, RoutingPlan
+from atmoe.explanation.response import DOSES
+from atmoe.explanation.value import Change, Explanation
+from atmoe.explanation.verdict import verdict
+
+NAMES = ("The router's answer", "The steered answer")
+MOST_COLUMNS = 30
+"""So many layers stand beside one another on a sheet of A4."""
+CIVIDIS = (
+    *(0x00224E, 0x123570, 0x3B496C, 0x575D6D, 0x707173),
+    *(0x8A8678, 0xA59C74, 0xC3B369, 0xE1CC55, 0xFEE838),
+)
+"""The colours of shares from 0 to 100%, evenly spaced."""
+FINISHES = {
+    "stop": "ended by itself",
+    "length": "stopped at the token limit",
+    "cancelled": "stopped before its end",
+}
+LIMITS = (
+    "Research demo, not a medical device. A small language model wrote these answers; it is often "
+    "wrong, and nobody has checked them. Do not use them for the care of anybody.",
+    "A weight is what an expert was given, not proof that it mattered. What mattered is measured "
+    "by leaving a part out (“Why”), for this one answer and not for others.",
+    "The same question, worded otherwise, may get another answer and other weights.",
+    "Whoever has this file can read the question. It says what the file's maker says: a file can "
+    "be edited, and only answering again, with the model named below, shows whether it holds.",
+)
+STYLE = """
+:root { color-scheme: light; }
+body { max-width: 60rem; margin: 0 auto; padding: 1rem; background: #fff; color: #111;
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 1.6rem 0 .4rem; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; } p { margin: .3rem 0; }
+.warning { border-left: 4px solid #b34700; padding: .3rem .7rem; }
+.answer { white-space: pre-wrap; border: 1px solid #767676; border-radius: 6px;
+  padding: .6rem .8rem; }
+.small, caption { font-size: .85rem; }
+table { border-collapse: collapse; margin: .5rem 0 1rem; }
+caption { text-align: left; padding: .2rem 0; }
+th, td { text-align: left; font-weight: 400; padding: .15rem .6rem .15rem 0;
+  border-bottom: 1px solid #bbb; vertical-align: top; }
+thead th { font-weight: 700; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; }
+table.map { font-size: .7rem; line-height: 1.4; } table.map th { padding: 0 .4rem 0 0; }
+table.map :is(td, thead th + th) { padding: 0 .1rem; min-width: 1.35rem; text-align: center;
+  border: 1px solid #fff; }
+table.map td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+code { font-size: .85rem; }
+@page { size: A4; margin: 14mm; }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }
+  h2, h3, caption { break-after: avoid; } table, .answer { break-inside: avoid; }
+  table.map { font-size: 6pt; width: 100%; table-layout: fixed; }
+  table.map :is(td, thead th + th) { min-width: 0; padding: 0; }
+  table.map tr > :first-child { width: 27mm; }
+}
+"""
+
+
+def report(router: Record, steered: Record | None, made: datetime) -> str:
+    """The report of one question.
+
+    Args:
+        router: the router's answer.
+        steered: the steered one to the same question, where there is one.
+        made: when the report is made, with its time zone.
+    """
+    answers = list(zip(NAMES, [router] if steered is None else [router, steered]))
+    day = f"{made:%d %B %Y, %H:%M %Z}".strip()
+    parts = [
+        "<header><h1>AT-MoE Explorer: report of one question</h1>",
+        f'<p class="warning"><strong>{escape(LIMITS[0])}</strong></p>',
+        f'<p class="small">Made on {escape(day)}.</p></header><main>',
+        _section("Question", f'<p class="answer">{escape(router.prompt)}</p>'),
+        _section("Answers", "".join(_answer(name, record) for name, record in answers)),
+        _section("Settings", _settings(router, steered)),
+        _section("Weights", _weights(router.router_plan, steered.plan if steered else None)),
+        _section("Why", "".join(_why(name, record.explanation) for name, record in answers)),
+        _section("What if", _what_if(router)) if router.response else "",
+        _section("Limits", "".join(f"<p>{escape(limit)}</p>" for limit in LIMITS)),
+        _section("Made by", _made_by(answers)),
+        "</main>",
+    ]
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>AT-MoE report, {escape(day)}</title><style>{STYLE}{_colours()}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _section(title: str, inside: str) -> str:
+    return f"<section><h2>{title}</h2>{inside}</section>"
+
+
+# -- what was answered ---------------------------------------------------------------------------
+
+
+def _answer(name: str, record: Record) -> str:
+    words, tokens = len(record.answer.split()), len(record.answer_tokens)
+    facts = [count(words, "word"), count(tokens, "token"), FINISHES[record.finish]]
+    return (
+        f"<h3>{escape(name)}</h3><p>{escape(under(record))}</p>"
+        f'<p class="answer">{escape(record.answer)}</p>'
+        f'<p class="small">{" · ".join(facts)}</p>'
+    )
+
+
+def under(record: Record) -> str:
+    """The plan that an answer was given under, in words."""
+    steered = changes(record.steering)
+    whose = f"the router's plan, steered: {steered}" if steered else "the router's own plan"
+    shares = [f"{group} {percent:.1f}%" for group, percent in average_percents(record.plan).items()]
+    return (
+        f"Given under {whose}. {team_note(record.plan)} Of the routing weight, on average over the "
+        f"layers: {listed(shares)}."
+    )
+
+
+def _settings(router: Record, steered: Record | None) -> str:
+    names = {
+        "max_new_tokens": "Longest answer, tokens",
+        "temperature": "Temperature (0 = always the most likely token)",
+        "top_p": "Nucleus (top-p)",
+        "repetition_penalty": "Repetition penalty",
+    }
+    rows = [(names.get(name, name), f"{value:g}") for name, value in router.sampling.items()]
+    rows.append(("Seed", str(router.seed)))
+    steering = changes(steered.steering) if steered else ""
+    rows.append(("Steering", steering or "none"))
+    return _table("How both answers were asked for", ("setting", "value"), rows)
+
+
+# -- under which weights -------------------------------------------------------------------------
+
+
+def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
+    layout, plans = router.layout, [router] if steered is None else [router, steered]
+    percents = [all_percents(plan) for plan in plans]
+    heads = ("part", "router", "steered")[: 1 + len(plans)]
+    takes_part = {name for plan in plans for name in plan.team}
+    groups = [(g, *(f"{each[g]:.1f}%" for each in percents)) for g in layout.group_names]
+    experts = [
+        (name, *(f"{each[name]:.1f}%" for each in percents))
+        for name in layout.expert_names
+        if name in takes_part
+    ]
+    parts = [
+        _table("Groups: share of the routing weight, mean over the layers", heads, groups, 1),
+        _table("Experts: share of their group, mean over the layers", heads, experts, 1),
+    ]
+    absent = [name for name in layout.expert_names if name not in takes_part]
+    if absent:
+        parts.append(f"<p>{escape(f'Takes no part: {listed(absent)}.')}</p>")
+    parts.append(
+        "<h3>By layer</h3><p>Whole percent; dark is 0%, light is 100%. Layers run from left to "
+        "right, as a question passes through them.</p>"
+    )
+    for whose, plan in zip(("the router's plan", "the steered plan"), plans):
+        rows = list(zip(layout.group_names, plan.group_shares.T.tolist()))
+        parts.append(_map(f"Groups, share of the routing weight: {whose}", rows))
+        shares = plan.expert_shares.T.tolist()
+        rows = [pair for pair in zip(layout.expert_names, shares) if pair[0] in takes_part]
+        parts.append(_map(f"Experts, share of their group: {whose}", rows))
+        if any(strength != 1 for strength in plan.strength.tolist()):
+            strengths = sorted(set(plan.strength.tolist()))
+            parts.append(
+                f"<p>All experts at strength {listed([f'{s:g}' for s in strengths])} (1 = as "
+                "trained, 0 = the base model alone).</p>"
+            )
+    return "".join(parts)
+
+
+def _map(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """Shares by layer, each a coloured cell with its number; wide models in several tables."""
+    layers = range(len(rows[0][1]))
+    tables = []
+    for first in range(0, len(layers), MOST_COLUMNS):
+        part = layers[first : first + MOST_COLUMNS]
+        caption = title if len(part) == len(layers) else f"{title}, layers {part[0]}–{part[-1]}"
+        head = "".join(f'<th scope="col">{layer}</th>' for layer in part)
+        lines = []
+        for name, shares in rows:
+            cells = [round(100 * shares[layer]) for layer in part]
+            line = "".join(f'<td class="c{min(cell, 100)}">{cell}</td>' for cell in cells)
+            lines.append(f'<tr><th scope="row">{escape(name)}</th>{line}</tr>')
+        tables.append(
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+            f'<table class="map"><caption>{escape(caption)}</caption>'
+            f'<thead><tr><th scope="col">layer</th>{head}</tr></thead>'
+            f"<tbody>{''.join(lines)}</tbody></table></div>"
+        )
+    return "".join(tables)
+
+
+def _colours() -> str:
+    """A class for each whole percent: its colour, and black or white on it."""
+    rules = []
+    for percent in range(101):
+        place = percent / 100 * (len(CIVIDIS) - 1)
+        low = min(int(place), len(CIVIDIS) - 2)
+        channels = [
+            round(a + (b - a) * (place - low))
+            for a, b in zip(*(c.to_bytes(3, "big") for c in CIVIDIS[low : low + 2]))
+        ]
+        text = "#000" if _luminance(channels) > 0.179 else "#fff"
+        colour = "".join(f"{channel:02x}" for channel in channels)
+        rules.append(f".c{percent}{{background:#{colour};color:{text}}}")
+    return "".join(rules)
+
+
+def _luminance(channels: Sequence[int]) -> float:
+    """Relative luminance, as WCAG 2 has it; at 0.179 black and white are equally legible."""
+    linear = [
+        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (channel / 255 for channel in channels)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# -- why -----------------------------------------------------------------------------------------
+
+
+def _why(name: str, explanation: Explanation | None) -> str:
+    title = f"<h3>{escape(name)}</h3>"
+    if explanation is None:
+        return f"{title}<p>Not measured.</p>"
+    gained = explanation.logp - explanation.base_logp
+    parts = [
+        title,
+        f"<p><strong>{escape(verdict(explanation).sentence)}</strong></p>",
+        f"<p>Mean log-probability per token of this answer, in nats: {_nats(explanation.logp)}; "
+        f"of the base model alone: {_nats(explanation.base_logp)}; all experts together: "
+        f"{_nats(gained, sign=True)}.</p>",
+    ]
+    rows = [
+        (
+            unit.name,
+            f"{unit.weight:.1%}",
+            f"{unit.contribution:.3f}",
+            _nats(unit.effect, sign=True),
+            f"{unit.ratio:.2f}",
+        )
+        for kind in ("group", "expert")
+        for unit in explanation.of(kind)
+    ]
+    parts.append(
+        _table(
+            "Effect: how much likelier the answer is with the part than without it, in nats per "
+            "token; × the same as a factor. Contribution: the size of its change, beside the "
+            "layers' own output",
+            ("part", "weight", "contribution", "effect", "×"),
+            rows,
+            1,
+        )
+    )
+    if explanation.shapley:
+        values = [(g, _nats(value, sign=True)) for g, value in explanation.shapley.items()]
+        title = "Shapley values of the groups, nats per token; they add up to all experts together"
+        parts.append(_table(title, ("group", "value"), values, 1))
+    if explanation.changes:
+        items = "".join(f"<li>{escape(_change(each))}</li>" for each in explanation.changes)
+        parts.append(
+            f"<p>The smallest move of one group's share at which the first sentence becomes "
+            f"another:</p><ul>{items}</ul>"
+        )
+    return "".join(parts)
+
+
+def _change(change: Change) -> str:
+    now = f"{change.group}, now {change.share:.1%} on average"
+    if change.to is None:
+        return f"{now}: none found between 0% and 100%."
+    return f"{now}: at {change.to:.1%} the answer would begin “{change.after}”."
+
+
+def _what_if(record: Record) -> str:
+    response = record.response
+    assert response is not None  # the section stands only where there is one
+    logps = response.logp or [None] * len(response.answers)
+    rows = [
+        (
+            f"{100 * dose:.0f}%",
+            str(len(answer.split())),
+            "–" if logp is None else _nats(logp),
+            answer,
+        )
+        for dose, answer, logp in zip(DOSES, response.answers, logps)
+    ]
+    heads = ("share", "words", "log-probability of the router's answer", "answer")
+    return _table(f"The question with {response.target} at five shares", heads, rows)
+
+
+# -- by what -------------------------------------------------------------------------------------
+
+
+def _made_by(answers: Sequence[tuple[str, Record]]) -> str:
+    _, router = answers[0]
+    rows = [*_of("Model", router.model), *_of("Base", router.base)]
+    for name, record in answers:
+        made = "; ".join(f"{library} {version}" for library, version in record.versions.items())
+        rows.append((f"{name}: computed with", made))
+        times = "; ".join(f"{what} {value:g}" for what, value in record.timings.items())
+        rows.append((f"{name}: times", times or "not decoded here, or given before"))
+    return _table("To have these answers again, ask this model with these settings", (), rows)
+
+
+def _of(what: str, made_by: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(f"{what}, {name}", value) for name, value in made_by.items()]
+
+
+def _table(
+    caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 99
+) -> str:
+    """A table of texts.
+
+    Args:
+        caption: above it.
+        heads: of its columns; none = no row of heads.
+        rows: the first text of each names it.
+        numbers: from this column on they are numbers.
+    """
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in heads)
+    lines = []
+    for first, *others in rows:
+        cells = "".join(
+            f"<td{' class=n' if column >= numbers else ''}>{escape(text)}</td>"
+            for column, text in enumerate(others, 1)
+        )
+        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+    top = f"<thead><tr>{head}</tr></thead>" if heads else ""
+    return (
+        f"<table><caption>{escape(caption)}</caption>{top}<tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def _nats(number: float, sign: bool = False) -> str:
+    return minus(f"{number:+.3f}" if sign else f"{number:.3f}")

@@ -1,0 +1,92 @@
+// Share and Report in the header, and the page's address. `makeAddress` is address.js. `props.value` says where the browser
+// is; `props.address`, `props.linked`, `props.report` and `props.ready` are what the server last answered.
+window.atmoeShare?.abort(); // Gradio may build this component anew.
+const { signal } = (window.atmoeShare = new AbortController());
+const address = makeAddress(window);
+const part = (name) => element.querySelector(`[data-part="${name}"]`);
+const share = element.querySelector("#share-button"), report = element.querySelector("#report-button"), dialog = element.querySelector("#share-dialog");
+const WITHOUT = "It holds the settings alone, and no question.";
+let asked = 0, told = null, saved = null;
+
+const ask = (what) => {
+  props.value = { search: location.search, hash: location.hash, back: what === "visit", at: ++asked };
+  return asked;
+};
+const here = () => location.search + (location.hash.startsWith("#answers=") ? location.hash : "");
+let seen = here();
+window.addEventListener("popstate", () => {
+  if (here() === seen) return; // another place on the same page
+  address.left();
+  seen = here();
+  ask("visit");
+  trigger("visit");
+}, { signal });
+
+const draw = () => {
+  report.disabled = !props.ready;
+  part("keep").checked = address.agreed();
+  const linked = props.linked;
+  if (!told || linked?.at !== told) return;
+  const can = Boolean(linked.question || linked.answers), yes = can && part("with").checked;
+  part("what").textContent = linked.what;
+  part("with").disabled = !can;
+  const rest = !yes ? "" : linked.answers || `&q=${encodeURIComponent(linked.question)}`;
+  part("link").value = location.origin + location.pathname + linked.query + rest;
+  part("said").textContent = yes || !can ? linked.said : WITHOUT;
+  part("copy").disabled = false;
+};
+
+const open = (yes) => {
+  dialog.hidden = !yes;
+  share.setAttribute("aria-expanded", yes);
+  if (!yes) return;
+  const { bottom, right } = share.getBoundingClientRect();
+  dialog.style.top = `${Math.max(bottom, 0) + 6}px`;
+  dialog.style.right = `${Math.max(8, Math.min(innerWidth - right, innerWidth - dialog.offsetWidth - 8))}px`;
+  part("link").value = "";
+  part("said").textContent = "…";
+  told = ask("share");
+  trigger("share");
+  part("copy").focus();
+};
+
+const copy = async () => {
+  const button = part("copy"), name = (button.dataset.name ??= button.textContent);
+  if (!part("link").value) return;
+  part("link").select();
+  // Without https a browser gives no clipboard: then the link is selected, ready to be copied.
+  button.textContent = (await navigator.clipboard?.writeText(part("link").value).then(() => "Copied", () => null)) ?? "Selected: press Ctrl+C";
+  clearTimeout(button.timer);
+  button.timer = setTimeout(() => (button.textContent = name), 2000);
+};
+
+share.addEventListener("click", () => open(dialog.hidden));
+part("close").addEventListener("click", () => (open(false), share.focus()));
+part("copy").addEventListener("click", copy);
+part("link").addEventListener("focus", ({ target }) => target.select());
+part("with").addEventListener("change", draw);
+part("keep").addEventListener("change", ({ target }) => (address.agree(target.checked), (seen = here())));
+part("with").checked = true;
+element.addEventListener("keydown", ({ key }) => {
+  if (key !== "Escape" || dialog.hidden) return;
+  open(false);
+  share.focus();
+});
+document.addEventListener("pointerdown", ({ target }) => !dialog.hidden && !element.contains(target) && open(false), { signal });
+
+report.addEventListener("click", () => {
+  ask("report");
+  trigger("report");
+});
+const save = ({ name, html, at }) => {
+  if (at === saved) return;
+  saved = at;
+  const url = URL.createObjectURL(new Blob([html], { type: "text/html" }));
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+};
+
+watch("address", () => props.address && address.settle(props.address));
+watch("report", () => props.report && save(props.report));
+watch(["linked", "ready"], draw);
+draw();

@@ -1,0 +1,214 @@
+"""A report holds what its records hold, asks nothing of the network, and runs no script."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+from browser import expect
+from conftest import LAYOUT, PROMPTS, ROOT, random_plan
+from samples import explanation
+
+from app.share.report import report
+from atmoe import Layout, Override, Sampling, State, Steering
+from atmoe.explanation.response import Response
+from atmoe.explanation.value import Change
+from atmoe.explanation.verdict import verdict
+
+MADE = datetime(2026, 11, 26, 12, 5, tzinfo=UTC)
+HOSTILE = '<script>alert(1)</script><img src="https://example.org/x"> & "quoted" \u202e'
+STEERING = Steering(
+    (Override("task", State.FIXED, 0.6, "late"), Override("reader/lay", State.OFF)), 0.5
+)
+
+
+@pytest.fixture(scope="module")
+def records(worlds):
+    model = worlds("llama").model
+    router, steered = (
+        model.answer(PROMPTS[1], steering, Sampling(12, repetition_penalty=1.1))
+        for steering in (Steering(), STEERING)
+    )
+    changes = (Change("task", 0.4, "a", 0.55, HOSTILE, 3, "x", "y"), Change("field", 0.3, "a"))
+    measured = replace(
+        explanation(), changes=changes, shapley=dict(task=0.5, field=0.3, reader=0.2)
+    )
+    response = Response(
+        "task/warn", ("a", "b c", HOSTILE, "d", "e"), (-1.0, -2.0, -3.0, -4.0, -5.0)
+    )
+    router = replace(router, answer=HOSTILE, explanation=measured, response=response)
+    return router, replace(steered, prompt=HOSTILE), measured
+
+
+class Tables(HTMLParser):
+    """Every table: caption → rows of texts."""
+
+    def __init__(self):
+        super().__init__()
+        self.tables, self.text, self.into = {}, "", None
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "table":
+            self.rows = []
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th", "caption"):
+            self.text = ""
+
+    def handle_data(self, data):
+        self.text += data
+
+    def handle_endtag(self, tag):
+        if tag == "caption":
+            self.tables[self.text] = self.rows
+        elif tag in ("td", "th"):
+            self.rows[-1].append(self.text)
+
+
+def tables(text: str) -> dict[str, list[list[str]]]:
+    parser = Tables()
+    parser.feed(text)
+    return parser.tables
+
+
+def table(text: str, begins: str) -> list[list[str]]:
+    [found] = [rows for caption, rows in tables(text).items() if caption.startswith(begins)]
+    return found
+
+
+def test_every_share_of_every_layer_is_the_records(records):
+    router, steered, _ = records
+    text = report(router, steered, MADE)
+    for whose, plan in (("router's", router.router_plan), ("steered", steered.plan)):
+        groups = table(text, f"Groups, share of the routing weight: the {whose} plan")
+        assert groups[0] == ["layer", *map(str, range(LAYOUT.layers))]
+        for row, name, shares in zip(groups[1:], LAYOUT.group_names, plan.group_shares.T.tolist()):
+            assert row == [name, *(str(round(100 * share)) for share in shares)]
+        experts = table(text, f"Experts, share of their group: the {whose} plan")
+        for row, name, shares in zip(
+            experts[1:], LAYOUT.expert_names, plan.expert_shares.T.tolist()
+        ):
+            assert row == [name, *(str(round(100 * share)) for share in shares)]
+    means = table(text, "Groups: share of the routing weight")
+    for row, before, now in zip(
+        means[1:],
+        router.plan.group_shares.mean(0).tolist(),
+        steered.plan.group_shares.mean(0).tolist(),
+    ):
+        assert row[1:] == [f"{100 * before:.1f}%", f"{100 * now:.1f}%"]
+
+
+def test_what_was_measured_is_the_explanations(records):
+    router, steered, measured = records
+    text = report(router, steered, MADE)
+    rows = {row[0]: row[1:] for row in table(text, "Effect:")[1:]}
+    units = [*measured.of("group"), *measured.of("expert")]
+    assert list(rows) == [unit.name for unit in units]
+    for unit in units:
+        weight, contribution, effect, factor = rows[unit.name]
+        assert weight == f"{unit.weight:.1%}" and contribution == f"{unit.contribution:.3f}"
+        assert effect.replace("−", "-") == f"{unit.effect:+.3f}" and factor == f"{unit.ratio:.2f}"
+    assert verdict(measured).sentence in text
+    values = table(text, "Shapley")[1:]
+    assert values == [["task", "+0.500"], ["field", "+0.300"], ["reader", "+0.200"]]
+    assert [row[:3] for row in table(text, "The question with task/warn")[1:]] == [
+        ["0%", "1", "−1.000"],
+        ["25%", "2", "−2.000"],
+        ["50%", str(len(HOSTILE.split())), "−3.000"],
+        ["75%", "1", "−4.000"],
+        ["100%", "1", "−5.000"],
+    ]
+    assert "Not measured." in text  # of the steered one
+
+
+def test_a_plan_is_given_in_words_and_all_that_made_it_is_named(records):
+    router, steered, _ = records
+    text = report(router, steered, MADE)
+    assert "Given under the router&#x27;s own plan." in text
+    assert (
+        "task fixed at 60% in the late layers; reader/lay off in all layers; strength 0.5" in text
+    )
+    for value in (*router.model.values(), *router.base.values(), *router.versions.values()):
+        assert value in text
+    settings = dict(table(text, "How both answers were asked for")[1:])
+    assert settings["Seed"] == "0" and settings["Longest answer, tokens"] == "12"
+    assert settings["Repetition penalty"] == "1.1"
+    assert "26 November 2026, 12:05 UTC" in text and "not a medical device" in text
+
+
+def test_an_answer_alone_is_a_report_too(records):
+    router, *_ = records
+    text = report(replace(router, explanation=None, response=None), None, MADE)
+    assert "The steered answer" not in text and "What if" not in text
+    assert len(table(text, "Groups: share")[0]) == 2
+
+
+def test_hostile_texts_are_text(records):
+    router, steered, _ = records
+    names = {"name": HOSTILE, "sha256": HOSTILE}
+    text = report(
+        replace(router, prompt=HOSTILE, model=names, versions={HOSTILE: HOSTILE}), steered, MADE
+    )
+    assert "<script" not in text and "<img" not in text
+    assert not re.search(r"<[^>]*\b(src|href|on\w+)\s*=", text)
+    assert text.count("&lt;script&gt;") >= 5
+
+
+def test_the_module_needs_neither_gradio_nor_plotly():
+    code = (
+        "import sys; import app.share.report; "
+        "print([name for name in ('gradio', 'plotly', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("width", [1000, 400])
+def test_it_opens_without_a_network_asks_nothing_and_axe_finds_nothing(
+    browser, records, tmp_path, width
+):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    router, steered, _ = records
+    path = tmp_path / "report.html"
+    path.write_text(report(router, steered, MADE), "utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 800}, bypass_csp=True)
+    context.set_offline(True)
+    page, asked, said = context.new_page(), [], []
+    page.on("request", lambda sent: asked.append(sent.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.goto(path.as_uri())
+    expect(page.locator("h1")).to_have_text("AT-MoE Explorer: report of one question")
+    expect(page.locator(".answer").nth(1)).to_have_text(HOSTILE)
+    assert page.locator("script, link, img, iframe, [src], [href]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
+    assert asked == [path.as_uri()] and said == []
+    context.close()
+
+
+def test_on_paper_nothing_is_cut_off(browser, records, tmp_path):
+    """On A4 the widest table, of 30 layers, is no wider than the sheet between its margins."""
+    router, *_ = records
+
+    plan = random_plan(1, Layout.of(30, dict(LAYOUT.groups)))
+    wide = replace(router, router_plan=plan, plan=plan, explanation=None)
+    path = tmp_path / "report.html"
+    path.write_text(report(wide, None, MADE), "utf-8")
+    sheet = round((210 - 28) / 25.4 * 96)  # CSS pixels
+    context = browser.new_context(viewport={"width": sheet, "height": 1000})
+    page = context.new_page()
+    page.emulate_media(media="print")
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= sheet
+    widths = page.eval_on_selector_all(
+        "table.map td", "cells => cells.map((cell) => [cell.scrollWidth, cell.clientWidth])"
+    )
+    assert len(widths) == 30 * (3 + 6) and all(inner <= outer for inner, outer in widths)
+    context.close()
