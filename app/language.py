@@ -3,7 +3,7 @@
 Short questions full of Latin names are the hard part: of "Eczema" or "Ménière disease" no
 identifier is sure. So a question counts as another language only where fastText's small model
 (176 languages, 0.9 MB, with the package) is fairly sure of it, as it is written *and* in lower
-case. How often that is right stands in app/README.md; tests/app/ask holds the questions.
+case. How often that is right stands in app/README.md.
 """
 
 from __future__ import annotations

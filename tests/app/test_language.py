@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.ask.language import NAMES, note, reads_as
+from app.language import NAMES, note, reads_as
 
-QUESTIONS = json.loads(Path(__file__).with_name("questions.json").read_text("utf-8"))
+QUESTIONS = json.loads(Path(__file__).with_name("language_questions.json").read_text("utf-8"))
 ENGLISH = QUESTIONS["en"]
 OTHERS = [(lang, text) for lang, texts in QUESTIONS.items() if lang != "en" for text in texts]
 
