@@ -4,7 +4,7 @@
 (steps) => {
   const KEY = "atmoe-tour-1", GAP = 10, EDGE = 8;
   const button = document.querySelector("#tour-button");
-  let at = 0, card = null, ring = null, before = null, frame = 0;
+  let at = 0, card = null, ring = null, before = null, timer = 0;
 
   // In a frame without storage this throws: the tour is then shown once a visit.
   const closedBefore = () => {
@@ -55,10 +55,7 @@
     Object.assign(card.style, { left: `${x}px`, top: `${y}px` });
     return found !== undefined;
   };
-  const follow = () => {
-    cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(() => card && place());
-  };
+  const follow = () => card && place();
 
   const show = () => {
     const { title, words } = steps[at], last = at === steps.length - 1;
@@ -80,6 +77,7 @@
 
   const close = () => {
     remember();
+    clearInterval(timer);
     removeEventListener("scroll", follow, true);
     removeEventListener("resize", follow);
     document.removeEventListener("keydown", escape, true);
@@ -114,6 +112,7 @@
     card.addEventListener("click", go);
     // Among what is styled as the page is; both are fixed, and take no room there.
     document.querySelector("#header").after(card, ring);
+    timer = setInterval(follow, 200); // what it speaks of may grow, or be drawn only now
     addEventListener("scroll", follow, { capture: true, passive: true });
     addEventListener("resize", follow);
     document.addEventListener("keydown", escape, true);
