@@ -58,11 +58,12 @@ def main() -> int:
 
 def _serve(args: argparse.Namespace) -> None:
     """Build the page and launch it; what it needs takes seconds to import."""
+    from app.ask.cases import read_cases
     from app.page import LAUNCH, build
     from atmoe import AtMoe
 
     model = AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype))
-    page = build(model, Path(args.model) / "reports")
+    page = build(model, Path(args.model) / "reports", read_cases(Path(args.model)))
     try:
         page.launch(server_name=args.host, server_port=args.port, **LAUNCH)
     except KeyboardInterrupt:

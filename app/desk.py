@@ -21,6 +21,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import gradio as gr
 from gradio.components import Component
 
+from app import language
 from app.markup import asked, message, notice
 from app.session import Given, Making, Progress, Session, answer, given
 from app.worker import Job, Kind, Waiting, Worker, one_step
@@ -51,11 +52,13 @@ class AnswerPlace:
         text: the answer, or the page's own words in its place.
         facts: the small print below it.
         asked: the question it answers and what it was given under; the third answer has none.
+        language: what the model learned from, where it says so.
     """
 
     text: gr.HTML
     facts: gr.HTML
     asked: gr.HTML | None = None
+    language: str = ""
 
     @property
     def parts(self) -> list[Component]:
@@ -63,8 +66,17 @@ class AnswerPlace:
         return [self.text, self.facts, *([] if self.asked is None else [self.asked])]
 
     def tell(self, question: str, under: str, sampling: Sampling | None = None) -> Update:
-        """What it answers, and what it was given under, in words."""
-        return {self.asked: asked(question, under, sampling)} if self.asked is not None else {}
+        """What it answers, and what it was given under, in words.
+
+        Args:
+            question: as it was read; empty = none.
+            under: whose weights.
+            sampling: how it is answered; None where the answer is another model's.
+        """
+        if self.asked is None:
+            return {}
+        caution = "" if sampling is None else language.note(question, self.language)
+        return {self.asked: asked(question, under, sampling, caution)}
 
     def say(self, text: str) -> Update:
         """The page's own words in the answer's place."""

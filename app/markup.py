@@ -14,6 +14,14 @@ from atmoe.data.text import ITEM
 Written = Callable[[int, int], str]
 """The markup of a piece of a text, by where it begins and ends."""
 
+ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"})
+"""A component's markup is a template in two languages at once; no name may be read as either."""
+
+
+def inert(text: str) -> str:
+    """Text for the markup of a component with a template."""
+    return escape(text).translate(ENTITIES)
+
 
 def passage(text: str) -> str:
     """An answer, as the model wrote it, its lists as lists."""
@@ -95,13 +103,14 @@ def _item(text: str, line: _Line, written: Written) -> str:
     )
 
 
-def asked(question: str, under: str, sampling: Sampling | None = None) -> str:
+def asked(question: str, under: str, sampling: Sampling | None = None, caution: str = "") -> str:
     """What an answer answers. The page marks it as old where the box says something else.
 
     Args:
         question: as it was read; empty = none.
         under: what the answer was given under, in words.
         sampling: how; None where it is not known.
+        caution: a sentence to be read before the answer.
     """
     if not question:
         return line("")
@@ -113,6 +122,7 @@ def asked(question: str, under: str, sampling: Sampling | None = None) -> str:
         f'<p class="of" data-question="{escape(question)}"{how} title="{escape(question)} · '
         f'{escape(under)}"><span class="old">Old: the box or a setting says something else. </span>'
         f"<q>{escape(question)}</q> · <b>{escape(under)}</b></p>"
+        + (f'<p class="caution" role="status">{escape(caution)}</p>' if caution else "")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from app.ask.area import (
     build_second,
     build_settings,
 )
+from app.ask.cases import Case
 from app.ask.desk import AskDesk
 from app.assets import FOLDER, text_of
 from app.compare.area import CompareArea, build_compare, build_difference
@@ -43,6 +45,7 @@ from app.steer.cells import build_cells
 from app.steer.desk import SteerDesk
 from app.steer.panel import build_panel
 from app.steer.words import strength_note
+from app.tour.area import build_tour_button, wire_tour
 from app.what_if.area import WhatIfArea, build_what_if
 from app.what_if.desk import WhatIfDesk
 from app.why.area import WhyArea, build_why
@@ -100,12 +103,13 @@ class Areas:
     share: ShareArea
 
 
-def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
+def build(model: AtMoe, reports: Path | None = None, cases: Sequence[Case] = ()) -> gr.Blocks:
     """The page over one model, with a worker of its own. Launch it with `**LAUNCH`.
 
     Args:
         model: answers.
         reports: where what was measured of the model lies, as the evaluation commands print it.
+        cases: questions of the model's to choose from.
 
     Raises:
         AtMoeError: a report there cannot be read.
@@ -116,31 +120,33 @@ def build(model: AtMoe, reports: Path | None = None) -> gr.Blocks:
         title="AT-MoE Explorer", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
     ) as page:
         session = gr.State(Session())
-        areas = _build_areas(model, strength_note(cohort))
+        areas = _build_areas(model, strength_note(cohort), cases)
         _wire(page, session, areas, model, cohort)
         for script in ("places.js", "page.js"):
             page.load(None, js=text_of(script), api_visibility="private")
+        wire_tour(page)
     return page.queue(max_size=WAITING_PEOPLE)
 
 
-def _build_areas(model: AtMoe, strength_note: str) -> Areas:
+def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Areas:
     """All components, from above."""
     layout = model.layout
     with gr.Row(elem_id="header"):
         gr.HTML(header(model.base_parameters, model.info.base_name), elem_id="title")
         badge = build_badge()
         actions = build_actions()
+        build_tour_button()
         settings = build_settings()
     bar = build_link_bar()
-    box = build_question_box(settings)
+    box = build_question_box(settings, cases)
     with gr.Column(elem_id="bench"):
         with gr.Column(elem_id="steer", elem_classes="area"):
             panel = build_panel(layout, strength_note, model.info.words)
         gr.HTML(WHICH_ANSWER, elem_id="which-answer", apply_default_css=False)
         with gr.Column(elem_id="answer", elem_classes="area"):
-            first = build_first()
+            first = build_first(model.info.language)
         with gr.Column(elem_id="steered", elem_classes="area"):
-            second = build_second()
+            second = build_second(model.info.language)
             difference = build_difference()
         with gr.Column(elem_id="words", elem_classes="area"):
             line = build_line()

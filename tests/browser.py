@@ -35,10 +35,14 @@ expect.set_options(timeout=WAIT)
 class Tab:
     """One visitor: a context of its own, and where things are on the page."""
 
-    def __init__(self, browser, served, width=1400, height=900, **context):
+    def __init__(self, browser, served, width=1400, height=900, tour=False, **context):
         self.address, self.model = served
         self.layout, self.troubles = self.model.layout, []
         self.context = browser.new_context(viewport={"width": width, "height": height}, **context)
+        if not tour:  # as of somebody who has closed it
+            self.context.add_init_script(
+                "try { localStorage.setItem('atmoe-tour-1', 'closed') } catch {}"
+            )
         self.page = self.context.new_page()
         self.page.set_default_timeout(WAIT)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))

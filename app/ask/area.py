@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gradio as gr
 from gradio.components import Component
 
+from app.ask.cases import Case, menu
 from app.assets import text_of
 from app.desk import AnswerPlace
 from app.inputs import unrefusing
@@ -70,13 +71,13 @@ class AskArea:
     second: AnswerPlace
 
 
-def build_question_box(settings: Settings) -> QuestionBox:
+def build_question_box(settings: Settings, cases: Sequence[Case] = ()) -> QuestionBox:
     """The question box, empty.
 
     Args:
         settings: built elsewhere on the page.
+        cases: questions to choose from; where there are none, nothing is offered.
     """
-    examples = json.loads(text_of("examples.json"))
     with gr.Row(elem_id="ask"):
         question = gr.Textbox(
             label="Question",
@@ -92,13 +93,12 @@ def build_question_box(settings: Settings) -> QuestionBox:
             "Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button"
         )
         stop = gr.Button("Stop", scale=0, min_width=80)
-        with gr.Column(elem_id="starters"):
-            gr.Examples(
-                [[example["text"]] for example in examples],
-                [question],
-                label="Examples",
-                example_labels=[example["label"] for example in examples],
-                cache_examples=False,
+        if cases:
+            gr.HTML(
+                html_template=menu(cases),
+                js_on_load=text_of("cases.js"),
+                apply_default_css=False,
+                elem_id="cases",
             )
     place = gr.HTML(message(""), elem_id="message", padding=False)
     return QuestionBox(question, answer, stop, place, settings)
@@ -113,14 +113,22 @@ def build_settings() -> Settings:
             return _build_settings()
 
 
-def build_first() -> AnswerPlace:
-    """Where the router's answer will stand."""
-    return _build_answer("Router's answer", "first", "the router's answer", UNASKED)
+def build_first(language: str = "") -> AnswerPlace:
+    """Where the router's answer will stand.
+
+    Args:
+        language: what the model learned from, where it says so.
+    """
+    return _build_answer("Router's answer", "first", "the router's answer", UNASKED, language)
 
 
-def build_second() -> AnswerPlace:
-    """Where the steered answer will stand."""
-    return _build_answer("Your steering", "second", "the steered answer", UNTOUCHED)
+def build_second(language: str = "") -> AnswerPlace:
+    """Where the steered answer will stand.
+
+    Args:
+        language: as `build_first` has it.
+    """
+    return _build_answer("Your steering", "second", "the steered answer", UNTOUCHED, language)
 
 
 def _build_settings() -> Settings:
@@ -154,7 +162,7 @@ def _build_settings() -> Settings:
     )
 
 
-def _build_answer(title: str, name: str, whose: str, words: str) -> AnswerPlace:
+def _build_answer(title: str, name: str, whose: str, words: str, language: str) -> AnswerPlace:
     """An answer's heading, what it answers, a button that copies it, and its place.
 
     Args:
@@ -162,6 +170,7 @@ def _build_answer(title: str, name: str, whose: str, words: str) -> AnswerPlace:
         name: of the place, in the page's scripts.
         whose: "the router's answer", on the button.
         words: the page's own, until there is an answer.
+        language: what the model learned from, where it says so.
     """
     with gr.Row(elem_classes="titled"):
         gr.Markdown(f"## {title}")
@@ -173,4 +182,5 @@ def _build_answer(title: str, name: str, whose: str, words: str) -> AnswerPlace:
         gr.HTML(notice(words), elem_id=name, elem_classes="answer"),
         gr.HTML(line(""), elem_id=f"{name}-facts", elem_classes="facts"),
         asked,
+        language,
     )

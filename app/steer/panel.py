@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import gradio as gr
 
 from app.assets import text_of
 from app.controls import Controls
+from app.markup import inert as _safe
 from app.steer.presets import presets
 from app.steer.words import changes, share_note
 from app.view import View, all_percents
@@ -31,8 +31,6 @@ HINT = (
     "edge, or press an arrow key, to move shares. An orange tick is where the router put it. ⋯ "
     "holds Off (nobody takes over) and Lock."
 )
-ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"})
-"""A component's markup is a template in two languages at once; no name may be read as either."""
 
 
 def build_panel(
@@ -174,10 +172,6 @@ def _share(target: str) -> str:
     name = "" if "/" in target else f'<span class="name">{_safe(target)}</span>'
     return f"""<div class="move">{name}<span class="track">{slider}</span>{number}\
 <span aria-hidden="true">%</span></div><small class="note" data-part="note">{UNASKED}</small>"""
-
-
-def _safe(text: str) -> str:
-    return escape(text).translate(ENTITIES)
 
 
 def _scope(scope: str, layout: Layout) -> str:

@@ -14,6 +14,8 @@
                                    #   left out = SmolLM2-135M-Instruct
     scripts: [LATIN]               # optional: refuse prompts mostly in other scripts
     words: {diet: For}             # optional: what the page calls a group, in one short word
+    language: en                   # optional: what it learns from; the page says where a question
+                                   #   reads as another
 
 A JSONL source holds one object a line:
 
@@ -29,6 +31,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,7 +51,17 @@ _HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yam
 MEDICAL = next((file for file in _HOMES if file.exists()), _HOMES[-1])
 """The medical description: an installed package holds it, a checkout has it beside the model."""
 
-_KEYS = {"name", "groups", "rows", "prompt_rows", "sources", "base", "scripts", "words"}
+_KEYS = {
+    "name",
+    "groups",
+    "rows",
+    "prompt_rows",
+    "sources",
+    "base",
+    "scripts",
+    "words",
+    "language",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ class Description:
         base: a directory, .gguf file or hub id; None = SmolLM2-135M-Instruct.
         scripts: prompts mostly in others are refused; none = all are read.
         words: what the page calls a group, by its name.
+        language: what it learns from, as an ISO 639-1 code ("en"); "" = nothing is said.
     """
 
     name: str
@@ -78,6 +92,7 @@ class Description:
     base: str | None = None
     scripts: tuple[str, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)
+    language: str = ""
 
     @property
     def main_group(self) -> str:
@@ -137,6 +152,7 @@ class Description:
             base=_base(path, raw.get("base")),
             scripts=tuple(map(str, raw.get("scripts") or ())),
             words=_words(path, raw.get("words") or {}, tuple(groups)),
+            language=_language(path, raw.get("language")),
         )
 
     def reading(self, roots: Mapping[str, Path | None]) -> Description:
@@ -268,6 +284,19 @@ def _read(path: Path) -> dict[str, Any]:
     for name in ("sources", "scripts"):
         if not isinstance(raw.get(name) or [], list):
             raise DataError(f"{path}: {name} must be a list; write it in square brackets.")
+    return raw
+
+
+def _language(path: Path, raw: Any) -> str:
+    """An ISO 639-1 code, or nothing."""
+    if raw is None:
+        return ""
+    # YAML reads a bare `no`, which is Norwegian, as False.
+    if not (isinstance(raw, str) and re.fullmatch("[a-z]{2}", raw)):
+        raise DataError(
+            f"{path}: language must be an ISO 639-1 code in quotes; write for example  "
+            f'language: "en".'
+        )
     return raw
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class Info:
         max_prompt_tokens: a prompt may have no more, template included.
         scripts: Unicode script names that most letters of a question must belong to; empty = any.
         words: what the page calls a group, by its name; a group without one goes by its name.
+        language: the one that it learned from, as an ISO 639-1 code ("en"); "" = nothing is said.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Info:
     base_locator: Mapping[str, str] = field(default_factory=dict)
     base_content: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
+    language: str = ""
 
 
 def seal(path: Path, layout: Layout, info: Info) -> None:
@@ -82,6 +85,7 @@ def write_config(file: Path, places: Sequence[Path], layout: Layout, info: Info)
         "max_prompt_tokens": info.max_prompt_tokens,
         "scripts": list(info.scripts),
         **({"words": dict(info.words)} if info.words else {}),
+        **({"language": info.language} if info.language else {}),
         "files": hashes,
     }
     files.replace(file, (json.dumps(config, indent=1) + "\n").encode())
@@ -128,6 +132,7 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
             _texts(config["scripts"]),
             _texts_by_name(config["base"].get("locator", {}), "the base's locator"),
             words=words_of(config.get("words", {}), layout.group_names),
+            language=_language(config.get("language", "")),
         )
         hashes = {name: _text(config["files"][name], name) for name in names_of(layout)}
     except AssetError:
@@ -142,6 +147,13 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
             f"checkout."
         ) from error
     return info, layout, hashes
+
+
+def _language(value: object) -> str:
+    """An ISO 639-1 code, or nothing."""
+    if value != "" and not (isinstance(value, str) and re.fullmatch("[a-z]{2}", value)):
+        raise ValueError('the language is no ISO 639-1 code, such as "en"')
+    return str(value)
 
 
 def _texts_by_name(value: object, name: str) -> dict[str, str]:

@@ -109,6 +109,7 @@ def new_model(
         fetched.sha256,
         scripts=description.scripts,
         words=description.words,
+        language=description.language,
         base_locator=fetched.locator,
         base_content=fetched.content,
     )

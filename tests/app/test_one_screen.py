@@ -7,8 +7,8 @@ from browser import QUESTION, TOKENS, Tab, drag, expect, expected, flat, listed,
 
 from atmoe import Override, State, Steering
 
-PASSAGE = """Asthma is a long-term disease of the airways in the lungs. The airways swell, tighten and
-make more mucus than usual, so that it becomes hard to breathe. It cannot be cured, but most people
+PASSAGE = """Asthma is a long-term disease of the airways in the lungs. The airways swell, tighten
+and make more mucus than usual, so that it becomes hard to breathe. It cannot be cured, but most people
 control it well with two kinds of medicine: one that is breathed in every day to prevent swelling,
 and one for quick relief during an attack. Your doctor will ask about triggers such as dust, smoke,
 pollen or exercise, and may measure how much air you can blow out. Call for help at once if relief
@@ -55,7 +55,8 @@ def test_question_levers_answers_and_weights_are_seen_together(browser, served, 
         assert len(PASSAGE.split()) >= 90
         for answer in (tab.first, tab.second):
             room = answer.evaluate(
-                "(place, words) => { place.textContent = words.replace(/\\s+/g, " ");"
+                "(place, words) => { place.textContent = words.replace(/\\s+/g, "
+                ");"
                 " return place.clientHeight - place.scrollHeight; }",
                 PASSAGE,
             )

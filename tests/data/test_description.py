@@ -57,6 +57,11 @@ def test_a_description_says_what_is_trained(tmp_path):
     assert eggs.disease == eggs.prompt and eggs.id == "own.jsonl:3"
 
 
+def test_a_description_may_name_its_language(tmp_path):
+    assert Description.load(write(tmp_path)).language == ""
+    assert Description.load(write(tmp_path, KITCHEN + 'language: "no"\n')).language == "no"
+
+
 def test_json_and_another_data_directory(tmp_path):
     (tmp_path / "data").mkdir()
     write(tmp_path / "data")
@@ -120,6 +125,8 @@ def test_the_medical_set_is_one_such_file():
         (lambda t: t + "\n  - [", "cannot be read"),
         (lambda t: t + "scripts: LATIN", "scripts must be a list"),
         (lambda t: t.replace("diet: For", "food: For"), "words names the group 'food'"),
+        (lambda t: t + "language: English", "language must be an ISO 639-1 code"),
+        (lambda t: t + "language: no", "language must be an ISO 639-1 code in quotes"),
         (
             lambda t: t.replace("[{reader: jsonl, path: own.jsonl}]", "own.jsonl"),
             "sources must be a list",

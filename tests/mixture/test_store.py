@@ -85,6 +85,26 @@ def test_the_config_says_what_it_is(saved, llama):
     assert (model.info.max_prompt_tokens, model.info.sha256) == (123, info.sha256)
 
 
+def test_a_language_is_saved_and_read_and_a_model_without_one_is_written_as_before(
+    saved, llama, tmp_path
+):
+    assert "language" not in json.loads((saved / CONFIG).read_text())
+    assert read_config(saved)[0].language == ""
+    llama.build(language="en").save_pretrained(tmp_path / "english")
+    assert AtMoe.from_pretrained(tmp_path / "english", base=llama.directory).info.language == "en"
+
+
+@pytest.mark.parametrize("language", ["English", "", None, 3, ["en"], "e\u0301"])
+def test_a_language_that_is_none_is_refused(copy, language):
+    said = json.loads((copy / CONFIG).read_text()) | {"language": language}
+    (copy / CONFIG).write_text(json.dumps(said))
+    if language == "":
+        assert read_config(copy)[0].language == ""
+    else:
+        with pytest.raises(AssetError, match="the language is no ISO 639-1 code"):
+            read_config(copy)
+
+
 @pytest.mark.parametrize("name", EXPERTS)
 def test_peft_loads_every_saved_expert(saved, llama, name):
     peft = PeftModel.from_pretrained(llama.base(), str(saved / "experts" / name)).eval()

@@ -13,12 +13,12 @@ TOP = ("app", "atmoe", "assets", "tests", ".ci", ".github")
 FLOW = (
     *("routing", "steering", "mixture", "answer", "explanation", "study", "bench", "data"),
     *("train", "cli"),
-    *("ask", "steer", "compare", "why", "what_if", "share"),
+    *("ask", "steer", "compare", "why", "what_if", "share", "tour"),
 )
 """Folders in the order of the flow; others come after, by name."""
 LINES = {
     "assets": "What is shown or shipped and is no code; medical.yaml describes the training",
-    "assets/app": "The page's style, scripts, examples, and the text of “How to read it”",
+    "assets/app": "The page's style, scripts, and the text of “How to read it”",
     "assets/figures": "Pictures of what was measured",
     "assets/medical": "The shipped model and its card",
     "assets/medical/experts": "16 LoRA adapters in PEFT's format, in folders group/expert",

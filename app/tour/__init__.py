@@ -1,0 +1,1 @@
+"""The guided minute: four steps beside what they speak of."""

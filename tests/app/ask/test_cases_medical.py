@@ -1,0 +1,23 @@
+"""The shipped model's cases, each asked as the page asks: what the menu says of it must be so."""
+
+import pytest
+from conftest import ASSETS
+
+from app.ask.cases import read_cases
+from app.view import sampling_of
+
+CASES = read_cases(ASSETS)
+
+
+def test_there_are_eight_and_two_that_fail():
+    failures = [case for case in CASES if case.failure]
+    assert len(CASES) - len(failures) >= 8 and len(failures) == 2
+    assert (
+        len({case.question for case in CASES}) == len({case.label for case in CASES}) == len(CASES)
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+def test_the_answer_is_what_the_menu_says(medical, case):
+    answer = medical.answer(case.question, sampling=sampling_of(160, 0, 0)).answer
+    assert not case.faults(answer), answer

@@ -1,0 +1,41 @@
+"""A question in another language: what the page says of it before its answer."""
+
+import pytest
+from browser import ENDED, TOKENS, flat, visit
+
+from app.page import LAUNCH, build
+from app.view import sampling_of
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+SPANISH = "¿Cómo se trata el asma?"
+SENTENCE = (
+    "This reads as Spanish; the model learned from English alone, so its answer is likely wrong."
+)
+
+
+def test_it_is_told_above_both_answers_which_are_given_all_the_same(browser, worlds):
+    model = worlds("llama").build(scripts=("LATIN",), language="en")
+    demo = build(model)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with visit(browser, (address, model)) as tab:
+        caution = tab.page.locator("#first-asked .caution")
+        tab.ask(SPANISH)
+        expect(caution).to_have_text(SENTENCE)
+        above, below = caution.bounding_box(), tab.first.bounding_box()
+        assert above["y"] + above["height"] <= below["y"] + 1
+        answer = model.answer(SPANISH, sampling=sampling_of(TOKENS, 0, 0)).answer
+        assert flat(tab.first.inner_text()) == flat(answer)
+        tab.press(tab.layout.group_names[0], "End")
+        expect(tab.page.locator("#second-asked .caution")).to_have_text(SENTENCE)
+        expect(tab.second_facts).to_contain_text(ENDED)
+        tab.ask()
+        expect(caution).to_have_count(0)
+        expect(tab.page.locator("#second-asked .caution")).to_have_count(0)
+    demo.close()
+
+
+def test_a_model_that_states_no_language_says_nothing(tab):
+    assert tab.model.info.language == ""
+    tab.ask(SPANISH)
+    expect(tab.page.locator(".caution")).to_have_count(0)
