@@ -115,4 +115,4 @@ def _probabilities(text: str) -> dict[str, float]:
     """Of each language, by its code."""
     # "lite" is the model that lies in the package; the others are fetched from outside.
     guesses = detect(" ".join(text.split()), model="lite", k=len(NAMES))
-    return {guess["lang"]: guess["score"] for guess in guesses}
+    return {str(guess["lang"]): float(guess["score"]) for guess in guesses}

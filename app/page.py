@@ -205,16 +205,17 @@ def _wire(
     replayed = replay_desk.wire(session)
     linked = link_desk.wire(session, page)
     again = replay_desk.wire_again(session)
-    begun = [each.begun for each in (asked, replayed, linked, again)]
+    begun = [each.begun for each in (asked, replayed, *linked, again)]
     link_desk.wire_address(
         session, [asked.begun.success, replayed.begun.success, areas.steer.panel.rest]
     )
     what_if_desk.wire(session, asked.begun, replayed.begun)
-    for event in (linked.begun, again.begun):
+    for event in (*(each.begun for each in linked), again.begun):
         event.success(what_if_desk.forget, [session], areas.what_if.results, **UNQUEUED)
 
     # 3. what every answer's end calls
-    answered = [*asked.answered, *replayed.answered, *linked.answered, *again.answered]
+    answered = [*asked.answered, *replayed.answered, *again.answered]
+    answered += [event for each in linked for event in each.answered]
     compare_desk.wire(session, [*answered, third_answered])
     replay_desk.wire_judge(session, answered)
     why_desk.wire(session, (*begun, moved), answered)

@@ -79,15 +79,14 @@ def read_cases(folder: Path) -> tuple[Case, ...]:
 
 def _case(raw: dict) -> Case:
     """One case as the file has it."""
-    patterns = {name: tuple(raw.get(name, ())) for name in ("must", "must_not")}
-    texts = [raw[name] for name in ("label", "question", "holds")]
-    if not all(
-        isinstance(t, str) and t for t in (*texts, *patterns["must"], *patterns["must_not"])
-    ):
+    must, must_not = (tuple(raw.get(name, ())) for name in ("must", "must_not"))
+    label, question, holds = (raw[name] for name in ("label", "question", "holds"))
+    texts = (label, question, holds, *must, *must_not)
+    if not all(isinstance(text, str) and text for text in texts):
         raise ValueError(f"{str(raw)[:60]}… lacks a text")
-    if not patterns["must"]:
-        raise ValueError(f"{raw['label']} has no pattern to be held against")
-    return Case(*texts, **patterns, failure=raw.get("failure") is True)
+    if not must:
+        raise ValueError(f"{label} has no pattern to be held against")
+    return Case(label, question, holds, must, must_not, raw.get("failure") is True)
 
 
 def menu(cases: Sequence[Case]) -> str:

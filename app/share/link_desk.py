@@ -78,27 +78,24 @@ class LinkDesk(Desk):
         self.area, self.part = area, area.actions.part
         self.ask_desk, self.steer_desk, self.box = ask_desk, ask_desk.steer_desk, ask_desk.area.box
 
-    def wire(self, session: gr.State, page: gr.Blocks) -> Begun:
+    def wire(self, session: gr.State, page: gr.Blocks) -> list[Begun]:
         """Have the page as it loads, and Back and Forward, call this desk.
 
         Returns:
-            The event of an opened address, and those at which its answers have ended.
+            Of either: the event of an opened address, and those at which its answers have ended.
         """
         steer_desk, box, part = self.steer_desk, self.box, self.part
         outputs = [*self.ask_desk.changing, *steer_desk.changing, *steer_desk.showing_plans]
         outputs += [self.area.bar.said, box.question, *box.settings.parts]
-        opened = gr.on(
-            [page.load, part.visit],
-            self.open,
-            [session, part],
-            list(dict.fromkeys(outputs)),
-            js=WHERE,
-            **UNQUEUED,
-        )
-        second = self.ask_desk.stream_second(opened.success, session)
-        first = self.ask_desk.stream_first(opened.success, session)
+        outputs = list(dict.fromkeys(outputs))
+        begun = []
+        for listen in (page.load, part.visit):
+            opened = listen(self.open, [session, part], outputs, js=WHERE, **UNQUEUED)
+            second = self.ask_desk.stream_second(opened.success, session)
+            first = self.ask_desk.stream_first(opened.success, session)
+            begun.append(Begun(opened, [second, first]))
         self.area.bar.close.click(lambda: said(), None, [self.area.bar.said], **UNQUEUED)
-        return Begun(opened, [second, first])
+        return begun
 
     def wire_address(self, session: gr.State, rests: Sequence[Callable[..., Dependency]]) -> None:
         """Have the address follow what is set.

@@ -183,8 +183,8 @@ def shares_table(layout: Layout, view: View | None) -> str:
         router, force = (_percents(getattr(p, shares)) for p in (view.router_plan, view.plan))
         columns += [(plot, name, row, router[row], force[row]) for row, name in enumerate(names)]
     taken = [outlines(view, [name]) for _, name, *_ in columns]
-    names = [*signed_groups(layout), *signed_experts(layout)]
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    titles = [*signed_groups(layout), *signed_experts(layout)]
+    heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     rows = ""
     for layer in range(layout.layers):
         cells = "".join(

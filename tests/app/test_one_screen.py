@@ -8,11 +8,12 @@ from browser import QUESTION, TOKENS, Tab, drag, expect, expected, flat, listed,
 from atmoe import Override, State, Steering
 
 PASSAGE = """Asthma is a long-term disease of the airways in the lungs. The airways swell, tighten
-and make more mucus than usual, so that it becomes hard to breathe. It cannot be cured, but most people
-control it well with two kinds of medicine: one that is breathed in every day to prevent swelling,
-and one for quick relief during an attack. Your doctor will ask about triggers such as dust, smoke,
-pollen or exercise, and may measure how much air you can blow out. Call for help at once if relief
-medicine does not work."""
+and make more mucus than usual, so that it becomes hard to breathe. It cannot be
+cured, but most people control it well with two kinds of medicine: one that is
+breathed in every day to prevent swelling, and one for quick relief during an attack.
+Your doctor will ask about triggers such as dust, smoke, pollen or exercise, and may
+measure how much air you can blow out. Call for help at once if relief medicine does
+not work."""
 """90 words, as answers have them."""
 TABS = ("Weights", "Why", "What if", "Compare", "Table", "Keep", "Help")
 
