@@ -19,9 +19,8 @@ from atmoe import Layout
 
 READING = "The router's reading of your question will stand here."
 CAUTION = (
-    "Dark 0%, bright 100% of a layer's weight (groups) and of the group's share (experts). Weight "
-    "is what was given, not proof that it mattered: see *Why*. Click or drag over cells "
-    "to set them."
+    "Dark 0%, bright 100%. Weight is what was given, not proof that it mattered: see *Why*. "
+    "Click, or drag over cells, to set them."
 )
 
 
