@@ -19,12 +19,12 @@ from atmoe.explanation.verdict import HARDLY, STRONGLY, Size, size
 def measured(groups, effects, floor=None) -> Explanation:
     """An explanation of a model of any groups; effects: name → (weight, effect)."""
     layout = Layout.of(3, groups)
-    units = tuple(
-        Unit(name, "expert" if "/" in name else "group", *effects[name], (effects[name][1],))
-        for name in (*layout.group_names, *layout.expert_names)
-    )
-    units = tuple(replace(u, contribution=0.1, effect=effects[u.name][1]) for u in units)
-    return Explanation(layout, units, ("a",), (), -1.0, -2.0, None, 1.0, 0.0, None, floor)
+    units = []
+    for name in (*layout.group_names, *layout.expert_names):
+        weight, effect = effects[name]
+        kind = "expert" if "/" in name else "group"
+        units.append(Unit(name, kind, weight, 0.1, effect, (effect,)))
+    return Explanation(layout, tuple(units), ("a",), (), -1.0, -2.0, None, 1.0, 0.0, None, floor)
 
 
 effect = st.one_of(
