@@ -67,13 +67,13 @@ def build_compare(difference: gr.HTML) -> CompareArea:
     """
     with gr.Column(elem_id="compared"):
         with gr.Column(elem_id="compared-two"):
-            sentences = gr.HTML(line(UNSTEERED), elem_id="sentences", apply_default_css=False)
             # No listener: the marks are there, and the style sheet shows them while this is ticked.
             gr.Checkbox(
                 label="Mark words that differ, in both answers",
                 elem_id="mark-words",
                 container=False,
             )
+            sentences = gr.HTML(line(UNSTEERED), elem_id="sentences", apply_default_css=False)
             comparison = gr.HTML(line(UNCOMPARED), elem_id="comparison", apply_default_css=False)
         with gr.Column(elem_id="compared-third"):
             with gr.Row(elem_id="beside-ask"):
@@ -86,8 +86,8 @@ def build_compare(difference: gr.HTML) -> CompareArea:
                     info="The random steer shows whether the direction of yours mattered, or only "
                     "the push.",
                 )
-                start = gr.Button("Answer beside", scale=0, min_width=130)
-                stop = gr.Button("Stop third answer", scale=0, min_width=150)
+                start = gr.Button("Answer beside", size="sm", min_width=130)
+                stop = gr.Button("Stop third answer", size="sm", min_width=150)
             third = AnswerPlace(
                 gr.HTML(line(""), elem_id="third"),
                 gr.HTML(line(""), elem_id="third-facts", elem_classes="facts"),

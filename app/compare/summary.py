@@ -78,7 +78,7 @@ def _as_list(first: str, second: str) -> str:
     before, after = items_of(first), items_of(second)
     if not before and after >= ITEMS:
         return "as a list"
-    return "no list" if not after and before >= ITEMS else ""
+    return "not as a list" if not after and before >= ITEMS else ""
 
 
 def _bare(text: str) -> list[str]:

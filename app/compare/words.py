@@ -5,6 +5,7 @@ Measured numbers only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -64,14 +65,17 @@ MEANINGS = {
 def first_words(first: Record, second: Record) -> str:
     """The difference in a line."""
     said = escape(summary(first, second)).replace("*you*", "<em>you</em>")
-    return f'<p role="status">{said}</p>'
+    title = re.sub("<.*?>", "", said)  # where the line is too narrow for all of it
+    return f'<p role="status" title="{title}">{said}</p>'
 
 
 def by_sentence(first: str, second: str, voices: Sequence[Voice]) -> str:
     """How many sentences stand in both answers, and both answers in two aligned columns."""
     rows = aligned(first, second)
     head = "".join(f'<th scope="col">{voice.name}</th>' for voice in voices[:2])
-    body = "".join(f"<tr>{_cell(row, 0)}{_cell(row, 1)}</tr>" for row in rows)
+    # Where the two share nothing, all would be underlined.
+    shared = any(sentence is not None and sentence.kind is not Kind.ONLY for sentence, _ in rows)
+    body = "".join(f"<tr>{_cell(row, 0, shared)}{_cell(row, 1, shared)}</tr>" for row in rows)
     legend = " · ".join(f"{SIGNS[kind]} {MEANINGS[kind]}" for kind in Kind)
     return (
         f'<p class="why">{_counted(rows, voices)}</p><p class="hint">{legend}</p>'
@@ -137,15 +141,15 @@ def _counted(rows: Sequence[Row], voices: Sequence[Voice]) -> str:
         if kind in kinds[0]
     ]
     only = [f"{side.count(Kind.ONLY)} only in {voice.whose}" for side, voice in zip(kinds, voices)]
-    return f"Sentences: {listed([*both, *only])}."
+    return f"Sentences: {listed([*(both or ['none in both']), *only])}."
 
 
-def _cell(row: Row, side: int) -> str:
-    """A sentence with its sign; what stands only here is underlined."""
+def _cell(row: Row, side: int, underlined: bool) -> str:
+    """A sentence with its sign; what stands only here is underlined, where that says something."""
     sentence, left, right = row[side], *row
     if sentence is None:
         return "<td></td>"
-    spans = [(sentence.text, sentence.kind is Kind.ONLY)]
+    spans = [(sentence.text, underlined and sentence.kind is Kind.ONLY)]
     if sentence.kind is Kind.NEAR and left is not None and right is not None:
         spans = differences(left.text, right.text)[side]
     text = "".join(

@@ -50,8 +50,9 @@ def test_both_answers_are_compared_once_they_have_ended(tab):
         ]
     expect(difference).to_have_text(summary(*records).replace("*", ""))
     columns = zip(*aligned(*(record.answer for record in records)))
+    tab.open("Compare")
+    expect(tab.page.locator("#sentences table")).to_be_visible()
     for nth, side in enumerate(columns, 1):
-        tab.open("Compare")
         cells = tab.page.locator(f"#sentences tbody td:nth-child({nth})").all_inner_texts()
         assert [flat(cell) for cell in cells] == [
             flat(f"{SIGNS[cell.kind]} {cell.text}") if cell else "" for cell in side
@@ -155,12 +156,12 @@ def test_nothing_moves_when_the_difference_comes(tab):
     expect(place).not_to_have_text("")
     after = place.bounding_box()
     assert before["height"] == after["height"] > 20
-    # the longest there can be stands in a line of the narrowest place on a desk
+    # all four stand in one line at 1400 pixels, where an answer has 530
     fits = place.evaluate("""(place) => {
       const line = place.querySelector("p");
       line.textContent =
-        "Shorter (160+ → 110 words), easier (grade 18 → 12), no longer speaks to you, as a list";
-      place.style.width = "540px";
+        "Shorter (157 → 88 words), easier (grade 12 → 8), speaks to you, as a list";
+      place.style.width = "530px";
       return line.scrollWidth <= line.clientWidth; }""")
     assert fits
 

@@ -139,7 +139,7 @@ LESS = f"{YOU} {EASY} {EASY}"
     [
         (EASY, EASY.replace(" ", "\n"), "The same, word by word"),
         ("Take rest\ntea", "- Take rest\n- tea", "The same words, as a list"),
-        ("1. Take rest\n2. tea", "Take rest\ntea", "The same words, no list"),
+        ("1. Take rest\n2. tea", "Take rest\ntea", "The same words, not as a list"),
         (EASY, EASY.replace("tea", "milk"), ALIKE),
         ("Rest now.", "Sleep now.", "About the same in length; the words differ"),
         (EASY, YOU, "Speaks to *you*"),
@@ -221,10 +221,16 @@ def test_every_sentence_stands_once_in_its_column(first, second):
     assert [" ".join(cell.text for cell in side if cell) for side in columns] == [first, second]
 
 
+def test_nothing_is_underlined_where_all_would_be():
+    said = by_sentence("Rest now.", "Call a doctor. Then wait.", PAIR)
+    assert "Sentences: none in both, 1 only in the router's answer and 2 only in yours." in said
+    assert "<mark" not in said and said.count("◆</span>") == 3
+
+
 def test_two_answers_without_a_word_have_no_sentences():
     assert aligned("", " ") == []
-    assert "Sentences: 0 only in the router's answer and 0 only in yours." in by_sentence(
-        "", " ", PAIR
+    assert "Sentences: none in both, 0 only in the router's answer and 0 only in yours." in (
+        by_sentence("", " ", PAIR)
     )
 
 
