@@ -218,5 +218,6 @@ def _wire(
     answered += [event for each in linked for event in each.answered]
     compare_desk.wire(session, [*answered, third_answered])
     replay_desk.wire_judge(session, answered)
-    why_desk.wire(session, (*begun, moved), answered)
+    for measured in why_desk.wire(session, (*begun, moved), answered):
+        steer_desk.wire_effects(session, measured)
     report_desk.wire(session, begun, answered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -18,3 +19,18 @@ def listed(parts: Sequence[str]) -> str:
 def minus(number: str) -> str:
     """A formatted number with a minus sign in place of the hyphen."""
     return number.replace("-", "−")
+
+
+def likely(effect: float) -> str:
+    """An effect in words; what rounds to 1.00 times is as likely as before."""
+    if round(math.exp(abs(effect)), 2) == 1:
+        return "as likely as before"
+    return f"{times(abs(effect))} {'less' if effect > 0 else 'more'} likely"
+
+
+def times(nats: float) -> str:
+    """Nats as a factor, to three digits."""
+    factor = math.exp(nats)
+    if factor < 10:
+        return f"{factor:.2f} times"
+    return f"{factor:.0f} times" if factor < 1000 else "over 1,000 times"

@@ -21,6 +21,7 @@ from app.steer.area import SteerArea
 from app.steer.figure import expert_figure, group_figure, shares_table, thirds_table
 from app.steer.panel import shown
 from app.view import View
+from app.wording import likely
 from atmoe import AtMoeError, Steering
 
 UNTOUCHED = (
@@ -61,6 +62,38 @@ class SteerDesk(Desk):
         )
         moved.success(self.draw, [session], pictures, **LAST_WINS)
         return moved
+
+    def wire_effects(self, session: gr.State, measured: Dependency) -> None:
+        """Have the cells tell what was measured of their parts.
+
+        Args:
+            session: whose.
+            measured: the event at which it has been.
+        """
+        plots = [self.area.weights.group_plot, self.area.weights.expert_plot]
+        measured.success(self.tell_effects, [session], plots, **LAST_WINS)
+
+    def tell_effects(self, session: Session) -> Update:
+        """The pictures again, with the effects in their cells' notes, where there are any."""
+        group_plot = self.area.weights.group_plot
+        if not self._effects(session):
+            return {group_plot: gr.skip()}
+        pictures = self._in_pictures(session)
+        return {
+            p: pictures[p] for p in (group_plot, self.area.weights.expert_plot) if p in pictures
+        }
+
+    def _effects(self, session: Session) -> dict[str, str]:
+        """What leaving each part out of the answer under the plan in force was measured to cost."""
+        slot = session.first if session.steering.untouched else session.second
+        explanation = slot.record and slot.record.explanation
+        if not explanation:
+            return {}
+        units = (*explanation.of("group"), *explanation.of("expert"))
+        return {
+            u.name: f"without it in all layers: {likely(u.effect)} per token (measured)"
+            for u in units
+        }
 
     @property
     def changing(self) -> list[Component]:
@@ -186,9 +219,10 @@ class SteerDesk(Desk):
         layout, view, parts = self.model.layout, self._view(session), self.area.weights
         if view is None:
             return {}
+        effects = self._effects(session)
         return {
-            parts.group_plot: group_figure(layout, view),
-            parts.expert_plot: expert_figure(layout, view),
+            parts.group_plot: group_figure(layout, view, effects),
+            parts.expert_plot: expert_figure(layout, view, effects),
             parts.thirds: thirds_table(layout, view),
             parts.table: shares_table(layout, view),
         }

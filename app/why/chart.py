@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from app.why.words import likely
+from app.wording import likely
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.explanation.verdict import Size, hardly, size
 

@@ -46,28 +46,35 @@ class WhyDesk(Desk):
 
     def wire(
         self, session: gr.State, changes: Sequence[Dependency], answered: Sequence[Dependency]
-    ) -> None:
+    ) -> list[Dependency]:
         """Have the tab's buttons call this desk, and each answer's end.
 
         Args:
             session: whose.
             changes: events after which the answer explained may be gone.
             answered: events at which an answer has ended.
+
+        Returns:
+            Events at which something has been measured.
         """
         area, shared = self.area, self.shared
         told = [*area.results, area.start, area.stop]
         outputs = [*told, area.which, area.unit, shared.button]
         for event in changes:
             event.success(self.forget, [session], told, **UNQUEUED)
+        measured = []
         for event in answered:
             # Who presses the button must find a place, however many wait for an idle time.
-            event.success(self.answered, [session], outputs, **streaming("why unasked"))
+            measured.append(
+                event.success(self.answered, [session], outputs, **streaming("why unasked"))
+            )
         begun = area.start.click(
             self.ask, [session, area.which], [shared.message, *told], **UNQUEUED
         )
-        begun.success(self.run, [session], outputs, **streaming("why"))
+        measured.append(begun.success(self.run, [session], outputs, **streaming("why")))
         area.stop.click(self.cancel, [session], **UNQUEUED)
         area.unit.input(self.pick, [session, area.unit], [shared.message, area.words], **UNQUEUED)
+        return measured
 
     @guarded
     def ask(self, session: Session, which: str) -> Update:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from app.markup import popover
-from app.wording import listed, minus
+from app.wording import likely, minus, times
 from atmoe.explanation.value import Change, Explanation, Unit
 from atmoe.explanation.verdict import (
     HARDLY,
@@ -109,21 +109,6 @@ def _mismatches(explanation: Explanation) -> list[str]:
 def without(unit: Unit) -> str:
     """How likely the answer is without a unit."""
     return likely(unit.effect) + " per token"
-
-
-def likely(effect: float) -> str:
-    """An effect in words; what rounds to 1.00 times is as likely as before."""
-    if round(math.exp(abs(effect)), 2) == 1:
-        return "as likely as before"
-    return f"{times(abs(effect))} {'less' if effect > 0 else 'more'} likely"
-
-
-def times(nats: float) -> str:
-    """Nats as a factor, to three digits."""
-    factor = math.exp(nats)
-    if factor < 10:
-        return f"{factor:.2f} times"
-    return f"{factor:.0f} times" if factor < 1000 else "over 1,000 times"
 
 
 def sentence_list(explanation: Explanation) -> str:

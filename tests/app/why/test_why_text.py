@@ -14,6 +14,7 @@ from app.markup import marked
 from app.why import words as why_text
 from app.why.figure import shapley_figure
 from app.why.grid import grid as measures
+from app.wording import likely
 from atmoe.explanation.spans import Span
 from atmoe.explanation.value import Change, Unit
 from atmoe.explanation.verdict import verdict
@@ -72,7 +73,7 @@ def test_the_paragraph_names_the_strongest_and_what_does_not_fit():
     ],
 )
 def test_an_effect_in_words(effect, words):
-    assert why_text.likely(effect) == words
+    assert likely(effect) == words
 
 
 def test_where_nothing_mattered_it_says_so():
