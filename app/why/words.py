@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from app.markup import popover
-from app.wording import likely, minus, times
+from app.wording import likely, listed, minus, times
 from atmoe.explanation.value import Change, Explanation, Unit
 from atmoe.explanation.verdict import (
     HARDLY,
