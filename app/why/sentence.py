@@ -139,9 +139,10 @@ class Names:
         return article + _shortened(units, [self._name(unit) for unit in units], most)
 
     def _name(self, unit: Unit) -> str:
-        plain = unit.plain.replace("*", "∗")  # a star would end the emphasis
-        if self._plain.count(unit.plain) > 1:
+        plain = unit.plain
+        if self._plain.count(plain) > 1:
             plain = f"{unit.group} {plain}" if unit.kind == "expert" else f"group {plain}"
+        plain = plain.replace("*", "∗")  # a star would end the emphasis
         return f"*{plain}*"
 
 
