@@ -85,7 +85,7 @@ def test_the_numbers_are_there_on_demand(tab):
     sentences = {change["to"] is not None and change["after"] for change in changes}
     expect(why(tab, "changes").locator("li")).to_have_count(len(sentences))
     unfold(tab, "From the base model")
-    expect(tab.page.locator("#tabs .js-plotly-plot")).to_be_visible()
+    expect(tab.page.locator("#why .js-plotly-plot")).to_be_visible()
     total = sum(record["explanation"]["shapley"].values())
     assert total == pytest.approx(
         record["explanation"]["logp"] - record["explanation"]["base_logp"], abs=1e-4
