@@ -124,7 +124,7 @@ def build(model: AtMoe, reports: Path | None = None, cases: Sequence[Case] = ())
         _wire(page, session, areas, model, cohort)
         for script in ("places.js", "page.js"):
             page.load(None, js=text_of(script), api_visibility="private")
-        wire_tour(page)
+        wire_tour(page, bool(cases))
     return page.queue(max_size=WAITING_PEOPLE)
 
 

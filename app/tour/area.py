@@ -16,8 +16,7 @@ STEPS = (
     (
         "question",
         "Ask",
-        "Ask about a disease and press Enter. The menu beside the box holds cases whose answers "
-        "we read, and two that fail.",
+        "Ask about a disease and press Enter.",
     ),
     (
         "first",
@@ -28,8 +27,8 @@ STEPS = (
     (
         "steer",
         "Steer",
-        "Experts answer together, each with a share. Give one more, as for a patient, and your own "
-        "answer appears beside the router's.",
+        "Experts answer together, each with a share. Give one a larger share, and your own answer "
+        "appears beside the router's.",
     ),
     (
         "tabs",
@@ -39,6 +38,8 @@ STEPS = (
     ),
 )
 """(id of what is spoken of, title, words) of each step."""
+CASES = " “Cases that were checked” holds questions whose answers we read, and some that fail."
+"""What the first step says besides, where there are cases."""
 
 
 def build_tour_button() -> gr.Button:
@@ -46,8 +47,14 @@ def build_tour_button() -> gr.Button:
     return gr.Button("Tour", size="sm", scale=0, min_width=60, elem_id="tour-button")
 
 
-def wire_tour(page: gr.Blocks) -> None:
-    """Show it to whoever comes for the first time, and on the button."""
+def wire_tour(page: gr.Blocks, with_cases: bool) -> None:
+    """Show it to whoever comes for the first time, and on the button.
+
+    Args:
+        page: whose.
+        with_cases: it offers cases.
+    """
     steps = [dict(zip(("anchor", "title", "words"), step)) for step in STEPS]
+    steps[0]["words"] += CASES * with_cases
     source = text_of("tour.js").rstrip().removesuffix(";")
     page.load(None, js=f"() => ({source})({json.dumps(steps)})", api_visibility="private")

@@ -30,6 +30,12 @@
     const box = { left: Math.max(left, 0), top: Math.max(top, 0), right: Math.min(right, innerWidth), bottom: Math.min(bottom, innerHeight) };
     return box.right - box.left > 1 && box.bottom - box.top > 1 ? box : null;
   };
+  // Whether scrolling would show more of it than a strip at the lower edge.
+  const little = (element) => {
+    const box = element && seen(element);
+    if (!box || ["fixed", "sticky"].includes(getComputedStyle(element).position)) return false;
+    return box.bottom - box.top < Math.min(element.offsetHeight, 0.4 * innerHeight);
+  };
   // A corner for the card: beside, below or above, where it fits without covering what it speaks of.
   const corner = (box, width, height) => {
     const x = clamp(box.left, EDGE, innerWidth - width - EDGE), y = clamp(box.top, EDGE, innerHeight - height - EDGE);
@@ -68,8 +74,8 @@
     card.querySelector("[data-go=skip]").hidden = last;
     const about = anchor();
     if (about && !seen(about)) about.scrollIntoView({ block: "nearest" });
-    // On a phone what is spoken of may fill the screen: its beginning then goes below the card.
-    if (!place() && about) {
+    // On a phone little of it may be in sight, or nothing else: its beginning then goes below the card.
+    if ((!place() || little(about)) && about) {
       window.scrollBy(0, about.getBoundingClientRect().top - card.offsetHeight - EDGE - GAP);
       place();
     }

@@ -24,6 +24,7 @@ def test_it_is_told_above_both_answers_which_are_given_all_the_same(browser, wor
         expect(caution).to_have_text(SENTENCE)
         above, below = caution.bounding_box(), tab.first.bounding_box()
         assert above["y"] + above["height"] <= below["y"] + 1
+        assert abs(above["width"] - below["width"]) < 30  # as wide as the answer
         answer = model.answer(SPANISH, sampling=sampling_of(TOKENS, 0, 0)).answer
         assert flat(tab.first.inner_text()) == flat(answer)
         tab.press(tab.layout.group_names[0], "End")

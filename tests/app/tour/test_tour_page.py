@@ -48,7 +48,9 @@ def test_four_steps_stand_beside_what_they_speak_of_and_move_nothing(
                 arg=f"#{anchor}",
             )
             about, over = seen(tab, f"#{anchor}"), seen(tab, ".tour-card")
-            assert about["right"] > about["left"] and about["bottom"] > about["top"], anchor
+            assert about["right"] - about["left"] > 100 and about["bottom"] - about["top"] > 30, (
+                anchor
+            )
             apart = (
                 over["right"] <= about["left"]
                 or about["right"] <= over["left"]
@@ -64,6 +66,16 @@ def test_four_steps_stand_beside_what_they_speak_of_and_move_nothing(
             press(tab, "Done" if number == len(STEPS) else "Next")
         expect(card(tab)).to_have_count(0)
         expect(tab.page.locator(".tour-ring")).to_have_count(0)
+
+
+def test_on_a_phone_the_last_step_shows_more_than_a_strip(browser, served):
+    with visit(browser, served, width=400, height=800, tour=True) as tab:
+        for _ in STEPS[1:]:
+            press(tab, "Next")
+        expect(card(tab)).to_contain_text(STEPS[-1][2])
+        tab.page.wait_for_function(
+            "document.querySelector('#tabs').getBoundingClientRect().top < 0.6 * innerHeight"
+        )
 
 
 def test_once_closed_it_does_not_come_again_but_for_the_button(browser, served):
