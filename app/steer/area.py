@@ -77,9 +77,14 @@ def build_line() -> gr.Markdown:
 def build_pictures(layout: Layout) -> tuple[gr.Plot, gr.Plot, gr.HTML]:
     """The heatmaps of groups and experts, and what stands for both on a narrow screen; empty."""
     gr.Markdown(CAUTION, elem_id="caution")
+    figures = {"groups-map": group_figure(layout, None), "experts-map": expert_figure(layout, None)}
+    # Their places have their height before they are drawn, so that nothing moves as they come.
+    heights = "".join(f"#{n} {{min-height: {f.layout.height}px}}" for n, f in figures.items())
+    gr.HTML(f"<style>{heights}</style>", elem_id="heights", padding=False)
+    groups, experts = figures
     return (
-        _plot(group_figure(layout, None), "Group shares by layer", "groups-map"),
-        _plot(expert_figure(layout, None), "Expert shares by layer", "experts-map"),
+        _plot(figures[groups], "Group shares by layer", groups),
+        _plot(figures[experts], "Expert shares by layer", experts),
         gr.HTML(thirds_table(layout, None), elem_id="thirds", apply_default_css=False),
     )
 

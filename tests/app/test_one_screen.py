@@ -56,8 +56,7 @@ def test_question_levers_answers_and_weights_are_seen_together(browser, served, 
         assert len(PASSAGE.split()) >= 90
         for answer in (tab.first, tab.second):
             room = answer.evaluate(
-                "(place, words) => { place.textContent = words.replace(/\\s+/g, "
-                ");"
+                "(place, words) => { place.textContent = words.split(/\\s+/).join(' ');"
                 " return place.clientHeight - place.scrollHeight; }",
                 PASSAGE,
             )
