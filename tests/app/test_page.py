@@ -594,25 +594,3 @@ def test_two_browsers_in_opposite_directions_get_what_they_get_alone(browser, se
         given = opposite([left, right], 3, TOKENS)
         assert len(given) >= 4 and len({answer for *_, answer in given}) > 1
         assert different(left.model, given, TOKENS) == []
-
-
-def test_wide_screens_show_both_answers_and_all_sliders_without_scrolling(tab):
-    boxes = [
-        place.bounding_box()
-        for place in (
-            tab.first,
-            tab.second,
-            *(tab.share(group) for group in tab.layout.group_names),
-        )
-    ]
-    assert all(box["y"] + box["height"] <= 900 for box in boxes)
-
-
-def test_phones_get_one_column_in_the_order_of_reading(browser, served):
-    with visit(browser, served, width=400, height=800) as tab:
-        tops = [
-            tab.page.locator(f"#{area}").bounding_box()["y"]
-            for area in ("ask", "answer", "words", "steer", "steered", "weights")
-        ]
-        assert tops == sorted(tops) and len(set(tops)) == len(tops)
-        assert tab.page.evaluate("document.documentElement.scrollWidth") <= 400

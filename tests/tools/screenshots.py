@@ -2,14 +2,14 @@
 
     PYTHONPATH=.:tests python tests/tools/screenshots.py OUTDIR [--model DIR]
 
-Each moment (before asking, while streaming, steered, a third answer beside, cells set, explained)
-in light and dark, at 1400 × 900 and on a phone.
+Twelve moments (before asking, while streaming, steered, cells picked, each of the places, an old
+answer, a refusal) in light and dark, at 1400 × 900, 1920 × 1080 and on a phone.
 """
 
 import argparse
 from pathlib import Path
 
-from browser import CHROMIUM, ENDED, QUIET, Tab
+from browser import CHROMIUM, ENDED, QUIET, Tab, drag
 from playwright.sync_api import expect, sync_playwright
 
 from app.page import LAUNCH, build
@@ -17,7 +17,7 @@ from atmoe import AtMoe
 from atmoe.mixture.precision import chosen
 
 QUESTION = "My father has Parkinson's disease. What can be done for the tremor?"
-SIZES = {"wide": (1400, 900), "phone": (400, 860)}
+SIZES = {"wide": (1400, 900), "large": (1920, 1080), "phone": (400, 800)}
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
             path=args.outdir / f"{name}-{moment}.png", full_page=name.startswith("phone")
         )
 
-    expect(tab.page.locator(".js-plotly-plot").last).to_be_visible()
+    expect(tab.page.locator("#places")).to_be_visible()
     shoot("1-before")
     tab.tokens(args.tokens)
     tab.question.fill(QUESTION)
@@ -62,23 +62,33 @@ def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
     expect(tab.page.locator("#reading")).to_contain_text("average layer")
     shoot("2-streaming")
     expect(tab.first_facts).to_contain_text(ENDED)
-    tab.press(tab.layout.group_names[-1], "End", *["ArrowLeft"] * 20)
+    narrow = name.startswith("phone")
+    if narrow:
+        tab.page.locator("[data-sheet]").click()
+    expert = tab.layout.groups[-1][1][0]
+    tab.segment(f"{tab.layout.group_names[-1]}/{expert}").click()
     tab.steered()
-    expect(tab.page.locator("#weights")).to_contain_text("fixed")
     shoot("3-steered")
-    tab.page.get_by_role("button", name="Answer beside").click()
-    expect(tab.page.locator("#third-facts")).to_contain_text(ENDED)
-    expect(tab.page.locator("#comparison tbody tr")).to_have_count(3)
-    grid = tab.page.locator("#group-plot [role=grid]")
-    grid.locator("[tabindex='0']").focus()
-    for key in ("ArrowRight", "ArrowRight", "Space", *["Shift+ArrowRight"] * 5, "Shift+ArrowDown"):
-        tab.page.keyboard.press(key)
-    tab.page.locator("#weights").scroll_into_view_if_needed()
-    shoot("4-cells")
-    if not name.startswith("phone"):
-        tab.page.screenshot(path=args.outdir / f"{name}-5-whole.png", full_page=True)
+    if narrow:
+        tab.page.locator("[data-sheet]").click()
+    else:
+        drag(tab, (0, 8), (1, 12))
+        shoot("4-cells")
+        tab.page.keyboard.press("Escape")
+    tab.open("Why")
     expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
-    tab.page.locator("#tabs").screenshot(path=args.outdir / f"{name}-6-why.png")
+    shoot("5-why")
+    for moment, place in enumerate(("Compare", "What if", "Table", "Keep", "Help"), 6):
+        tab.open(place)
+        shoot(f"{moment}-{place.lower().replace(' ', '-')}")
+    tab.open("Weights")
+    tab.question.fill("What causes gout?")
+    expect(tab.page.locator("#answer.stale, #steered.stale").first).to_be_attached()
+    shoot("11-old")
+    tab.question.fill("?!")
+    tab.page.keyboard.press("Enter")
+    expect(tab.message).to_be_visible()
+    shoot("12-refused")
     tab.context.close()
 
 
