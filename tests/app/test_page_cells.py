@@ -79,7 +79,7 @@ def test_the_keyboard_alone_picks_and_sets_cells(tab):
     assert flat(tab.steered()) == flat(
         expected(tab, Steering((Override(target, State.FIXED, 0.05, "1-3"),)))
     )
-    expect(listed(tab)).to_have_text([f"{target} 5% · layers 1–3"])
+    expect(listed(tab)).to_have_text([f"{target.replace('/', ' → ')} 5% · layers 1–3"])
     page.keyboard.press("Escape")
     expect(cell(tab, 1, 3, "experts-map")).to_be_focused()
     page.keyboard.press("End")
@@ -107,7 +107,7 @@ def test_layers_can_be_typed_and_the_router_takes_cells_back(tab):
     last.fill("4")
     last.press("Tab")
     bar(tab, "Back to Router").click()
-    expect(listed(tab)).to_have_text([f"{group} the router's · layers 3–4"])
+    expect(listed(tab)).to_have_text([f"{group} 100%", f"{group} the router's · layers 3–4"])
     tab.ask()
     steering = Steering(
         (Override(group, State.FIXED, 1.0), Override(group, State.ROUTER, None, "3-4"))
