@@ -180,7 +180,7 @@ def test_impossible_cells_are_refused_beside_them_and_nothing_is_lost(tab):
 
 
 def test_a_finger_picks_across_and_the_page_can_still_be_scrolled(browser, served):
-    with visit(browser, served, width=400, height=800, has_touch=True) as tab:
+    with visit(browser, served, width=800, height=400, has_touch=True) as tab:
         expect(tab.page.locator(".cell-grid")).to_have_count(2)
         cell(tab, 0, 2).scroll_into_view_if_needed()
         assert (
@@ -244,7 +244,7 @@ def test_a_link_holds_cells_and_gives_them_back(browser, served):
         expect(tab.message).to_contain_text(
             f"{group} fixed at 0% in all layers; {group} off in layers 2–3."
         )
-        expect(listed(tab)).to_have_text([f"{group} off · layers 2–3"])
+        expect(listed(tab)).to_have_text([f"{group} 0%", f"{group} off · layers 2–3"])
 
 
 def test_a_record_that_sets_several_ranges_of_layers_is_opened_again(browser, served, tmp_path):
