@@ -35,6 +35,7 @@ def progress(
         finish=finish,
         sampling={"max_new_tokens": 160},
         timings={"decode_tokens_per_s": 31.4},
+        versions={},
     )
     return Progress(record, ended, logp and Coherence(0.125, logp, tokens))
 
