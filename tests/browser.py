@@ -121,6 +121,12 @@ class Tab:
             button.click()
             expect(button).to_have_attribute("aria-expanded", "true")
 
+    def presets(self) -> None:
+        """Open the menu of one's own presets."""
+        button = self.page.get_by_role("button", name="Own presets", exact=True)
+        if button.get_attribute("aria-expanded") != "true":
+            button.click()
+
     def segment(self, expert: str):
         """An expert in its group's row."""
         return self.page.locator(f'.segment[data-lead="{expert}"]')
@@ -184,9 +190,7 @@ def listed(tab: Tab):
 
 
 def keep(tab: Tab, name: str) -> None:
-    button = tab.page.get_by_role("button", name="Own presets", exact=True)
-    if button.get_attribute("aria-expanded") != "true":
-        button.click()
+    tab.presets()
     tab.page.get_by_label("Name of a preset of your own").fill(name)
     tab.page.keyboard.press("Enter")
 

@@ -280,7 +280,13 @@ def test_a_record_that_sets_several_ranges_of_layers_is_opened_again(browser, se
         assert flat(tab.second.inner_text()) == flat(steered.answer)
         expect(tab.page.get_by_label("Late", exact=False)).to_be_checked()
         assert tab.share(group).input_value() == "80"
-        expect(listed(tab)).to_have_text([f"{group} off · layers 0–1", f"{group} 10% · layer 3"])
+        expect(listed(tab)).to_have_text(
+            [
+                f"{group} 80% · late layers",
+                f"{group} off · layers 0–1",
+                f"{group} 10% · layer 3",
+            ]
+        )
 
 
 def test_presses_that_follow_each_other_at_once_are_steps_and_none_overtakes_another(
@@ -384,6 +390,8 @@ def test_history_in_the_browser(tab):
 
 
 def own(tab: Tab):
+    """A person's own presets, in their menu."""
+    tab.presets()
     return tab.page.locator("#panel [data-part=own] li")
 
 
@@ -409,7 +417,7 @@ def test_own_presets_stay_in_the_browser(tab):
     reload(tab)
     expect(own(tab)).to_have_count(1)
     assert own(tab).locator("b").count() == 0
-    tab.page.get_by_role("button", name="Mine <b>&", exact=True).click()
+    own(tab).get_by_role("button", name="Mine <b>&", exact=True).click()
     expect(tab.badge).to_have_text("2 changes")
     expect(tab.second).to_contain_text(
         f"{group} fixed at 100% in all layers; {tab.layout.group_names[1]} off in layers 1–2."
@@ -420,7 +428,7 @@ def test_own_presets_stay_in_the_browser(tab):
     expect(said).to_have_text(
         "“Mine <b>&” is kept in this browser, in place of the one of that name."
     )
-    tab.page.get_by_role("button", name="Delete Mine <b>&").click()
+    own(tab).get_by_role("button", name="Delete Mine <b>&").click()
     expect(own(tab)).to_have_count(0)
     assert tab.page.evaluate("localStorage.getItem('atmoe-presets-1')") == "{}"
 
@@ -464,9 +472,9 @@ def test_a_full_storage_and_a_broken_entry_give_a_sentence(tab):
         Wrong: { set: {}, strength: 9, scope: "all", cells: [] } }))""")
     reload(tab)
     expect(own(tab)).to_have_count(2)  # another model's is not offered
-    tab.page.get_by_role("button", name="Broken", exact=True).click()
+    own(tab).get_by_role("button", name="Broken", exact=True).click()
     expect(place).to_have_text("“Broken” is broken and cannot be applied; delete it.")
-    tab.page.get_by_role("button", name="Wrong", exact=True).click()
+    own(tab).get_by_role("button", name="Wrong", exact=True).click()
     expect(tab.message).to_contain_text("Strength is 9")
     expect(tab.badge).to_have_text("Router's own weights")
     expect(tab.page.get_by_role("button", name="Undo", exact=True)).to_be_disabled()
