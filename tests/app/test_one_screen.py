@@ -67,16 +67,19 @@ def test_question_levers_answers_and_weights_are_seen_together(browser, served, 
 
 
 def test_nothing_moves(browser, served):
+    """Neither when something opens or arrives, nor when it ends, once the page is there."""
     with visit(browser, served) as tab:
+        expect(tab.page.locator(".cell-grid")).to_have_count(2)
         tab.page.evaluate(
             """() => { window.moved = 0; new PerformanceObserver((list) => {
             for (const entry of list.getEntries()) window.moved += entry.value; })
-            .observe({ type: "layout-shift", buffered: true }); }"""
+            .observe({ type: "layout-shift" }); }"""
         )
         tab.ask()
         lead(tab, "reader/lay")
         for name in TABS[1:]:
             tab.open(name)
+        expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
         tab.open("Weights")
         drag(tab, (0, 1), (0, 2))
         tab.page.keyboard.press("Escape")
