@@ -414,6 +414,7 @@ def test_own_presets_stay_in_the_browser(tab):
     expect(said).to_have_text("“Mine <b>&” is kept in this browser.")
     tab.page.get_by_role("button", name="Reset all").click()
     expect(tab.badge).to_have_text("Router's own weights")
+    tab.page.wait_for_url(lambda address: "set=" not in address)  # a refresh restores what is there
     reload(tab)
     expect(own(tab)).to_have_count(1)
     assert own(tab).locator("b").count() == 0
@@ -484,6 +485,6 @@ def test_a_full_storage_and_a_broken_entry_give_a_sentence(tab):
     )
     keep(tab, "One more")
     expect(place).to_contain_text(
-        "kept nothing: its storage is full or forbidden. Delete a preset, or make a link"
+        "kept nothing: its storage is full or forbidden. Delete a preset, or share a link"
     )
     expect(own(tab)).to_have_count(2)
