@@ -94,6 +94,7 @@ def _markup(layout: Layout, strength_note: str, words: Mapping[str, str]) -> str
         f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>'
         for name, preset in presets(layout).items()
     )
+    offered = f'<div class="bar" role="group" aria-label="Presets">{ready}</div>' if ready else ""
     own = """<button type="button" class="opens" data-opens \
 aria-expanded="false">Own presets</button>
 <div class="menu" popover><form class="bar" data-part="save" aria-label="Own presets">\
@@ -104,7 +105,7 @@ placeholder="Name a preset of your own" autocomplete="off"><button>Save</button>
     return f"""<button type="button" class="sheet" data-sheet aria-expanded="false">Steer</button>
 <div class="groups" title="{_safe(HINT)}">{groups}</div>
 <p class="refusal" role="alert" data-part="refusal"></p>
-<section class="bar presets" role="group" aria-label="Presets">{ready}{own}</section>
+<section class="bar presets">{offered}{own}</section>
 <div class="move strength"><span class="name">Strength</span>
 <input type="range" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength \
 aria-label="range slider for Strength of all experts" \
