@@ -86,7 +86,7 @@ class LinkDesk(Desk):
         """
         steer_desk, box, part = self.steer_desk, self.box, self.part
         outputs = [*self.ask_desk.changing, *steer_desk.changing, *steer_desk.showing_plans]
-        outputs += [self.area.bar.said, box.question, *box.settings.parts]
+        outputs += [self.area.bar.said, box.question, *box.settings.parts, part]
         outputs = list(dict.fromkeys(outputs))
         begun = []
         for listen in (page.load, part.visit):
@@ -109,7 +109,10 @@ class LinkDesk(Desk):
         for listen in (*rests, *changes):
             listen(self.settle, [session, *box.settings.parts], [part], **LAST_WINS)
         part.share(
-            self.share, [session, part, box.question, *box.settings.parts], [part], **LAST_WINS
+            self.share,
+            [session, part, box.question, *box.settings.parts],
+            [self.shared.message, part],
+            **LAST_WINS,
         )
 
     def settle(
@@ -164,6 +167,12 @@ class LinkDesk(Desk):
         """Restore what the address holds."""
         checked(WhereJson, where, "This address cannot be read", "open it once more", LinkError)
         assert isinstance(where, dict)  # it was checked
+        update = self._opened(session, where)
+        if where["back"]:  # the browser waits for it before it writes again
+            update[self.part] = gr.HTML(address={"at": where["at"]})
+        return update
+
+    def _opened(self, session: Session, where: dict) -> Update:
         trouble = ""
         try:
             held = from_fragment(where["hash"])

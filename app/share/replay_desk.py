@@ -64,9 +64,10 @@ class ReplayDesk(Desk):
         """
         area, ask_desk = self.area, self.ask_desk
         box = ask_desk.area.box
-        outputs = [*ask_desk.steer_desk.changing, ask_desk.area.first.facts, box.question]
+        outputs = [*ask_desk.changing, *ask_desk.steer_desk.changing, *self.cleared]
+        outputs += [box.question, *box.settings.parts]
         replayed = area.record.upload(
-            self.open, [session, area.record], [*outputs, *box.settings.parts], **UNQUEUED
+            self.open, [session, area.record], list(dict.fromkeys(outputs)), **UNQUEUED
         )
         # A file that Gradio itself refuses calls nobody: nothing old may stand beside it.
         area.record.click(lambda: said(), None, [area.replayed], **UNQUEUED)

@@ -1,7 +1,7 @@
 // What is set, in the page's address as one goes: refresh, Back and Forward bring it back. The question is in it only after
 // a yes, which this browser remembers. A page in a frame may have neither history nor storage: then it does without.
-// window: the browser's; REST: ms without a change after which one is written.
-(window) => {
+// window: the browser's; wrote: is called once something is written; REST: ms without a change after which that is done.
+(window, wrote) => {
   const KEY = "atmoe-question-in-address-1", REST = 400, { location } = window;
   const OURS = ["v", "set", "cells", "strength", "in", "on", "tokens", "temperature", "seed", "q"];
   const attempt = (what) => { try { return what(); } catch { return null; } };
@@ -17,7 +17,9 @@
   const write = (how) => {
     if (!last) return;
     const there = attempt(() => new window.URL(search(last), location.href));
-    if (there && there.search !== location.search) attempt(() => window.history[how](null, "", there.pathname + there.search));
+    if (!there || there.search === location.search) return;
+    attempt(() => window.history[how](null, "", there.pathname + there.search));
+    wrote();
   };
   return {
     agreed,

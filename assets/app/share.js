@@ -2,7 +2,6 @@
 // is; `props.address`, `props.linked`, `props.report` and `props.ready` are what the server last answered.
 window.atmoeShare?.abort(); // Gradio may build this component anew.
 const { signal } = (window.atmoeShare = new AbortController());
-const address = makeAddress(window);
 const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const share = element.querySelector("#share-button"), report = element.querySelector("#report-button"), dialog = element.querySelector("#share-dialog");
 const WITHOUT = "It holds the settings alone, and no question.";
@@ -13,14 +12,23 @@ const ask = (what) => {
   return asked;
 };
 const here = () => location.search + (location.hash.startsWith("#answers=") ? location.hash : "");
-let seen = here();
+// What is set where the person was must not be written where they are: until the server has brought what is set here,
+// nothing is written; nor where it is silent for long.
+const SILENCE = 5000;
+let seen = here(), visit = null, visitedAt = 0;
+const address = makeAddress(window, () => (seen = here()));
 window.addEventListener("popstate", () => {
   if (here() === seen) return; // another place on the same page
   address.left();
   seen = here();
-  ask("visit");
+  [visit, visitedAt] = [ask("visit"), performance.now()];
   trigger("visit");
 }, { signal });
+const settle = (state) => {
+  if (visit !== null && performance.now() - visitedAt < SILENCE) {
+    if (state.at === visit) visit = null;
+  } else if (state.at === undefined) address.settle(state);
+};
 
 const draw = () => {
   report.disabled = !props.ready;
@@ -65,7 +73,7 @@ part("close").addEventListener("click", () => (open(false), share.focus()));
 part("copy").addEventListener("click", copy);
 part("link").addEventListener("focus", ({ target }) => target.select());
 part("with").addEventListener("change", draw);
-part("keep").addEventListener("change", ({ target }) => (address.agree(target.checked), (seen = here())));
+part("keep").addEventListener("change", ({ target }) => address.agree(target.checked));
 part("with").checked = true;
 element.addEventListener("keydown", ({ key }) => {
   if (key !== "Escape" || dialog.hidden) return;
@@ -86,7 +94,7 @@ const save = ({ name, html, at }) => {
   setTimeout(() => URL.revokeObjectURL(url), 60000);
 };
 
-watch("address", () => props.address && address.settle(props.address));
+watch("address", () => props.address && settle(props.address));
 watch("report", () => props.report && save(props.report));
 watch(["linked", "ready"], draw);
 draw();

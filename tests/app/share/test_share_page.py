@@ -13,6 +13,7 @@ from app.share.fragment import to_fragment
 from app.view import sampling_of
 from atmoe import Override, State, Steering
 
+LONGER = sampling_of(60, 0, 0)
 KEEP = "Keep my question in the address?"
 
 
@@ -47,12 +48,11 @@ def steered_link(tab: Tab, group: str) -> tuple[str, str, str]:
     return share(tab), tab.first.inner_text(), steered
 
 
-def forged(model, **changed) -> str:
+def forged(model, /, **changed) -> str:
     """A link's fragment, of records that hold something else."""
     controls = Controls({model.layout.group_names[0]: Setting(State.FIXED, 100)})
     router, steered = (
-        model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0))
-        for steering in (Steering(), controls.steering)
+        model.answer(QUESTION, steering, LONGER) for steering in (Steering(), controls.steering)
     )
     for name, value in changed.items():
         object.__setattr__(router, name, value)
@@ -63,7 +63,10 @@ def test_what_is_set_is_in_the_address_and_back_forward_and_refresh_restore_it(t
     group = tab.layout.group_names[0]
     tab.press(group, "End")
     address(tab, f"set={group}:100")
-    tab.page.wait_for_timeout(600)  # the controls rest
+    tab.page.go_back()
+    expect(tab.badge).to_have_text("Router's own weights")
+    tab.page.go_forward()
+    expect(tab.share(group)).to_have_value("100")
     tab.press(group, "Home")
     address(tab, f"set={group}:0")
     tab.page.go_back()
@@ -193,7 +196,9 @@ def test_a_tampered_answer_is_the_links_and_answering_again_says_so(browser, ser
         bar = tab.page.locator("#link-bar")
         expect(bar).to_contain_text("The router's answer differs: after 0 equal words")
         expect(bar).to_contain_text("The steered answer came out identical")
-        assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
+        assert flat(tab.first.inner_text()) == flat(
+            model.answer(QUESTION, Steering(), LONGER).answer
+        )
 
 
 def test_another_models_link_is_answered_anew_and_the_page_says_so(browser, served):
@@ -204,8 +209,10 @@ def test_another_models_link_is_answered_anew_and_the_page_says_so(browser, serv
         expect(tab.message).to_contain_text("answered anew here")
         group = tab.layout.group_names[0]
         steering = Steering((Override(group, State.FIXED, 1.0),))
-        assert flat(tab.steered()) == flat(expected(tab, steering))
-        assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
+        assert flat(tab.steered()) == flat(model.answer(QUESTION, steering, LONGER).answer)
+        assert flat(tab.first.inner_text()) == flat(
+            model.answer(QUESTION, Steering(), LONGER).answer
+        )
         expect(tab.first_facts).not_to_contain_text("from the link")
         expect(tab.page.locator("#link-bar")).to_be_hidden()
 
