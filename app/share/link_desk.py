@@ -108,7 +108,7 @@ class LinkDesk(Desk):
         changes = (settings.max_tokens.change, settings.temperature.change, settings.seed.change)
         for listen in (*rests, *changes):
             listen(self.settle, [session, *box.settings.parts], [part], **LAST_WINS)
-        part.share(
+        part.linking(
             self.share,
             [session, part, box.question, *box.settings.parts],
             [self.shared.message, part],

@@ -54,7 +54,7 @@ const open = (yes) => {
   part("link").value = "";
   part("said").textContent = "…";
   told = ask("share");
-  trigger("share");
+  trigger("linking");
   part("copy").focus();
 };
 

@@ -85,6 +85,7 @@ def test_what_is_set_is_in_the_address_and_back_forward_and_refresh_restore_it(t
     expect(tab.badge).to_have_text("1 change")
     tab.tokens(17)
     address(tab, "&tokens=17")
+    assert tab.troubles == []
 
 
 def test_what_is_not_ours_stays_in_the_address(browser, served):
