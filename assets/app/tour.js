@@ -24,17 +24,20 @@
 
   const anchor = () => document.getElementById(steps[at].anchor);
   const clamp = (value, least, most) => Math.max(least, Math.min(value, most));
-  // The part of it that is in sight.
+  const fixed = (element) => getComputedStyle(element).position === "fixed";
+  // The part of it that is in sight. On a phone the levers lie over the lower edge.
   const seen = (element) => {
+    const sheet = document.getElementById("steer"), over = sheet && sheet !== element && fixed(sheet);
+    const floor = over ? sheet.getBoundingClientRect().top : innerHeight;
     const { left, top, right, bottom } = element.getBoundingClientRect();
-    const box = { left: Math.max(left, 0), top: Math.max(top, 0), right: Math.min(right, innerWidth), bottom: Math.min(bottom, innerHeight) };
+    const box = { left: Math.max(left, 0), top: Math.max(top, 0), right: Math.min(right, innerWidth), bottom: Math.min(bottom, floor) };
     return box.right - box.left > 1 && box.bottom - box.top > 1 ? box : null;
   };
-  // Whether scrolling would show more of it than a strip at the lower edge.
+  // Whether less of it is in sight than could be.
   const little = (element) => {
-    const box = element && seen(element);
-    if (!box || ["fixed", "sticky"].includes(getComputedStyle(element).position)) return false;
-    return box.bottom - box.top < Math.min(element.offsetHeight, 0.4 * innerHeight);
+    if (fixed(element)) return false;
+    const box = seen(element);
+    return !box || box.bottom - box.top < Math.min(element.offsetHeight, 0.4 * innerHeight) - 1;
   };
   // A corner for the card: beside, below or above, where it fits without covering what it speaks of.
   const corner = (box, width, height) => {
@@ -73,9 +76,9 @@
     card.querySelector("[data-go=next]").textContent = last ? "Done" : "Next";
     card.querySelector("[data-go=skip]").hidden = last;
     const about = anchor();
-    if (about && !seen(about)) about.scrollIntoView({ block: "nearest" });
+    const room = place();
     // On a phone little of it may be in sight, or nothing else: its beginning then goes below the card.
-    if ((!place() || little(about)) && about) {
+    if (about && (!room || little(about))) {
       window.scrollBy(0, about.getBoundingClientRect().top - card.offsetHeight - EDGE - GAP);
       place();
     }
