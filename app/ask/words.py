@@ -10,6 +10,7 @@ from atmoe import Record
 from atmoe.explanation.coherence import INNER, Cohort
 from atmoe.study.reading import grade, whole_sentences, word_count
 
+BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
 FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"}
 
 
@@ -17,8 +18,10 @@ def facts(progress: Progress) -> str:
     """What is to be known of an answer at once, in a line."""
     record = progress.record
     parts = [count(word_count(record.answer), "word")]
+    if given_by_link(record):  # before all else, and never folded away
+        parts.insert(0, BY_LINK)
     if not progress.ended:
-        return " · ".join([*parts, _origin(record)] if given_by_link(record) else parts)
+        return " · ".join(parts)
     reading = grade_of(record.answer)
     if reading is not None:
         parts.append(f"grade {rounded(reading)}")
@@ -38,7 +41,10 @@ def rest(progress: Progress) -> str:
             f"mean log-probability {minus(f'{progress.whole.logp:.2f}')} per token",
             f"repeated trigrams {progress.whole.repeated:.0%}",
         ]
-    parts.append(_origin(record))
+    if not given_by_link(record):
+        speed = record.timings.get("decode_tokens_per_s")
+        decoded = f"{speed:.0f} tokens per second" if speed is not None else BEFORE
+        parts.append(decoded)
     return " · ".join(parts)
 
 
@@ -62,14 +68,6 @@ def rounded(grade: float) -> str:
 def given_by_link(record: Record) -> bool:
     """Whether an answer came with a link."""
     return record.versions.get("engine", "").endswith(FROM_LINK)
-
-
-def _origin(record: Record) -> str:
-    """Where an answer came from, or how fast."""
-    if given_by_link(record):
-        return "from the link, not answered here"
-    speed = record.timings.get("decode_tokens_per_s")
-    return "given before, not decoded again" if speed is None else f"{speed:.0f} tokens per second"
 
 
 def warning(progress: Progress, cohort: Cohort | None) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
+from app.session import FROM_LINK
 from app.steer.words import changes, team_note
 from app.view import all_percents, average_percents
 from app.wording import count, listed, minus
@@ -33,6 +34,7 @@ FINISHES = {
     "length": "stopped at the token limit",
     "cancelled": "stopped before its end",
 }
+OF_LINK = "<strong>Taken from a link, not answered by whoever made this report</strong>"
 LIMITS = (
     "Research demo, not a medical device. A small language model wrote these answers; it is often "
     "wrong, and nobody has checked them. Do not use them for the care of anybody.",
@@ -52,7 +54,7 @@ h3 { font-size: 1rem; margin: 1rem 0 .3rem; } p { margin: .3rem 0; }
 .answer { white-space: pre-wrap; border: 1px solid #767676; border-radius: 6px;
   padding: .6rem .8rem; }
 .small, caption { font-size: .85rem; }
-table { border-collapse: collapse; margin: .5rem 0 1rem; }
+table { border-collapse: collapse; margin: .5rem 0 1rem; min-width: min(26rem, 100%); }
 caption { text-align: left; padding: .2rem 0; }
 th, td { text-align: left; font-weight: 400; padding: .15rem .6rem .15rem 0;
   border-bottom: 1px solid #bbb; vertical-align: top; }
@@ -118,6 +120,8 @@ def _section(title: str, inside: str) -> str:
 def _answer(name: str, record: Record) -> str:
     words, tokens = len(record.answer.split()), len(record.answer_tokens)
     facts = [count(words, "word"), count(tokens, "token"), FINISHES[record.finish]]
+    if record.versions.get("engine", "").endswith(FROM_LINK):
+        facts.insert(0, OF_LINK)
     return (
         f"<h3>{escape(name)}</h3><p>{escape(under(record))}</p>"
         f'<p class="answer">{escape(record.answer)}</p>'

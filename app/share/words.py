@@ -45,7 +45,7 @@ def holds(question: bool, answers: int, streaming: bool) -> tuple[str, str]:
         both = "both answers" if answers > 1 else "the answer"
         return f"With my question and {both}", (
             f"Whoever opens it sees your question and {both} at once; where the model is another, "
-            f"they are answered anew.{later}"
+            f"the question is answered anew.{later}"
         )
     if question:
         return "With my question", f"Whoever opens it sees your question answered there.{later}"

@@ -146,6 +146,13 @@ def test_an_answer_alone_is_a_report_too(records):
     assert len(table(text, "Groups: share")[0]) == 2
 
 
+def test_an_answer_out_of_a_link_is_said_to_be_one(records):
+    router, steered, _ = records
+    held = replace(router, versions=router.versions | {"engine": "lean, from a link"})
+    assert report(held, steered, MADE).count("Taken from a link") == 1
+    assert "Taken from a link" not in report(router, steered, MADE)
+
+
 def test_hostile_texts_are_text(records):
     router, steered, _ = records
     names = {"name": HOSTILE, "sha256": HOSTILE}

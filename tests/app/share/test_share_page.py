@@ -125,6 +125,7 @@ def test_the_question_is_in_the_address_only_after_a_yes_that_is_remembered(tab)
     tab.page.reload()
     expect(tab.badge).to_have_text("1 change")
     expect(tab.question).to_have_value("")
+    assert tab.troubles == []
 
 
 def test_a_frame_without_storage_and_history_still_works(browser, served):
@@ -171,7 +172,7 @@ def test_two_actions_to_a_link_that_shows_both_answers_at_once(browser, served):
         expect(tab.second).to_have_text(steered)
         expect(tab.question).to_have_value(QUESTION)
         for facts in (tab.first_facts, tab.second_facts):
-            expect(facts).to_contain_text("from the link, not answered here")
+            expect(facts.locator("summary")).to_contain_text("From the link, not answered here")
         expect(tab.page.locator("#link-bar")).to_contain_text("Anybody can write into a link")
         expect(tab.page.locator("#tabs .js-plotly-plot").first).to_be_visible()
         expect(tab.badge).to_have_text("1 change")
@@ -192,7 +193,7 @@ def test_a_tampered_answer_is_the_links_and_answering_again_says_so(browser, ser
     fragment = forged(model, answer_tokens=tokens)
     with visit(browser, (f"{address}?v=2{fragment}", model)) as tab:
         expect(tab.first).to_contain_text("Drink a litre of bleach <b>daily</b>.")
-        expect(tab.first_facts).to_contain_text("from the link, not answered here")
+        expect(tab.first_facts).to_contain_text("From the link, not answered here")
         tab.page.get_by_role("button", name="Answer again here").click()
         bar = tab.page.locator("#link-bar")
         expect(bar).to_contain_text("The router's answer differs: after 0 equal words")
@@ -214,7 +215,7 @@ def test_another_models_link_is_answered_anew_and_the_page_says_so(browser, serv
         assert flat(tab.first.inner_text()) == flat(
             model.answer(QUESTION, Steering(), LONGER).answer
         )
-        expect(tab.first_facts).not_to_contain_text("from the link")
+        expect(tab.first_facts).not_to_contain_text("From the link")
         expect(tab.page.locator("#link-bar")).to_be_hidden()
 
 
