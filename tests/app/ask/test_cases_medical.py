@@ -9,9 +9,9 @@ from app.view import sampling_of
 CASES = read_cases(ASSETS)
 
 
-def test_there_are_eight_and_two_that_fail():
+def test_seven_are_acceptable_and_two_fail():
     failures = [case for case in CASES if case.failure]
-    assert len(CASES) - len(failures) >= 8 and len(failures) == 2
+    assert len(CASES) - len(failures) >= 7 and len(failures) == 2
     assert (
         len({case.question for case in CASES}) == len({case.label for case in CASES}) == len(CASES)
     )
