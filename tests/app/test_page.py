@@ -283,8 +283,9 @@ def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer
     demo = build(model, tmp_path)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     with visit(browser, (address, model)) as tab:
-        expect(tab.page.locator("#panel")).to_contain_text(
-            "Measured on 1 question: at strength 1, nine in ten answers repeated"
+        expect(tab.page.get_by_label("range slider for Strength of all experts")).to_have_attribute(
+            "title",
+            re.compile("Measured on 1 question: at strength 1, nine in ten answers repeated"),
         )
         tab.ask(tokens=60)
         warning = tab.page.locator("#first-facts .warns")
@@ -305,7 +306,7 @@ def test_switching_off_keeps_the_settings(tab):
     expect(tab.second).to_contain_text(
         f"Switched off, and kept: {group} fixed at 100% in all layers."
     )
-    expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.badge).to_have_text("Switched off · 1 change kept")
     assert tab.share(group).input_value() == "100"
     switch.check()
     assert flat(tab.steered()) == flat(
