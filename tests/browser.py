@@ -121,6 +121,13 @@ class Tab:
             button.click()
             expect(button).to_have_attribute("aria-expanded", "true")
 
+    def downloaded(self) -> bytes:
+        """The record, from the place where it is kept."""
+        self.open("Keep")
+        with self.page.expect_download() as download:
+            self.page.locator("#download").click()
+        return Path(download.value.path()).read_bytes()
+
     def presets(self) -> None:
         """Open the menu of one's own presets."""
         button = self.page.get_by_role("button", name="Own presets", exact=True)

@@ -325,9 +325,7 @@ def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, ser
         tab.lock(group).click()
         steered = tab.steered()
         expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
-        with tab.page.expect_download() as download:
-            tab.page.locator("#download").click()
-        record.write_bytes(Path(download.value.path()).read_bytes())
+        record.write_bytes(tab.downloaded())
     data = json.loads(record.read_text("utf-8"))
     assert data["comparison"]["logp"] and data["controls"]["set"] == {group: ["fixed", 99, True]}
     data["steered"] |= {
@@ -367,9 +365,7 @@ def test_an_opened_record_restores_doses_and_third_answer_without_measuring_agai
     record, again = tmp_path / "record.json", tmp_path / "again.json"
 
     def download(tab: Tab, path: Path) -> dict:
-        with tab.page.expect_download() as download:
-            tab.page.locator("#download").click()
-        path.write_bytes(Path(download.value.path()).read_bytes())
+        path.write_bytes(tab.downloaded())
         return json.loads(path.read_text("utf-8"))
 
     shown = ["#dose-answer .passage", "#dose-table table", "#third .passage"]
@@ -383,7 +379,7 @@ def test_an_opened_record_restores_doses_and_third_answer_without_measuring_agai
         tab.page.get_by_role("button", name="Answer at five shares").click()
         expect(tab.page.locator("#dose-progress")).to_contain_text("Measured.")
         held = download(tab, record)
-        before = [tab.page.locator(place).inner_text() for place in shown]
+        before = [tab.page.locator(place).text_content() for place in shown]
     assert (
         held["router"]["response"]["target"] == target
         and len(held["router"]["response"]["answers"]) == 5
@@ -405,7 +401,7 @@ def test_an_opened_record_restores_doses_and_third_answer_without_measuring_agai
             "From the opened record, not measured again. Move the slider to read each answer."
         )
         expect(tab.page.locator("#tabs .js-plotly-plot").last).to_be_visible()
-        assert [tab.page.locator(place).inner_text() for place in shown] == before
+        assert [tab.page.locator(place).text_content() for place in shown] == before
         assert download(tab, again)["router"]["response"] == held["router"]["response"]
         tab.ask("What causes gout?")
         expect(tab.page.locator("#dose-table table")).to_have_count(0)
@@ -481,11 +477,7 @@ def test_the_record_comes_down_as_json(tab):
     tab.ask()
     tab.press(tab.layout.group_names[0], "End")
     steered = tab.steered()
-    button = tab.page.locator("#download")
-    expect(button).to_be_enabled()
-    with tab.page.expect_download() as download:
-        button.click()
-    data = json.loads(Path(download.value.path()).read_text("utf-8"))
+    data = json.loads(tab.downloaded())
     router, second = Record.from_dict(data["router"]), Record.from_dict(data["steered"])
     assert router.steering.untouched and router.prompt == QUESTION
     assert flat(second.answer) == flat(steered) and second.steering.overrides[0].share == 1

@@ -15,9 +15,7 @@ from atmoe.errors import AtMoeError, SamplingError, SteeringError
 
 
 def downloaded(tab: Tab, path: Path) -> dict:
-    with tab.page.expect_download() as download:
-        tab.page.locator("#download").click()
-    path.write_bytes(Path(download.value.path()).read_bytes())
+    path.write_bytes(tab.downloaded())
     return json.loads(path.read_text("utf-8"))
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 from browser import Tab, flat, visit
@@ -24,11 +23,9 @@ def explained(tab: Tab, which: str = "router") -> dict:
     """Wait for the whole explanation, and download the record. → that answer's"""
     tab.open("Why")
     expect(why(tab, "progress")).to_have_text("Measured.")
-    tab.open("Keep")
-    with tab.page.expect_download() as download:
-        tab.page.locator("#download").click()
+    record = json.loads(tab.downloaded())
     tab.open("Why")
-    return json.loads(Path(download.value.path()).read_text("utf-8"))[which]
+    return record[which]
 
 
 def unfold(tab: Tab, title: str) -> None:
