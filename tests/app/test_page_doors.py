@@ -107,6 +107,7 @@ def test_a_record_of_another_model_is_shown_and_not_answered_again(
     shares = {"group_shares": [[1.0]] * 2, "expert_shares": [[0.5, 0.5]] * 2}
     router["plan"] = router["router_plan"] = layout | shares | {"strength": [1.0, 1.0]}
     router["answer"] = "Beans <i>and rice."
+    router["explanation"] = router["verdict"] = None  # measured by itself, of this model
     path = tmp_path / "foreign.json"
     path.write_text(json.dumps(data), "utf-8")
     with visit(browser, served) as tab:
