@@ -25,8 +25,8 @@ GROUP_ROW, EXPERT_ROW, GAP, AXIS_HEIGHT = 22, 16, 6, 34
 """Pixels: a row of the groups, of the experts, between two groups' experts, and below."""
 LETTER, MOST_LEFT = 6.6, 200
 """Pixels that a letter of a name takes on average, and that names take at most."""
-LIGHT = 60
-"""From this share on, in percent, a colour of the scale is light and wants black letters."""
+MIDDLE = 0.179
+"""The luminance at which black and white letters have the same contrast (WCAG 2)."""
 SIGNS = "●■▲◆★✚"
 """What tells a group from the others beside its name, where colours cannot."""
 STRIP = 0.32
@@ -244,12 +244,19 @@ def thirds_table(layout: Layout, view: View | None) -> str:
     )
 
 
+def _luminance(colour: str) -> float:
+    """Relative luminance of an "rgb(r, g, b)", 0 to 1 (WCAG 2)."""
+    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").rstrip(")").split(",")]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 def _third_cell(
     plot: str, name: str, row: int, layers: range, band: str, before: float, now: float
 ) -> str:
     """One mean, on the colour of its share: a button that picks the third's layers."""
     [colour] = sample_colorscale(SCALE, [now / 100])
-    ink = "#fff" if now < LIGHT else "#000"
+    ink = "#000" if _luminance(colour) > MIDDLE else "#fff"
     router = "" if round(before) == round(now) else f"<small>router {before:.0f}</small>"
     return (
         f'<td><button type="button" data-cell="{plot}" data-at="{row},{layers[0]}" '
