@@ -21,11 +21,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import gradio as gr
 from gradio.components import Component
 
-from app import language
 from app.markup import asked, message, notice
-from app.session import Given, Making, Progress, Session, answer, given
+from app.session import Given, Making, Progress, Question, Session, answer, given
 from app.worker import Job, Kind, Waiting, Worker, one_step
-from atmoe import AtMoe, AtMoeError, RoutingPlan, Sampling, Steering
+from atmoe import AtMoe, AtMoeError, RoutingPlan, Steering
 from atmoe.answer.batching import Batching
 from atmoe.explanation.coherence import SAMPLING, Cohort
 
@@ -52,31 +51,29 @@ class AnswerPlace:
         text: the answer, or the page's own words in its place.
         facts: the small print below it.
         asked: the question it answers and what it was given under; the third answer has none.
-        language: what the model learned from, where it says so.
     """
 
     text: gr.HTML
     facts: gr.HTML
     asked: gr.HTML | None = None
-    language: str = ""
 
     @property
     def parts(self) -> list[Component]:
         """All of them."""
         return [self.text, self.facts, *([] if self.asked is None else [self.asked])]
 
-    def tell(self, question: str, under: str, sampling: Sampling | None = None) -> Update:
+    def tell(self, text: str, under: str, question: Question | None = None) -> Update:
         """What it answers, and what it was given under, in words.
 
         Args:
-            question: as it was read; empty = none.
+            text: the question's; empty = none.
             under: whose weights.
-            sampling: how it is answered; None where the answer is another model's.
+            question: the session's own; None where the answer is another model's.
         """
         if self.asked is None:
             return {}
-        caution = "" if sampling is None else language.note(question, self.language)
-        return {self.asked: asked(question, under, sampling, caution)}
+        sampling, caution = (question.sampling, question.caution) if question else (None, "")
+        return {self.asked: asked(text, under, sampling, caution)}
 
     def say(self, text: str) -> Update:
         """The page's own words in the answer's place."""
@@ -226,6 +223,11 @@ def guarded(
             return {place: message(sentence(error))}
 
     return safe
+
+
+def number_of(sent: object) -> Any:
+    """The browser's own number of what it sent; 0 where it has none."""
+    return sent.get("at", 0) if isinstance(sent, dict) else 0
 
 
 def sentence(error: Exception) -> str:

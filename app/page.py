@@ -144,9 +144,9 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
             panel = build_panel(layout, strength_note, model.info.words)
         gr.HTML(WHICH_ANSWER, elem_id="which-answer", apply_default_css=False)
         with gr.Column(elem_id="answer", elem_classes="area"):
-            first = build_first(model.info.language)
+            first = build_first()
         with gr.Column(elem_id="steered", elem_classes="area"):
-            second = build_second(model.info.language)
+            second = build_second()
             difference = build_difference()
         with gr.Column(elem_id="words", elem_classes="area"):
             line = build_line()

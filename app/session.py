@@ -38,6 +38,7 @@ class Question:
         router_plan: filled in by the first answer's prefill.
         kept: filled in by the same.
         anew: decode it though the answer is known.
+        caution: a sentence to be read before its answers.
     """
 
     prompt: str
@@ -45,6 +46,7 @@ class Question:
     router_plan: RoutingPlan | None = None
     kept: Kept = field(default_factory=Kept)
     anew: bool = False
+    caution: str = ""
 
 
 @dataclass(frozen=True)

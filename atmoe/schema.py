@@ -9,6 +9,7 @@ schema; steering, plans and explanations are parts of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -270,6 +271,20 @@ def checked(part: type[Part], data: Any, what: str, fix: str, error: type[AtMoeE
         raise error(f"{what} ({place[:80]}: {reason[:160]}); {fix}.") from None
     except RecursionError:
         raise error(f"{what} (it is nested too deep); {fix}.") from None
+
+
+def language_of(value: object) -> str:
+    """The language that a model learned from.
+
+    Args:
+        value: whatever a file says; "" = nothing.
+
+    Raises:
+        ValueError: no ISO 639-1 code.
+    """
+    if not isinstance(value, str) or not re.fullmatch("([a-z]{2})?", value):
+        raise ValueError('the language is no ISO 639-1 code, such as "en"')
+    return value
 
 
 def words_of(value: object, groups: Sequence[str]) -> dict[str, str]:

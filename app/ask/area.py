@@ -10,11 +10,12 @@ from gradio.components import Component
 
 from app.ask.cases import Case, menu
 from app.assets import text_of
-from app.desk import AnswerPlace
+from app.desk import AnswerPlace, Update
 from app.inputs import unrefusing
 from app.markup import line, message, notice
 from app.steer.desk import UNTOUCHED
 from app.view import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
+from atmoe import Sampling
 
 UNASKED = "The router's own answer will appear here."
 
@@ -38,6 +39,14 @@ class Settings:
     def parts(self) -> list[Component]:
         """All three."""
         return [self.max_tokens, self.temperature, self.seed]
+
+    def showing(self, sampling: Sampling) -> Update:
+        """These settings, put there by the page."""
+        return {
+            self.max_tokens: sampling.max_new_tokens,
+            self.temperature: sampling.temperature,
+            self.seed: sampling.seed,
+        }
 
 
 @dataclass(frozen=True)
@@ -113,22 +122,14 @@ def build_settings() -> Settings:
             return _build_settings()
 
 
-def build_first(language: str = "") -> AnswerPlace:
-    """Where the router's answer will stand.
-
-    Args:
-        language: what the model learned from, where it says so.
-    """
-    return _build_answer("Router's answer", "first", "the router's answer", UNASKED, language)
+def build_first() -> AnswerPlace:
+    """Where the router's answer will stand."""
+    return _build_answer("Router's answer", "first", UNASKED)
 
 
-def build_second(language: str = "") -> AnswerPlace:
-    """Where the steered answer will stand.
-
-    Args:
-        language: as `build_first` has it.
-    """
-    return _build_answer("Your steering", "second", "the steered answer", UNTOUCHED, language)
+def build_second() -> AnswerPlace:
+    """Where the steered answer will stand."""
+    return _build_answer("Your steering", "second", UNTOUCHED)
 
 
 def _build_settings() -> Settings:
@@ -162,15 +163,13 @@ def _build_settings() -> Settings:
     )
 
 
-def _build_answer(title: str, name: str, whose: str, words: str, language: str) -> AnswerPlace:
+def _build_answer(title: str, name: str, words: str) -> AnswerPlace:
     """An answer's heading, what it answers, a button that copies it, and its place.
 
     Args:
         title: the heading.
         name: of the place, in the page's scripts.
-        whose: "the router's answer", on the button.
         words: the page's own, until there is an answer.
-        language: what the model learned from, where it says so.
     """
     with gr.Row(elem_classes="titled"):
         gr.Markdown(f"## {title}")
@@ -179,8 +178,7 @@ def _build_answer(title: str, name: str, whose: str, words: str, language: str) 
     source = text_of("copy.js").partition("\n")[2]  # without the comment that it begins with
     copy.click(None, js=f"() => ({source})('{name}')", api_visibility="private")
     return AnswerPlace(
-        gr.HTML(notice(words), elem_id=name, elem_classes="answer"),
+        gr.HTML(notice(words), elem_id=name),
         gr.HTML(line(""), elem_id=f"{name}-facts", elem_classes="facts"),
         asked,
-        language,
     )

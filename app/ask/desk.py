@@ -14,6 +14,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from app import language
 from app.ask import words
 from app.ask.area import AskArea
 from app.controls import Controls
@@ -71,6 +72,17 @@ class AskDesk(Desk):
         ]
         box.stop.click(self.stop, [session], **UNQUEUED)
         return Begun(asked, answered)
+
+    def stream_both(self, begun: Dependency, session: gr.State) -> Begun:
+        """Have both answers follow an event at which a question was taken.
+
+        Args:
+            begun: the event.
+            session: whose.
+        """
+        second = self.stream_second(begun.success, session)
+        first = self.stream_first(begun.success, session)
+        return Begun(begun, [second, first])
 
     def stream_first(self, listen: Callable[..., Dependency], session: gr.State) -> Dependency:
         """Have the router's answer follow an event.
@@ -142,12 +154,14 @@ class AskDesk(Desk):
         prompt = self.worker.call(lambda: self.model.encode(prompt), short=True).text
         session.stop()
         cleared = self.shared.question_changed(session)
-        session.question, session.controls = Question(prompt, sampling, anew=anew), controls
+        caution = language.note(prompt, self.model.info.language)
+        question = Question(prompt, sampling, anew=anew, caution=caution)
+        session.question, session.controls = question, controls
         session.first.record = None
         session.first.job = self.shared.job(session, Steering())
         place = self.area.first
         waiting = place.say(WAITING) | {place.facts: line("")}
-        waiting |= place.tell(prompt, ROUTERS, sampling)
+        waiting |= place.tell(prompt, ROUTERS, question)
         return self.steer_desk.prepare_second(session) | waiting | cleared
 
     def first(self, session: Session) -> Iterator[Update]:

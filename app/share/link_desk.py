@@ -19,7 +19,7 @@ from pydantic import Field
 
 from app.ask.desk import AskDesk, Begun
 from app.controls import Controls
-from app.desk import AnswerPlace, Desk, Shared, Update, guarded
+from app.desk import AnswerPlace, Desk, Shared, Update, guarded, number_of
 from app.events import LAST_WINS, UNQUEUED
 from app.markup import message, passage
 from app.session import Given, Session
@@ -91,9 +91,7 @@ class LinkDesk(Desk):
         begun = []
         for listen in (page.load, part.visit):
             opened = listen(self.open, [session, part], outputs, js=WHERE, **UNQUEUED)
-            second = self.ask_desk.stream_second(opened.success, session)
-            first = self.ask_desk.stream_first(opened.success, session)
-            begun.append(Begun(opened, [second, first]))
+            begun.append(self.ask_desk.stream_both(opened, session))
         self.area.bar.close.click(lambda: said(), None, [self.area.bar.said], **UNQUEUED)
         return begun
 
@@ -151,9 +149,8 @@ class LinkDesk(Desk):
         what, sentence = holds(bool(question), len(ended) if answers else 0, streaming)
         if not answers and len(question) > MAX_QUESTION:
             question, sentence = "", TOO_LONG
-        at = where.get("at", 0) if isinstance(where, dict) else 0
         linked = {
-            "at": at,
+            "at": number_of(where),
             "query": query,
             "question": question,
             "answers": answers,
@@ -237,7 +234,7 @@ class LinkDesk(Desk):
             update = self.steer_desk.put(session, controls)
         if linked.question:
             update[box.question] = linked.question
-        return update | self._settings(sampling) | {box.message: message(told)}
+        return update | box.settings.showing(sampling) | {box.message: message(told)}
 
     def _open_answers(self, session: Session, held: Held) -> Update:
         """Both answers of a link, at once; another model's question is answered anew."""
@@ -289,15 +286,8 @@ class LinkDesk(Desk):
         """A link's question, asked under what was set."""
         update = self.ask_desk.begin(session, held.prompt, held.sampling, controls)
         update |= self.steer_desk.weights(session, controls.to_dict())
-        return update | self._settings(held.sampling) | {self.box.question: held.prompt}
-
-    def _settings(self, sampling: Sampling) -> Update:
-        settings = self.box.settings
-        return {
-            settings.max_tokens: sampling.max_new_tokens,
-            settings.temperature: sampling.temperature,
-            settings.seed: sampling.seed,
-        }
+        box = self.box
+        return update | box.settings.showing(held.sampling) | {box.question: held.prompt}
 
 
 def _ended(session: Session) -> list[Record]:

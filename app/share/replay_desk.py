@@ -71,7 +71,7 @@ class ReplayDesk(Desk):
         )
         # A file that Gradio itself refuses calls nobody: nothing old may stand beside it.
         area.record.click(lambda: said(), None, [area.replayed], **UNQUEUED)
-        return self._answers(replayed, session)
+        return ask_desk.stream_both(replayed, session)
 
     def wire_again(self, session: gr.State) -> Begun:
         """Have the button beside a link's answers call this desk, and the answers follow.
@@ -80,13 +80,7 @@ class ReplayDesk(Desk):
             Its event, and those at which the answers have ended.
         """
         again = self.area.bar.again.click(self.again, [session], self.ask_desk.changing, **UNQUEUED)
-        return self._answers(again, session)
-
-    def _answers(self, begun: Dependency, session: gr.State) -> Begun:
-        """Have both answers follow an event."""
-        second = self.ask_desk.stream_second(begun.success, session)
-        first = self.ask_desk.stream_first(begun.success, session)
-        return Begun(begun, [second, first])
+        return self.ask_desk.stream_both(again, session)
 
     def wire_judge(self, session: gr.State, answered: Sequence[Dependency]) -> None:
         """Have each answer's end bring the judgement.
@@ -163,9 +157,7 @@ class ReplayDesk(Desk):
             | self.ask_desk.steer_desk.weights(session, replay.controls.to_dict())
             | {
                 box.question: router.prompt,
-                box.settings.max_tokens: sampling.max_new_tokens,
-                box.settings.temperature: sampling.temperature,
-                box.settings.seed: sampling.seed,
+                **box.settings.showing(sampling),
                 self.area.replayed: said([AGAIN]),
                 box.message: message(
                     "Record opened; it is answered again, and compared where it was opened."

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import gradio as gr
 from gradio.events import Dependency
 
-from app.desk import Desk, Shared, Update, guarded
+from app.desk import Desk, Shared, Update, guarded, number_of
 from app.events import LAST_WINS
 from app.session import Session
 from app.share.area import ShareArea
@@ -51,10 +51,9 @@ class ReportDesk(Desk):
         if not session.second.ended:
             steered = None
         made = datetime.now(UTC)
-        at = where.get("at", 0) if isinstance(where, dict) else 0
         name = f"atmoe-report-{made:%Y-%m-%d-%H%M}.html"
         return {
             self.part: gr.HTML(
-                report={"at": at, "name": name, "html": report(router, steered, made)}
+                report={"at": number_of(where), "name": name, "html": report(router, steered, made)}
             )
         }

@@ -12,7 +12,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from app.controls import Controls
-from app.desk import WAITING, AnswerPlace, Desk, Shared, Update, guarded
+from app.desk import WAITING, AnswerPlace, Desk, Shared, Update, guarded, number_of
 from app.events import LAST_WINS
 from app.markup import badge, line, message
 from app.session import Session
@@ -114,7 +114,7 @@ class SteerDesk(Desk):
 
         `draw` follows, and the steered answer once the controls rest.
         """
-        session.heard = controls.get("at", 0) if isinstance(controls, dict) else 0
+        session.heard = number_of(controls)
         try:
             checked = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible
@@ -169,7 +169,7 @@ class SteerDesk(Desk):
         question, steering = session.question, session.steering
         if question is None or steering.untouched:
             return self.second.tell("", "")
-        return self.second.tell(question.prompt, words.changes(steering), question.sampling)
+        return self.second.tell(question.prompt, words.changes(steering), question)
 
     def note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""

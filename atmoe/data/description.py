@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +43,7 @@ from atmoe.data.schema import ANSWER_WORDS, Example
 from atmoe.data.templates import wordings_digest
 from atmoe.errors import DataError, PromptError
 from atmoe.prompt import check_text
-from atmoe.schema import words_of
+from atmoe.schema import language_of, words_of
 
 _FOLDER = Path(__file__).resolve().parent
 _HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yaml")
@@ -289,15 +288,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _language(path: Path, raw: Any) -> str:
     """An ISO 639-1 code, or nothing."""
-    if raw is None:
-        return ""
-    # YAML reads a bare `no`, which is Norwegian, as False.
-    if not (isinstance(raw, str) and re.fullmatch("[a-z]{2}", raw)):
+    try:
+        # YAML reads a bare `no`, which is Norwegian, as False.
+        return language_of("" if raw is None else raw or None)
+    except ValueError as error:
         raise DataError(
             f"{path}: language must be an ISO 639-1 code in quotes; write for example  "
             f'language: "en".'
-        )
-    return raw
+        ) from error
 
 
 def _experts(path: Path, group: Any, raw: Any) -> tuple[str, ...]:

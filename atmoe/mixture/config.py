@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from atmoe import files
 from atmoe.errors import AssetError, AtMoeError
 from atmoe.mixture import base_cache
 from atmoe.routing.plan import Layout
-from atmoe.schema import words_of
+from atmoe.schema import language_of, words_of
 
 FORMAT = 1
 CONFIG, ROUTER = "atmoe.json", "router.safetensors"
@@ -130,9 +129,9 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
             hashlib.sha256(data).hexdigest(),
             _whole(config["max_prompt_tokens"], "max_prompt_tokens", MOST_TOKENS),
             _texts(config["scripts"]),
-            _texts_by_name(config["base"].get("locator", {}), "the base's locator"),
+            _locator(config["base"].get("locator", {})),
             words=words_of(config.get("words", {}), layout.group_names),
-            language=_language(config.get("language", "")),
+            language=language_of(config.get("language", "")),
         )
         hashes = {name: _text(config["files"][name], name) for name in names_of(layout)}
     except AssetError:
@@ -149,18 +148,11 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
     return info, layout, hashes
 
 
-def _language(value: object) -> str:
-    """An ISO 639-1 code, or nothing."""
-    if value != "" and not (isinstance(value, str) and re.fullmatch("[a-z]{2}", value)):
-        raise ValueError('the language is no ISO 639-1 code, such as "en"')
-    return str(value)
-
-
-def _texts_by_name(value: object, name: str) -> dict[str, str]:
-    """A few texts by name."""
-    if not isinstance(value, dict) or len(value) > 64:
-        raise ValueError(f"{name} is no mapping of a few names")
-    return {_text(k, name): _text(v, name, 4096) for k, v in value.items()}
+def _locator(value: object) -> dict[str, str]:
+    """How a base is found again: a few texts by name."""
+    if not isinstance(value, dict) or len(value) > 8:
+        raise ValueError("the base's locator is no mapping of a few names")
+    return {_text(k, "the locator"): _text(v, "the locator", 4096) for k, v in value.items()}
 
 
 def check(file: Path, sha256: str) -> None:
