@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from app.session import FROM_LINK
+from app.ask.words import given_by_link
 from app.steer.words import changes, team_note
+from app.theme import ink, shade
 from app.view import all_percents, average_percents
 from app.wording import count, listed, minus
 from atmoe import Record, RoutingPlan
@@ -24,11 +25,6 @@ from atmoe.explanation.verdict import verdict
 NAMES = ("The router's answer", "The steered answer")
 MOST_COLUMNS = 30
 """So many layers stand beside one another on a sheet of A4."""
-CIVIDIS = (
-    *(0x00224E, 0x123570, 0x3B496C, 0x575D6D, 0x707173),
-    *(0x8A8678, 0xA59C74, 0xC3B369, 0xE1CC55, 0xFEE838),
-)
-"""The colours of shares from 0 to 100%, evenly spaced."""
 FINISHES = {
     "stop": "ended by itself",
     "length": "stopped at the token limit",
@@ -120,7 +116,7 @@ def _section(title: str, inside: str) -> str:
 def _answer(name: str, record: Record) -> str:
     words, tokens = len(record.answer.split()), len(record.answer_tokens)
     facts = [count(words, "word"), count(tokens, "token"), FINISHES[record.finish]]
-    if record.versions.get("engine", "").endswith(FROM_LINK):
+    if given_by_link(record):
         facts.insert(0, OF_LINK)
     return (
         f"<h3>{escape(name)}</h3><p>{escape(under(record))}</p>"
@@ -218,27 +214,10 @@ def _map(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
 
 def _colours() -> str:
     """A class for each whole percent: its colour, and black or white on it."""
-    rules = []
-    for percent in range(101):
-        place = percent / 100 * (len(CIVIDIS) - 1)
-        low = min(int(place), len(CIVIDIS) - 2)
-        channels = [
-            round(a + (b - a) * (place - low))
-            for a, b in zip(*(c.to_bytes(3, "big") for c in CIVIDIS[low : low + 2]))
-        ]
-        text = "#000" if _luminance(channels) > 0.179 else "#fff"
-        colour = "".join(f"{channel:02x}" for channel in channels)
-        rules.append(f".c{percent}{{background:#{colour};color:{text}}}")
-    return "".join(rules)
-
-
-def _luminance(channels: Sequence[int]) -> float:
-    """Relative luminance, as WCAG 2 has it; at 0.179 black and white are equally legible."""
-    linear = [
-        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
-        for c in (channel / 255 for channel in channels)
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "".join(
+        f".c{percent}{{background:{shade(percent / 100)};color:{ink(percent / 100)}}}"
+        for percent in range(101)
+    )
 
 
 # -- why -----------------------------------------------------------------------------------------

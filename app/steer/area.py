@@ -13,7 +13,8 @@ from gradio.components import Component
 
 from app.controls import Controls
 from app.markup import badge
-from app.steer.figure import expert_figure, group_figure, shares_table, thirds_table
+from app.steer.figure import expert_figure, group_figure
+from app.steer.table import shares_table, thirds_table
 from app.steer.words import whose_weights
 from atmoe import Layout
 

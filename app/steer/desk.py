@@ -18,8 +18,9 @@ from app.markup import badge, line, message
 from app.session import Session
 from app.steer import words
 from app.steer.area import SteerArea
-from app.steer.figure import expert_figure, group_figure, shares_table, thirds_table
+from app.steer.figure import expert_figure, group_figure
 from app.steer.panel import shown
+from app.steer.table import shares_table, thirds_table
 from app.view import View
 from app.wording import likely
 from atmoe import AtMoeError, Steering
@@ -75,13 +76,10 @@ class SteerDesk(Desk):
 
     def tell_effects(self, session: Session) -> Update:
         """The pictures again, with the effects in their cells' notes, where there are any."""
-        group_plot = self.area.weights.group_plot
-        if not self._effects(session):
-            return {group_plot: gr.skip()}
-        pictures = self._in_pictures(session)
-        return {
-            p: pictures[p] for p in (group_plot, self.area.weights.expert_plot) if p in pictures
-        }
+        view = self._view(session)
+        if view is None or not self._effects(session):
+            return {self.area.weights.group_plot: gr.skip()}
+        return self._plots(session, view)
 
     def _effects(self, session: Session) -> dict[str, str]:
         """What leaving each part out of the answer under the plan in force was measured to cost."""
@@ -219,10 +217,15 @@ class SteerDesk(Desk):
         layout, view, parts = self.model.layout, self._view(session), self.area.weights
         if view is None:
             return {}
-        effects = self._effects(session)
+        return self._plots(session, view) | {
+            parts.thirds: thirds_table(layout, view),
+            parts.table: shares_table(layout, view),
+        }
+
+    def _plots(self, session: Session, view: View) -> Update:
+        """The pictures alone, with whatever was measured in their cells' notes."""
+        layout, effects, parts = self.model.layout, self._effects(session), self.area.weights
         return {
             parts.group_plot: group_figure(layout, view, effects),
             parts.expert_plot: expert_figure(layout, view, effects),
-            parts.thirds: thirds_table(layout, view),
-            parts.table: shares_table(layout, view),
         }

@@ -1,4 +1,4 @@
-"""Plans → Plotly heatmaps and their table.
+"""Plans → Plotly heatmaps.
 
 Layers run from left to right, so that every name reads level. Only basic traces with explicit
 options: the browser's plotly.js is older than plotly.py.
@@ -8,25 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import cycle, groupby
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from app.theme import BARE_AXIS, HOVER, LOOK, MARGIN, SCALE, VERMILION
 from app.view import View
 from atmoe import Layout, State
-from atmoe.steering.overrides import BANDS, layer_range
 
 GROUP_ROW, EXPERT_ROW, GAP, AXIS_HEIGHT = 22, 16, 6, 34
 """Pixels: a row of the groups, of the experts, between two groups' experts, and below."""
 LETTER, MOST_LEFT = 6.6, 200
 """Pixels that a letter of a name takes on average, and that names take at most."""
-MIDDLE = 0.179
-"""The luminance at which black and white letters have the same contrast (WCAG 2)."""
 SIGNS = "●■▲◆★✚"
 """What tells a group from the others beside its name, where colours cannot."""
 STRIP = 0.32
@@ -70,7 +65,7 @@ def group_figure(layout: Layout, view: View | None, effects: Effects | None = No
     names, shown = list(layout.group_names), signed_groups(layout)
     if view is None:
         return _draw(layout, [Panel(shown, names, None)], GROUP_ROW, axis=False)
-    router, force = (_percents(plan.group_shares) for plan in (view.router_plan, view.plan))
+    router, force = (percents(plan.group_shares) for plan in (view.router_plan, view.plan))
     words = [
         _received(name, "the routing weight", now, before, (effects or {}).get(name, ""))
         for name, now, before in zip(names, force, router)
@@ -99,7 +94,7 @@ def expert_figure(layout: Layout, view: View | None, effects: Effects | None = N
     for group, experts in layout.groups:
         rows = layout.members(group)
         router, force = (
-            _percents(plan.expert_shares[:, rows]) for plan in (view.router_plan, view.plan)
+            percents(plan.expert_shares[:, rows]) for plan in (view.router_plan, view.plan)
         )
         words = [
             _received(expert, f"the {group} share", now, before, (effects or {}).get(target, ""))
@@ -168,105 +163,7 @@ def _marks(view: View) -> dict[str, str]:
     return {target: "".join(sorted(own)) + " " for target, own in states.items()}
 
 
-def shares_table(layout: Layout, view: View | None) -> str:
-    """The same as a table in HTML, a row a layer: shares in percent, the router's where it differs.
-
-    Each share is a button that picks its cell, by the numbers that it has in the pictures.
-    """
-    if view is None:
-        return '<p class="hint">Filled in once you ask.</p>'
-    columns: list[tuple[str, str, int, list[float], list[float]]] = []
-    for plot, names, shares in (
-        ("groups-map", layout.group_names, "group_shares"),
-        ("experts-map", layout.expert_names, "expert_shares"),
-    ):
-        router, force = (_percents(getattr(p, shares)) for p in (view.router_plan, view.plan))
-        columns += [(plot, name, row, router[row], force[row]) for row, name in enumerate(names)]
-    taken = [outlines(view, [name]) for _, name, *_ in columns]
-    titles = [*signed_groups(layout), *signed_experts(layout)]
-    heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-    rows = ""
-    for layer in range(layout.layers):
-        cells = "".join(
-            _table_cell(column, layer, any(a <= layer <= b for _, a, b in runs))
-            for column, runs in zip(columns, taken)
-        )
-        rows += f'<tr><th scope="row">{layer}</th>{cells}</tr>'
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Shares by layer, in percent">'
-        f'<table class="shares"><thead><tr><th scope="col">Layer</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _table_cell(
-    column: tuple[str, str, int, list[float], list[float]], layer: int, taken: bool
-) -> str:
-    """One share. taken: it was set by a person."""
-    plot, name, row, router, force = column
-    before, now = router[layer], force[layer]
-    differs = round(before, 1) != round(now, 1)
-    small = f"<small>router {before:.1f}</small>" if differs else ""
-    return (
-        f'<td{" class=set" * taken}><button type="button" data-cell="{plot}" '
-        f'data-at="{row},{layer}" aria-label="{escape(name)}, layer {layer}: {now:.1f}%, the '
-        f'router gave {before:.1f}%">{now:.1f}{small}</button></td>'
-    )
-
-
-def thirds_table(layout: Layout, view: View | None) -> str:
-    """The same for a narrow screen: means over thirds of the layers, in cells for a finger.
-
-    A cell picks all layers of its third. A model with fewer layers than thirds has one column.
-    """
-    if view is None:
-        return '<p class="hint">Filled in once you ask.</p>'
-    bands = [band for band in BANDS if len(layer_range(band, layout.layers))] or ["all"]
-    heads = "".join(f'<th scope="col">{band}</th>' for band in bands)
-    body = ""
-    for plot, names, shares, signed in (
-        ("groups-map", layout.group_names, "group_shares", signed_groups(layout)),
-        ("experts-map", layout.expert_names, "expert_shares", signed_experts(layout)),
-    ):
-        for row, name in enumerate(names):
-            cells = ""
-            for band in bands:
-                layers = layer_range(band, layout.layers)
-                before, now = (
-                    100 * float(getattr(plan, shares)[layers.start : layers.stop, row].mean())
-                    for plan in (view.router_plan, view.plan)
-                )
-                cells += _third_cell(plot, name, row, layers, band, before, now)
-            body += f'<tr><th scope="row">{escape(signed[row])}</th>{cells}</tr>'
-    return (
-        '<table class="thirds"><caption>Share in percent, mean over a third of the layers'
-        f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>"
-    )
-
-
-def _luminance(colour: str) -> float:
-    """Relative luminance of an "rgb(r, g, b)", 0 to 1 (WCAG 2)."""
-    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").rstrip(")").split(",")]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _third_cell(
-    plot: str, name: str, row: int, layers: range, band: str, before: float, now: float
-) -> str:
-    """One mean, on the colour of its share: a button that picks the third's layers."""
-    [colour] = sample_colorscale(SCALE, [now / 100])
-    ink = "#000" if _luminance(colour) > MIDDLE else "#fff"
-    router = "" if round(before) == round(now) else f"<small>router {before:.0f}</small>"
-    return (
-        f'<td><button type="button" data-cell="{plot}" data-at="{row},{layers[0]}" '
-        f'data-to="{row},{layers[-1]}" style="background:{colour};color:{ink}" '
-        f'aria-label="{escape(name)}, {band} layers: {now:.0f}%, the router gave {before:.0f}%">'
-        f"{now:.0f}{router}</button></td>"
-    )
-
-
-def _percents(shares: Any) -> list[list[float]]:
+def percents(shares: Any) -> list[list[float]]:
     """Shares, a tensor [layers, n], in percent, [n][layers]."""
     return [[100 * share for share in row] for row in shares.T.tolist()]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from itertools import groupby
 
 from app.controls import Controls
-from app.view import View, all_percents, average_percents
+from app.view import View, all_percents, average_percents, expert_percents
 from app.wording import count, listed
 from atmoe import Override, RoutingPlan, State, Steering
 from atmoe.explanation.coherence import Cohort
@@ -96,9 +96,7 @@ def team_note(plan: RoutingPlan) -> str:
     team, everybody = plan.team, plan.layout.expert_names
     if len(team) == len(everybody):
         return f"All {len(everybody)} experts take part."
-    names = listed([name.partition("/")[2] for name in team])
-    verb = "takes" if len(team) == 1 else "take"
-    return f"{len(team)} of {len(everybody)} experts {verb} part: {names}."
+    return f"{_team_size(plan)}: {listed([name.partition('/')[2] for name in team])}."
 
 
 def routing_line(view: View, words: Mapping[str, str]) -> str:
@@ -109,22 +107,23 @@ def routing_line(view: View, words: Mapping[str, str]) -> str:
         words: what a group is called, where it is not its name.
     """
     plan = view.router_plan
-    means = plan.expert_shares.mean(0).tolist()
-    parts = []
+    means, parts = expert_percents(plan), []
     for group, experts in plan.layout.groups:
-        shares = dict(zip(experts, means[plan.layout.members(group)]))
-        leading = [e for e in experts if 2 * shares[e] >= max(shares.values())]
-        word = words.get(group, group)
         if len(experts) == 1:
             continue
+        shares = {expert: means[f"{group}/{expert}"] for expert in experts}
+        leading = [e for e in experts if 2 * shares[e] >= max(shares.values())]
+        word = words.get(group, group)
         if len(leading) > MAX_LEADERS:
             parts.append(f"{word}: {count(len(leading), 'expert')} alike")
         else:
             parts.append(f"{word}: **{listed(sorted(leading, key=lambda e: -shares[e]))}**")
+    return " · ".join(["The router reads", *parts, _team_size(plan)])
+
+
+def _team_size(plan: RoutingPlan) -> str:
     everybody = count(len(plan.layout.expert_names), "expert")
-    take = "takes" if len(plan.team) == 1 else "take"
-    parts.append(f"{len(plan.team)} of {everybody} {take} part")
-    return "The router reads · " + " · ".join(parts)
+    return f"{len(plan.team)} of {everybody} {'takes' if len(plan.team) == 1 else 'take'} part"
 
 
 def share_note(view: View, target: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from app.steer import figure as figures
+from app.steer.table import shares_table, thirds_table
 from app.view import View
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 
@@ -158,7 +159,7 @@ def buttons(html: str) -> list[tuple[str, str, str, str]]:
 
 def test_the_table_equals_the_plan_cell_by_cell(router):
     view = View.of(router, STEERING)
-    cells = buttons(figures.shares_table(LAYOUT, view))
+    cells = buttons(shares_table(LAYOUT, view))
     assert len(cells) == 6 * (3 + 6)
     for plot, at, _, text in cells:
         row, layer = map(int, at.split(","))
@@ -176,14 +177,14 @@ def test_the_table_equals_the_plan_cell_by_cell(router):
 
 def test_thirds_are_means_over_their_layers(router):
     view = View.of(router, STEERING)
-    cells = buttons(figures.thirds_table(LAYOUT, view))
+    cells = buttons(thirds_table(LAYOUT, view))
     assert len(cells) == 3 * (3 + 6)
     for plot, at, to, text in cells:
         (row, first), (same, last) = (map(int, place.split(",")) for place in (at, to))
         name = "group_shares" if plot == "groups-map" else "expert_shares"
         mean = 100 * float(getattr(view.plan, name)[first : last + 1, row].mean())
         assert row == same and float(text.partition("<")[0]) == pytest.approx(mean, abs=0.51)
-    for table in (figures.shares_table, figures.thirds_table):
+    for table in (shares_table, thirds_table):
         assert "Filled in once you ask" in table(LAYOUT, None)
 
 

@@ -1,0 +1,128 @@
+"""Plans → the heatmaps' tables, as HTML: all layers, and thirds of them for a narrow screen.
+
+Each share is a button that picks its cell, by the numbers that it has in the pictures.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from app.steer.figure import outlines, percents, signed_experts, signed_groups
+from app.theme import ink, shade
+from app.view import View, all_percents
+from atmoe import Layout
+from atmoe.steering.overrides import BANDS, layer_range
+
+EMPTY = '<p class="hint">Filled in once you ask.</p>'
+
+
+def shares_table(layout: Layout, view: View | None) -> str:
+    """A row a layer: shares in percent, the router's where it differs.
+
+    Args:
+        layout: the model's.
+        view: None before anything is asked.
+    """
+    if view is None:
+        return EMPTY
+    router, force = (
+        [*percents(plan.group_shares), *percents(plan.expert_shares)]
+        for plan in (view.router_plan, view.plan)
+    )
+    targets = [target for *_, target in _rows(layout)]
+    taken = {
+        (column, layer)
+        for column, first, last in outlines(view, targets)
+        for layer in range(first, last + 1)
+    }
+    heads = "".join(
+        f'<th scope="col">{escape(title)}</th>'
+        for title in (*signed_groups(layout), *signed_experts(layout))
+    )
+    body = ""
+    for layer in range(layout.layers):
+        cells = "".join(
+            _cell(
+                place, layer, router[column][layer], force[column][layer], (column, layer) in taken
+            )
+            for column, place in enumerate(_rows(layout))
+        )
+        body += f'<tr><th scope="row">{layer}</th>{cells}</tr>'
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Shares by layer, in percent">'
+        f'<table class="shares"><thead><tr><th scope="col">Layer</th>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def thirds_table(layout: Layout, view: View | None) -> str:
+    """Means over thirds of the layers, in cells for a finger; a cell picks its third's layers.
+
+    A model with fewer layers than thirds has one column.
+
+    Args:
+        layout: the model's.
+        view: None before anything is asked.
+    """
+    if view is None:
+        return EMPTY
+    bands = [band for band in BANDS if layer_range(band, layout.layers)] or ["all"]
+    layers = {band: layer_range(band, layout.layers) for band in bands}
+    router, force = (
+        {band: all_percents(plan, layers[band]) for band in bands}
+        for plan in (view.router_plan, view.plan)
+    )
+    heads = "".join(f'<th scope="col">{band}</th>' for band in bands)
+    titles = (*signed_groups(layout), *signed_experts(layout))
+    body = ""
+    for title, place in zip(titles, _rows(layout)):
+        cells = "".join(
+            _third_cell(place, layers[band], band, router[band][place[2]], force[band][place[2]])
+            for band in bands
+        )
+        body += f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>'
+    return (
+        '<table class="thirds"><caption>Share in percent, mean over a third of the layers'
+        f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+Place = tuple[str, int, str]
+"""A picture, a row of it, and what the row stands for in a steering."""
+
+
+def _rows(layout: Layout) -> list[Place]:
+    """All rows of both pictures, the groups' first."""
+    return [
+        (plot, row, target)
+        for plot, targets in (
+            ("groups-map", layout.group_names),
+            ("experts-map", layout.expert_names),
+        )
+        for row, target in enumerate(targets)
+    ]
+
+
+def _cell(place: Place, layer: int, before: float, now: float, taken: bool) -> str:
+    """One share. taken: it was set by a person."""
+    plot, row, target = place
+    differs = round(before, 1) != round(now, 1)
+    small = f"<small>router {before:.1f}</small>" if differs else ""
+    return (
+        f'<td{" class=set" * taken}><button type="button" data-cell="{plot}" '
+        f'data-at="{row},{layer}" aria-label="{escape(target)}, layer {layer}: {now:.1f}%, the '
+        f'router gave {before:.1f}%">{now:.1f}{small}</button></td>'
+    )
+
+
+def _third_cell(place: Place, layers: range, band: str, before: float, now: float) -> str:
+    """One mean, on the colour of its share."""
+    plot, row, target = place
+    share = now / 100
+    small = "" if round(before) == round(now) else f"<small>router {before:.0f}</small>"
+    return (
+        f'<td><button type="button" data-cell="{plot}" data-at="{row},{layers[0]}" '
+        f'data-to="{row},{layers[-1]}" style="background:{shade(share)};color:{ink(share)}" '
+        f'aria-label="{escape(target)}, {band} layers: {now:.0f}%, the router gave {before:.0f}%">'
+        f"{now:.0f}{small}</button></td>"
+    )
