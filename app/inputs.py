@@ -1,10 +1,12 @@
-"""Gradio's inputs, without its own refusals."""
+"""Gradio's components, as the page wants them: inputs without refusals, places for figures."""
 
 from __future__ import annotations
 
 from abc import ABCMeta
 from typing import Any, TypeVar
 
+import gradio as gr
+import plotly.graph_objects as go
 from gradio.components import Component
 
 InputT = TypeVar("InputT", bound=Component)
@@ -28,3 +30,22 @@ def unrefusing(kind: type[InputT]) -> type[InputT]:
         type(kind), kind.__name__, (kind,), {"preprocess": as_it_came, "__module__": __name__}
     )
     return new
+
+
+def build_plot(label: str, figure: go.Figure | None = None, name: str | None = None) -> gr.Plot:
+    """A place for a figure, out of sight until it has one.
+
+    Args:
+        label: for screen readers.
+        figure: to begin with.
+        name: its id.
+    """
+    return gr.Plot(
+        figure,
+        visible=figure is not None,
+        label=label,
+        show_label=False,
+        container=False,
+        elem_classes="figure",
+        elem_id=name,
+    )

@@ -282,6 +282,17 @@ def served(worlds):
     demo.close()
 
 
+@pytest.fixture(scope="module")
+def served_medical(medical):
+    """(address, model) of the page over the shipped model; a module's `served` may be this one."""
+    from app.page import LAUNCH, build
+
+    demo = build(medical, ASSETS / "reports")
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield address, medical
+    demo.close()
+
+
 @pytest.fixture(scope="session")
 def browser():
     from browser import CHROMIUM, QUIET

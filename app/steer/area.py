@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import gradio as gr
-import plotly.graph_objects as go
 from gradio.components import Component
 
 from app.controls import Controls
+from app.inputs import build_plot
 from app.markup import badge
 from app.steer.figure import expert_figure, group_figure
 from app.steer.table import shares_table, thirds_table
@@ -84,8 +84,8 @@ def build_pictures(layout: Layout) -> tuple[gr.Plot, gr.Plot, gr.HTML]:
     gr.HTML(f"<style>{heights}</style>", elem_id="heights", padding=False)
     groups, experts = figures
     return (
-        _plot(figures[groups], "Group shares by layer", groups),
-        _plot(figures[experts], "Expert shares by layer", experts),
+        build_plot("Group shares by layer", figures[groups], groups),
+        build_plot("Expert shares by layer", figures[experts], experts),
         gr.HTML(thirds_table(layout, None), elem_id="thirds", apply_default_css=False),
     )
 
@@ -100,10 +100,4 @@ def build_download() -> gr.DownloadButton:
     """The button that downloads the record, of which there is none."""
     return gr.DownloadButton(
         "Download this record (JSON)", interactive=False, size="sm", elem_id="download"
-    )
-
-
-def _plot(figure: go.Figure, label: str, name: str) -> gr.Plot:
-    return gr.Plot(
-        figure, label=label, show_label=False, container=False, elem_classes="figure", elem_id=name
     )

@@ -29,10 +29,10 @@ def shares_table(layout: Layout, view: View | None) -> str:
         [*percents(plan.group_shares), *percents(plan.expert_shares)]
         for plan in (view.router_plan, view.plan)
     )
-    targets = [target for *_, target in _rows(layout)]
+    places = _rows(layout)
     taken = {
         (column, layer)
-        for column, first, last in outlines(view, targets)
+        for column, first, last in outlines(view, [target for *_, target in places])
         for layer in range(first, last + 1)
     }
     heads = "".join(
@@ -42,10 +42,8 @@ def shares_table(layout: Layout, view: View | None) -> str:
     body = ""
     for layer in range(layout.layers):
         cells = "".join(
-            _cell(
-                place, layer, router[column][layer], force[column][layer], (column, layer) in taken
-            )
-            for column, place in enumerate(_rows(layout))
+            _cell(place, layer, before[layer], now[layer], (column, layer) in taken)
+            for column, (place, before, now) in enumerate(zip(places, router, force))
         )
         body += f'<tr><th scope="row">{layer}</th>{cells}</tr>'
     return (

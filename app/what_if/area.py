@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.components import Component
 
+from app.inputs import build_plot
 from app.markup import line, notice
 from atmoe import Layout
 from atmoe.explanation.doses import targets
@@ -65,11 +66,5 @@ def build_what_if(layout: Layout) -> WhatIfArea:
             answer = gr.HTML(notice(UNASKED), elem_id="dose-answer")
             table = gr.HTML(line(""), elem_id="dose-table", apply_default_css=False)
         with gr.Column(scale=1, min_width=320):
-            plot = gr.Plot(
-                visible=False,
-                label="Response at five shares",
-                show_label=False,
-                container=False,
-                elem_classes="figure",
-            )
+            plot = build_plot("Response at five shares")
     return WhatIfArea(part, start, stop, progress, share, answer, table, plot)

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from app.inputs import build_plot
 from app.markup import line
 from atmoe import Layout
 
@@ -118,13 +119,7 @@ def build_why(layout: Layout) -> WhyArea:
         unit = gr.Dropdown(units, value=units[0][1], label="Part", elem_id="why-unit")
         words = gr.HTML(line(""), elem_id="why-words")
     with on_demand("From the base model to this answer: Shapley values of the groups"):
-        shapley = gr.Plot(
-            visible=False,
-            label="Shapley values of the groups",
-            show_label=False,
-            container=False,
-            elem_classes="figure",
-        )
+        shapley = build_plot("Shapley values of the groups")
         total = gr.HTML(line(""), elem_id="why-sum")
     return WhyArea(
         which=which,

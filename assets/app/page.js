@@ -15,14 +15,14 @@
     return Number(input?.value);
   }).join(" ");
   const bare = (text) => text.normalize("NFC").replace(/\s+/g, " ").trim();
-  setInterval(() => {
+  const markOld = () => {
     const box = bare(document.querySelector("#question textarea, #question input")?.value ?? "");
     for (const [area, place] of [["answer", "first"], ["steered", "second"]]) {
       const of = document.querySelector(`#${place}-asked .of`);
       const stale = of !== null && box !== "" && (bare(of.dataset.question) !== box || (of.dataset.sampling !== undefined && of.dataset.sampling !== settingsNow()));
       document.getElementById(area)?.classList.toggle("stale", stale);
     }
-  }, 200);
+  };
   // On a narrow screen one answer is shown at a time: yours as soon as it begins.
   const bench = document.querySelector("#bench"), buttons = [...document.querySelectorAll("#which-answer [data-show]")];
   const show = (which) => {
@@ -34,6 +34,7 @@
   show("router");
   let steered = false;
   setInterval(() => {
+    markOld();
     const now = document.querySelector("#second-asked .of") !== null;
     if (now !== steered) show(now ? "yours" : "router");
     steered = now;

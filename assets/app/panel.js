@@ -11,18 +11,19 @@ const place = (name) => element.querySelector(`[data-part="${name}"]`);
 const say = (sentence) => (place("refusal").textContent = sentence);
 
 // One number a control: what is set, and where nothing is, what is in force.
-const read = (target) => {
+const given = (target) => {
   const known = props.shown.targets[target] ?? {};
+  return (props.value.on ? known.force : known.router) ?? Number(rows.get(target).dataset.even);
+};
+const read = (target) => {
   const [state, set, locked] = props.value.set[target] ?? ["router", null, false];
-  const share = set ?? Math.round((props.value.on ? known.force : known.router) ?? Number(rows.get(target).dataset.even));
-  return { name: target, state, share, locked };
+  return { name: target, state, share: set ?? Math.round(given(target)), locked };
 };
 const inForce = (target) => {
-  const known = props.shown.targets[target];
-  if (!props.value.on) return known?.router ?? Number(rows.get(target).dataset.even);
-  const [state, share] = props.value.set[target] ?? [];
-  return state === "off" ? 0 : state === "fixed" ? share : (known?.force ?? Number(rows.get(target).dataset.even));
+  const [state, share] = (props.value.on && props.value.set[target]) || [];
+  return state === "off" ? 0 : state === "fixed" ? share : given(target);
 };
+const LOCKED = "; unlock it in the menu ⋯ first.";
 
 const draw = () => {
   const { strength, scope, on, cells } = props.value, { targets } = props.shown;
@@ -40,7 +41,6 @@ const draw = () => {
     lock.disabled = state !== "fixed";
     row.classList.toggle("changed", state !== "router" || cells.some(([t]) => t === target));
     row.style.setProperty("--router", known?.router ?? 0);
-    row.style.setProperty("--force", known?.force ?? 0);
     row.classList.toggle("known", known?.router != null);
     if (known) part(target, "note").textContent = part(target, "range").title = known.note;
   }
@@ -227,8 +227,8 @@ const type = (target, wanted) => {
 // An expert leads its group: those that were set and are not locked go back to the router, and share what is left.
 const lead = (target) => {
   const names = siblingsOf(target), now = read(target);
-  if (now.locked) return say(`${target} is locked; unlock it in the menu ⋯ first.`);
-  if (now.state === "fixed" && now.share >= Math.min(LEAD_PERCENT, 100)) return say(""), settle([{ ...now, state: "router" }]);
+  if (now.locked) return say(`${target} is locked${LOCKED}`);
+  if (now.state === "fixed" && now.share >= LEAD_PERCENT) return say(""), settle([{ ...now, state: "router" }]);
   const others = names.filter((t) => t !== target).map(read), locked = others.filter((s) => s.locked);
   const room = 100 - locked.reduce((sum, { share }) => sum + share, 0);
   const freed = others.map((s) => (s.state === "fixed" && !s.locked ? { ...s, state: "router" } : s));
@@ -240,7 +240,7 @@ const lead = (target) => {
 
 // Share moves over the edge between two neighbours; nobody else feels it.
 const EDGE = 7;
-let edge = null; // {left, right, sum, from, width}
+let edge = null; // {pair, sum: what both have, start: the left one's, from: where the pointer went down, width, moved, last}
 const edgeAt = (event) => {
   const button = event.target.closest(".segment:not(.absent)");
   if (!button) return null;
@@ -252,7 +252,7 @@ element.addEventListener("pointerdown", (event) => {
   const pair = event.button === 0 && edgeAt(event);
   if (!pair) return;
   const locked = pair.filter((t) => read(t).locked);
-  if (locked.length) return say(`${locked.join(" and ")} is locked; unlock it in the menu ⋯ first.`);
+  if (locked.length) return say(`${locked.join(" and ")} is locked${LOCKED}`);
   const [a, b] = pair.map(inForce), others = siblingsOf(pair[0]).filter((t) => !pair.includes(t)).map(read);
   const held = others.filter((s) => s.state === "fixed").reduce((sum, { share }) => sum + share, 0);
   const sum = others.every((s) => s.state === "fixed") ? 100 - held : Math.min(Math.round(a + b), 100 - held);
@@ -278,7 +278,7 @@ element.addEventListener("keydown", (event) => {
   const target = event.target.closest(".segment")?.dataset.lead, by = { ArrowRight: 5, ArrowUp: 5, ArrowLeft: -5, ArrowDown: -5 }[event.key];
   if (!target || !by || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  if (read(target).locked) return say(`${target} is locked; unlock it in the menu ⋯ first.`);
+  if (read(target).locked) return say(`${target} is locked${LOCKED}`);
   change(target, { share: Math.min(Math.max(Math.round(inForce(target)) + by, 0), 100) }, true);
 });
 

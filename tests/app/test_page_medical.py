@@ -5,9 +5,6 @@ All others use a tiny model.
 
 import pytest
 import test_page
-from conftest import ASSETS
-
-from app.page import LAUNCH, build
 
 test_answer = test_page.test_a_question_is_answered_word_by_word
 test_steering = test_page.test_moving_a_slider_gives_a_second_answer_beside_the_first
@@ -15,9 +12,6 @@ test_record = test_page.test_an_opened_record_restores_the_page_and_comes_out_id
 
 
 @pytest.fixture(scope="module")
-def served(medical):
-    """(address, model) of the page over the shipped model, in place of the tiny one."""
-    demo = build(medical, ASSETS / "reports")
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield address, medical
-    demo.close()
+def served(served_medical):
+    """In place of the page over the tiny model."""
+    return served_medical

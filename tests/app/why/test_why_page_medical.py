@@ -2,9 +2,6 @@
 
 import pytest
 import test_why_page
-from conftest import ASSETS
-
-from app.page import LAUNCH, build
 
 test_why = (
     test_why_page.test_an_answer_is_explained_by_itself_in_a_sentence_of_what_the_record_holds
@@ -12,9 +9,6 @@ test_why = (
 
 
 @pytest.fixture(scope="module")
-def served(medical):
-    """(address, model) of the page over the shipped model, in place of the tiny one."""
-    demo = build(medical, ASSETS / "reports")
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield address, medical
-    demo.close()
+def served(served_medical):
+    """In place of the page over the tiny model."""
+    return served_medical
