@@ -1,18 +1,14 @@
 """What all desks share.
 
 A desk holds the callbacks of one area; each returns {component: new value}. One that streams an
-answer or a measurement reads a job of the worker:
-
-    claim ─► follow: where it waits, what came out so far ─► stale? ─► the last words
-                └─► an error becomes a sentence
+answer or a measurement reads a job of the worker (`app.following`).
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,24 +17,19 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import gradio as gr
 from gradio.components import Component
 
+from app.answering import Given, answer, given
+from app.following import Update, sentence
+from app.job import Job, Kind, one_step
 from app.markup import asked, message, notice
-from app.session import Given, Making, Progress, Question, Session, answer, given
-from app.worker import Job, Kind, Waiting, Worker, one_step
-from atmoe import AtMoe, AtMoeError, RoutingPlan, Steering
+from app.session import Progress, Question, Session
+from app.worker import Worker
+from atmoe import AtMoe, RoutingPlan, Steering
 from atmoe.answer.batching import Batching
 from atmoe.explanation.coherence import SAMPLING, Cohort
 
-log = logging.getLogger(__name__)
-Update = dict[Any, Any]
-"""Component → its new value."""
-T = TypeVar("T")
 P = ParamSpec("P")
 DeskT = TypeVar("DeskT", bound="Desk")
 
-OUR_FAULT = (
-    "Something went wrong on our side, and it was logged. Nothing of yours is lost; please try "
-    "again."
-)
 WAITING = "…"
 """In the place of an answer that has not begun."""
 
@@ -228,97 +219,3 @@ def guarded(
 def number_of(sent: object) -> Any:
     """The browser's own number of what it sent; 0 where it has none."""
     return sent.get("at", 0) if isinstance(sent, dict) else 0
-
-
-def sentence(error: Exception) -> str:
-    """What to tell a person about an error: its own sentence if it has one for them."""
-    if isinstance(error, AtMoeError):
-        return str(error)
-    log.error("in a callback of the page", exc_info=error)
-    return OUR_FAULT
-
-
-def waiting(before: int, what: str = "answer") -> str:
-    """Where someone stands who waits for a place."""
-    if not before:
-        return "Waiting for a free place: yours is next."
-    verb = "s are" if before > 1 else " is"
-    return f"Waiting for a free place: {before} {what}{verb} before yours."
-
-
-def stream(
-    worker: Worker,
-    making: Making[T],
-    job: Job[T] | None,
-    say: Callable[[str], Update],
-    show: Callable[[T], Update],
-    end: Callable[[T | None], Update],
-    what: str = "answer",
-) -> Generator[Update, None, bool]:
-    """What the page shows of a job, from its place in the queue to its last words.
-
-    Whoever calls this yields a `gr.skip()` first: a generator that ends without a word would empty
-    its outputs.
-
-    Args:
-        worker: makes the steps.
-        making: holds the job as long as that counts.
-        job: what it held when the event began.
-        say: the page's own words: where the job stands while it waits, or what went wrong.
-        show: what is shown of a step.
-        end: the last words, made of the last step (None where there was none).
-        what: is waited for.
-
-    Returns:
-        False where there was no such job, somebody else reads it, or it no longer counts.
-    """
-    if job is None or not job.claim():
-        return False
-    try:
-        last = yield from follow(worker, job, lambda: making.job is job, say, show, what)
-    except Exception as error:
-        words = sentence(error)
-        if making.job is not job:
-            return False
-        yield say(words)
-        return True
-    if making.job is not job:
-        return False
-    yield end(last)
-    return True
-
-
-def follow(
-    worker: Worker,
-    job: Job[T],
-    current: Callable[[], bool],
-    say: Callable[[str], Update],
-    show: Callable[[T], Update],
-    what: str = "answer",
-) -> Generator[Update, None, T | None]:
-    """What the page shows while a job runs.
-
-    Args:
-        worker: makes the steps.
-        job: whose.
-        current: whether it is still the job that counts; it ends where it is not.
-        say: shows where it stands while it waits.
-        show: makes of each step what is shown.
-        what: is waited for.
-
-    Returns:
-        The last step; None where there was none.
-
-    Raises:
-        Exception: whatever making a step raised.
-    """
-    last = None
-    for step in worker.run(job, waiting=True):
-        if not current():
-            break
-        if isinstance(step, Waiting):
-            yield say(waiting(step.before, what))
-        else:
-            last = step
-            yield show(step)
-    return last

@@ -9,25 +9,18 @@ Whatever else a part of the page knows of a tab is a state of its own, `session.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from app.controls import Controls
-from app.worker import LATER, Job, Later
+from app.job import Job
 from atmoe import Record, RoutingPlan, Sampling, Steering
-from atmoe.answer.batching import Batching
-from atmoe.answer.generation import in_words
 from atmoe.answer.kept import Kept
 from atmoe.answer.remembered import Remembered
-from atmoe.explanation.coherence import SAMPLING, Coherence, coherence
-from atmoe.mixture.mixture import Mixture
+from atmoe.explanation.coherence import Coherence
 
 T = TypeVar("T")
-FROM_LINK = "from a link"
-"""What the record of an answer that came with a link adds to what decoded it."""
 
 
 @dataclass
@@ -63,144 +56,6 @@ class Progress:
     ended: bool = False
     whole: Coherence | None = None
     opening: Coherence | None = None
-
-
-def answer(
-    batching: Batching,
-    question: Question,
-    steering: Steering,
-    known: Remembered | None = None,
-    plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
-    opening_tokens: int = SAMPLING.max_new_tokens,
-) -> Generator[Progress | Later, None, None]:
-    """Answer a question token by token, then score the answer.
-
-    To be iterated on the worker's thread only.
-
-    Args:
-        batching: of all users.
-        question: what is asked; its plan is filled in.
-        steering: of the answer.
-        known: answers given before, which are given again at once, and where this one is kept.
-        plan_of: the plan to answer under, made of the router's; default: the steering's.
-        opening_tokens: of `Progress.opening`.
-
-    Yields:
-        The answer so far, at each token; `LATER`; the whole answer, measured.
-    """
-    model, plan = batching.model, None
-    known = Remembered() if known is None else known
-
-    # 1. the plan
-    if not steering.untouched or plan_of is not None:
-        # The router's answer runs one turn ahead, so its plan is mostly there already.
-        question.router_plan = question.router_plan or batching.route(
-            question.prompt, question.kept
-        )
-        plan = (plan_of or steering.apply)(question.router_plan)
-
-    # 2. what is known is given again
-    key = known.key(model, question.prompt, plan, question.sampling)
-    remembered = None if question.anew else known.get(key)
-    if remembered is not None:
-        record, measured = remembered
-        question.router_plan = question.router_plan or record.router_plan
-        yield Progress(record.again(steering, question.router_plan), True, *measured)
-        return
-
-    # 3. the rest is decoded
-    with closing(batching.add(question.prompt, plan, question.sampling, question.kept)) as row:
-        question.router_plan = question.router_plan or row.plans[0]
-        for step in row:
-            record = Record.of(model, question.prompt, steering, question.router_plan, row, step)
-            yield Progress(record)
-
-    # 4. and measured
-    yield LATER
-    measured = _measured(model, record, opening_tokens)
-    known.put(key, record, measured)
-    yield Progress(record, True, *measured)
-
-
-@dataclass(frozen=True)
-class Given:
-    """An answer that came from outside: to be shown, and not decoded.
-
-    Attributes:
-        finish: how it ended, as in its record.
-        versions: of what computed it there.
-        base: of the base that answered there.
-    """
-
-    tokens: tuple[int, ...]
-    finish: str
-    versions: Mapping[str, str]
-    base: Mapping[str, str]
-
-
-def given(
-    batching: Batching,
-    question: Question,
-    steering: Steering,
-    outside: Given,
-    opening_tokens: int = SAMPLING.max_new_tokens,
-) -> Generator[Progress | Later, None, None]:
-    """An answer from outside under the plan that it says it was given under, and measured here.
-
-    Its plan is the one that this model's router gives, steered as it says; its record says that it
-    was not decoded here. It is not remembered, so that nobody is given it as an answer of ours.
-
-    To be iterated on the worker's thread only.
-
-    Args:
-        batching: of all users.
-        question: what it answers; its plan is filled in.
-        steering: of the answer.
-        outside: the answer.
-        opening_tokens: of `Progress.opening`.
-
-    Yields:
-        The answer; `LATER`; the answer, measured.
-    """
-    model = batching.model
-    # 1. the plan
-    question.router_plan = question.router_plan or batching.route(question.prompt, question.kept)
-    router_plan = question.router_plan
-    plan = replace(router_plan if steering.untouched else steering.apply(router_plan))
-
-    # 2. the record
-    engine = outside.versions.get("engine", "not told").removesuffix(f", {FROM_LINK}")
-    settings = asdict(question.sampling)
-    record = Record(
-        prompt=question.prompt,
-        answer=in_words(model, outside.tokens),
-        answer_tokens=outside.tokens,
-        model={"name": model.info.name, "sha256": model.info.sha256},
-        seed=settings.pop("seed"),
-        sampling=settings,
-        router_plan=router_plan,
-        plan=plan,
-        finish=outside.finish,
-        base=outside.base,
-        steering=steering,
-        timings={},
-        versions={**outside.versions, "engine": f"{engine}, {FROM_LINK}"},
-    )
-    yield Progress(record)
-
-    # 3. and measured
-    yield LATER
-    yield Progress(record, True, *_measured(model, record, opening_tokens))
-
-
-def _measured(
-    model: Mixture, record: Record, opening_tokens: int
-) -> tuple[Coherence | None, Coherence | None]:
-    """How an answer reads, all of it and its first tokens."""
-    opening = coherence(model, record, opening_tokens)
-    longer = opening is not None and opening.tokens < len(record.answer_tokens)
-    whole = coherence(model, record, len(record.answer_tokens)) if longer else opening
-    return whole, opening
 
 
 @dataclass

@@ -10,7 +10,8 @@ from gradio.components import Component
 
 from app.ask.cases import Case, menu
 from app.assets import text_of
-from app.desk import AnswerPlace, Update
+from app.desk import AnswerPlace
+from app.following import Update
 from app.inputs import unrefusing
 from app.markup import line, message, notice
 from app.steer.desk import UNTOUCHED

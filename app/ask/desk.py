@@ -18,8 +18,9 @@ from app import language
 from app.ask import words
 from app.ask.area import AskArea
 from app.controls import Controls
-from app.desk import WAITING, AnswerPlace, Desk, Shared, Update, guarded, stream
+from app.desk import WAITING, AnswerPlace, Desk, Shared, guarded
 from app.events import LAST_WINS, UNQUEUED, streaming
+from app.following import Update, stream
 from app.markup import line, passage, small_print
 from app.session import Progress, Question, Session
 from app.steer.desk import SteerDesk

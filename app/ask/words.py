@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from app.session import FROM_LINK, Progress
+from app.answering import FROM_LINK
+from app.session import Progress
 from app.wording import count, minus
 from atmoe import Record
 from atmoe.explanation.coherence import INNER, Cohort

@@ -8,7 +8,8 @@ import gradio as gr
 from gradio.components import Component
 
 from app.compare.words import BESIDE
-from app.desk import AnswerPlace, Update
+from app.desk import AnswerPlace
+from app.following import Update
 from app.markup import line
 
 UNCOMPARED = (

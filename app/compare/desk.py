@@ -18,8 +18,9 @@ from app.compare.area import CompareArea
 from app.compare.difference import differences
 from app.compare.state import CompareState
 from app.compare.words import BESIDE, ROUTER, YOURS, Voice, by_sentence, compared, first_words
-from app.desk import AnswerPlace, Desk, Shared, Update, sentence
+from app.desk import AnswerPlace, Desk, Shared
 from app.events import streaming
+from app.following import Update, sentence
 from app.markup import differing, line, passage
 from app.session import Session
 from atmoe import Record

@@ -17,8 +17,9 @@ from app.ask.desk import STOPPED, AskDesk
 from app.compare.area import CompareArea
 from app.compare.state import CompareState, forget_third
 from app.compare.words import beside_note
-from app.desk import WAITING, Desk, Shared, Update, guarded, stream
+from app.desk import WAITING, Desk, Shared, guarded
 from app.events import UNQUEUED, streaming
+from app.following import Update, stream
 from app.markup import line, passage, small_print
 from app.session import Progress, Session
 from atmoe import AtMoeError, Steering

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field
 
+from app.answering import Given
 from app.controls import Controls
-from app.session import Given
 from app.share.link import LinkError
 from app.view import sampling_of
 from atmoe import AtMoeError, Record, Sampling

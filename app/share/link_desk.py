@@ -17,12 +17,14 @@ from gradio.components import Component
 from gradio.events import Dependency
 from pydantic import Field
 
+from app.answering import Given
 from app.ask.desk import AskDesk, Begun
 from app.controls import Controls
-from app.desk import AnswerPlace, Desk, Shared, Update, guarded, number_of
+from app.desk import AnswerPlace, Desk, Shared, guarded, number_of
 from app.events import LAST_WINS, UNQUEUED
+from app.following import Update
 from app.markup import message, passage
-from app.session import Given, Session
+from app.session import Session
 from app.share.area import ShareArea
 from app.share.fragment import Held, from_fragment, to_fragment
 from app.share.link import MAX_QUESTION, Linked, LinkError, from_query, to_query
@@ -195,14 +197,8 @@ class LinkDesk(Desk):
         return {self.area.bar.said: said()}
 
     def _query(self, session: Session, sampling: Sampling) -> str:
-        return to_query(
-            Linked(
-                session.controls,
-                sampling.max_new_tokens,
-                sampling.temperature,
-                sampling.seed,
-            )
-        )
+        longest, seed = sampling.max_new_tokens, sampling.seed
+        return to_query(Linked(session.controls, longest, sampling.temperature, seed))
 
     def _restore(self, session: Session, linked: Linked, back: bool) -> Update:
         """What a query string holds.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
+from app.answering import FROM_LINK
 from app.controls import Controls, of_steering
-from app.session import FROM_LINK
 from app.view import sampling_of
 from app.wording import count
 from atmoe import AtMoeError, Layout, Record, Sampling

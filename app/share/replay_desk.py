@@ -18,8 +18,9 @@ from app.ask.words import given_by_link
 from app.compare.state import CompareState
 from app.compare.third_desk import ThirdDesk
 from app.controls import Controls
-from app.desk import Desk, Shared, Update, guarded, sentence
+from app.desk import Desk, Shared, guarded
 from app.events import LAST_WINS, UNQUEUED
+from app.following import Update, sentence
 from app.markup import message, passage, small_print
 from app.session import Session
 from app.share import uploads

@@ -13,8 +13,8 @@ from datetime import datetime
 from html import escape
 
 from app.ask.words import given_by_link
+from app.share.report_style import STYLE, colours
 from app.steer.words import changes, team_note
-from app.theme import ink, shade
 from app.view import all_percents, average_percents
 from app.wording import count, listed, minus
 from atmoe import Record, RoutingPlan
@@ -40,36 +40,6 @@ LIMITS = (
     "Whoever has this file can read the question. It says what the file's maker says: a file can "
     "be edited, and only answering again, with the model named below, shows whether it holds.",
 )
-STYLE = """
-:root { color-scheme: light; }
-body { max-width: 60rem; margin: 0 auto; padding: 1rem; background: #fff; color: #111;
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 1.6rem 0 .4rem; }
-h3 { font-size: 1rem; margin: 1rem 0 .3rem; } p { margin: .3rem 0; }
-.warning { border-left: 4px solid #b34700; padding: .3rem .7rem; }
-.answer { white-space: pre-wrap; border: 1px solid #767676; border-radius: 6px;
-  padding: .6rem .8rem; }
-.small, caption { font-size: .85rem; }
-table { border-collapse: collapse; margin: .5rem 0 1rem; min-width: min(26rem, 100%); }
-caption { text-align: left; padding: .2rem 0; }
-th, td { text-align: left; font-weight: 400; padding: .15rem .6rem .15rem 0;
-  border-bottom: 1px solid #bbb; vertical-align: top; }
-thead th { font-weight: 700; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; }
-table.map { font-size: .7rem; line-height: 1.4; } table.map th { padding: 0 .4rem 0 0; }
-table.map :is(td, thead th + th) { padding: 0 .1rem; min-width: 1.35rem; text-align: center;
-  border: 1px solid #fff; }
-table.map td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-code { font-size: .85rem; }
-@page { size: A4; margin: 14mm; }
-@media print {
-  body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }
-  h2, h3, caption { break-after: avoid; } table, .answer { break-inside: avoid; }
-  table.map { font-size: 6pt; width: 100%; table-layout: fixed; }
-  table.map :is(td, thead th + th) { min-width: 0; padding: 0; }
-  table.map tr > :first-child { width: 27mm; }
-}
-"""
 
 
 def report(router: Record, steered: Record | None, made: datetime) -> str:
@@ -101,16 +71,13 @@ def report(router: Record, steered: Record | None, made: datetime) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>AT-MoE report, {escape(day)}</title><style>{STYLE}{_colours()}</style></head>"
+        f"<title>AT-MoE report, {escape(day)}</title><style>{STYLE}{colours()}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n"
     )
 
 
 def _section(title: str, inside: str) -> str:
     return f"<section><h2>{title}</h2>{inside}</section>"
-
-
-# -- what was answered ---------------------------------------------------------------------------
 
 
 def _answer(name: str, record: Record) -> str:
@@ -148,9 +115,6 @@ def _settings(router: Record, steered: Record | None) -> str:
     steering = changes(steered.steering) if steered else ""
     rows.append(("Steering", steering or "none"))
     return _table("How both answers were asked for", ("setting", "value"), rows)
-
-
-# -- under which weights -------------------------------------------------------------------------
 
 
 def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
@@ -210,17 +174,6 @@ def _map(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
             f"<tbody>{''.join(lines)}</tbody></table></div>"
         )
     return "".join(tables)
-
-
-def _colours() -> str:
-    """A class for each whole percent: its colour, and black or white on it."""
-    return "".join(
-        f".c{percent}{{background:{shade(percent / 100)};color:{ink(percent / 100)}}}"
-        for percent in range(101)
-    )
-
-
-# -- why -----------------------------------------------------------------------------------------
 
 
 def _why(name: str, explanation: Explanation | None) -> str:
@@ -291,9 +244,6 @@ def _what_if(record: Record) -> str:
     ]
     heads = ("share", "words", "log-probability of the router's answer", "answer")
     return _table(f"The question with {response.target} at five shares", heads, rows)
-
-
-# -- by what -------------------------------------------------------------------------------------
 
 
 def _made_by(answers: Sequence[tuple[str, Record]]) -> str:

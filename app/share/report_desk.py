@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import gradio as gr
 from gradio.events import Dependency
 
-from app.desk import Desk, Shared, Update, guarded, number_of
+from app.desk import Desk, Shared, guarded, number_of
 from app.events import LAST_WINS
+from app.following import Update
 from app.session import Session
 from app.share.area import ShareArea
 from app.share.report import report

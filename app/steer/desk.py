@@ -12,8 +12,9 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from app.controls import Controls
-from app.desk import WAITING, AnswerPlace, Desk, Shared, Update, guarded, number_of
+from app.desk import WAITING, AnswerPlace, Desk, Shared, guarded, number_of
 from app.events import LAST_WINS
+from app.following import Update
 from app.markup import badge, line, message
 from app.session import Session
 from app.steer import words

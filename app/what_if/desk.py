@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 import gradio as gr
 from gradio.events import Dependency
 
-from app.desk import Desk, Shared, Update, guarded, stream
+from app.desk import Desk, Shared, guarded
 from app.events import LAST_WINS, UNQUEUED, streaming
+from app.following import Update, stream
+from app.job import Job
 from app.markup import line, notice, passage
 from app.session import Making, Question, Session
 from app.view import all_percents
 from app.what_if.area import UNASKED, WhatIfArea
 from app.what_if.figure import PERCENTS, dose_figure, dose_table
-from app.worker import Job
 from atmoe import AtMoeError, Record, RoutingPlan
 from atmoe.explanation.doses import dosing
 from atmoe.explanation.response import Response

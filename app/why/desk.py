@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 import gradio as gr
 from gradio.events import Dependency
 
-from app.desk import Desk, Shared, Update, guarded, stream
+from app.desk import Desk, Shared, guarded
 from app.events import UNQUEUED, streaming
+from app.following import Update, stream
+from app.job import Job, Kind
 from app.markup import line, marked
 from app.session import Session, Slot
 from app.why import words as why_words
@@ -25,7 +27,6 @@ from app.why.figure import shapley_figure
 from app.why.grid import grid
 from app.why.sentence import headline
 from app.why.state import WhyProgress, WhyState, why
-from app.worker import Job, Kind
 from atmoe import Record
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import verdict

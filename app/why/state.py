@@ -6,9 +6,9 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from app.job import LATER, Job, Kind, Later
 from app.session import Making
 from app.why.area import FIRST
-from app.worker import LATER, Job, Kind, Later
 from atmoe import AtMoe, Record
 from atmoe.explanation.measure import completing, opening
 from atmoe.explanation.smallest_change import searching

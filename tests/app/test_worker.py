@@ -10,8 +10,10 @@ import time
 import pytest
 from conftest import PROMPTS
 
-from app.session import Question, answer
-from app.worker import LATER, OTHERS_AT_ONCE, SHARE, Job, Kind, Waiting, Worker
+from app.answering import answer
+from app.job import LATER, Job, Kind, Waiting
+from app.session import Question
+from app.worker import OTHERS_AT_ONCE, SHARE, Worker
 from atmoe import AtMoeError, Override, Sampling, State, Steering
 from atmoe.answer.batching import Batching
 from atmoe.answer.remembered import Remembered
@@ -254,7 +256,7 @@ def test_whoever_waits_and_is_cancelled_is_gone_before_its_turn(worker):
 
 def test_a_reader_that_waits_is_told_again_so_that_it_can_be_closed(worker, monkeypatch):
     """Gradio cannot close a generator that is asked for its next value."""
-    monkeypatch.setattr("app.worker.STILL_SECONDS", 0.01)
+    monkeypatch.setattr("app.job.STILL_SECONDS", 0.01)
     worker._answers.places = 1
     first = worker.run(Job(itertools.count(), Kind.ANSWER))
     next(first)

@@ -7,7 +7,7 @@ import torch
 
 from app.ask import words as answer_text
 from app.controls import Cells, Controls, Setting
-from app.desk import waiting
+from app.following import waiting
 from app.session import Progress
 from app.steer import words as text
 from app.view import View

@@ -1,0 +1,137 @@
+"""Steps to be made by the worker, and what their reader is told meanwhile.
+
+a generator ─► Job ─► advance, on the worker's thread ─► queue ─► read, on any other
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+STILL_SECONDS = 1.0
+"""Who waits is told again after so long: a generator that is asked for its next value cannot be
+closed, and a browser tab that was closed must not keep its place."""
+
+
+class Later(Enum):
+    """The type of `LATER`."""
+
+    LATER = "later"
+
+
+LATER = Later.LATER
+"""Yielded by a job's steps: what is left of them can wait, and the place is free. What is left of
+an answer is other work; what is left of unasked work is for idle times."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job that has not begun.
+
+    Attributes:
+        before: how many of its kind will begin before it.
+    """
+
+    before: int
+
+
+class Kind(Enum):
+    """What a job is, in the order in which they come.
+
+    A call too short to wait; an answer that streams; other work; what nobody asked for, but will be
+    wanted first when somebody does; the rest of that.
+    """
+
+    CALL, ANSWER, OTHER, UNASKED, IDLE = "call", "answer", "other", "unasked", "idle"
+
+
+REST = {Kind.ANSWER: Kind.OTHER, Kind.UNASKED: Kind.IDLE}
+"""What is left of a job after `LATER`, where that is another kind."""
+
+
+class Job(Generic[T]):
+    """Steps still to be made. Nothing runs before a worker is given the job."""
+
+    def __init__(self, steps: Generator[T | Later, None, None], kind: Kind = Kind.OTHER):
+        self._steps, self.kind = steps, kind
+        self._queue: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._cancelled = threading.Event()
+        self._claim = threading.Lock()
+        self._before: int | None = None
+
+    def claim(self) -> bool:
+        """True for the first caller only: whoever gets it may run the job."""
+        return self._claim.acquire(blocking=False)
+
+    def cancel(self) -> None:
+        """Make no further step after the one under way; whoever reads them comes to their end."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled.is_set()
+
+    def wait(self, before: int) -> None:
+        """Tell whoever reads the steps how many begin before it."""
+        if before != self._before:
+            self._before = before
+            self._queue.put(("waiting", before))
+
+    def advance(self) -> bool:
+        """Make one step, on the worker's thread.
+
+        Returns:
+            Whether there may be another.
+        """
+        try:
+            if not self.cancelled:
+                step = next(self._steps)
+                if step is LATER:
+                    self.kind = REST.get(self.kind, self.kind)
+                else:
+                    self._queue.put(("step", step))
+                return True
+            self._steps.close()
+            self._queue.put(("end", None))
+        except StopIteration:
+            self._queue.put(("end", None))
+        except BaseException as error:
+            # Whoever reads the job must learn of it, and the thread must live on.
+            self._queue.put(("error", error))
+        return False
+
+    def read(self) -> Iterator[T | Waiting]:
+        """The steps as they are made.
+
+        Yields:
+            Before the first step, how long the wait is; then the steps.
+
+        Raises:
+            BaseException: whatever making them raised.
+        """
+        waiting: Waiting | None = None
+        while True:
+            try:
+                kind, value = self._queue.get(timeout=None if waiting is None else STILL_SECONDS)
+            except Empty:
+                assert waiting is not None  # or there would have been no time limit
+                yield waiting
+                continue
+            waiting = Waiting(value) if kind == "waiting" else None
+            if kind == "error":
+                raise value
+            if kind == "end":
+                return
+            yield value if waiting is None else waiting
+
+
+def one_step(function: Callable[[], T]) -> Generator[T, None, None]:
+    """A call, as the steps of a job."""
+    yield function()
