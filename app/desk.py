@@ -161,6 +161,18 @@ class Shared:
             update |= desk.steering_changed(session)
         return update
 
+    def pressable(self) -> list[Component]:
+        """The buttons that `buttons` changes."""
+        return [button for desk in self.desks for button in desk.possible(Session())]
+
+    def buttons(self, session: Session) -> Update:
+        """Only what can do something can be pressed."""
+        update: Update = {}
+        for desk in self.desks:
+            for button, possible in desk.possible(session).items():
+                update[button] = gr.Button(interactive=possible)
+        return update
+
     def first_ended(self, session: Session) -> None:
         """Tell all desks."""
         for desk in self.desks:
@@ -173,7 +185,7 @@ class Desk:
     Everything of a person is in the `Session` that each call is given.
 
     What happens in one area can concern another: what a desk has to say then, it says in the last
-    five methods here. Most have nothing to say.
+    six methods here. Most have nothing to say.
     """
 
     def __init__(self, shared: Shared):
@@ -194,6 +206,10 @@ class Desk:
 
     def first_ended(self, session: Session) -> None:
         """The router's answer has ended."""
+
+    def possible(self, session: Session) -> dict[gr.Button, bool]:
+        """Its buttons, and whether pressing each would do anything now."""
+        return {}
 
     def saved(self, session: Session) -> dict[str, Any]:
         """What the download holds of this area."""

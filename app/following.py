@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from app.job import Job, Waiting
+from app.job import Begun, Job, Waiting
 from app.session import Making
 from app.worker import Worker
 from atmoe import AtMoeError
@@ -50,6 +50,7 @@ def stream(
     show: Callable[[T], Update],
     end: Callable[[T | None], Update],
     what: str = "answer",
+    begun: Callable[[], Update] = dict,
 ) -> Generator[Update, None, bool]:
     """What the page shows of a job, from its place in the queue to its last words.
 
@@ -64,6 +65,7 @@ def stream(
         show: what is shown of a step.
         end: the last words, made of the last step (None where there was none).
         what: is waited for.
+        begun: what is shown, again and again, until a job that has begun has made a step.
 
     Returns:
         False where there was no such job, somebody else reads it, or it no longer counts.
@@ -71,7 +73,7 @@ def stream(
     if job is None or not job.claim():
         return False
     try:
-        last = yield from follow(worker, job, lambda: making.job is job, say, show, what)
+        last = yield from follow(worker, job, lambda: making.job is job, say, show, what, begun)
     except Exception as error:
         words = sentence(error)
         if making.job is not job:
@@ -91,6 +93,7 @@ def follow(
     say: Callable[[str], Update],
     show: Callable[[T], Update],
     what: str = "answer",
+    begun: Callable[[], Update] = dict,
 ) -> Generator[Update, None, T | None]:
     """What the page shows while a job runs.
 
@@ -101,6 +104,7 @@ def follow(
         say: shows where it stands while it waits.
         show: makes of each step what is shown.
         what: is waited for.
+        begun: shown, again and again, from its beginning to its first step.
 
     Returns:
         The last step; None where there was none.
@@ -114,6 +118,9 @@ def follow(
             break
         if isinstance(step, Waiting):
             yield say(waiting(step.before, what))
+        elif isinstance(step, Begun):
+            if update := begun():
+                yield update
         else:
             last = step
             yield show(step)

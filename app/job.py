@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+BEGUN_SECONDS = 0.25
+"""Who reads a job that has begun hears of it again after so long, until there is a step."""
 STILL_SECONDS = 1.0
 """Who waits is told again after so long: a generator that is asked for its next value cannot be
 closed, and a browser tab that was closed must not keep its place."""
@@ -41,6 +43,11 @@ class Waiting:
     before: int
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A job that has begun, and has made no step yet."""
+
+
 class Kind(Enum):
     """What a job is, in the order in which they come.
 
@@ -56,7 +63,11 @@ REST = {Kind.ANSWER: Kind.OTHER, Kind.UNASKED: Kind.IDLE}
 
 
 class Job(Generic[T]):
-    """Steps still to be made. Nothing runs before a worker is given the job."""
+    """Steps still to be made. Nothing runs before a worker is given the job.
+
+    Attributes:
+        over: whether its last step was made.
+    """
 
     def __init__(self, steps: Generator[T | Later, None, None], kind: Kind = Kind.OTHER):
         self._steps, self.kind = steps, kind
@@ -64,6 +75,7 @@ class Job(Generic[T]):
         self._cancelled = threading.Event()
         self._claim = threading.Lock()
         self._before: int | None = None
+        self.over = False
 
     def claim(self) -> bool:
         """True for the first caller only: whoever gets it may run the job."""
@@ -84,6 +96,10 @@ class Job(Generic[T]):
             self._before = before
             self._queue.put(("waiting", before))
 
+    def begin(self) -> None:
+        """Tell whoever reads the steps that the first one is next."""
+        self._queue.put(("begun", None))
+
     def advance(self) -> bool:
         """Make one step, on the worker's thread.
 
@@ -99,37 +115,43 @@ class Job(Generic[T]):
                     self._queue.put(("step", step))
                 return True
             self._steps.close()
-            self._queue.put(("end", None))
+            last: tuple[str, Any] = ("end", None)
         except StopIteration:
-            self._queue.put(("end", None))
+            last = ("end", None)
         except BaseException as error:
             # Whoever reads the job must learn of it, and the thread must live on.
-            self._queue.put(("error", error))
+            last = ("error", error)
+        self.over = True
+        self._queue.put(last)
         return False
 
-    def read(self) -> Iterator[T | Waiting]:
+    def read(self) -> Iterator[T | Waiting | Begun]:
         """The steps as they are made.
 
         Yields:
-            Before the first step, how long the wait is; then the steps.
+            Before the first step, how long the wait is, then that it has begun; then the steps.
 
         Raises:
             BaseException: whatever making them raised.
         """
-        waiting: Waiting | None = None
+        before: Waiting | Begun | None = None  # what is told, again and again, before the first
         while True:
+            seconds = BEGUN_SECONDS if isinstance(before, Begun) else STILL_SECONDS
             try:
-                kind, value = self._queue.get(timeout=None if waiting is None else STILL_SECONDS)
+                kind, value = self._queue.get(timeout=None if before is None else seconds)
             except Empty:
-                assert waiting is not None  # or there would have been no time limit
-                yield waiting
+                assert before is not None  # or there would have been no time limit
+                yield before
                 continue
-            waiting = Waiting(value) if kind == "waiting" else None
+            if kind == "begun":
+                before = Begun()
+                continue
+            before = Waiting(value) if kind == "waiting" else None
             if kind == "error":
                 raise value
             if kind == "end":
                 return
-            yield value if waiting is None else waiting
+            yield value if before is None else before
 
 
 def one_step(function: Callable[[], T]) -> Generator[T, None, None]:

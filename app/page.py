@@ -197,11 +197,12 @@ def _wire(
     why_desk = WhyDesk(shared, areas.why)
     # In the order in which the download holds what they save.
     shared.desks += [compare_desk, third_desk, link_desk, replay_desk, what_if_desk, why_desk]
+    shared.desks += [ask_desk]
 
     # 2. what calls them
     moved = steer_desk.wire(session)
     asked = ask_desk.wire(session)
-    third_answered = third_desk.wire(session)
+    third = third_desk.wire(session)
     replayed = replay_desk.wire(session)
     linked = link_desk.wire(session, page)
     again = replay_desk.wire_again(session)
@@ -209,15 +210,19 @@ def _wire(
     link_desk.wire_address(
         session, [asked.begun.success, replayed.begun.success, areas.steer.panel.rest]
     )
-    what_if_desk.wire(session, asked.begun, replayed.begun)
+    dosed = what_if_desk.wire(session, asked.begun, replayed.begun)
     for event in (*(each.begun for each in linked), again.begun):
         event.success(what_if_desk.forget, [session], areas.what_if.results, **UNQUEUED)
 
     # 3. what every answer's end calls
     answered = [*asked.answered, *replayed.answered, *again.answered]
     answered += [event for each in linked for event in each.answered]
-    compare_desk.wire(session, [*answered, third_answered])
+    compare_desk.wire(session, [*answered, third[0]])
     replay_desk.wire_judge(session, answered)
     for measured in why_desk.wire(session, (*begun, moved), answered):
         steer_desk.wire_effects(session, measured)
     report_desk.wire(session, begun, answered)
+
+    # 4. what changes which buttons can do something
+    for event in (*begun, *asked.stopped, moved, *answered, *third, *dosed):
+        event.then(shared.buttons, [session], shared.pressable(), **UNQUEUED)

@@ -68,6 +68,11 @@ class Making(Generic[T]):
 
     job: Job[T] | None = None
 
+    @property
+    def going(self) -> bool:
+        """Whether more will come of it."""
+        return self.job is not None and not (self.job.over or self.job.cancelled)
+
     def cancel(self) -> None:
         """Stop after the step under way; what is there stays."""
         if self.job is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from atmoe import RoutingPlan, Sampling, State, Steering
+from atmoe import RoutingPlan, Sampling, Steering
 from atmoe.errors import SamplingError
 
 MAX_TOKENS = 400
@@ -63,11 +63,6 @@ def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sa
 def _between(number: object, least: float, most: float) -> bool:
     """Whether something is a number within these ends."""
     return isinstance(number, int | float) and least <= number <= most
-
-
-def changed(steering: Steering) -> tuple[str, ...]:
-    """The groups and experts a person took from the router, in the order of the overrides."""
-    return tuple(dict.fromkeys(o.target for o in steering.overrides if o.state is not State.ROUTER))
 
 
 def average_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:

@@ -102,7 +102,7 @@ def build_question_box(settings: Settings, cases: Sequence[Case] = ()) -> Questi
         answer = gr.Button(
             "Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button"
         )
-        stop = gr.Button("Stop", scale=0, min_width=80)
+        stop = gr.Button("Stop", scale=0, min_width=80, interactive=False)
         if cases:
             gr.HTML(
                 html_template=menu(cases),

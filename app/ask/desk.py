@@ -41,10 +41,12 @@ class Begun:
     Attributes:
         begun: a question was taken.
         answered: an answer has ended, each.
+        stopped: all answers were.
     """
 
     begun: Dependency
     answered: list[Dependency]
+    stopped: tuple[Dependency, ...] = ()
 
 
 class AskDesk(Desk):
@@ -71,8 +73,8 @@ class AskDesk(Desk):
             # last one was heard.
             self.stream_second(steer.panel.rest, session),
         ]
-        box.stop.click(self.stop, [session], **UNQUEUED)
-        return Begun(asked, answered)
+        stopped = box.stop.click(self.stop, [session], **UNQUEUED)
+        return Begun(asked, answered, (stopped,))
 
     def stream_both(self, begun: Dependency, session: gr.State) -> Begun:
         """Have both answers follow an event at which a question was taken.
@@ -182,7 +184,10 @@ class AskDesk(Desk):
             self.shared.first_ended(session)
             return self._ended(session, progress, place)
 
-        yield from stream(self.worker, slot, job, place.say, show, end)
+        def begun() -> Update:
+            return self.steer_desk.weights_so_far(session)
+
+        yield from stream(self.worker, slot, job, place.say, show, end, begun=begun)
 
     def second(self, session: Session) -> Iterator[Update]:
         """Stream the steered answer."""
@@ -209,6 +214,11 @@ class AskDesk(Desk):
     def stop(self, session: Session) -> None:
         """Abandon all answers; what is there stays."""
         session.stop()
+
+    def possible(self, session: Session) -> dict[gr.Button, bool]:
+        """Stop, while an answer is on its way."""
+        slots = session.first, session.second, session.third
+        return {self.area.box.stop: any(slot.going for slot in slots)}
 
     def small_print(self, progress: Progress, note: str = "") -> str:
         """What was measured about an answer, and a warning where it reads worse than a cohort's.

@@ -22,6 +22,8 @@ def facts(progress: Progress) -> str:
     if given_by_link(record):  # before all else, and never folded away
         parts.insert(0, BY_LINK)
     if not progress.ended:
+        most = int(record.sampling["max_new_tokens"])
+        parts.append(f"{len(record.answer_tokens)} of at most {count(most, 'token')}")
         return " · ".join(parts)
     reading = grade_of(record.answer)
     if reading is not None:
@@ -34,9 +36,9 @@ def facts(progress: Progress) -> str:
 def rest(progress: Progress) -> str:
     """What else was measured about an answer."""
     record = progress.record
-    parts = [count(len(record.answer_tokens), "token")]
     if not progress.ended:
-        return parts[0]
+        return ""
+    parts = [count(len(record.answer_tokens), "token")]
     if progress.whole is not None:
         parts += [
             f"mean log-probability {minus(f'{progress.whole.logp:.2f}')} per token",

@@ -87,8 +87,8 @@ def build_compare(difference: gr.HTML) -> CompareArea:
                     info="The random steer shows whether the direction of yours mattered, or only "
                     "the push.",
                 )
-                start = gr.Button("Answer beside", size="sm", min_width=130)
-                stop = gr.Button("Stop third answer", size="sm", min_width=150)
+                start = gr.Button("Answer beside", size="sm", min_width=130, interactive=False)
+                stop = gr.Button("Stop third answer", size="sm", min_width=150, interactive=False)
             third = AnswerPlace(
                 gr.HTML(line(""), elem_id="third"),
                 gr.HTML(line(""), elem_id="third-facts", elem_classes="facts"),

@@ -41,11 +41,11 @@ class ThirdDesk(Desk):
         super().__init__(shared)
         self.area, self.ask_desk = area, ask_desk
 
-    def wire(self, session: gr.State) -> Dependency:
+    def wire(self, session: gr.State) -> tuple[Dependency, ...]:
         """Have the area's buttons call this desk.
 
         Returns:
-            The event at which the third answer has ended.
+            The events at which the third answer has ended, begins and is stopped.
         """
         area, first = self.area, self.ask_desk.area.first
         begun = area.start.click(
@@ -54,9 +54,10 @@ class ThirdDesk(Desk):
             [self.shared.message, first.text, *area.third.parts, *area.compared],
             **UNQUEUED,
         )
-        area.stop.click(self.cancel, [session], **UNQUEUED)
+        stopped = area.stop.click(self.cancel, [session], **UNQUEUED)
         outputs = [*area.third.parts, self.shared.button]
-        return begun.success(self.run, [session], outputs, **streaming("third"))
+        ended = begun.success(self.run, [session], outputs, **streaming("third"))
+        return ended, begun, stopped
 
     @guarded
     def ask(self, session: Session, kind: str) -> Update:
@@ -105,7 +106,10 @@ class ThirdDesk(Desk):
             facts = self.ask_desk.small_print(whole, self._note(session))
             return {place.facts: facts} | self.shared.download(session)
 
-        yield from stream(self.worker, slot, job, place.say, show, end)
+        def begun() -> Update:
+            return place.say("Reading the question …")
+
+        yield from stream(self.worker, slot, job, place.say, show, end, begun=begun)
 
     def cancel(self, session: Session) -> None:
         """Stop the third answer at the next token; what is there stays."""
@@ -139,6 +143,13 @@ class ThirdDesk(Desk):
         forget_third(session)
         place = self.area.third
         return place.say(MOVED_ON) | {place.facts: line("")}
+
+    def possible(self, session: Session) -> dict[gr.Button, bool]:
+        """A third answer, once there is a question; stopping it, while it goes on."""
+        return {
+            self.area.start: session.question is not None,
+            self.area.stop: session.third.going,
+        }
 
     def saved(self, session: Session) -> dict[str, Any]:
         """The third answer, and what it is under."""

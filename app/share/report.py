@@ -21,6 +21,7 @@ from atmoe import Record, RoutingPlan
 from atmoe.explanation.response import DOSES
 from atmoe.explanation.value import Change, Explanation
 from atmoe.explanation.verdict import verdict
+from atmoe.study.reading import word_count
 
 NAMES = ("The router's answer", "The steered answer")
 MOST_COLUMNS = 30
@@ -81,7 +82,7 @@ def _section(title: str, inside: str) -> str:
 
 
 def _answer(name: str, record: Record) -> str:
-    words, tokens = len(record.answer.split()), len(record.answer_tokens)
+    words, tokens = word_count(record.answer), len(record.answer_tokens)
     facts = [count(words, "word"), count(tokens, "token"), FINISHES[record.finish]]
     if given_by_link(record):
         facts.insert(0, OF_LINK)
@@ -236,7 +237,7 @@ def _what_if(record: Record) -> str:
     rows = [
         (
             f"{100 * dose:.0f}%",
-            str(len(answer.split())),
+            str(word_count(answer)),
             "–" if logp is None else _nats(logp),
             answer,
         )

@@ -191,6 +191,12 @@ class SteerDesk(Desk):
         """
         return self._in_words(session, controls) | self._in_pictures(session)
 
+    def weights_so_far(self, session: Session) -> Update:
+        """The pictures while the router still reads: the layers that it has read."""
+        question = session.question
+        plan = question.kept.so_far(self.model.layout) if question is not None else None
+        return {} if plan is None else self._plots(session, View(plan, plan, Steering()))
+
     def _view(self, session: Session) -> View | None:
         """What there is to see, once the router's plan is known."""
         if session.question is None or session.question.router_plan is None:

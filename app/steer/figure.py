@@ -40,7 +40,8 @@ class Panel:
     Attributes:
         names: of the rows.
         targets: what the rows stand for in a steering.
-        percents: shares [names][layers], or None where there is nothing to show yet.
+        percents: shares [names][layers], or None where there is nothing to show yet; of the first
+            layers alone while the router still reads.
         words: what the pointer is told of each cell, [names][layers].
         outlines: what a person changed.
         above: other shares, drawn as a thin strip above each row.
@@ -99,7 +100,7 @@ def expert_figure(layout: Layout, view: View | None, effects: Effects | None = N
         words = [
             _received(expert, f"the {group} share", now, before, (effects or {}).get(target, ""))
             if target in team
-            else [f"{expert} takes no part"] * layout.layers
+            else [f"{expert} takes no part"] * len(force[0])
             for expert, target, now, before in zip(experts, full[group], force, router)
         ]
         own_boxes = [
@@ -225,8 +226,9 @@ def _draw(layout: Layout, panels: list[Panel], height: int, axis: bool = True) -
 
 def _draw_panel(figure: go.Figure, layout: Layout, panel: Panel, place: int) -> None:
     """One panel, at its place from above, counted from 1."""
-    layers, rows = list(range(layout.layers)), range(len(panel.names))
-    shares: list = panel.percents or [[None] * len(layers) for _ in panel.names]
+    rows = range(len(panel.names))
+    shares: list = panel.percents or [[None] * layout.layers for _ in panel.names]
+    layers = list(range(len(shares[0])))
     words, edges = panel.words, list[float](rows)
     if panel.above is not None and words is not None:
         # Two rows for each name, between edges instead of around middles.

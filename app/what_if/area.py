@@ -57,8 +57,10 @@ def build_what_if(layout: Layout) -> WhatIfArea:
             scale=1,
             min_width=260,
         )
-        start = gr.Button("Answer at five shares", variant="primary", scale=0, min_width=230)
-        stop = gr.Button("Cancel", scale=0, min_width=90)
+        start = gr.Button(
+            "Answer at five shares", variant="primary", scale=0, min_width=230, interactive=False
+        )
+        stop = gr.Button("Cancel", scale=0, min_width=90, interactive=False)
         progress = gr.HTML(line(""), elem_id="dose-progress", elem_classes="facts")
     with gr.Row():
         with gr.Column(scale=1, min_width=320):

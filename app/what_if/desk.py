@@ -20,6 +20,7 @@ from app.what_if.figure import PERCENTS, dose_figure, dose_table
 from atmoe import AtMoeError, Record, RoutingPlan
 from atmoe.explanation.doses import dosing
 from atmoe.explanation.response import Response
+from atmoe.study.reading import word_count
 
 NOTHING = (
     "There is no finished answer of the router yet; ask a question first, or wait until it has "
@@ -65,13 +66,18 @@ class WhatIfDesk(Desk):
         super().__init__(shared)
         self.area = area
 
-    def wire(self, session: gr.State, asked: Dependency, opened: Dependency) -> None:
+    def wire(
+        self, session: gr.State, asked: Dependency, opened: Dependency
+    ) -> tuple[Dependency, ...]:
         """Have the tab's buttons call this desk.
 
         Args:
             session: whose.
             asked: the event of a new question.
             opened: the event of an opened record.
+
+        Returns:
+            The events at which it begins, ends and is cancelled.
         """
         area, shared = self.area, self.shared
         asked.success(self.forget, [session], area.results, **UNQUEUED)
@@ -80,11 +86,11 @@ class WhatIfDesk(Desk):
             self.ask, [session, area.part], [shared.message, *area.results], **UNQUEUED
         )
         outputs = [*area.results, shared.button]
-        begun.success(self.run, [session], outputs, **streaming("dose"))
+        ended = begun.success(self.run, [session], outputs, **streaming("dose"))
         area.share.input(
             self.pick, [session, area.share], [shared.message, area.answer], **LAST_WINS
         )
-        area.stop.click(self.cancel, [session], **UNQUEUED)
+        return begun, ended, area.stop.click(self.cancel, [session], **UNQUEUED)
 
     @guarded
     def ask(self, session: Session, target: str) -> Update:
@@ -107,7 +113,7 @@ class WhatIfDesk(Desk):
 
         def show(response: Response) -> Update:
             state.response = response
-            words = len(response.answers[0].split())
+            words = word_count(response.answers[0])
             progress = f"Answering at {len(PERCENTS)} shares: {words} words"
             return say(progress) | {area.answer: passage(response.answers[state.shown])}
 
@@ -129,6 +135,11 @@ class WhatIfDesk(Desk):
         if state.response is None:
             return {}
         return {self.area.answer: passage(state.response.answers[state.shown])}
+
+    def possible(self, session: Session) -> dict[gr.Button, bool]:
+        """Answering at five shares, once there is an answer; cancelling, while it goes on."""
+        state = session.tab(WhatIfState)
+        return {self.area.start: session.first.ended, self.area.stop: state.going}
 
     def cancel(self, session: Session) -> None:
         """Stop answering at the next token; what is there stays."""

@@ -9,6 +9,14 @@
   open(false);
   document.addEventListener("keydown", ({ key }) => key === "Escape" && settings.ariaExpanded === "true" && (open(false), settings.focus()));
   document.addEventListener("pointerdown", ({ target }) => target.closest("#settings") || open(false));
+  // What unfolds over the page is closed by Escape, as every other overlay is.
+  document.addEventListener("keydown", ({ key }) => {
+    if (key !== "Escape") return;
+    for (const unfolded of document.querySelectorAll("details.popover[open], details.rest[open]")) {
+      unfolded.open = false;
+      if (unfolded.contains(document.activeElement)) unfolded.querySelector("summary").focus();
+    }
+  });
   // An answer whose question, or whose settings, are no longer those on the page is shown as old.
   const settingsNow = () => ["number input for Longest answer, tokens", "number input for Temperature", "Seed"].map((name) => {
     const input = [...document.querySelectorAll("#settings-body input[type=number]")].find((one) => one.ariaLabel === name || one.closest("label")?.textContent.includes(name));

@@ -130,6 +130,7 @@
     if (!before?.matches("input, textarea")) card.querySelector("[data-go=next]").focus({ preventScroll: true });
   };
 
+  button.setAttribute("aria-haspopup", "dialog"); // only now: before, nobody would hear the click
   button.addEventListener("click", open);
   if (!closedBefore()) open();
 }

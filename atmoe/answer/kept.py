@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from atmoe.answer.engine import Engine
 from atmoe.answer.fused import Lease
 from atmoe.prompt import Prompt
-from atmoe.routing.plan import RoutingPlan
+from atmoe.routing.plan import Layout, RoutingPlan
 
 LIMIT = 128 * 2**20
 """Bytes of one prompt, above which nothing of it is kept.
@@ -40,16 +41,31 @@ class Kept:
     Attributes:
         limit: in bytes.
         reused: how many layers the last prefill that was given this did not compute.
+        shares: the router's of each layer that it has read, ([1, groups], [1, experts]); grows
+            while it reads, and any thread may look.
     """
 
     limit: int = LIMIT
     reused: int = 0
+    shares: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     _read: Read | None = None
 
     @property
     def bytes(self) -> int:
         """How much is kept."""
         return 0 if self._read is None else self._read.bytes
+
+    def so_far(self, layout: Layout) -> RoutingPlan | None:
+        """The router's plan over the layers that it has read, however few; None before the first.
+
+        Args:
+            layout: of the whole plan.
+        """
+        read = tuple(self.shares)
+        if not read:
+            return None
+        s, q = (torch.cat(parts) for parts in zip(*read))
+        return RoutingPlan(replace(layout, layers=len(read)), s, q)
 
     def of(self, engine: Engine, prompt: Prompt, lease: Lease | None) -> Read | None:
         """What is kept of this prompt, if it was read by this engine through these products.

@@ -108,6 +108,8 @@ def _read(
         reading.cache.layers[:first] = left.layers(first)
     # 2. the layers from there on
     if in_force is None:
+        if kept is not None:
+            kept.shares = reading.shares
         reading.team = team_of(mixture.base, padded, mixture.router.planner)
     else:
         reading.weights = mixture.weights_of([in_force], 1) * mixture.bank.scaling
@@ -143,6 +145,8 @@ class _Reading:
         weights: of the plan in force, [1, layers, experts], (α / r) included; None where the router
             gives each layer's as it is entered.
         team: who takes part, [1, experts], where the router gives the weights; None = everybody.
+        shares: the router's of each layer entered, ([1, groups], [1, experts]), where it gives the
+            weights.
         states: what entered each layer, [tokens, hidden] each, where the router gives the weights.
         cache: keys and values of the prompt, without its padding.
     """
@@ -152,7 +156,7 @@ class _Reading:
         self._mixture = engine.model
         self._length = length
         self._instruction = padded.instruction
-        self._shares: list[tuple[Tensor, Tensor]] = []
+        self.shares: list[tuple[Tensor, Tensor]] = []
         self._masks: dict[int | None, Tensor] = {}
         self.weights: Tensor | None = None
         self.team: Tensor | None = None
@@ -175,7 +179,7 @@ class _Reading:
         if weights is None:
             router = self._mixture.router
             s, q = router(pool_instruction(x[None], self._instruction), index, self.team)
-            self._shares.append((s, q))
+            self.shares.append((s, q))
             weights = router.mixing(s, q, index) * self._mixture.bank.scaling
             self.states.append(x)
         else:
@@ -185,7 +189,7 @@ class _Reading:
 
     def plan(self) -> RoutingPlan:
         """The router's, once it has read every layer."""
-        s, q = (torch.cat(parts) for parts in zip(*self._shares))
+        s, q = (torch.cat(parts) for parts in zip(*self.shares))
         return RoutingPlan(self._mixture.layout, s, q)
 
     def attend(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from atmoe import Override, RoutingPlan, Sampling, State, Steering
 from atmoe.answer.decoder import Plain
 from atmoe.answer.fused import Product
 from atmoe.answer.kept import Kept
-from atmoe.answer.prefill import prefill
+from atmoe.answer.prefill import _Reading, prefill
 
 LATE = Steering((Override("task", State.OFF, scope="3-4"),))
 EARLY = Steering(
@@ -122,3 +122,23 @@ def test_an_answer_is_routed_once(model, monkeypatch):
     record = model.answer(PROMPTS[2], LATE, Sampling(3))
     assert routed == [True, False]
     assert torch.equal(record.plan.mixing[:3], record.router_plan.mixing[:3])
+
+
+def test_layers_read_so_far_are_the_first_of_the_routers_plan(model, monkeypatch):
+    kept, plans = Kept(), []
+    enter = _Reading.enter
+
+    def watched(reading, index, x):
+        plans.append(kept.so_far(model.layout))
+        enter(reading, index, x)
+
+    monkeypatch.setattr(_Reading, "enter", watched)
+    whole = model.route(PROMPTS[3], kept)
+    assert plans[0] is None and kept.so_far(model.layout).close_to(whole)
+    for layers, part in enumerate(plans[1:], 1):
+        assert part.layout.layers == layers and part.layout.groups == model.layout.groups
+        assert torch.equal(part.group_shares, whole.group_shares[:layers])
+        assert torch.equal(part.expert_shares, whole.expert_shares[:layers])
+    assert len(plans) == LAYERS
+    model.route(PROMPTS[1], kept)  # another prompt begins anew
+    assert plans[LAYERS] is None

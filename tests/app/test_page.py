@@ -6,6 +6,7 @@ is shipped.
 
 import json
 import re
+import time
 from pathlib import Path
 from threading import Semaphore
 
@@ -20,6 +21,7 @@ from app.view import REPETITION_PENALTY, sampling_of
 from app.worker import Worker
 from atmoe import Override, Record, Sampling, State, Steering
 from atmoe.answer.batching import Batching
+from atmoe.answer.prefill import _Reading
 from atmoe.errors import SteeringError
 from atmoe.explanation.doses import dosing
 from atmoe.steering.reference import Beside
@@ -40,7 +42,8 @@ def test_a_question_is_answered_word_by_word(tab):
     expect(tab.second).to_contain_text("Untouched")
     expect(tab.badge).to_have_text("Router's own weights")
     expect(tab.page.locator("#reading")).to_contain_text("Of the routing weight")
-    expect(tab.page.locator(".js-plotly-plot")).to_have_count(2)
+    expect(tab.page.locator("#groups-map .js-plotly-plot")).to_have_count(1)
+    expect(tab.page.locator("#experts-map .js-plotly-plot")).to_have_count(1)
     assert (
         f"stopped at the {TOKENS}-token limit" in tab.first_facts.inner_text()
         or "ended by itself" in tab.first_facts.inner_text()
@@ -62,6 +65,62 @@ def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
     for other in tab.layout.group_names[1:]:
         expect(tab.page.locator("#steer")).to_contain_text("0% in force (shares what is left)")
         expect(tab.share(other)).to_have_value("0")
+
+
+def test_the_pictures_fill_layer_by_layer_as_the_question_is_read(tab, monkeypatch):
+    enter = _Reading.enter
+
+    def slow(*args):
+        time.sleep(0.6)
+        enter(*args)
+
+    monkeypatch.setattr(_Reading, "enter", slow)
+    tab.page.evaluate("""() => { window.filled = [];
+        window.watching = setInterval(() => {
+            const [drawn] = document.querySelector("#groups-map .js-plotly-plot").data;
+            if (drawn.text) window.filled.push(drawn.x.length);
+        }, 20); }""")
+    tab.ask()
+    filled = tab.page.evaluate("window.filled")
+    assert filled == sorted(filled) and filled[-1] == tab.layout.layers
+    assert len(set(filled)) >= 3
+
+
+def test_only_what_can_do_something_can_be_pressed(tab):
+    def button(name):
+        return tab.page.get_by_role("button", name=name, exact=True)
+
+    stop, beside, stop_beside = (
+        button(name) for name in ("Stop", "Answer beside", "Stop third answer")
+    )
+    expect(stop).to_be_disabled()
+    tab.open("Compare")
+    for none in (beside, stop_beside):
+        expect(none).to_be_disabled()
+    tab.open("What if")
+    dose, cancel = button("Answer at five shares"), tab.page.locator("#dose-ask button").last
+    for none in (dose, cancel):
+        expect(none).to_be_disabled()
+    tab.tokens(400)
+    tab.question.fill(QUESTION)
+    tab.page.keyboard.press("Enter")
+    expect(stop).to_be_enabled()
+    stop.click()
+    expect(dose).to_be_enabled()
+    for none in (stop, cancel):
+        expect(none).to_be_disabled()
+    dose.click()
+    expect(cancel).to_be_enabled()
+    cancel.click()
+    expect(cancel).to_be_disabled()
+    tab.open("Compare")
+    expect(beside).to_be_enabled()
+    beside.click()
+    expect(stop_beside).to_be_enabled()
+    expect(stop).to_be_enabled()
+    stop_beside.click()
+    for none in (stop, stop_beside):
+        expect(none).to_be_disabled()
 
 
 def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_again(

@@ -278,7 +278,7 @@ def test_a_record_that_sets_several_ranges_of_layers_is_opened_again(browser, se
             "The steered answer came out identical"
         )
         assert flat(tab.second.inner_text()) == flat(steered.answer)
-        expect(tab.page.get_by_label("Late", exact=False)).to_be_checked()
+        expect(tab.page.get_by_role("radio", name="Late")).to_be_checked()
         assert tab.share(group).input_value() == "80"
         expect(listed(tab)).to_have_text(
             [

@@ -86,6 +86,7 @@ def test_a_space_behind_a_question_is_the_same_question(tab):
     group = tab.layout.group_names[0]
     tab.press(group, "End")
     tab.steered()
+    tab.open("Compare")
     expect(tab.page.locator("#comparison table")).to_be_visible()
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from app.controls import Controls, Setting
-from app.view import average_percents, changed, expert_percents, sampling_of
+from app.view import average_percents, expert_percents, sampling_of
 from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State, Steering
 
 LAYOUT = Layout.of(3, dict.fromkeys(("task", "field", "reader"), ("a", "b")))
@@ -35,7 +35,6 @@ def test_what_is_set_becomes_overrides_in_the_order_of_the_layout():
         Override("task", State.FIXED, 0.6, "late"),
         Override("reader/b", State.OFF, None, "late"),
     )
-    assert changed(made.steering) == ("task", "reader/b")
     assert Controls.from_dict(made.to_dict(), LAYOUT) == made
     assert made.settings == {
         "task": Setting(State.FIXED, 60, True),

@@ -11,7 +11,7 @@ import pytest
 from conftest import PROMPTS
 
 from app.answering import answer
-from app.job import LATER, Job, Kind, Waiting
+from app.job import LATER, Begun, Job, Kind, Waiting
 from app.session import Question
 from app.worker import OTHERS_AT_ONCE, SHARE, Worker
 from atmoe import AtMoeError, Override, Sampling, State, Steering
@@ -230,6 +230,17 @@ def test_who_finds_no_place_waits_in_order_and_is_told(model):
     assert begun == list("abcde")
     spans = {name: [i for i, (other, _) in enumerate(log) if other == name] for name in "abcde"}
     assert all(sum(s[0] <= i <= s[-1] for s in spans.values()) <= 2 for i in range(len(log)))
+
+
+def test_who_waits_for_a_first_step_hears_that_it_has_begun(worker, monkeypatch):
+    monkeypatch.setattr("app.job.BEGUN_SECONDS", 0.01)
+    gate = threading.Event()
+    job = Job((gate.wait(10) for _ in range(2)), Kind.ANSWER)
+    reader = worker.run(job, waiting=True)
+    assert [next(reader) for _ in range(3)] == [Begun()] * 3 and not job.over
+    gate.set()
+    assert [step for step in reader if step != Begun()] == [True, True]
+    assert job.over
 
 
 def test_only_one_answer_begins_in_a_round():

@@ -1,6 +1,7 @@
 """Heatmaps and tables show the plan, number by number: no model, plans made by hand."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,19 @@ def test_group_figure_shows_both_plans_in_the_same_cells(router):
     np.testing.assert_allclose(rows, 100 * view.plan.group_shares.T, atol=1e-4)
     [untouched] = figures.group_figure(LAYOUT, View.of(router, Steering())).data
     np.testing.assert_allclose(np.array(untouched.z), 100 * router.group_shares.T, atol=1e-4)
+
+
+def test_while_the_router_reads_the_layers_that_it_has_read_stand_in_their_places(router):
+    read = RoutingPlan(replace(LAYOUT, layers=2), router.group_shares[:2], router.expert_shares[:2])
+    part, whole = View.of(read, Steering()), View.of(router, Steering())
+    for draw in (figures.group_figure, figures.expert_figure):
+        some, all_ = draw(LAYOUT, part), draw(LAYOUT, whole)
+        assert some.layout.xaxis.range == all_.layout.xaxis.range == (-0.5, 5.5)
+        assert (some.layout.height, some.layout.margin) == (all_.layout.height, all_.layout.margin)
+        for few, many in zip(some.data, all_.data, strict=True):
+            assert list(few.x) == [0, 1]
+            np.testing.assert_allclose(few.z, np.array(many.z)[:, :2])
+            assert [row[:2] for row in many.text] == [list(row) for row in few.text]
 
 
 def test_expert_figure_has_a_panel_a_group(router):

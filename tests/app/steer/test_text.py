@@ -164,7 +164,8 @@ def test_facts():
     assert "stopped at the 160-token limit" in answer_text.facts(progress("length"))
     assert "stopped before its end" in answer_text.facts(progress("cancelled"))
     growing = progress(ended=False, answer="Rest", tokens=1)
-    assert (answer_text.facts(growing), answer_text.rest(growing)) == ("1 word", "1 token")
+    assert answer_text.facts(growing) == "1 word · 1 of at most 160 tokens"
+    assert answer_text.rest(growing) == ""
     assert "log-probability" not in answer_text.rest(progress(logp=None))
     assert "grade" not in answer_text.facts(progress(answer="12 + 30"))
 
