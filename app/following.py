@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from app.job import Begun, Job, Waiting
+from app.job import Job, Waiting
 from app.session import Making
 from app.worker import Worker
 from atmoe import AtMoeError
@@ -50,7 +50,6 @@ def stream(
     show: Callable[[T], Update],
     end: Callable[[T | None], Update],
     what: str = "answer",
-    begun: Callable[[], Update] = dict,
 ) -> Generator[Update, None, bool]:
     """What the page shows of a job, from its place in the queue to its last words.
 
@@ -62,10 +61,9 @@ def stream(
         making: holds the job as long as that counts.
         job: what it held when the event began.
         say: the page's own words: where the job stands while it waits, or what went wrong.
-        show: what is shown of a step.
+        show: what is shown of a step; {} = nothing.
         end: the last words, made of the last step (None where there was none).
         what: is waited for.
-        begun: what is shown, again and again, until a job that has begun has made a step.
 
     Returns:
         False where there was no such job, somebody else reads it, or it no longer counts.
@@ -73,7 +71,7 @@ def stream(
     if job is None or not job.claim():
         return False
     try:
-        last = yield from follow(worker, job, lambda: making.job is job, say, show, what, begun)
+        last = yield from follow(worker, job, lambda: making.job is job, say, show, what)
     except Exception as error:
         words = sentence(error)
         if making.job is not job:
@@ -93,7 +91,6 @@ def follow(
     say: Callable[[str], Update],
     show: Callable[[T], Update],
     what: str = "answer",
-    begun: Callable[[], Update] = dict,
 ) -> Generator[Update, None, T | None]:
     """What the page shows while a job runs.
 
@@ -102,9 +99,8 @@ def follow(
         job: whose.
         current: whether it is still the job that counts; it ends where it is not.
         say: shows where it stands while it waits.
-        show: makes of each step what is shown.
+        show: makes of each step what is shown; {} = nothing.
         what: is waited for.
-        begun: shown, again and again, from its beginning to its first step.
 
     Returns:
         The last step; None where there was none.
@@ -118,10 +114,8 @@ def follow(
             break
         if isinstance(step, Waiting):
             yield say(waiting(step.before, what))
-        elif isinstance(step, Begun):
-            if update := begun():
-                yield update
         else:
             last = step
-            yield show(step)
+            if update := show(step):
+                yield update
     return last

@@ -14,8 +14,6 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-BEGUN_SECONDS = 0.25
-"""Who reads a job that has begun hears of it again after so long, until there is a step."""
 STILL_SECONDS = 1.0
 """Who waits is told again after so long: a generator that is asked for its next value cannot be
 closed, and a browser tab that was closed must not keep its place."""
@@ -41,11 +39,6 @@ class Waiting:
     """
 
     before: int
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A job that has begun, and has made no step yet."""
 
 
 class Kind(Enum):
@@ -96,10 +89,6 @@ class Job(Generic[T]):
             self._before = before
             self._queue.put(("waiting", before))
 
-    def begin(self) -> None:
-        """Tell whoever reads the steps that the first one is next."""
-        self._queue.put(("begun", None))
-
     def advance(self) -> bool:
         """Make one step, on the worker's thread.
 
@@ -125,33 +114,29 @@ class Job(Generic[T]):
         self._queue.put(last)
         return False
 
-    def read(self) -> Iterator[T | Waiting | Begun]:
+    def read(self) -> Iterator[T | Waiting]:
         """The steps as they are made.
 
         Yields:
-            Before the first step, how long the wait is, then that it has begun; then the steps.
+            Before the first step, how long the wait is; then the steps.
 
         Raises:
             BaseException: whatever making them raised.
         """
-        before: Waiting | Begun | None = None  # what is told, again and again, before the first
+        waiting: Waiting | None = None
         while True:
-            seconds = BEGUN_SECONDS if isinstance(before, Begun) else STILL_SECONDS
             try:
-                kind, value = self._queue.get(timeout=None if before is None else seconds)
+                kind, value = self._queue.get(timeout=None if waiting is None else STILL_SECONDS)
             except Empty:
-                assert before is not None  # or there would have been no time limit
-                yield before
+                assert waiting is not None  # or there would have been no time limit
+                yield waiting
                 continue
-            if kind == "begun":
-                before = Begun()
-                continue
-            before = Waiting(value) if kind == "waiting" else None
+            waiting = Waiting(value) if kind == "waiting" else None
             if kind == "error":
                 raise value
             if kind == "end":
                 return
-            yield value if before is None else before
+            yield value if waiting is None else waiting
 
 
 def one_step(function: Callable[[], T]) -> Generator[T, None, None]:

@@ -63,7 +63,7 @@ LAUNCH: dict[str, Any] = {
     "show_error": False,
     "enable_monitoring": False,
     "max_file_size": "1mb",
-    "max_threads": 8 * AT_ONCE,
+    "max_threads": 9 * AT_ONCE,
     "footer_links": [],
     "css_paths": sorted(FOLDER.glob("*.css")),
     "theme": gr.themes.Default(

@@ -29,7 +29,7 @@ from collections.abc import Callable, Generator
 from queue import SimpleQueue
 from typing import Literal, TypeVar, overload
 
-from app.job import Begun, Job, Kind, Waiting, one_step
+from app.job import Job, Kind, Waiting, one_step
 from atmoe.answer.batching import MOST_ROWS
 
 T = TypeVar("T")
@@ -60,9 +60,7 @@ class _Lane:
                 jobs.remove(job)
                 job.advance()  # whoever reads it comes to its end, however long its next turn is
         for _ in range(min(most, len(self.waiting), self.places - len(self.under_way))):
-            job = self.waiting.popleft()
-            self.under_way.append(job)
-            job.begin()
+            self.under_way.append(self.waiting.popleft())
         for before, job in enumerate(self.waiting):
             job.wait(before)
 
@@ -102,22 +100,20 @@ class Worker:
     def run(self, job: Job[T], waiting: Literal[False] = False) -> Generator[T, None, None]: ...
 
     @overload
-    def run(
-        self, job: Job[T], waiting: Literal[True]
-    ) -> Generator[T | Waiting | Begun, None, None]: ...
+    def run(self, job: Job[T], waiting: Literal[True]) -> Generator[T | Waiting, None, None]: ...
 
-    def run(self, job: Job[T], waiting: bool = False) -> Generator[T | Waiting | Begun, None, None]:
+    def run(self, job: Job[T], waiting: bool = False) -> Generator[T | Waiting, None, None]:
         """Iterate a job's steps. Leaving the loop early, or closing it, cancels the job.
 
         Args:
             job: whose.
             waiting: before the first step, say each second and at each change how many will begin
-                before it; then, more often, that it has begun.
+                before it.
         """
         self.give(job)
         try:
             for step in job.read():
-                if waiting or not isinstance(step, Waiting | Begun):
+                if waiting or not isinstance(step, Waiting):
                     yield step
         finally:
             job.cancel()

@@ -94,6 +94,11 @@ class Tab:
         self.page.keyboard.press("Enter")
         expect(self.first_facts.locator("span:not([data-old])")).to_contain_text(ENDED)
 
+    def stop(self) -> None:
+        """Stop all answers; one that has ended already is left alone."""
+        stop = self.page.get_by_role("button", name="Stop", exact=True)
+        stop.evaluate("(button) => button.click()")
+
     def share(self, group: str):
         return self.page.get_by_label(f"range slider for {group} share, %")
 
@@ -152,7 +157,7 @@ class Tab:
 def visit(browser, served, **size):
     tab = Tab(browser, served, **size)
     yield tab
-    assert not tab.troubles
+    assert not tab.troubles, "\n".join(tab.troubles)
     tab.context.close()
 
 

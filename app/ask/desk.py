@@ -30,6 +30,8 @@ from atmoe import Sampling, Steering
 ROUTING_SECONDS = 0.25
 """After a question the steered answer waits this long: the router's answer then has the plan for
 both."""
+LOOK_SECONDS, DRAW_SECONDS = 0.03, 0.25
+"""While the router reads: how often one looks how far it is, and draws that."""
 ROUTERS = "the router's own weights"
 STOPPED = "Stopped before the first word."
 
@@ -94,7 +96,12 @@ class AskDesk(Desk):
             listen: of the event.
             session: whose.
         """
-        outputs = [*self.area.first.parts, self.shared.button, *self.steer_desk.showing_plans]
+        # The pictures by an event of their own: at each update of an event Gradio copies, in the
+        # browser, all that its outputs hold.
+        showing = self.steer_desk.showing_plans
+        listen(self.routed, [session], showing, **streaming("routed"))
+        place = self.area.first
+        outputs = [place.text, place.facts, self.shared.button]
         return listen(self.first, [session], outputs, **streaming("first"))
 
     def stream_second(self, listen: Callable[..., Dependency], session: gr.State) -> Dependency:
@@ -104,7 +111,8 @@ class AskDesk(Desk):
             listen: of the event.
             session: whose.
         """
-        outputs = [*self.area.second.parts, self.shared.button]
+        place = self.area.second
+        outputs = [place.text, place.facts, self.shared.button]
         return listen(self.second, [session], outputs, **streaming("second"))
 
     @property
@@ -174,20 +182,34 @@ class AskDesk(Desk):
         yield {place.text: gr.skip()}
 
         def show(progress: Progress) -> Update:
-            update = self._growing(progress, place)
-            if slot.record is None:
-                update |= self.steer_desk.weights(session)
             slot.record = progress.record
-            return update
+            return self._growing(progress, place)
 
         def end(progress: Progress | None) -> Update:
             self.shared.first_ended(session)
             return self._ended(session, progress, place)
 
-        def begun() -> Update:
-            return self.steer_desk.weights_so_far(session)
+        yield from stream(self.worker, slot, job, place.say, show, end)
 
-        yield from stream(self.worker, slot, job, place.say, show, end, begun=begun)
+    def routed(self, session: Session) -> Iterator[Update]:
+        """Show the router's plan as soon as it is there; until then, the layers read so far."""
+        desk, question, answering = self.steer_desk, session.question, session.first
+        yield {desk.area.line: gr.skip()}
+        if question is None:
+            return
+        drawn, layers = time.monotonic(), 0
+        while question.router_plan is None:
+            time.sleep(LOOK_SECONDS)
+            if session.question is not question:
+                return
+            if not answering.going and question.router_plan is None:
+                return
+            read = len(question.kept.shares)
+            if read > layers and time.monotonic() - drawn >= DRAW_SECONDS:
+                yield desk.weights_so_far(question)
+                drawn, layers = time.monotonic(), read
+        if session.question is question:
+            yield desk.weights(session)
 
     def second(self, session: Session) -> Iterator[Update]:
         """Stream the steered answer."""

@@ -17,7 +17,7 @@ from app.ask.desk import STOPPED, AskDesk
 from app.compare.area import CompareArea
 from app.compare.state import CompareState, forget_third
 from app.compare.words import beside_note
-from app.desk import WAITING, Desk, Shared, guarded
+from app.desk import Desk, Shared, guarded
 from app.events import UNQUEUED, streaming
 from app.following import Update, stream
 from app.markup import line, passage, small_print
@@ -26,6 +26,7 @@ from atmoe import AtMoeError, Steering
 from atmoe.steering.reference import Beside, plan_beside
 
 UNASKED = "There is no question yet; ask one first, then its third answer."
+READING = "Reading the question …"
 UNSTEERED = (
     "Nothing is steered, so a random steer of the same size would be the router's own plan. Change "
     "a share first, or choose another third answer."
@@ -70,7 +71,7 @@ class ThirdDesk(Desk):
             raise AtMoeError(UNSTEERED)
         seed = question.sampling.seed
         place, first = self.area.third, self.ask_desk.area.first
-        update = place.say(WAITING) | {place.facts: line("")}
+        update = place.say(READING) | {place.facts: line("")}
         if session.third.record is not None:  # it goes out of the table as well
             state.forget()
             if session.first.record is not None and session.second.record is None:
@@ -106,10 +107,7 @@ class ThirdDesk(Desk):
             facts = self.ask_desk.small_print(whole, self._note(session))
             return {place.facts: facts} | self.shared.download(session)
 
-        def begun() -> Update:
-            return place.say("Reading the question …")
-
-        yield from stream(self.worker, slot, job, place.say, show, end, begun=begun)
+        yield from stream(self.worker, slot, job, place.say, show, end)
 
     def cancel(self, session: Session) -> None:
         """Stop the third answer at the next token; what is there stays."""

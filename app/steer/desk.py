@@ -16,7 +16,7 @@ from app.desk import WAITING, AnswerPlace, Desk, Shared, guarded, number_of
 from app.events import LAST_WINS
 from app.following import Update
 from app.markup import badge, line, message
-from app.session import Session
+from app.session import Question, Session
 from app.steer import words
 from app.steer.area import SteerArea
 from app.steer.figure import expert_figure, group_figure
@@ -191,11 +191,15 @@ class SteerDesk(Desk):
         """
         return self._in_words(session, controls) | self._in_pictures(session)
 
-    def weights_so_far(self, session: Session) -> Update:
+    def weights_so_far(self, question: Question) -> Update:
         """The pictures while the router still reads: the layers that it has read."""
-        question = session.question
-        plan = question.kept.so_far(self.model.layout) if question is not None else None
-        return {} if plan is None else self._plots(session, View(plan, plan, Steering()))
+        layout, parts = self.model.layout, self.area.weights
+        plan = question.kept.so_far(layout)
+        view = None if plan is None else View(plan, plan, Steering())
+        return {
+            parts.group_plot: group_figure(layout, view),
+            parts.expert_plot: expert_figure(layout, view),
+        }
 
     def _view(self, session: Session) -> View | None:
         """What there is to see, once the router's plan is known."""

@@ -27,6 +27,8 @@ SIGNS = "●■▲◆★✚"
 STRIP = 0.32
 """The part of a row's height that shows the router's share, where that stands above the one in
 force."""
+UNREAD = "not read yet"
+"""What the pointer is told of a layer that the router has not read."""
 Outline = tuple[int, int, int]
 """Row, first layer, last layer of what a person changed."""
 Effects = Mapping[str, str]
@@ -224,12 +226,17 @@ def _draw(layout: Layout, panels: list[Panel], height: int, axis: bool = True) -
     return figure
 
 
+def _to_the_last(row: Sequence[Any], layers: Sequence[int], filler: Any) -> list[Any]:
+    """A row of the first layers, filled up to the last one."""
+    return [*row, *[filler] * (len(layers) - len(row))]
+
+
 def _draw_panel(figure: go.Figure, layout: Layout, panel: Panel, place: int) -> None:
     """One panel, at its place from above, counted from 1."""
-    rows = range(len(panel.names))
-    shares: list = panel.percents or [[None] * layout.layers for _ in panel.names]
-    layers = list(range(len(shares[0])))
-    words, edges = panel.words, list[float](rows)
+    layers, rows = list(range(layout.layers)), range(len(panel.names))
+    shares = [_to_the_last(row, layers, None) for row in panel.percents or [[] for _ in rows]]
+    words = panel.words and [_to_the_last(row, layers, UNREAD) for row in panel.words]
+    edges = list[float](rows)
     if panel.above is not None and words is not None:
         # Two rows for each name, between edges instead of around middles.
         shares = [row for pair in zip(panel.above, shares) for row in pair]

@@ -9,6 +9,7 @@ meanwhile keeps streaming. One that nobody asked for is made only while nobody a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import gradio as gr
@@ -31,6 +32,8 @@ from atmoe import Record
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import verdict
 
+TOLD_SECONDS = 0.5
+"""How far the measuring is, is told so often: each time costs the browser work, too."""
 NOTHING = "There is no such answer, or it has not ended yet."
 MOVED = "The answer has changed since; the new one is measured once it has ended."
 CANCELLED = "Cancelled. Press Explain to go on."
@@ -117,12 +120,17 @@ class WhyDesk(Desk):
         """Show progress, then the explanation as it grows."""
         place, state = self.area.progress, session.tab(WhyState)
         job, record, which = state.job, state.explained, state.which
+        told = 0.0
         yield {place: gr.skip()}
 
         def say(text: str) -> Update:
             return {place: line(text)}
 
         def show(progress: WhyProgress) -> Update:
+            nonlocal told
+            if progress.explanation is None and time.monotonic() - told < TOLD_SECONDS:
+                return {}
+            told = time.monotonic()
             update = say(progress.said)
             if progress.explanation is not None and record is not None:
                 session.keep(record, explanation=progress.explanation)

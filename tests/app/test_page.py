@@ -6,17 +6,17 @@ is shipped.
 
 import json
 import re
-import time
 from pathlib import Path
-from threading import Semaphore
+from threading import Event, Semaphore
 
 import pytest
-from browser import ENDED, QUESTION, TOKENS, Tab, choose, expected, flat, third, visit
+from browser import ENDED, QUESTION, TOKENS, Tab, cell, choose, expected, flat, third, visit
 from conftest import ROOT
 
 from app.controls import Controls, Setting
 from app.page import LAUNCH, build
 from app.steer import presets
+from app.steer.figure import UNREAD
 from app.view import REPETITION_PENALTY, sampling_of
 from app.worker import Worker
 from atmoe import Override, Record, Sampling, State, Steering
@@ -68,22 +68,23 @@ def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
 
 
 def test_the_pictures_fill_layer_by_layer_as_the_question_is_read(tab, monkeypatch):
-    enter = _Reading.enter
+    enter, seen = _Reading.enter, Event()
 
-    def slow(*args):
-        time.sleep(0.6)
-        enter(*args)
+    def held(reading, index, x):
+        if index == 3:
+            seen.wait(60)
+        enter(reading, index, x)
 
-    monkeypatch.setattr(_Reading, "enter", slow)
-    tab.page.evaluate("""() => { window.filled = [];
-        window.watching = setInterval(() => {
-            const [drawn] = document.querySelector("#groups-map .js-plotly-plot").data;
-            if (drawn.text) window.filled.push(drawn.x.length);
-        }, 20); }""")
-    tab.ask()
-    filled = tab.page.evaluate("window.filled")
-    assert filled == sorted(filled) and filled[-1] == tab.layout.layers
-    assert len(set(filled)) >= 3
+    monkeypatch.setattr(_Reading, "enter", held)
+    filled = """() => document.querySelector("#groups-map .js-plotly-plot").data[0].z[0]
+        .filter((share) => share !== null).length === %d"""
+    tab.question.fill(QUESTION)
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_function(filled % 3)
+    expect(cell(tab, 0, 4)).to_have_attribute("aria-label", UNREAD)
+    seen.set()
+    tab.page.wait_for_function(filled % tab.layout.layers)
+    expect(tab.first_facts).to_contain_text(ENDED)
 
 
 def test_only_what_can_do_something_can_be_pressed(tab):
@@ -144,7 +145,7 @@ def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_ag
     tab.press(group, "End")
     expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
     expect(tab.second_facts).to_contain_text(re.compile(r"\d token"))
-    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    tab.stop()
     expect(tab.second_facts).to_contain_text(re.compile("stopped before its end|per second"))
     longest = tab.model.answer(
         QUESTION, Steering((Override(group, State.FIXED, 1.0),)), sampling_of(400, 0, 0)
@@ -474,8 +475,7 @@ def test_one_part_is_answered_at_five_shares_and_a_slider_plays_them(tab):
         tab.page.get_by_role("button", name="Answer at five shares"),
         tab.page.locator("#dose-progress"),
     )
-    start.click()
-    expect(tab.message).to_contain_text("There is no finished answer of the router yet")
+    expect(start).to_be_disabled()
     tab.ask()
     tab.page.get_by_label("Part to vary", exact=True).click()
     tab.page.get_by_role("option", name=target, exact=True).click()
@@ -565,7 +565,7 @@ def test_stop_ends_an_answer_and_keeps_what_is_there(tab):
     tab.question.fill(QUESTION)
     tab.page.keyboard.press("Control+Enter")
     expect(tab.first_facts).to_contain_text(re.compile(r"\d tokens"))
-    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    tab.stop()
     expect(tab.first_facts).to_contain_text("stopped before its end")
     assert 0 < int(re.search(r"(\d+) token", tab.first_facts.text_content())[1]) < 400
 
@@ -601,7 +601,7 @@ def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next
             expect(second.first_facts).to_contain_text("token")
             expect(third.first).to_contain_text("Waiting for a free place: yours is next.")
             assert rows[0].finish is None and len(rows[0]._tokens) < 400
-            second.page.get_by_role("button", name="Stop", exact=True).click()
+            second.stop()
             gate.release(400)
             expect(third.first_facts).to_contain_text(ENDED)
     finally:

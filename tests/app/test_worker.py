@@ -6,12 +6,13 @@ A cancelled job is gone at once.
 import itertools
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from conftest import PROMPTS
 
 from app.answering import answer
-from app.job import LATER, Begun, Job, Kind, Waiting
+from app.job import LATER, Job, Kind, Waiting
 from app.session import Question
 from app.worker import OTHERS_AT_ONCE, SHARE, Worker
 from atmoe import AtMoeError, Override, Sampling, State, Steering
@@ -232,14 +233,12 @@ def test_who_finds_no_place_waits_in_order_and_is_told(model):
     assert all(sum(s[0] <= i <= s[-1] for s in spans.values()) <= 2 for i in range(len(log)))
 
 
-def test_who_waits_for_a_first_step_hears_that_it_has_begun(worker, monkeypatch):
-    monkeypatch.setattr("app.job.BEGUN_SECONDS", 0.01)
-    gate = threading.Event()
-    job = Job((gate.wait(10) for _ in range(2)), Kind.ANSWER)
-    reader = worker.run(job, waiting=True)
-    assert [next(reader) for _ in range(3)] == [Begun()] * 3 and not job.over
-    gate.set()
-    assert [step for step in reader if step != Begun()] == [True, True]
+@pytest.mark.parametrize("steps", [iter(()), (1 / n for n in (1, 0)), itertools.count()])
+def test_whoever_hears_of_a_jobs_end_finds_it_over(worker, steps):
+    job = Job(n for n in steps)
+    with suppress(ZeroDivisionError):
+        for _ in worker.run(job):
+            job.cancel()
     assert job.over
 
 

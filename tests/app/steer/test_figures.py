@@ -54,9 +54,10 @@ def test_while_the_router_reads_the_layers_that_it_has_read_stand_in_their_place
         assert some.layout.xaxis.range == all_.layout.xaxis.range == (-0.5, 5.5)
         assert (some.layout.height, some.layout.margin) == (all_.layout.height, all_.layout.margin)
         for few, many in zip(some.data, all_.data, strict=True):
-            assert list(few.x) == [0, 1]
-            np.testing.assert_allclose(few.z, np.array(many.z)[:, :2])
-            assert [row[:2] for row in many.text] == [list(row) for row in few.text]
+            assert [list(row) for row in few.z] == [[*row[:2], *[None] * 4] for row in many.z]
+            assert [list(row) for row in few.text] == [
+                [*row[:2], *[figures.UNREAD] * 4] for row in many.text
+            ]
 
 
 def test_expert_figure_has_a_panel_a_group(router):

@@ -138,7 +138,7 @@ def test_a_new_question_takes_the_old_explanation_away(tab):
     tab.question.fill("What causes gout?")
     tab.page.keyboard.press("Enter")
     expect(why(tab, "sentence")).to_contain_text("The answer has changed since")
-    tab.page.get_by_role("button", name="Stop").click()
+    tab.stop()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1400, 900), (1920, 1080)])
