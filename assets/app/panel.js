@@ -122,6 +122,7 @@ const drawChanges = () => {
 // is set meanwhile goes with the next, as soon as the server has heard this one, or has been silent for long.
 const SILENCE = 5000;
 let sent = 0, heard = true, waiting = false, giveUp;
+let kept = null; // what was set while nothing could be sent, before the last change: a refusal of that one must not take it along
 const tell = () => {
   waiting = !heard;
   if (!heard) return;
@@ -147,6 +148,7 @@ const rest = () => {
 };
 
 const put = (value) => {
+  kept = heard ? null : props.value;
   props.value = value;
   draw();
   tell();
@@ -352,10 +354,13 @@ place("save").addEventListener("submit", (event) => {
 document.addEventListener("atmoe:cells", ({ detail }) => setCells(detail));
 
 watch(["value", "shown"], () => {
+  const answered = !heard && props.shown.at === sent, again = answered && props.shown.refused && kept;
+  if (again) [props.value, kept] = [kept, null];
   if (props.shown.refused) history.refused(props.value);
   document.dispatchEvent(new CustomEvent("atmoe:answered", { detail: props.shown.refused }));
-  if (!heard && props.shown.at === sent) listen();
+  if (answered) listen();
   draw();
+  if (again) tell();
 });
 draw();
 drawOwn("");

@@ -151,7 +151,15 @@ def test_what_is_set_later_takes_its_layers_from_what_was_set_before_and_undo_gi
     expect(listed(tab)).to_have_count(0)
 
 
-def test_impossible_cells_are_refused_beside_them_and_nothing_is_lost(tab):
+@pytest.mark.parametrize("seconds", [0, 2])  # the undo is then sent together with the cells
+def test_impossible_cells_are_refused_beside_them_and_nothing_is_lost(tab, monkeypatch, seconds):
+    read = Controls.from_dict
+
+    def slowly(*args):
+        time.sleep(seconds)
+        return read(*args)
+
+    monkeypatch.setattr(Controls, "from_dict", slowly)
     first, second = tab.layout.group_names[:2]
     tab.press(first, "Home", *["ArrowRight"] * 5)
     tab.page.get_by_role("button", name="Undo", exact=True).click()
