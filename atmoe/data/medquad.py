@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atmoe.data.labels import audience_of, specialty_of_name, specialty_of_text, task_of
-from atmoe.data.schema import Example
+from atmoe.data.schema import Example, address_of
 from atmoe.data.text import (
     count_words,
     cut_at_sentence,
@@ -62,6 +62,7 @@ def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
     # The folder's name is the source: the attribute is missing or differs in some files.
     source = _source(file.parent) or ""
     focus = tidy(document.findtext("Focus"))
+    address = address_of(document.get("url") or "")
     pairs = [
         (
             pair,
@@ -96,6 +97,7 @@ def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
             source=source,
             kind=kind,
             focus=focus,
+            address=address,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,20 +22,34 @@ from atmoe.routing.planner import Planner
 from atmoe.routing.router import pool_instruction
 
 
-def team_of(base: PreTrainedModel, batch: Batch, planner: Planner | None) -> Tensor | None:
-    """Who takes part in each prompt.
+class First(NamedTuple):
+    """A first reading of prompts; both are None where there is no planner.
+
+    Attributes:
+        states: what the planner read, [rows, depth, hidden], float32.
+        team: who takes part, [rows, experts], True for those who do; None = everybody.
+    """
+
+    states: Tensor | None
+    team: Tensor | None
+
+    def of(self, row: int) -> Tensor | None:
+        """What was read of one prompt, [depth, hidden]."""
+        return None if self.states is None else self.states[row]
+
+
+def first_reading(base: PreTrainedModel, batch: Batch, planner: Planner | None) -> First:
+    """What decides who takes part in each prompt.
 
     Args:
         base: is read without its experts.
         batch: the prompts.
         planner: the router's.
-
-    Returns:
-        [rows, experts], True for those who do; None = everybody, where there is no planner.
     """
     if planner is None:
-        return None
-    return planner.team(first_states(base, batch, planner.depth))
+        return First(None, None)
+    states = first_states(base, batch, planner.depth)
+    return First(states, planner.team(states))
 
 
 def first_states(base: PreTrainedModel, batch: Batch, depth: int) -> Tensor:
