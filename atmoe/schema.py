@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +22,10 @@ FORMAT = 1
 MOST_LAYERS, MOST_NAMES, MOST_OVERRIDES, MOST_TOKENS = 1024, 1024, 4096, 4096
 MOST_LETTERS, MOST_UNITS, MOST_BYTES = 200_000, 8192, 2**23
 MOST_WORD = 16
+MOST_ADDRESS = 500
+"""An address may have so many characters; longer ones hold a query rather than name a page."""
+# What no address holds unescaped, and what could end one in a page.
+_NO_LINK = frozenset(' "<>\\`{}|^')
 SEEDS = 2**63
 """A seed is a whole number from 0 up, below this one: what torch's generators take."""
 
@@ -271,6 +276,27 @@ def checked(part: type[Part], data: Any, what: str, fix: str, error: type[AtMoeE
         raise error(f"{what} ({place[:80]}: {reason[:160]}); {fix}.") from None
     except RecursionError:
         raise error(f"{what} (it is nested too deep); {fix}.") from None
+
+
+def address_of(text: str) -> str:
+    """An address that a page may link to.
+
+    Args:
+        text: whatever a corpus says.
+
+    Returns:
+        It, without spaces around; "" where it is none of http or https, names no host or whom to
+        log in as, or cannot stand in a link.
+    """
+    text = text.strip()
+    if not 0 < len(text) <= MOST_ADDRESS or not text.isprintable() or _NO_LINK & set(text):
+        return ""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    return text if usable else ""
 
 
 def language_of(value: object) -> str:

@@ -40,11 +40,11 @@ from typing import Any
 import yaml
 
 from atmoe.data.examples import READERS, read_corpus
-from atmoe.data.schema import ANSWER_WORDS, Example, address_of
+from atmoe.data.schema import ANSWER_WORDS, Example
 from atmoe.data.templates import wordings_digest
 from atmoe.errors import DataError, PromptError
 from atmoe.prompt import check_text
-from atmoe.schema import language_of, words_of
+from atmoe.schema import address_of, language_of, words_of
 
 _FOLDER = Path(__file__).resolve().parent
 _HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yaml")

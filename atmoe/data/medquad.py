@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atmoe.data.labels import audience_of, specialty_of_name, specialty_of_text, task_of
-from atmoe.data.schema import Example, address_of
+from atmoe.data.schema import Example
 from atmoe.data.text import (
     count_words,
     cut_at_sentence,
@@ -18,6 +18,7 @@ from atmoe.data.text import (
     without_questions,
 )
 from atmoe.errors import DataError
+from atmoe.schema import address_of
 
 LAYOUT = "<n>_<source>_QA*/*.xml"
 _FOLDER = re.compile(r"^\d+_(?P<source>.+?)_QA")

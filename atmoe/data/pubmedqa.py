@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 from atmoe.data.labels import specialty_of_text
-from atmoe.data.schema import Example, address_of
+from atmoe.data.schema import Example
 from atmoe.data.text import count_words, cut_at_sentence, tidy, tidy_question
 from atmoe.errors import DataError
+from atmoe.schema import address_of
 
 LAYOUT = "data/ori_pqal.json"
 ABSTRACT_WORDS = 220

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from atmoe.mixture.experts import mixed_by
 from atmoe.mixture.passes import entering
@@ -52,8 +52,16 @@ def first_reading(base: PreTrainedModel, batch: Batch, planner: Planner | None) 
     return First(states, planner.team(states))
 
 
-def first_states(base: PreTrainedModel, batch: Batch, depth: int) -> Tensor:
+def first_states(
+    base: PreTrainedModel, batch: Batch, depth: int, cache: Cache | None = None
+) -> Tensor:
     """What a planner reads: pooled states that leave the base model's first layers.
+
+    Args:
+        base: is read without its experts.
+        batch: the prompts, or what follows in them what is in the cache.
+        depth: how many layers are read.
+        cache: keys and values of what all rows begin with; it is changed.
 
     Returns:
         [rows, depth, hidden], float32.
@@ -64,7 +72,8 @@ def first_states(base: PreTrainedModel, batch: Batch, depth: int) -> Tensor:
             input_ids=batch.ids,
             attention_mask=batch.attention,
             position_ids=batch.positions,
-            use_cache=False,
+            use_cache=cache is not None,
+            past_key_values=cache,
         )
     return torch.stack(reading.states, 1)
 
