@@ -39,6 +39,34 @@ def _encodable(text: str) -> str:
     return text
 
 
+def address_of(text: str) -> str:
+    """An address that a page may link to.
+
+    Args:
+        text: whatever a corpus or a file says.
+
+    Returns:
+        It, without spaces around; "" where it is none of http or https, names no host or whom to
+        log in as, or cannot stand in a link.
+    """
+    text = text.strip()
+    if not 0 < len(text) <= MOST_ADDRESS or not text.isprintable() or _NO_LINK & set(text):
+        return ""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    return text if usable else ""
+
+
+def _linkable(text: str) -> str:
+    """Raises: ValueError, where an address is neither empty nor one to link to."""
+    if text and address_of(text) != text:
+        raise ValueError("it is no address of http or https")
+    return text
+
+
 Text = Annotated[str, Field(max_length=MOST_LETTERS), AfterValidator(_encodable)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_encodable)]
 Target = Annotated[str, Field(min_length=1, max_length=401), AfterValidator(_encodable)]
@@ -217,7 +245,27 @@ class ResponseJson(Json):
         return self
 
 
-class RecordJson(Json):
+Address = Annotated[str, Field(max_length=MOST_ADDRESS), AfterValidator(_linkable)]
+
+
+class SourceJson(Json):
+    """A training example near a question."""
+
+    source: Annotated[str, Field(max_length=300), AfterValidator(_encodable)]
+    topic: Annotated[str, Field(max_length=300), AfterValidator(_encodable)]
+    task: Annotated[str, Field(max_length=200), AfterValidator(_encodable)]
+    address: Address
+    similarity: Annotated[float, Field(ge=0, le=1)]
+
+
+class FoundJson(Json):
+    """What an index says of a question; absent or null = not measured."""
+
+    familiarity: Annotated[float, Field(ge=0, le=1)] | None = None
+    nearest: Annotated[list[SourceJson], Field(max_length=16)] | None = None
+
+
+class RecordJson(FoundJson):
     """One answer, all that made it, and what was measured of it."""
 
     format: Literal[1]
@@ -276,27 +324,6 @@ def checked(part: type[Part], data: Any, what: str, fix: str, error: type[AtMoeE
         raise error(f"{what} ({place[:80]}: {reason[:160]}); {fix}.") from None
     except RecursionError:
         raise error(f"{what} (it is nested too deep); {fix}.") from None
-
-
-def address_of(text: str) -> str:
-    """An address that a page may link to.
-
-    Args:
-        text: whatever a corpus says.
-
-    Returns:
-        It, without spaces around; "" where it is none of http or https, names no host or whom to
-        log in as, or cannot stand in a link.
-    """
-    text = text.strip()
-    if not 0 < len(text) <= MOST_ADDRESS or not text.isprintable() or _NO_LINK & set(text):
-        return ""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return ""
-    usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
-    return text if usable else ""
 
 
 def language_of(value: object) -> str:

@@ -20,9 +20,9 @@ from torch import Tensor
 
 # What questions are put in, whatever they are about.
 _COMMON_WORDS = """
-a an and any anyone are as at be by can could did do does for from had has have having he her him his
-how i if in is it its me my of on or she should so some tell that the their them then there they this
-to was we were what when where which who why will with would you your
+a an and any anyone are as at be by can could did do does for from had has have having he her him
+his how i if in is it its me my of on or she should so some tell that the their them then there they
+this to was we were what when where which who why will with would you your
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
 _WORD = re.compile(r"[a-z0-9]+")
