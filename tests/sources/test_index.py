@@ -10,57 +10,25 @@ import torch
 from commands import run
 from conftest import DEPTH, HIDDEN, LAYOUT, PROMPTS
 from safetensors.torch import load_file, save_file
+from sources_examples import EXAMPLES, SETTINGS, TRAINING, saved_with_index
 
 from atmoe import AtMoe, Record, Sampling, State, Steering
-from atmoe.data import Example, split
+from atmoe.data import split
 from atmoe.errors import AssetError, AtMoeError
 from atmoe.mixture import mixture as forwarding
 from atmoe.sources.facts import Facts
-from atmoe.sources.fitting import FitSettings, calibrates, make_index
+from atmoe.sources.fitting import calibrates, make_index
 from atmoe.sources.index import ALIKE, COVER, FACTS, NEAREST, VECTORS, WEIGHTS, Index, Reading
 from atmoe.sources.reading import read
 from atmoe.sources.value import EDGE, FAR, SENTENCES, Found, Source, sentence_of
 from atmoe.sources.words import Topics
 from atmoe.steering.overrides import Override
 
-SETTINGS = FitSettings(width=20, narrow=12, steps=8)
-NAMES = ["Gout", "Cystic fibrosis", "Asthma", "Low back pain", "Sighing disease", "Glooma"]
-ASKED = {
-    "define": "Tell me what {} is, in a few words.",
-    "treat": "Say how somebody with {} is helped.",
-    "warn": "Say who should beware of {} and why.",
-}
-
-
-def example(i: int) -> Example:
-    name, task = f"{NAMES[i % 6]} {i // 18}", list(ASKED)[i % 3]
-    return Example(
-        id=str(i),
-        prompt=ASKED[task].format(name),
-        answer=f"The answer to number {i} was written by nobody in particular.",
-        labels={"task": task, "reader": ("lay", "expert")[i % 2], "field": "heart"},
-        disease=name,
-        source=("Leaflets", "Handbook")[i % 5 == 0],
-        kind="information",
-        focus=name,
-        address=f"https://example.org/{i % 30}" if i % 7 else "",
-    )
-
-
-EXAMPLES = [example(i) for i in range(400)]
-TRAINING = [e for e in EXAMPLES if split(e) == "train"]
-
 
 @pytest.fixture(scope="module")
 def saved(worlds, tmp_path_factory):
     """(directory, flags) of a tiny model with a planner, and its index beside it."""
-    home = tmp_path_factory.mktemp("indexed")
-    llama = worlds("llama")
-    llama.planned().save_pretrained(home / "model")
-    model = AtMoe.from_pretrained(home / "model", base=llama.directory)
-    assert model.index is None
-    make_index(model, EXAMPLES, SETTINGS).save(home / "model" / "index")
-    return home / "model", ["--model", str(home / "model"), "--base", str(llama.directory)]
+    return saved_with_index(worlds, tmp_path_factory.mktemp("indexed"))
 
 
 @pytest.fixture(scope="module")
