@@ -38,7 +38,7 @@ MOST_BYTES = 6 * 2**20
 MOST_WIDTH = 1024
 COVER, ALIKE = "cover", "alike"
 """Names of two of the parts of a similarity; the others are the groups' places."""
-WEIGHTS: Mapping[str, float] = {COVER: 1.0, ALIKE: 0.5, "0": 1.0, "1": 0.7}
+WEIGHTS: Mapping[str, float] = {COVER: 1.0, ALIKE: 0.5, "0": 1.5, "1": 1.0}
 """What each part counts: the words, the states, and the labels of the first and second group."""
 PLANNER = 0.3
 """What the planner's own opinion of the labels counts, as a factor of its logarithm."""

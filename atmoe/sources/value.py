@@ -21,7 +21,7 @@ NOT_PROOF = "nearest in training; not proof that it was learned there"
 """The label of the nearest examples, wherever they are shown."""
 NOT_MEASURED = "not measured"
 """What is said where a model has no index."""
-NEAR = ((0.6, "very near"), (0.4, "near"), (0.0, "not near"))
+NEAR = ((0.85, "very near"), (0.6, "near"), (0.0, "not near"))
 """From which similarity on an example is called how near."""
 
 
