@@ -8,29 +8,41 @@ logp    = model.score(prompt, answer, [plan, ...])  log-probabilities of a given
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
+
+import torch
+from torch import Tensor
 
 from atmoe.answer.generation import Generation, generate
 from atmoe.answer.kept import Kept
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
+from atmoe.errors import AssetError
 from atmoe.mixture import store
 from atmoe.mixture.mixture import Mixture
 from atmoe.record import Record
 from atmoe.routing.plan import RoutingPlan
+from atmoe.sources.index import FOLDER, Index
+from atmoe.sources.value import Found, Source
 from atmoe.steering.overrides import Steering
 
-if TYPE_CHECKING:
-    import torch
+log = logging.getLogger(__name__)
 
 
 class AtMoe(Mixture):
     """The public face of a `Mixture`: load, save, route, answer, score.
 
     Plans and steering are arguments. Nothing that a call sets outlives it, so calls may interleave.
+
+    Attributes:
+        index: of what the experts learned from; None = there is none, and where answers come from
+            is not measured.
     """
+
+    index: Index | None = None
 
     @classmethod
     def from_pretrained(
@@ -53,7 +65,28 @@ class AtMoe(Mixture):
             AssetError: something under `path` is missing, corrupt, or made for another base.
             BaseModelError: the base model cannot be had.
         """
-        return cls(*store.load(path, base, dtype, check_base))
+        model = cls(*store.load(path, base, dtype, check_base))
+        folder = Path(path) / FOLDER
+        if folder.is_dir():
+            try:
+                model.index = model.load_index(folder)
+            except AssetError as error:  # it answers as well without
+                log.warning("%s Until then, where answers come from is not measured.", error)
+        return model
+
+    def load_index(self, folder: Path) -> Index:
+        """Read an index that was made of this model's training examples.
+
+        Raises:
+            AssetError: it is missing, broken, or another model's.
+        """
+        planner = self.router.planner
+        if planner is None:
+            raise AssetError(
+                f"The index {folder} cannot be used by a router without a planner; delete it."
+            )
+        depth, _, hidden = planner.weight.shape
+        return Index.load(folder, self.info.sha256, depth, hidden, self.layout.groups)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write experts (PEFT format), router and atmoe.json, for `from_pretrained`."""
@@ -70,6 +103,47 @@ class AtMoe(Mixture):
             PromptError: the prompt is empty, too long, or in a script that the model does not know.
         """
         return prefill(self, [self.encode(prompt)], None, use_cache=False, kept=kept).plans[0]
+
+    def found(self, prompt: str, plan: RoutingPlan) -> Found | None:
+        """How familiar a question is, and the nearest training examples.
+
+        It takes no pass through the model: the plan has what the planner read.
+
+        Args:
+            prompt: what a person typed.
+            plan: the router's own plan for it, or one steered from that.
+
+        Returns:
+            None = not measured: the model has no index, or no router of it made this plan.
+        """
+        if self.index is None or plan.first is None:
+            return None
+        return self.index.found(prompt, plan.first, self._asked(plan.first))
+
+    def nearest_for(self, expert: str, prompt: str, plan: RoutingPlan) -> tuple[Source, ...] | None:
+        """The nearest training examples that are labelled with one expert.
+
+        Args:
+            expert: its full name, `group/expert`.
+            prompt: what a person typed.
+            plan: the router's own plan for it, or one steered from that.
+
+        Returns:
+            None = not measured, as in `found`.
+
+        Raises:
+            AssetError: no such expert.
+        """
+        if self.index is None or plan.first is None:
+            return None
+        return self.index.nearest_for(expert, prompt, plan.first, self._asked(plan.first))
+
+    def _asked(self, first: Tensor) -> Tensor:
+        """How much the planner asks for each expert [experts], given what it read."""
+        planner = self.router.planner
+        assert planner is not None  # it has read
+        with torch.inference_mode():
+            return planner(first[None].to(self.device))[0].cpu()
 
     def generate(
         self,
@@ -109,4 +183,6 @@ class AtMoe(Mixture):
             kept = Kept()
             router_plan = self.route(prompt, kept)
             generation = self.generate([prompt], [steering.apply(router_plan)], sampling, kept)
-        return Record.of(self, prompt, steering, router_plan, generation, generation.run())
+        found = self.found(prompt, router_plan)
+        last = generation.run()
+        return Record.of(self, prompt, steering, router_plan, generation, last, found=found)

@@ -24,6 +24,7 @@ from atmoe.explanation.verdict import verdict
 from atmoe.mixture.mixture import Mixture
 from atmoe.routing.plan import RoutingPlan
 from atmoe.schema import FORMAT, MOST_BYTES, RecordJson, checked
+from atmoe.sources.value import Found, Source
 from atmoe.steering.overrides import Steering
 
 AGAIN = "given before"
@@ -44,6 +45,8 @@ class Record(Answer):
         explanation: what was measured of the answer, once it was asked for.
         response: what became of the question with one part at five shares, once that was asked
             for; of the router's answer only.
+        familiarity: 0 to 1, how familiar the question is, as `Found` has it; None = not measured.
+        nearest: the training examples nearest to the question; None = not measured.
     """
 
     base: Mapping[str, str]
@@ -52,6 +55,8 @@ class Record(Answer):
     versions: Mapping[str, str]
     explanation: Explanation | None = None
     response: Response | None = None
+    familiarity: float | None = None
+    nearest: tuple[Source, ...] | None = None
 
     @classmethod
     def of(
@@ -63,6 +68,7 @@ class Record(Answer):
         generation: Generation | Decoding,
         step: Step,
         row: int = 0,
+        found: Found | None = None,
     ) -> Record:
         """The record of one row of a generation, as of one of its steps.
 
@@ -74,6 +80,8 @@ class Record(Answer):
             generation: what was decoded, under the plan in force.
             step: where it stood; an answer that had not ended by then was cancelled.
             row: of the generation.
+            found: what the model's index says of the question; None = it was not asked, or there is
+                none.
         """
         sampling = {
             f.name: getattr(generation.sampling, f.name) for f in fields(generation.sampling)
@@ -100,6 +108,8 @@ class Record(Answer):
                 "dtype": mixture.precision,
                 "engine": generation.engine,
             },
+            familiarity=None if found is None else found.familiarity,
+            nearest=None if found is None else found.nearest,
         )
 
     def again(self, steering: Steering, router_plan: RoutingPlan) -> Record:
@@ -128,6 +138,12 @@ class Record(Answer):
             "explanation": self.explanation and self.explanation.to_dict(),
             "response": self.response and self.response.to_dict(),
         }
+        # What was not measured is absent, so that older records come out as they were.
+        for name in ("familiarity", "nearest"):
+            if data[name] is None:
+                del data[name]
+        if self.nearest is not None:
+            data["nearest"] = [source.to_dict() for source in self.nearest]
         # It follows from the explanation, so it is never read back; written for whoever has the
         # file alone.
         ruling = self.explanation and verdict(self.explanation).to_dict()
@@ -161,6 +177,7 @@ class Record(Answer):
         what, fix = "The record cannot be read", "use one downloaded from this version, unedited"
         checked(RecordJson, data, what, fix, AtMoeError)
         # 2. the record
+        nearest = data.get("nearest")
         values: dict[str, Any] = {f.name: data.get(f.name) for f in fields(cls)}
         unknown = set(data["sampling"]) - {f.name for f in fields(Sampling)} | (
             set(data["sampling"]) & {"seed"}
@@ -176,6 +193,7 @@ class Record(Answer):
                 "plan": RoutingPlan.from_dict(data["plan"]),
                 "explanation": None if explanation is None else Explanation.from_dict(explanation),
                 "response": None if response is None else Response.from_dict(response),
+                "nearest": None if nearest is None else tuple(map(Source.from_dict, nearest)),
             }
         except (AtMoeError, TypeError) as error:
             raise AtMoeError(f"{what} ({str(error).rstrip('.')}); {fix}.") from error

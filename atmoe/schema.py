@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +22,10 @@ FORMAT = 1
 MOST_LAYERS, MOST_NAMES, MOST_OVERRIDES, MOST_TOKENS = 1024, 1024, 4096, 4096
 MOST_LETTERS, MOST_UNITS, MOST_BYTES = 200_000, 8192, 2**23
 MOST_WORD = 16
+MOST_ADDRESS = 500
+"""An address may have so many characters; longer ones hold a query rather than name a page."""
+# What no address holds unescaped, and what could end one in a page.
+_NO_LINK = frozenset(' "<>\\`{}|^')
 SEEDS = 2**63
 """A seed is a whole number from 0 up, below this one: what torch's generators take."""
 
@@ -31,6 +36,34 @@ def _encodable(text: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError("it holds a lone surrogate") from None
+    return text
+
+
+def address_of(text: str) -> str:
+    """An address that a page may link to.
+
+    Args:
+        text: whatever a corpus or a file says.
+
+    Returns:
+        It, without spaces around; "" where it is none of http or https, names no host or whom to
+        log in as, or cannot stand in a link.
+    """
+    text = text.strip()
+    if not 0 < len(text) <= MOST_ADDRESS or not text.isprintable() or _NO_LINK & set(text):
+        return ""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    return text if usable else ""
+
+
+def _linkable(text: str) -> str:
+    """Raises: ValueError, where an address is neither empty nor one to link to."""
+    if text and address_of(text) != text:
+        raise ValueError("it is no address of http or https")
     return text
 
 
@@ -212,7 +245,27 @@ class ResponseJson(Json):
         return self
 
 
-class RecordJson(Json):
+Address = Annotated[str, Field(max_length=MOST_ADDRESS), AfterValidator(_linkable)]
+
+
+class SourceJson(Json):
+    """A training example near a question."""
+
+    source: Annotated[str, Field(max_length=300), AfterValidator(_encodable)]
+    topic: Annotated[str, Field(max_length=300), AfterValidator(_encodable)]
+    task: Annotated[str, Field(max_length=200), AfterValidator(_encodable)]
+    address: Address
+    similarity: Annotated[float, Field(ge=0, le=1)]
+
+
+class FoundJson(Json):
+    """What an index says of a question; absent or null = not measured."""
+
+    familiarity: Annotated[float, Field(ge=0, le=1)] | None = None
+    nearest: Annotated[list[SourceJson], Field(max_length=16)] | None = None
+
+
+class RecordJson(FoundJson):
     """One answer, all that made it, and what was measured of it."""
 
     format: Literal[1]

@@ -9,6 +9,8 @@ from conftest import LAYOUT, PROMPTS
 from atmoe import AtMoeError, Override, Record, Sampling, State, Steering
 from atmoe.explanation.response import Response
 
+# What was measured only where it could be.
+OPTIONAL = ("explanation", "response", "familiarity", "nearest")
 STEERING = Steering(
     (Override("task/warn", State.FIXED, 0.9, "late"), Override("reader", State.OFF)), 0.5
 )
@@ -64,9 +66,7 @@ def test_a_row_of_a_batch_and_an_answer_given_up(model):
     )
 
 
-@pytest.mark.parametrize(
-    "name", [f.name for f in fields(Record) if f.name not in ("explanation", "response")]
-)
+@pytest.mark.parametrize("name", [f.name for f in fields(Record) if f.name not in OPTIONAL])
 def test_a_missing_field_is_named(record, name):
     data = record.to_dict()
     del data[name]

@@ -23,7 +23,7 @@ from atmoe.answer.fused import Lease, Product
 from atmoe.answer.kept import Kept
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import parting
-from atmoe.mixture.planning import team_of
+from atmoe.mixture.planning import First, first_reading
 from atmoe.prompt import Batch, Prompt
 from atmoe.routing.plan import RoutingPlan
 from atmoe.routing.router import pool_instruction
@@ -110,7 +110,7 @@ def _read(
     if in_force is None:
         if kept is not None:
             kept.shares = reading.shares
-        reading.team = team_of(mixture.base, padded, mixture.router.planner)
+        reading.first = first_reading(mixture.base, padded, mixture.router.planner)
     else:
         reading.weights = mixture.weights_of([in_force], 1) * mixture.bank.scaling
     x = engine.through(x, reading.products, reading.turns, reading.attend, first, reading.enter)
@@ -144,7 +144,7 @@ class _Reading:
     Attributes:
         weights: of the plan in force, [1, layers, experts], (α / r) included; None where the router
             gives each layer's as it is entered.
-        team: who takes part, [1, experts], where the router gives the weights; None = everybody.
+        first: who takes part, where the router gives the weights, and what decided it.
         shares: the router's of each layer entered, ([1, groups], [1, experts]), where it gives the
             weights.
         states: what entered each layer, [tokens, hidden] each, where the router gives the weights.
@@ -159,7 +159,7 @@ class _Reading:
         self.shares: list[tuple[Tensor, Tensor]] = []
         self._masks: dict[int | None, Tensor] = {}
         self.weights: Tensor | None = None
-        self.team: Tensor | None = None
+        self.first = First(None, None)
         self.states: list[Tensor] = []
         self.cache = DynamicCache(config=self._mixture.base.config)
         self.products = (
@@ -178,7 +178,7 @@ class _Reading:
         weights = self.weights
         if weights is None:
             router = self._mixture.router
-            s, q = router(pool_instruction(x[None], self._instruction), index, self.team)
+            s, q = router(pool_instruction(x[None], self._instruction), index, self.first.team)
             self.shares.append((s, q))
             weights = router.mixing(s, q, index) * self._mixture.bank.scaling
             self.states.append(x)
@@ -190,7 +190,7 @@ class _Reading:
     def plan(self) -> RoutingPlan:
         """The router's, once it has read every layer."""
         s, q = (torch.cat(parts) for parts in zip(*self.shares))
-        return RoutingPlan(self._mixture.layout, s, q)
+        return RoutingPlan(self._mixture.layout, s, q, first=self.first.of(0))
 
     def attend(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Keep a layer's keys and values; each token looks back.

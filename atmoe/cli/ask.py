@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from atmoe.answer.sampling import Sampling
     from atmoe.explanation.value import Change, Explanation
     from atmoe.routing.plan import RoutingPlan
+    from atmoe.sources.value import Found
 
 
 def fetch(a: argparse.Namespace) -> Result:
@@ -31,8 +32,12 @@ def fetch(a: argparse.Namespace) -> Result:
 
 def route(a: argparse.Namespace) -> Result:
     """The plan for a prompt."""
-    plan = steering_of(a).apply(load_model(a).route(text_of(a.prompt)))
-    return plan.to_dict(), "\n".join(_shares(plan))
+    model, prompt = load_model(a), text_of(a.prompt)
+    router_plan = model.route(prompt)
+    plan = steering_of(a).apply(router_plan)
+    found = model.found(prompt, router_plan)
+    data = plan.to_dict() | (found.to_dict() if found else {})
+    return data, "\n".join([*_shares(plan), *_found(found)])
 
 
 def _shares(plan: RoutingPlan) -> Iterator[str]:
@@ -47,6 +52,23 @@ def _shares(plan: RoutingPlan) -> Iterator[str]:
         for name, q in zip(experts[members], inside):
             share = f"{q:6.1%} of {group}" if name in plan.team else "     –"
             yield f"    {name.partition('/')[2]:<28} {share}"
+
+
+def _found(found: Found | None) -> Iterator[str]:
+    """How familiar the question is, and what lies near it in training."""
+    from atmoe.sources.value import NOT_MEASURED, NOT_PROOF, sentence_of
+
+    if found is None:
+        yield f"familiarity and nearest training examples: {NOT_MEASURED}"
+        return
+    yield sentence_of(found.familiarity)
+    if found.familiarity is not None:
+        yield f"familiarity {found.familiarity:.2f} (a rank among questions on unseen topics)"
+    yield f"{NOT_PROOF}:"
+    for source in found.nearest:
+        parts = (source.source, source.topic, source.task)
+        named = " · ".join(part for part in parts if part)
+        yield f"  {source.similarity:.2f} {source.near}: {named}  {source.address}".rstrip()
 
 
 def answer(a: argparse.Namespace) -> Result:

@@ -23,8 +23,9 @@ A JSONL source holds one object a line:
 
 Prompt and answer may have 480 tokens together. A label may be a list of two experts (two needs); a
 group of one needs none, its expert is every example's.
-`topic` is what train and validation are split by; left out, it is the prompt. The medical model is
-described in assets/medical.yaml.
+`topic` is what train and validation are split by; left out, it is the prompt. `address` (optional)
+is the http(s) address of the page that an example was taken from. The medical model is described in
+assets/medical.yaml.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from atmoe.data.schema import ANSWER_WORDS, Example
 from atmoe.data.templates import wordings_digest
 from atmoe.errors import DataError, PromptError
 from atmoe.prompt import check_text
-from atmoe.schema import language_of, words_of
+from atmoe.schema import address_of, language_of, words_of
 
 _FOLDER = Path(__file__).resolve().parent
 _HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yaml")
@@ -255,7 +256,22 @@ def _example(line: str, path: Path, number: int) -> Example:
         disease=topic,
         source=path.name,
         kind="own",
+        topic="" if raw.get("topic") is None else str(raw["topic"]),
+        address=_address(where, raw.get("address")),
     )
+
+
+def _address(where: str, raw: Any) -> str:
+    """The address of an example's page, where one is given."""
+    if raw in (None, ""):
+        return ""
+    address = address_of(raw) if isinstance(raw, str) else ""
+    if not address:
+        raise DataError(
+            f"{where}: the address {raw!r:.80} cannot be linked to; write one that begins with "
+            f"http:// or https://, or leave it out."
+        )
+    return address
 
 
 def _read(path: Path) -> dict[str, Any]:

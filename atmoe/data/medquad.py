@@ -18,6 +18,7 @@ from atmoe.data.text import (
     without_questions,
 )
 from atmoe.errors import DataError
+from atmoe.schema import address_of
 
 LAYOUT = "<n>_<source>_QA*/*.xml"
 _FOLDER = re.compile(r"^\d+_(?P<source>.+?)_QA")
@@ -62,6 +63,7 @@ def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
     # The folder's name is the source: the attribute is missing or differs in some files.
     source = _source(file.parent) or ""
     focus = tidy(document.findtext("Focus"))
+    address = address_of(document.get("url") or "")
     pairs = [
         (
             pair,
@@ -96,6 +98,7 @@ def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
             source=source,
             kind=kind,
             focus=focus,
+            address=address,
         )
 
 

@@ -12,6 +12,8 @@ from atmoe.data.text import count_words, cut_at_sentence, cut_at_turn, sentences
 from atmoe.errors import DataError
 
 LAYOUT = "Main-Dataset/*.csv with the columns ID, section_header, section_text, dialogue"
+ADDRESS = "https://github.com/abachaa/MTS-Dialog"
+"""A dialogue has no page of its own."""
 DIALOGUE_WORDS = 200
 STEM = 5
 # Words of every note, said by nobody.
@@ -96,6 +98,7 @@ def _example(file: Path, row: dict[str, str], answer_words: int) -> Example | No
         kind=code,
         focus=section,
         material=dialogue,
+        address=ADDRESS,
     )
 
 

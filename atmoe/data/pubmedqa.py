@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from atmoe.data.labels import specialty_of_text
 from atmoe.data.schema import Example
 from atmoe.data.text import count_words, cut_at_sentence, tidy, tidy_question
 from atmoe.errors import DataError
+from atmoe.schema import address_of
 
 LAYOUT = "data/ori_pqal.json"
 ABSTRACT_WORDS = 220
+HEADINGS = 3
+"""So many headings of an article stand for its topic."""
+# Headings of how a study was made and on whom (MeSH check tags and their like): no topic.
+_STUDIES = re.compile(
+    r"humans|animals|male|female|adult|adolescent|aged|infant|child|young|pregnancy"
+    r"|.*\b(?:studies|analysis|models?|surveys|factors|outcome|results|index|rate|ratio|states"
+    r"|assessment|tests|age|sensitivity|prevalence|incidence|prognosis|probability|statistics"
+    r"|method|trials? as topic|retrospective|feasibility|reproducibility|risk)\b",
+    re.IGNORECASE,
+)
 _INSTRUCTION = "What does the evidence show?"
 
 
@@ -58,7 +70,15 @@ def _example(pmid: str, record: dict, answer_words: int) -> Example | None:
         kind="conclusion",
         focus=question,
         material=material,
+        topic=_topic(pmid, record.get("MESHES", [])),
+        address=address_of(f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/"),
     )
+
+
+def _topic(pmid: str, headings: list[str]) -> str:
+    """The first headings that indexers gave the article and that name no kind of study."""
+    named = [tidy(h) for h in headings if not _STUDIES.match(h)]
+    return "; ".join(named[:HEADINGS]) or f"PubMed {pmid}"
 
 
 def _abstract(record: dict) -> str:

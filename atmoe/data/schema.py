@@ -22,6 +22,9 @@ class Example:
         focus: what the instruction is about; it fills the slot of a template.
         material: the text an instruction refers to (an abstract, a dialogue); empty for MedQuAD.
         also: the second need of a two-need instruction (`{"task": "treatment"}`).
+        topic: what it is about, as facts of the page and never its words; "" = the focus is that.
+        address: of the public page it was read from, as `atmoe.schema.address_of` lets it through;
+            "" = none.
     """
 
     id: str
@@ -34,6 +37,8 @@ class Example:
     focus: str = ""
     material: str = ""
     also: Mapping[str, str] = field(default_factory=dict, hash=False)
+    topic: str = ""
+    address: str = ""
 
 
 def split(example: Example, validation: float = 0.1) -> str:

@@ -24,7 +24,7 @@ from atmoe.mixture.config import Info
 from atmoe.mixture.experts import ExpertBank, Mixing, decoder_layers, mixed_by
 from atmoe.mixture.int8 import Int8Linear
 from atmoe.mixture.passes import entering, entry_hook
-from atmoe.mixture.planning import team_of
+from atmoe.mixture.planning import First, first_reading
 from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
 from atmoe.routing.plan import Layout, RoutingPlan
 from atmoe.routing.router import GroupedRouter, pool_instruction
@@ -174,8 +174,8 @@ class Mixture:
         reading = None
         if weights is None:
             router = router or self.router
-            team = team_of(self.base, batch, router.planner)
-            reading = _Reading(router, mixing, batch.instruction, team)
+            first = first_reading(self.base, batch, router.planner)
+            reading = _Reading(router, mixing, batch.instruction, first)
         # 2. the pass
         with entering(reading), mixed_by(mixing):
             out = self.base.base_model(
@@ -299,14 +299,16 @@ class _Reading:
     router: GroupedRouter
     mixing: Mixing
     instruction: Tensor
-    team: Tensor | None
+    first: First
     shares: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def enter(self, layer: int, hidden: Tensor, args: tuple, kwargs: dict) -> None:
-        s, q = self.router(pool_instruction(hidden, self.instruction), layer, self.team)
+        s, q = self.router(pool_instruction(hidden, self.instruction), layer, self.first.team)
         self.shares.append((s, q))
         self.mixing.set_layer(layer, self.router.mixing(s, q, layer))
 
     def plans(self, layout: Layout) -> list[RoutingPlan]:
         s, q = (torch.stack(parts, 1) for parts in zip(*self.shares))
-        return [RoutingPlan(layout, s[row], q[row]) for row in range(len(s))]
+        return [
+            RoutingPlan(layout, s[row], q[row], first=self.first.of(row)) for row in range(len(s))
+        ]

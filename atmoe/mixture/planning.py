@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from atmoe.mixture.experts import mixed_by
 from atmoe.mixture.passes import entering
@@ -21,24 +22,46 @@ from atmoe.routing.planner import Planner
 from atmoe.routing.router import pool_instruction
 
 
-def team_of(base: PreTrainedModel, batch: Batch, planner: Planner | None) -> Tensor | None:
-    """Who takes part in each prompt.
+class First(NamedTuple):
+    """A first reading of prompts; both are None where there is no planner.
+
+    Attributes:
+        states: what the planner read, [rows, depth, hidden], float32.
+        team: who takes part, [rows, experts], True for those who do; None = everybody.
+    """
+
+    states: Tensor | None
+    team: Tensor | None
+
+    def of(self, row: int) -> Tensor | None:
+        """What was read of one prompt, [depth, hidden]."""
+        return None if self.states is None else self.states[row]
+
+
+def first_reading(base: PreTrainedModel, batch: Batch, planner: Planner | None) -> First:
+    """What decides who takes part in each prompt.
 
     Args:
         base: is read without its experts.
         batch: the prompts.
         planner: the router's.
-
-    Returns:
-        [rows, experts], True for those who do; None = everybody, where there is no planner.
     """
     if planner is None:
-        return None
-    return planner.team(first_states(base, batch, planner.depth))
+        return First(None, None)
+    states = first_states(base, batch, planner.depth)
+    return First(states, planner.team(states))
 
 
-def first_states(base: PreTrainedModel, batch: Batch, depth: int) -> Tensor:
+def first_states(
+    base: PreTrainedModel, batch: Batch, depth: int, cache: Cache | None = None
+) -> Tensor:
     """What a planner reads: pooled states that leave the base model's first layers.
+
+    Args:
+        base: is read without its experts.
+        batch: the prompts, or what follows in them what is in the cache.
+        depth: how many layers are read.
+        cache: keys and values of what all rows begin with; it is changed.
 
     Returns:
         [rows, depth, hidden], float32.
@@ -49,7 +72,8 @@ def first_states(base: PreTrainedModel, batch: Batch, depth: int) -> Tensor:
             input_ids=batch.ids,
             attention_mask=batch.attention,
             position_ids=batch.positions,
-            use_cache=False,
+            use_cache=cache is not None,
+            past_key_values=cache,
         )
     return torch.stack(reading.states, 1)
 

@@ -141,6 +141,9 @@ class RoutingPlan:
         expert_shares: [layers, experts], in-group.
         strength: [layers], multiplies the model's gain: 0 = the base model, 1 = as trained. Not
             given, it is 1 everywhere.
+        first: what the planner read of the prompt, [layers read, hidden], in a plan that a router
+            with a planner has just made or that was made from one; None otherwise. No part of what
+            the plan does, and not written.
 
     Raises:
         PlanError: an array has the wrong shape, a negative or non-finite number, or shares of a
@@ -151,6 +154,7 @@ class RoutingPlan:
     group_shares: Tensor
     expert_shares: Tensor
     strength: Tensor = field(default=None)  # type: ignore[assignment]  # a Tensor once made
+    first: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         # 1. arrays of the layout's shapes
@@ -176,6 +180,9 @@ class RoutingPlan:
                     f"{name} holds a negative or non-finite number; shares are between 0 and 1."
                 )
             object.__setattr__(self, name, value)
+        if self.first is not None:
+            first = self.first.detach().to("cpu", torch.float32, copy=True)
+            object.__setattr__(self, "first", first)
         # 2. no layer gives away more than it has
         sums = [self.group_shares.sum(1)]
         for group in self.layout.group_names:

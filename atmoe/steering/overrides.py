@@ -178,7 +178,7 @@ class Steering:
         strength = (
             plan.strength if self.strength == 1.0 else torch.full_like(plan.strength, self.strength)
         )
-        return RoutingPlan(layout, groups, experts, strength)
+        return RoutingPlan(layout, groups, experts, strength, plan.first)
 
     def by_layer(self, layout: Layout) -> list[dict[str, Override]]:
         """For each layer, the override in force for each target: the narrowest.

@@ -129,3 +129,28 @@ def _numbered(names: Iterable[str]) -> dict[str, int]:
 def interval(values: Tensor) -> list[float]:
     """The 2.5% and 97.5% quantiles."""
     return values.quantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
+
+
+def rate(values: Sequence[float], diseases: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """A mean over questions, and how far it can be trusted, whole diseases being drawn.
+
+    Args:
+        values: one a question.
+        diseases: what each question is about.
+        seed: of the draws.
+
+    Returns:
+        {"mean", "interval", "questions"}; the mean is not a number where there are none.
+    """
+    if not values:
+        return {"mean": float("nan"), "interval": [float("nan")] * 2, "questions": 0}
+    place = _numbered(diseases)
+    sums, counts = torch.zeros(2, len(place), dtype=torch.float64)
+    for value, disease in zip(values, diseases):
+        sums[place[disease]] += value
+        counts[place[disease]] += 1
+    generator = torch.Generator().manual_seed(seed)
+    picked = torch.randint(len(place), (DRAWS, len(place)), generator=generator)
+    draws = sums[picked].sum(1) / counts[picked].sum(1)
+    mean = float(sums.sum() / counts.sum())
+    return {"mean": mean, "interval": interval(draws), "questions": len(values)}

@@ -1,0 +1,152 @@
+"""The commands about where answers come from: index, evaluate-sources, evaluate-familiarity."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from atmoe.cli.common import Commands, Result, count, described, load_model
+
+Report = Mapping[str, Any]
+
+
+def index(a: argparse.Namespace) -> Result:
+    """Make the index of what the experts learned from."""
+    from atmoe.sources.fitting import FitSettings, make_index
+    from atmoe.sources.index import FOLDER
+
+    description = described(a)
+    model = load_model(a)
+    made = make_index(model, description.examples(), FitSettings(seed=a.seed))
+    out = a.out or a.model / FOLDER
+    made.save(out)
+    facts = made.facts
+    size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
+    report = {
+        "examples": len(facts),
+        "sources": len(facts.sources),
+        "topics": len(facts.topics),
+        "addresses": sum(bool(address) for address in facts.addresses),
+        "bytes": size,
+    }
+    return report, (
+        f"{len(facts):,} examples about {len(facts.topics):,} topics from {len(facts.sources)} "
+        f"sources, {size / 2**20:.1f} MB in {out}"
+    )
+
+
+def evaluate_sources(a: argparse.Namespace) -> Result:
+    """Whether the nearest examples are about what a question is about."""
+    from atmoe.study.sources import study
+
+    report = study(load_model(a), described(a).examples(), a.questions, a.gradients, a.seed)
+    return report, "\n".join(_sources(report))
+
+
+def _sources(report: Report) -> Iterator[str]:
+    yield from _ways(report["ways"])
+    time = report["milliseconds"]
+    yield (
+        f"{report['examples']:,} examples; a look-up takes {time['median']} ms in the median, "
+        f"{time['most']} ms at most; intervals over diseases; {report['seconds']} s"
+    )
+    few = report["gradients"]
+    if few is None:
+        yield "gradients: not measured (--gradients N)"
+        return
+    yield f"\namong {few['examples']} examples, {few['questions']} questions:"
+    yield from _ways(few["ways"])
+
+
+def _ways(ways: Report) -> Iterator[str]:
+    columns = list(next(iter(ways.values())))
+    yield "| way | " + " | ".join(columns) + " |"
+    yield "| " + " | ".join(["---"] * (len(columns) + 1)) + " |"
+    for way, measured in ways.items():
+        yield f"| {way} | " + " | ".join(_rate(measured[column]) for column in columns) + " |"
+
+
+def _rate(part: Report) -> str:
+    low, high = part["interval"]
+    return f"{part['mean']:.1%} ({low:.1%} to {high:.1%})"
+
+
+def evaluate_familiarity(a: argparse.Namespace) -> Result:
+    """Whether familiarity tells questions from what is none."""
+    from atmoe.study.familiarity import study
+
+    report = study(load_model(a), described(a).examples(), a.questions, a.seed)
+    return report, "\n".join(_familiarity(report))
+
+
+def _familiarity(report: Report) -> Iterator[str]:
+    yield "| what is asked | flagged | 95% interval | lines | refused unread |"
+    yield "| --- | --- | --- | --- | --- |"
+    for kind, part in report["flagged"].items():
+        low, high = part["interval"]
+        yield (
+            f"| {kind} | {part['mean']:.1%} | {low:.1%} to {high:.1%} | {part['questions']} | "
+            f"{part['refused']} |"
+        )
+    low, high = report["auroc"]["interval"]
+    yield (
+        f"flagged below {report['threshold']}, a rank among {report['calibration']} questions; "
+        f"AUROC {report['auroc']['mean']:.4f} ({low:.4f} to {high:.4f}); {report['seconds']} s"
+    )
+
+
+def add_commands(commands: Commands) -> None:
+    """Put them among the others."""
+    model = commands.of_model("float32")
+    parser = commands.add(
+        "index",
+        index,
+        "Index what the experts learned from: names, addresses and small vectors, no sentence.",
+        [model, commands.data],
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where it goes (default: index in --model)"
+    )
+    _seed(parser)
+    parser = commands.add(
+        "evaluate-sources",
+        evaluate_sources,
+        "Are the nearest training examples about what a question is about? Three ways compared.",
+        [model, commands.data],
+    )
+    _questions(parser)
+    parser.add_argument(
+        "--gradients",
+        type=count,
+        default=0,
+        metavar="N",
+        help="also compare projected gradients, among N training examples; seconds each "
+        "(default: not)",
+    )
+    _seed(parser)
+    parser = commands.add(
+        "evaluate-familiarity",
+        evaluate_familiarity,
+        "Does familiarity tell questions like those in training from other languages, code, talk?",
+        [model, commands.data],
+    )
+    _questions(parser)
+    _seed(parser)
+
+
+def _questions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--questions",
+        type=count,
+        default=1000,
+        metavar="N",
+        help="of each kind at most (default: 1000)",
+    )
+
+
+def _seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
+    )

@@ -1,0 +1,97 @@
+"""What an index says of a question, as values: the nearest examples, and how familiar it is.
+
+Nothing here says that an answer is right or wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FAR, EDGE = 0.03, 0.15
+"""Below the first a question is far from training, below the second at its edge."""
+SENTENCES = (
+    "This question is unlike anything the experts learned from.",
+    "This question lies at the edge of what the experts learned from.",
+    "This question is like those the experts learned from.",
+)
+"""Of a question that is far, at the edge, and neither."""
+NOT_PROOF = "nearest in training; not proof that it was learned there"
+"""The label of the nearest examples, wherever they are shown."""
+NOT_MEASURED = "not measured"
+"""What is said where a model has no index."""
+NEAR = ((0.85, "very near"), (0.6, "near"), (0.0, "not near"))
+"""From which similarity on an example is called how near."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One training example that lies near a question.
+
+    Attributes:
+        source: who published it ("GARD"); a file's name in a training of one's own.
+        topic: what it is about; "" = nothing was said.
+        task: its label in the model's first group; "" = none.
+        address: of its public page; "" = none.
+        similarity: 0 to 1.
+    """
+
+    source: str
+    topic: str
+    task: str
+    address: str
+    similarity: float
+
+    @property
+    def near(self) -> str:
+        """How near it is, in words."""
+        return next(words for least, words in NEAR if self.similarity >= least)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Source:
+        """The inverse of `to_dict`, of data that the schema has let through."""
+        fields = ("source", "topic", "task", "address", "similarity")
+        return cls(**{name: data[name] for name in fields})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an index says of one question.
+
+    Attributes:
+        familiarity: 0 to 1, a percentile among questions about topics that were not trained on;
+            0 = nothing like it in training; None = not measured.
+        nearest: training examples, the nearest first.
+    """
+
+    familiarity: float | None
+    nearest: tuple[Source, ...]
+
+    @property
+    def far(self) -> bool:
+        """Whether the question is flagged as far from training."""
+        return self.familiarity is not None and self.familiarity < FAR
+
+    @property
+    def sentence(self) -> str:
+        """How familiar the question is, in one of three sentences."""
+        return sentence_of(self.familiarity)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it, in a plan and in a record; what was not measured is absent."""
+        nearest = [source.to_dict() for source in self.nearest]
+        measured = {} if self.familiarity is None else {"familiarity": self.familiarity}
+        return {**measured, "nearest": nearest}
+
+
+def sentence_of(familiarity: float | None) -> str:
+    """How familiar a question is, in words; None = it was not measured."""
+    if familiarity is None:
+        return f"Whether this question is like those in training was {NOT_MEASURED}."
+    band = (familiarity >= FAR) + (familiarity >= EDGE)
+    return SENTENCES[band]

@@ -1,0 +1,160 @@
+"""Whether familiarity tells questions like those in training from lines that are none.
+
+Flagged is what lies below `atmoe.sources.value.FAR`. Asked are questions about the validation
+diseases that familiarity was not calibrated on, as they stand and in words that training never
+used; and the lines of `atmoe.sources.outside` that were kept back when it was made.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atmoe.data import Example, paraphrase, split
+from atmoe.errors import AssetError, DataError
+from atmoe.model import AtMoe
+from atmoe.sources.fitting import calibrates
+from atmoe.sources.index import Index
+from atmoe.sources.outside import MEASURED, inside, lines, outside
+from atmoe.sources.reading import read
+from atmoe.sources.value import EDGE, FAR
+from atmoe.study.bootstrap import DRAWS, interval, rate
+
+
+def study(
+    model: AtMoe, examples: Sequence[Example], count: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """How well familiarity tells what is like training from what is not.
+
+    Args:
+        model: with its index.
+        examples: of both sides of the split.
+        count: questions about unseen diseases at most, each asked in two wordings.
+        seed: of what is drawn.
+
+    Returns:
+        "threshold", "edge": of the three sentences.
+        "flagged": kind → {"mean", "interval", "questions", "refused"}: "unseen diseases" and
+            "unseen diseases, rephrased"; each kind of lines outside and "outside, all" (of the
+            kinds that must be flagged); "people" and "shorthand". Refused is what the model does
+            not read at all (no letters, another script); it counts in no mean.
+        "auroc": of unseen diseases' questions, both wordings, against "outside, all": {"mean",
+            "interval"}.
+        "calibration": how many questions familiarity is a rank among.
+
+    Raises:
+        AssetError: the model has no index.
+        DataError: there are no questions about unseen diseases.
+    """
+    index = model.index
+    if index is None or not len(index.tensors.unseen):
+        raise AssetError(
+            "This model has no index that measures familiarity; make one with atmoe index of "
+            "examples that have a validation side."
+        )
+    began = time.perf_counter()
+    rng = random.Random(seed)
+    unseen = [e for e in examples if split(e) != "train" and not calibrates(e) and not e.material]
+    unseen = rng.sample(unseen, min(count, len(unseen)))
+    if not unseen:
+        raise DataError("There is no question about an unseen disease; name a larger corpus.")
+    plain = _Scored(model, index, [e.prompt for e in unseen], [e.disease for e in unseen])
+    words = [paraphrase(e, rng, "evaluation").prompt for e in unseen]
+    other = _Scored(model, index, words, [e.disease for e in unseen])
+    apart: dict[str, list[str]] = {}
+    for kind, line in [*lines(outside(), "kept"), *lines(inside(), "kept")]:
+        apart.setdefault(kind, []).append(line)
+    scored = {kind: _Scored(model, index, own, own) for kind, own in apart.items()}
+    flagged = {
+        "unseen diseases": plain.flagged(seed),
+        "unseen diseases, rephrased": other.flagged(seed),
+        **{kind: part.flagged(seed) for kind, part in scored.items()},
+    }
+    core = _Scored.together([scored[kind] for kind in MEASURED])
+    flagged["outside, all"] = core.flagged(seed)
+    clean = _Scored.together([plain, other])
+    return {
+        "threshold": FAR,
+        "edge": EDGE,
+        "flagged": flagged,
+        "auroc": auroc_interval(clean.scores, clean.names, core.scores, seed),
+        "calibration": len(index.tensors.unseen),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+class _Scored:
+    """Prompts, each with its score.
+
+    Attributes:
+        scores: [prompts that were read].
+        ranks: their familiarity.
+        names: of what the bootstrap draws whole.
+        refused: how many the model does not read.
+    """
+
+    def __init__(self, model: AtMoe, index: Index, prompts: Sequence[str], names: Sequence[str]):
+        first = read(model, prompts, "familiarity")
+        well = ~first.isnan().flatten(1).any(1)
+        self.refused = int((~well).sum())
+        self.names = [name for name, ok in zip(names, well.tolist()) if ok]
+        self.scores = index.tensors.score(first[well])
+        self.ranks = [index.familiarity(each) or 0.0 for each in first[well]]
+
+    @classmethod
+    def together(cls, parts: Sequence[_Scored]) -> _Scored:
+        whole = cls.__new__(cls)
+        whole.refused = sum(part.refused for part in parts)
+        whole.names = [name for part in parts for name in part.names]
+        whole.scores = torch.cat([part.scores for part in parts])
+        whole.ranks = [rank for part in parts for rank in part.ranks]
+        return whole
+
+    def flagged(self, seed: int) -> dict[str, Any]:
+        """How many lie below the threshold."""
+        values = [float(rank < FAR) for rank in self.ranks]
+        return {**rate(values, self.names, seed), "refused": self.refused}
+
+
+def auroc(inner: Tensor, apart: Tensor) -> float:
+    """The chance that one of the first scores more than one of the second, ties counting half.
+
+    Args:
+        inner: [n]
+        apart: [m]
+    """
+    ordered = apart.sort().values
+    below = torch.searchsorted(ordered, inner, right=False)
+    up_to = torch.searchsorted(ordered, inner, right=True)
+    return float((below + up_to).double().mean() / (2 * len(apart)))
+
+
+def auroc_interval(
+    inner: Tensor, names: Sequence[str], apart: Tensor, seed: int = 0
+) -> dict[str, Any]:
+    """`auroc`, with whole diseases and single lines drawn.
+
+    Args:
+        inner: scores of questions, [n].
+        names: what each is about.
+        apart: scores of lines outside, [m].
+        seed: of the draws.
+    """
+    by_name: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        by_name.setdefault(name, []).append(i)
+    groups = list(by_name.values())
+    generator = torch.Generator().manual_seed(seed)
+    values = []
+    for _ in range(DRAWS):
+        picked = torch.randint(len(groups), (len(groups),), generator=generator)
+        rows = [i for g in picked.tolist() for i in groups[g]]
+        others = torch.randint(len(apart), (len(apart),), generator=generator)
+        values.append(auroc(inner[rows], apart[others]))
+    drawn = torch.tensor(values, dtype=torch.float64)
+    return {"mean": auroc(inner, apart), "interval": interval(drawn)}

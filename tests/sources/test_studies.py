@@ -1,0 +1,136 @@
+"""The studies of sources and familiarity: their rates, their order, and the commands."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from commands import refused, run
+from conftest import LAYOUT
+from sources_examples import EXAMPLES, TRAINING, lines_of, saved_with_index
+
+from atmoe import AtMoe
+from atmoe.errors import AssetError, DataError
+from atmoe.sources.outside import MEASURED, SPLITS, inside, lines, outside
+from atmoe.study import familiarity, sources
+from atmoe.study.bootstrap import rate
+from atmoe.study.gradients import SIZE, _loss, gradients
+
+
+@pytest.fixture(scope="module")
+def saved(worlds, tmp_path_factory):
+    return saved_with_index(worlds, tmp_path_factory.mktemp("studied"))
+
+
+@pytest.fixture(scope="module")
+def model(saved, worlds) -> AtMoe:
+    return AtMoe.from_pretrained(saved[0], base=worlds("llama").directory)
+
+
+def test_auroc_is_the_share_of_pairs_in_order():
+    generator = torch.Generator().manual_seed(1)
+    inner = torch.randint(6, (23,), generator=generator).float()
+    apart = torch.randint(5, (17,), generator=generator).float()
+    pairs = [float(a > b) + 0.5 * float(a == b) for a in inner for b in apart]
+    assert familiarity.auroc(inner, apart) == pytest.approx(sum(pairs) / len(pairs))
+    whole = familiarity.auroc_interval(inner, [str(i) for i in range(23)], apart)
+    assert whole["interval"][0] < whole["mean"] < whole["interval"][1]
+
+
+def test_a_rate_is_a_mean_over_questions_and_draws_whole_diseases():
+    values = [1.0, 1.0, 1.0, 0.0, 0.0, 1.0]
+    one = rate(values, list("aaabbc"))
+    assert one["mean"] == pytest.approx(4 / 6) and one["questions"] == 6
+    low, high = one["interval"]
+    assert low == 0.0 and high == 1.0  # all draws of b alone, and of a and c alone, are among them
+    assert rate([1.0] * 5, list("abcde"))["interval"] == [1.0, 1.0]
+    assert rate([], [])["questions"] == 0
+
+
+def test_gradients_are_those_of_the_loss(model):
+    chosen = [TRAINING[0], TRAINING[1], TRAINING[0]]
+    vectors = gradients(model, chosen)
+    assert vectors.shape == (3, SIZE)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+    assert float(vectors[0] @ vectors[2]) == pytest.approx(1) and vectors[0] @ vectors[1] < 0.999
+    assert not any(linear.B.requires_grad for linear in model.bank.linears.values())
+    logp = model.score_rows([chosen[0].prompt], [chosen[0].answer])[0][0]
+    with torch.no_grad():
+        assert float(_loss(model, chosen[0])) == pytest.approx(-float(logp.mean()), abs=1e-5)
+
+
+def test_reach_counts_the_disease_among_the_five(model, monkeypatch):
+    def reworded(example, rng, split):
+        return replace(example, prompt=f"In other words, {example.focus}?")
+
+    monkeypatch.setattr(sources, "paraphrase", reworded)
+    report = sources.study(model, EXAMPLES, count=30, subset=12)
+    assert report["examples"] == len(TRAINING)
+    assert list(report["ways"]) == list(sources.WAYS) and "together" in report["ways"]
+    # Names are said in the questions, and nothing else tells these diseases apart.
+    assert report["ways"]["words"]["reach"]["mean"] > 0.9
+    for way in report["ways"].values():
+        for part in way.values():
+            low, high = part["interval"]
+            assert 0 <= low <= part["mean"] <= high <= 1 and part["questions"]
+    few = report["gradients"]
+    assert few["examples"] == 12 and "gradients" in few["ways"]
+    assert report["milliseconds"]["median"] <= report["milliseconds"]["most"]
+
+
+def test_an_index_of_other_examples_is_noticed(model):
+    with pytest.raises(DataError, match="made of other examples"):
+        sources.study(model, EXAMPLES[:100], count=5)
+
+
+def test_familiarity_is_counted_below_the_threshold(model):
+    report = familiarity.study(model, EXAMPLES, count=10)
+    kinds = {kind for kind, _ in [*lines(outside(), "kept"), *lines(inside(), "kept")]}
+    added = {"outside, all", "unseen diseases", "unseen diseases, rephrased"}
+    assert report["flagged"].keys() == kinds | added
+    together = report["flagged"]["outside, all"]
+    parts = [report["flagged"][kind] for kind in MEASURED]
+    assert together["questions"] == sum(part["questions"] for part in parts)
+    flagged = sum(part["mean"] * part["questions"] for part in parts)
+    assert together["mean"] == pytest.approx(flagged / together["questions"])
+    assert together["refused"] >= 4  # emoji alone hold no letter
+    # All below, and none.
+    for shift, share in ((-1e6, 1.0), (1e6, 0.0)):
+        familiar = model.index.tensors.familiar.clone()
+        familiar[-1] += shift
+        tensors = replace(model.index.tensors, familiar=familiar)
+        shifted = AtMoe.__new__(AtMoe)
+        shifted.__dict__ |= model.__dict__ | {"index": replace(model.index, tensors=tensors)}
+        again = familiarity.study(shifted, EXAMPLES, count=10)["flagged"]
+        assert {part["mean"] for part in again.values()} == {share}
+
+
+def test_without_an_index_a_study_says_how_to_make_one(worlds):
+    for study in (sources.study, familiarity.study):
+        with pytest.raises(AssetError, match="atmoe index"):
+            study(worlds("llama").model, EXAMPLES)
+
+
+def test_lines_are_many_ours_and_on_one_side():
+    for table in (outside(), inside()):
+        for splits in table.values():
+            assert set(splits) == set(SPLITS)
+    both = [[line for _, line in lines(outside(), s)] for s in SPLITS]
+    assert sum(map(len, both)) >= 150 and not set(both[0]) & set(both[1])
+    assert all(len(own) == len(set(own)) for own in both)
+
+
+def test_commands(capsys, saved, tmp_path):
+    own = tmp_path / "own.yaml"
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines_of(EXAMPLES))))
+    groups = {name: list(experts) for name, experts in LAYOUT.groups}
+    source = {"reader": "jsonl", "path": "own.jsonl"}
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"groups": groups, "sources": [source]}))
+    made = run(capsys, "index", str(own), *saved[1], "--out", str(tmp_path / "index"))
+    assert made["examples"] == len(TRAINING) and made["bytes"] < 6 * 2**20
+    assert made["addresses"] == len({e.address for e in TRAINING} - {""})
+    # The index beside the model is of the same examples, with other names of their source.
+    assert "other examples" in refused(capsys, "evaluate-sources", str(own), *saved[1])
+    report = run(capsys, "evaluate-familiarity", str(own), *saved[1], "--questions", "5")
+    assert report["flagged"]["outside, all"]["questions"] > 100
