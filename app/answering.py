@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from app.job import LATER, Later
 from app.session import Progress, Question
-from atmoe import Record, RoutingPlan, Steering
+from atmoe import AtMoe, Record, RoutingPlan, Steering
 from atmoe.answer.batching import Batching
 from atmoe.answer.generation import in_words
 from atmoe.answer.remembered import Remembered
@@ -48,9 +48,9 @@ def answer(
     # 1. the plan
     if not steering.untouched or plan_of is not None:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
-        question.router_plan = question.router_plan or batching.route(
-            question.prompt, question.kept
-        )
+        if question.router_plan is None:
+            _routed(model, question, batching.route(question.prompt, question.kept))
+        assert question.router_plan is not None
         plan = (plan_of or steering.apply)(question.router_plan)
 
     # 2. what is known is given again
@@ -58,15 +58,22 @@ def answer(
     remembered = None if question.anew else known.get(key)
     if remembered is not None:
         record, measured = remembered
-        question.router_plan = question.router_plan or record.router_plan
+        if question.router_plan is None:
+            _routed(model, question, record.router_plan)
+        assert question.router_plan is not None
         yield Progress(record.again(steering, question.router_plan), True, *measured)
         return
 
     # 3. the rest is decoded
     with closing(batching.add(question.prompt, plan, question.sampling, question.kept)) as row:
-        question.router_plan = question.router_plan or row.plans[0]
+        if question.router_plan is None:
+            _routed(model, question, row.plans[0])
+        router_plan, found = question.router_plan, question.found
+        assert router_plan is not None
         for step in row:
-            record = Record.of(model, question.prompt, steering, question.router_plan, row, step)
+            record = Record.of(
+                model, question.prompt, steering, router_plan, row, step, found=found
+            )
             yield Progress(record)
 
     # 4. and measured
@@ -118,8 +125,10 @@ def given(
     """
     model = batching.model
     # 1. the plan
-    question.router_plan = question.router_plan or batching.route(question.prompt, question.kept)
-    router_plan = question.router_plan
+    if question.router_plan is None:
+        _routed(model, question, batching.route(question.prompt, question.kept))
+    router_plan, found = question.router_plan, question.found
+    assert router_plan is not None
     plan = replace(router_plan if steering.untouched else steering.apply(router_plan))
 
     # 2. the record
@@ -139,12 +148,27 @@ def given(
         steering=steering,
         timings={},
         versions={**outside.versions, "engine": f"{engine}, {FROM_LINK}"},
+        familiarity=None if found is None else found.familiarity,
+        nearest=None if found is None else found.nearest,
     )
     yield Progress(record)
 
     # 3. and measured
     yield LATER
     yield Progress(record, True, *_measured(model, record, opening_tokens))
+
+
+def _routed(model: Mixture, question: Question, plan: RoutingPlan) -> None:
+    """Note the router's plan for a question, and what the model's index says of it.
+
+    Args:
+        model: has an index where it is a whole `AtMoe`, loaded with one.
+        question: is filled in.
+        plan: the router's.
+    """
+    if isinstance(model, AtMoe):  # before the plan: whoever sees that has both
+        question.found = model.found(question.prompt, plan)
+    question.router_plan = plan
 
 
 def _measured(

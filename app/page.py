@@ -39,6 +39,7 @@ from app.steer.area import (
     build_download,
     build_line,
     build_pictures,
+    build_sources,
     build_table,
 )
 from app.steer.cells import build_cells
@@ -149,7 +150,7 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
             second = build_second()
             difference = build_difference()
         with gr.Column(elem_id="words", elem_classes="area"):
-            line = build_line()
+            line, sources = build_line(), build_sources()
         with gr.Column(elem_id="tabs", elem_classes="area"):
             build_bar(PLACES)
             with place("weights"):
@@ -171,7 +172,7 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
     weights = Weights(*pictures, table, reading, download)
     return Areas(
         ask=AskArea(box, first, second),
-        steer=SteerArea(badge, line, panel, weights),
+        steer=SteerArea(badge, line, sources, panel, weights),
         compare=compare,
         why=why,
         what_if=what_if,

@@ -19,6 +19,7 @@ from atmoe import Record, RoutingPlan, Sampling, Steering
 from atmoe.answer.kept import Kept
 from atmoe.answer.remembered import Remembered
 from atmoe.explanation.coherence import Coherence
+from atmoe.sources.value import Found
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ class Question:
         kept: filled in by the same.
         anew: decode it though the answer is known.
         caution: a sentence to be read before its answers.
+        found: what the model's index says of it, filled in with the plan; None = not measured.
     """
 
     prompt: str
@@ -40,6 +42,7 @@ class Question:
     kept: Kept = field(default_factory=Kept)
     anew: bool = False
     caution: str = ""
+    found: Found | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from app.events import LAST_WINS, UNQUEUED, streaming
 from app.following import Update, stream
 from app.markup import line, passage, small_print
 from app.session import Progress, Question, Session
+from app.sources import caution
 from app.steer.desk import SteerDesk
 from app.view import sampling_of
 from atmoe import Sampling, Steering
@@ -98,7 +99,8 @@ class AskDesk(Desk):
         """
         # The pictures by an event of their own: at each update of an event Gradio copies, in the
         # browser, all that its outputs hold.
-        showing = self.steer_desk.showing_plans
+        asked = [place.asked for place in (self.area.first, self.area.second) if place.asked]
+        showing = [*self.steer_desk.showing_plans, *asked]
         listen(self.routed, [session], showing, **streaming("routed"))
         place = self.area.first
         outputs = [place.text, place.facts, self.shared.button]
@@ -165,8 +167,8 @@ class AskDesk(Desk):
         prompt = self.worker.call(lambda: self.model.encode(prompt), short=True).text
         session.stop()
         cleared = self.shared.question_changed(session)
-        caution = language.note(prompt, self.model.info.language)
-        question = Question(prompt, sampling, anew=anew, caution=caution)
+        note = language.note(prompt, self.model.info.language)
+        question = Question(prompt, sampling, anew=anew, caution=note)
         session.question, session.controls = question, controls
         session.first.record = None
         session.first.job = self.shared.job(session, Steering())
@@ -209,7 +211,16 @@ class AskDesk(Desk):
                 yield desk.weights_so_far(question)
                 drawn, layers = time.monotonic(), read
         if session.question is question:
-            yield desk.weights(session)
+            yield desk.weights(session) | self._warned(session, question)
+
+    def _warned(self, session: Session, question: Question) -> Update:
+        """What is to be read before either answer, now that it is known where the question lies."""
+        unlike = caution(question.found)
+        if not unlike:
+            return {}
+        question.caution = " ".join(filter(None, (question.caution, unlike)))
+        place = self.area.first
+        return place.tell(question.prompt, ROUTERS, question) | self.steer_desk.asked(session)
 
     def second(self, session: Session) -> Iterator[Update]:
         """Stream the steered answer."""

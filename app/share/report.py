@@ -3,7 +3,7 @@
 It is to be read in ten years without this program: plain HTML with its style inside, no script,
 nothing that is fetched. Every number is a record's, and every text from outside is escaped.
 
-    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ limits ─ made by
+    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ sources ─ limits ─ made by
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from html import escape
 
 from app.ask.words import given_by_link
 from app.share.report_style import STYLE, colours
+from app.sources import listing
 from app.steer.words import changes, team_note
 from app.view import all_percents, average_percents
 from app.wording import count, listed, minus
@@ -21,6 +22,7 @@ from atmoe import Record, RoutingPlan
 from atmoe.explanation.response import DOSES
 from atmoe.explanation.value import Change, Explanation
 from atmoe.explanation.verdict import verdict
+from atmoe.sources.value import sentence_of
 from atmoe.study.reading import word_count
 
 NAMES = ("The router's answer", "The steered answer")
@@ -63,6 +65,7 @@ def report(router: Record, steered: Record | None, made: datetime) -> str:
         _section("Weights", _weights(router.router_plan, steered.plan if steered else None)),
         _section("Why", "".join(_why(name, record.explanation) for name, record in answers)),
         _section("What if", _what_if(router)) if router.response else "",
+        _section("Where the question lies", _lies(router)),
         _section("Limits", "".join(f"<p>{escape(limit)}</p>" for limit in LIMITS)),
         _section("Made by", _made_by(answers)),
         "</main>",
@@ -245,6 +248,12 @@ def _what_if(record: Record) -> str:
     ]
     heads = ("share", "words", "log-probability of the router's answer", "answer")
     return _table(f"The question with {response.target} at five shares", heads, rows)
+
+
+def _lies(record: Record) -> str:
+    """How familiar the question is, and what lies near it in training."""
+    said = f"<p>{escape(sentence_of(record.familiarity))}</p>"
+    return said + (listing(record.nearest) if record.nearest else "")
 
 
 def _made_by(answers: Sequence[tuple[str, Record]]) -> str:

@@ -12,7 +12,7 @@ from gradio.components import Component
 
 from app.controls import Controls
 from app.inputs import build_plot
-from app.markup import badge
+from app.markup import badge, line
 from app.steer.figure import expert_figure, group_figure
 from app.steer.table import shares_table, thirds_table
 from app.steer.words import whose_weights
@@ -56,11 +56,13 @@ class SteerArea:
     Attributes:
         badge: whose weights are in force.
         line: the routing in one line.
+        sources: how familiar the question is, and what lies near it in training.
         panel: the controls.
     """
 
     badge: gr.HTML
     line: gr.Markdown
+    sources: gr.HTML
     panel: gr.HTML
     weights: Weights
 
@@ -73,6 +75,11 @@ def build_badge() -> gr.HTML:
 def build_line() -> gr.Markdown:
     """The routing in one line, before anything is asked."""
     return gr.Markdown(READING, elem_id="routing-line")
+
+
+def build_sources() -> gr.HTML:
+    """Where a question lies beside what the experts learned from, before anything is asked."""
+    return gr.HTML(line(""), elem_id="sources", padding=False)
 
 
 def build_pictures(layout: Layout) -> tuple[gr.Plot, gr.Plot, gr.HTML]:

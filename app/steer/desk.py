@@ -17,6 +17,7 @@ from app.events import LAST_WINS
 from app.following import Update
 from app.markup import badge, line, message
 from app.session import Question, Session
+from app.sources import caution, told
 from app.steer import words
 from app.steer.area import SteerArea
 from app.steer.figure import expert_figure, group_figure
@@ -25,6 +26,7 @@ from app.steer.table import shares_table, thirds_table
 from app.view import View
 from app.wording import likely
 from atmoe import AtMoeError, Steering
+from atmoe.sources.value import Found
 
 UNTOUCHED = (
     "Untouched: the same weights as the router's answer. Change a group to see a second answer "
@@ -105,7 +107,8 @@ class SteerDesk(Desk):
     def showing_plans(self) -> list[Component]:
         """What `weights` changes."""
         area = self.area
-        return [area.panel, area.line, area.weights.reading, *area.weights.pictures]
+        words = [area.panel, area.line, area.sources, area.weights.reading]
+        return [*words, *area.weights.pictures]
 
     @guarded
     def steer(self, session: Session, controls: dict) -> Update:
@@ -154,7 +157,7 @@ class SteerDesk(Desk):
             place.say(self.note(session))
             | {
                 place.facts: line(""),
-                **self._asked(session),
+                **self.asked(session),
                 self.area.badge: badge(
                     words.whose_weights(session.controls), not steering.untouched
                 ),
@@ -163,7 +166,7 @@ class SteerDesk(Desk):
             | cleared
         )
 
-    def _asked(self, session: Session) -> Update:
+    def asked(self, session: Session) -> Update:
         """What the steered answer answers, and the steering it is given under."""
         question, steering = session.question, session.steering
         if question is None or steering.untouched:
@@ -220,6 +223,7 @@ class SteerDesk(Desk):
         update: Update = {self.area.panel: panel}
         if view is not None:
             update[self.area.line] = words.routing_line(view, self.model.info.words)
+            update[self.area.sources] = told(_found(session))
             update[self.area.weights.reading] = words.reading(view)
         return update
 
@@ -236,7 +240,13 @@ class SteerDesk(Desk):
     def _plots(self, session: Session, view: View) -> Update:
         """The pictures alone, with whatever was measured in their cells' notes."""
         layout, effects, parts = self.model.layout, self._effects(session), self.area.weights
+        pale = bool(caution(_found(session)))
         return {
-            parts.group_plot: group_figure(layout, view, effects),
-            parts.expert_plot: expert_figure(layout, view, effects),
+            parts.group_plot: group_figure(layout, view, effects, pale),
+            parts.expert_plot: expert_figure(layout, view, effects, pale),
         }
+
+
+def _found(session: Session) -> Found | None:
+    """What the model's index says of the question."""
+    return None if session.question is None else session.question.found

@@ -27,6 +27,8 @@ SIGNS = "●■▲◆★✚"
 STRIP = 0.32
 """The part of a row's height that shows the router's share, where that stands above the one in
 force."""
+PALE = 0.4
+"""How opaque the plan of a question is that is unlike anything in training."""
 UNREAD = "not read yet"
 """What the pointer is told of a layer that the router has not read."""
 Outline = tuple[int, int, int]
@@ -57,13 +59,16 @@ class Panel:
     above: list[list[float]] | None = None
 
 
-def group_figure(layout: Layout, view: View | None, effects: Effects | None = None) -> go.Figure:
+def group_figure(
+    layout: Layout, view: View | None, effects: Effects | None = None, pale: bool = False
+) -> go.Figure:
     """Group shares of the plan in force; the router's as a strip in each cell where they differ.
 
     Args:
         layout: the model's.
         view: None before anything is asked.
         effects: what leaving a part out was measured to cost, in words, by its name.
+        pale: the question is unlike anything that the router learned to read.
     """
     names, shown = list(layout.group_names), signed_groups(layout)
     if view is None:
@@ -77,10 +82,12 @@ def group_figure(layout: Layout, view: View | None, effects: Effects | None = No
     marks = _marks(view)
     shown = [marks.get(name, "") + label for name, label in zip(names, shown)]
     panel = Panel(shown, names, force, words, outlines(view, names), above)
-    return _draw(layout, [panel], GROUP_ROW, axis=False)
+    return _draw(layout, [panel], GROUP_ROW, axis=False, pale=pale)
 
 
-def expert_figure(layout: Layout, view: View | None, effects: Effects | None = None) -> go.Figure:
+def expert_figure(
+    layout: Layout, view: View | None, effects: Effects | None = None, pale: bool = False
+) -> go.Figure:
     """In-group shares of the plan in force, a panel a group; the router's as a strip.
 
     The arguments are those of `group_figure`.
@@ -113,7 +120,7 @@ def expert_figure(layout: Layout, view: View | None, effects: Effects | None = N
         above = router if router != force else None
         labels = [marks.get(t, "") + label for t, label in zip(full[group], shown[group])]
         panels.append(Panel(labels, full[group], force, words, tuple(own_boxes), above))
-    return _draw(layout, panels, EXPERT_ROW)
+    return _draw(layout, panels, EXPERT_ROW, pale=pale)
 
 
 def signed_groups(layout: Layout) -> list[str]:
@@ -171,7 +178,9 @@ def percents(shares: Any) -> list[list[float]]:
     return [[100 * share for share in row] for row in shares.T.tolist()]
 
 
-def _draw(layout: Layout, panels: list[Panel], height: int, axis: bool = True) -> go.Figure:
+def _draw(
+    layout: Layout, panels: list[Panel], height: int, axis: bool = True, pale: bool = False
+) -> go.Figure:
     """Panels one above the other, over the same layers and one colour scale from 0 to 100%.
 
     All pictures of a layout have the same left margin, so that layers stand under one another.
@@ -181,6 +190,7 @@ def _draw(layout: Layout, panels: list[Panel], height: int, axis: bool = True) -
         panels: from above.
         height: of a row, in pixels.
         axis: number the layers below.
+        pale: draw the cells so.
     """
     # 1. the frame
     inner = sum(len(panel.names) for panel in panels) * height + (len(panels) - 1) * GAP
@@ -197,6 +207,8 @@ def _draw(layout: Layout, panels: list[Panel], height: int, axis: bool = True) -
         _draw_panel(figure, layout, panel, place)
 
     # 3. the look
+    if pale:
+        figure.update_traces(opacity=PALE)
     figure.update_xaxes(
         **BARE_AXIS, range=[-0.5, layout.layers - 0.5], nticks=10, showticklabels=False
     )

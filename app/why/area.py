@@ -40,6 +40,7 @@ class WhyArea:
         words: the answer with the words marked.
         shapley: the groups' Shapley values.
         sum: the same in words.
+        faces: what lies nearest among each expert's own training examples.
     """
 
     which: gr.Radio
@@ -58,6 +59,7 @@ class WhyArea:
     words: gr.HTML
     shapley: gr.Plot
     sum: gr.HTML
+    faces: gr.HTML
 
     @property
     def results(self) -> list[Component]:
@@ -75,6 +77,7 @@ class WhyArea:
             self.words,
             self.shapley,
             self.sum,
+            self.faces,
         ]
 
 
@@ -121,6 +124,8 @@ def build_why(layout: Layout) -> WhyArea:
     with on_demand("From the base model to this answer: Shapley values of the groups"):
         shapley = build_plot("Shapley values of the groups")
         total = gr.HTML(line(""), elem_id="why-sum")
+    with on_demand("What each expert of the team learned from, nearest to this question"):
+        faces = gr.HTML(line(""), elem_id="why-faces")
     return WhyArea(
         which=which,
         start=start,
@@ -138,6 +143,7 @@ def build_why(layout: Layout) -> WhyArea:
         words=words,
         shapley=shapley,
         sum=total,
+        faces=faces,
     )
 
 

@@ -21,6 +21,7 @@ from app.following import Update, stream
 from app.job import Job, Kind
 from app.markup import line, marked
 from app.session import Session, Slot
+from app.sources import faces
 from app.why import words as why_words
 from app.why.area import FIRST, SECOND, WhyArea
 from app.why.chart import chart
@@ -31,7 +32,10 @@ from app.why.state import WhyProgress, WhyState, why
 from atmoe import Record
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import verdict
+from atmoe.sources.value import NOT_MEASURED
 
+FACES = 2
+"""Training examples of each expert."""
 TOLD_SECONDS = 0.5
 """How far the measuring is, is told so often: each time costs the browser work, too."""
 NOTHING = "There is no such answer, or it has not ended yet."
@@ -133,6 +137,8 @@ class WhyDesk(Desk):
             told = time.monotonic()
             update = say(progress.said)
             if progress.explanation is not None and record is not None:
+                if progress.phase == 1:  # the first that there is of it
+                    update |= self._faces(record)
                 session.keep(record, explanation=progress.explanation)
                 state.keep(record, progress.explanation)
                 update |= self._show(session, progress.explanation, which)
@@ -193,6 +199,16 @@ class WhyDesk(Desk):
         update[area.sentence] = line(note)
         update[area.shapley] = gr.Plot(value=None, visible=False)
         return update
+
+    def _faces(self, record: Record) -> Update:
+        """What lies nearest to the question among what each expert of the team learned from."""
+        nearest = {}
+        for expert in record.plan.team:
+            sources = self.model.nearest_for(expert, record.prompt, record.router_plan)
+            if sources is None:
+                return {self.area.faces: line(f"{NOT_MEASURED.capitalize()}.")}
+            nearest[expert] = sources[:FACES]
+        return {self.area.faces: faces(nearest)}
 
     def _show(self, session: Session, explanation: Explanation, which: str) -> Update:
         """An explanation, as far as it is there."""

@@ -1,0 +1,71 @@
+"""What a model's index says of a question → HTML: how familiar it is, and what lies near it.
+
+It says where a question lies, never whether an answer is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from atmoe.sources.value import NOT_PROOF, Found, Source, sentence_of
+
+NEAREST = "Nearest in training"
+
+
+def told(found: Found | None) -> str:
+    """Whether the question is like those in training, and the nearest of them on demand.
+
+    Args:
+        found: what the index says; None = there is none, or no router read the question.
+    """
+    if found is None:
+        return f'<p class="sources">{escape(sentence_of(None))}</p>'
+    far = ' class="far"' if found.far else ""
+    return (
+        f'<div class="sources"><span{far}>{"⚠ " * found.far}{escape(found.sentence)}</span> '
+        f'<details class="popover nearest"><summary>{NEAREST}</summary>'
+        f"<div>{listing(found.nearest)}</div></details></div>"
+    )
+
+
+def caution(found: Found | None) -> str:
+    """What is to be read before an answer; empty where the question is not far from training."""
+    return found.sentence if found is not None and found.far else ""
+
+
+def listing(sources: Iterable[Source]) -> str:
+    """Training examples, one a line, under the label that they never go without."""
+    items = "".join(f"<li>{_item(source)}</li>" for source in sources)
+    return f"<p>{escape(NOT_PROOF.capitalize())}.</p><ol>{items}</ol>"
+
+
+def faces(nearest: Mapping[str, tuple[Source, ...]]) -> str:
+    """What lies nearest among each expert's own training examples.
+
+    Args:
+        nearest: by the expert's full name.
+    """
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>'
+        f"{'; '.join(map(_item, sources)) or '–'}</td></tr>"
+        for name, sources in nearest.items()
+    )
+    return (
+        f"<p>{escape(NOT_PROOF.capitalize())}.</p>"
+        f'<table class="lenses"><thead><tr><th scope="col">expert</th>'
+        f'<th scope="col">nearest of its training examples</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _item(source: Source) -> str:
+    """One example in a line ("GARD · gout · treatment"); a link where it has an address."""
+    named = " · ".join(filter(None, (source.source, source.topic, source.task)))
+    text = escape(named or "an example without a name")
+    if source.address:
+        text = (
+            f'<a href="{escape(source.address)}" target="_blank" rel="noopener noreferrer">'
+            f"{text} ↗</a>"
+        )
+    return f"{text} ({escape(source.near)})"
