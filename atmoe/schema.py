@@ -213,9 +213,9 @@ class ResponseJson(Json):
 
 
 class StatementJson(Json):
-    """A sentence or item of an answer, as characters, and the share of drafts that hold one like it.
+    """A sentence or item of an answer, and the share of drafts that hold one like it.
 
-    start, end: from `start` to before `end`.
+    start, end: its characters, from `start` to before `end`.
     """
 
     start: Annotated[int, Field(ge=0, le=MOST_LETTERS)]

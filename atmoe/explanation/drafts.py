@@ -136,21 +136,63 @@ def drafting(
         AtMoeError: no such count.
         PromptError, PlanError, SamplingError: before anything is decoded.
     """
+    settings = _settings(answer, count, temperature)
+    seeds = seeds_of(answer, count)
+    prompts, plans = [answer.prompt] * count, [answer.plan] * count
+    texts = ("",) * count
+    for step in generate(model, prompts, plans, Sampling(**settings), seeds=seeds):
+        texts = step.texts
+        yield Drafts(answer.answer, texts, seeds, settings)
+    yield Drafts(answer.answer, texts, seeds, settings, ended=True)
+
+
+def drafted(
+    model: Mixture,
+    answers: Sequence[Answer],
+    count: int = COUNT,
+    temperature: float = TEMPERATURE,
+) -> list[Drafts]:
+    """The drafts of several answers, all decoded together; each answer's are those of `drafting`.
+
+    Args:
+        model: the one that gave the answers.
+        answers: all of one sampling, seeds apart.
+        count: of drafts each, 1 to 16.
+        temperature: of their sampling.
+
+    Raises:
+        AtMoeError: no such count, or their samplings differ.
+        PromptError, PlanError, SamplingError: before anything is decoded.
+    """
+    if not answers:
+        return []
+    settings = _settings(answers[0], count, temperature)
+    if any(_settings(answer, count, temperature) != settings for answer in answers):
+        raise AtMoeError("These answers were sampled differently; draft them one by one.")
+    rows = [answer for answer in answers for _ in range(count)]
+    seeds = [seed for answer in answers for seed in seeds_of(answer, count)]
+    plans = [answer.plan for answer in rows]
+    prompts = [answer.prompt for answer in rows]
+    texts = generate(model, prompts, plans, Sampling(**settings), seeds=seeds).run().texts
+    return [
+        Drafts(a.answer, texts[n * count : (n + 1) * count], seeds_of(a, count), settings, True)
+        for n, a in enumerate(answers)
+    ]
+
+
+def _settings(answer: Answer, count: int, temperature: float) -> dict[str, Any]:
+    """How an answer's drafts are sampled.
+
+    Raises:
+        AtMoeError: there cannot be so many.
+    """
     if not 1 <= count <= 16:
         raise AtMoeError(f"{count} drafts cannot be made; ask for 1 to 16.")
-    settings: dict[str, Any] = {**answer.sampling, "temperature": temperature}
-    seeds = seeds_of(answer, count)
-    plans = [answer.plan] * count
-    sampling = Sampling(**settings)
-    drafts = Drafts(answer.answer, ("",) * count, seeds, settings)
-    for step in generate(model, [answer.prompt] * count, plans, sampling, seeds=seeds):
-        drafts = Drafts(answer.answer, step.texts, seeds, settings)
-        yield drafts
-    yield Drafts(answer.answer, drafts.texts, seeds, settings, ended=True)
+    return {**answer.sampling, "temperature": temperature}
 
 
 def seeds_of(answer: Answer, count: int = COUNT) -> tuple[int, ...]:
-    """The seeds of an answer's drafts: those after its own, so that no draft is the answer again."""
+    """The seeds of an answer's drafts: those after its own, so that none is the answer again."""
     return tuple((answer.seed + 1 + n) % SEEDS for n in range(count))
 
 
@@ -161,9 +203,7 @@ def compared(answer: str, drafts: Sequence[str]) -> tuple[Statement, ...]:
         answer: the one that is shown.
         drafts: to hold it against, at least one.
     """
-    held = [
-        [content_of(statement.text) for statement in statements_of(draft)] for draft in drafts
-    ]
+    held = [[content_of(statement.text) for statement in statements_of(draft)] for draft in drafts]
     statements = []
     for piece in statements_of(answer):
         words = content_of(piece.text)

@@ -18,10 +18,11 @@ that the answer is wrong; an answer without findings may be wrong as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from atmoe.data.text import count_words
@@ -57,8 +58,9 @@ _ABSTRACT_MARKS = tuple(
         r"\d\s*%",
         r"\b(?:95% ci|confidence interval|odds ratio|hazard ratio|relative risk)\b",
         r"\b(?:retrospective|prospective|randomi[sz]ed|cohort|controlled trial|cross-sectional)",
-        r"\b(?:patients|subjects|participants|children|women|men|cases) (?:were|was|who|with)\b",
-        r"\b(?:study|studies|trial|survey|analy[sz]ed|evaluated|investigated|assessed|compared)\b",
+        r"\b(?:patients|subjects|participants|children|women|men|cases)"
+        r" (?:were|was|who|with|underwent)\b",
+        r"\b(?:study|studies|trial|survey|analy[sz]ed|evaluated|investigated|assessed|compar(?:ed|ing))\b",
         r"\b(?:significant|associat|correlat)\w*",
     )
 )
@@ -107,12 +109,16 @@ _NOT_SIGNIFICANT = re.compile(
 )
 _NO_DIFFERENCE = re.compile(
     r"\bno (?:statistically )?(?:significant )?(?:difference|association|correlation|effect"
-    r"|relationship)s?\b|\b(?:did|does|do|were|was|is|are) not (?:statistically )?(?:significantly )?"
-    r"(?:differ|different|associated|correlated|affect)\w*|\bsimilar\w*|\bcomparable\b|\bn\.?s\.?\b"
-    r"|\bunchanged\b|\bequal\w*",
+    r"|relationship)s?\b|\b(?:did|does|do|were|was|is|are) not (?:statistically )?"
+    r"(?:significantly )?(?:differ|different|associated|correlated|affect)\w*"
+    r"|\bsimilar\w*|\bcomparable\b|\bn\.?s\.?\b|\bunchanged\b|\bequal\w*",
     re.IGNORECASE,
 )
+_FINDS_NOTHING = re.compile(f"{_NOT_SIGNIFICANT.pattern}|{_NO_DIFFERENCE.pattern}", re.IGNORECASE)
 _SIGNIFICANT = re.compile(r"\bsignifican\w+", re.IGNORECASE)
+_NOT_OF_STATISTICS = re.compile(
+    r"\b(?:clinical\w*|if|whether|may|could|most|more)\W+(?:\w+\W+)?$", re.IGNORECASE
+)
 
 
 class Source(NamedTuple):
@@ -235,7 +241,9 @@ def _number(source: Source, answer: str, number: Number, held: Held, in_p: bool)
         sentence = f"The answer says {said}; the source does not hold this number."
     else:
         unit = "" if in_p else number.unit
-        sentence = f"The answer says {said}; the source has {_with_unit(source.text, *where, unit)}."
+        sentence = (
+            f"The answer says {said}; the source has {_with_unit(source.text, *where, unit)}."
+        )
     return Finding(number.start, number.end, "number", number.text, where, sentence)
 
 
@@ -249,7 +257,7 @@ def _unit(source: Source, answer: str, number: Number, held: Held) -> Iterator[F
         not same
         or "" in units
         or number.unit in units
-        or any(number.unit in days and unit in days for unit in units) and len(same) > 1
+        or (any(number.unit in days and unit in days for unit in units) and len(same) > 1)
         or any(sorted(pair) in [sorted(p) for p in table()["alike units"]] for pair in alike)
     ):
         return
@@ -281,40 +289,34 @@ def _p_values(source: Source, answer: str) -> Iterator[Finding]:
         yield from _significance(source, answer, theirs)
 
 
-def _significance(
-    source: Source, answer: str, theirs: list[re.Match[str]]
-) -> Iterator[Finding]:
-    """"No significant …" where the source has only P-values below the level, and the opposite."""
+def _significance(source: Source, answer: str, theirs: list[re.Match[str]]) -> Iterator[Finding]:
+    """What is called not significant beside P-values that all are, and the other way round."""
     denied = list(_NOT_SIGNIFICANT.finditer(answer))
     for match in denied:
         low = all(_value(other) <= _LEVEL and _side(other) <= 0 for other in theirs)
-        if theirs and low and not _NOT_SIGNIFICANT.search(source.text) and (
-            not _NO_DIFFERENCE.search(source.text)
-        ):
-            yield _p_value(match.span(), match[0], _nearest(source, answer, match, theirs), source.text)
+        if theirs and low and not _FINDS_NOTHING.search(source.text):
+            where = _nearest(source, answer, match, theirs)
+            yield _p_value(match.span(), match[0], where, source.text)
     for match in _SIGNIFICANT.finditer(answer):
-        if any(start <= match.start() < end for start, end in (d.span() for d in denied)):
-            continue
-        if re.search(r"\b(?:clinical\w*|if|whether|may|could|most|more)\W+(?:\w+\W+)?$",
-                     answer[: match.start()], re.I):
+        if _within(match, denied) or _NOT_OF_STATISTICS.search(answer[: match.start()]):
             continue
         high = all(_value(other) >= _LEVEL and _side(other) >= 0 for other in theirs)
         negated = list(_NOT_SIGNIFICANT.finditer(source.text))
-        outside = [
-            m for m in _SIGNIFICANT.finditer(source.text)
-            if not any(start <= m.start() < end for start, end in (n.span() for n in negated))
-        ]
-        if high and (theirs or negated) and not outside and (negated or len(theirs) > 0):
+        affirmed = any(not _within(m, negated) for m in _SIGNIFICANT.finditer(source.text))
+        if high and (theirs or negated) and not affirmed:
             where = theirs[0].span() if theirs else negated[0].span()
             yield _p_value(match.span(), match[0], where, source.text)
             return
 
 
-def _p_value(
-    span: tuple[int, int], said: str, where: tuple[int, int], text: str
-) -> Finding:
+def _p_value(span: tuple[int, int], said: str, where: tuple[int, int], text: str) -> Finding:
     sentence = f"The answer says “{said.strip()}”; the source has “{_quote(text, where)}”."
     return Finding(*span, "P-value", said, where, sentence)
+
+
+def _within(match: re.Match[str], others: Sequence[re.Match[str]]) -> bool:
+    """Whether it begins inside one of the others."""
+    return any(other.start() <= match.start() < other.end() for other in others)
 
 
 def _value(match: re.Match[str]) -> float:
@@ -351,14 +353,18 @@ def _names(source: Source, answer: str) -> Iterator[Finding]:
         if any(start < match.end() and match.start() < end for start, end in taken):
             continue
         taken.append(match.span())
-        if not _forms(name).search(source.text) and not held.near(match[0]) and name not in reported:
+        if (
+            not _forms(name).search(source.text)
+            and not held.near(match[0])
+            and name not in reported
+        ):
             reported.add(name)
             yield _name(match.start(), match.end(), match[0], None, source)
     for word in words_of(answer):
         if any(start < word.end and word.start < end for start, end in taken):
             continue
         plain = word.text.casefold()
-        if not _is_name(plain) or held.near(plain) or plain in reported:
+        if not _is_name(plain) or plain in reported or held.near(plain) or held.speaks_of(plain):
             continue
         reported.add(plain)
         like = get_close_matches(plain, held.words, n=1, cutoff=0.84)
@@ -411,6 +417,13 @@ class _Vocabulary:
     def _squeezed(self) -> str:
         return re.sub(r"[\W_]", "", self._text).casefold()
 
+    def speaks_of(self, name: str) -> bool:
+        """Whether a name is a form of one of the table's concepts that stands there."""
+        return any(
+            forms.fullmatch(name) and forms.search(self._text)
+            for forms in map(_forms, table()["concepts"])
+        )
+
     def near(self, name: str) -> bool:
         """Whether a name stands there in some form, spelling, or under another name."""
         plain = name.casefold()
@@ -437,20 +450,18 @@ def _negations(source: Source, answer: str) -> Iterator[Finding]:
             continue
         other = [mention for mention in theirs if mention.name == mine.name]
         against = [mention for mention in other if mention.affirmed is (not mine.affirmed)]
-        doubtful = any(mention.affirmed is not (not mine.affirmed) for mention in other)
-        if not against or (doubtful and _any(other, mine.affirmed)):
-            continue
-        if doubtful and mine.affirmed:
+        # A denial must have no denial for it; an affirmation nothing that might be one.
+        spoken_for = any(mention.affirmed is mine.affirmed for mention in other)
+        unclear = mine.affirmed and len(against) < len(other)
+        if not against or spoken_for or unclear:
             continue
         where = against[0].at
         start, end = mine.at
         said = answer[start:end].strip()
         sentence = f"The answer says “{said}”; the source has “{_quote(source.text, where)}”."
-        yield Finding(mine.start, mine.end, "negation", answer[mine.start : mine.end], where, sentence)
-
-
-def _any(mentions: list[_Mention], affirmed: bool | None) -> bool:
-    return any(mention.affirmed is affirmed for mention in mentions)
+        yield Finding(
+            mine.start, mine.end, "negation", answer[mine.start : mine.end], where, sentence
+        )
 
 
 def _mentions(text: str) -> Iterator[_Mention]:
@@ -469,7 +480,8 @@ def _mention(name: str, match: re.Match[str], sentence: Piece) -> _Mention:
     at = (match.start(), match.end())
     own = match[0].casefold()
     if own.startswith(("non", "afebrile", "nk")):
-        return _Mention(name, *match.span(), False if own.startswith("non") else None, at)
+        denied = False if own.startswith("non") else None
+        return _Mention(name, match.start(), match.end(), denied, at)
     denials = list(_DENIAL.finditer(before))
     if denials:
         after = before[denials[-1].end() :]
@@ -481,33 +493,37 @@ def _mention(name: str, match: re.Match[str], sentence: Piece) -> _Mention:
             at = (sentence.start + denials[-1].start(), match.end())
     elif not _UNSURE.search(sentence.text) and not _DENIAL.search(sentence.text):
         affirmed = True
-    return _Mention(name, *match.span(), affirmed, at)
+    return _Mention(name, match.start(), match.end(), affirmed, at)
 
 
 def _mentions_in_dialogue(text: str) -> Iterator[_Mention]:
-    """Concepts in the turns of a dialogue: said by somebody, or asked and answered with yes or no."""
+    """Concepts in the turns of a dialogue: stated, or asked about and answered with yes or no."""
     turns = list(_TURN.finditer(text))
     for turn, following in zip(turns, [*turns[1:], None]):
         begin, end = turn.span("said")
         for name, match in _concepts_in(text, begin, end):
             sentence = _sentence_at(text, match.start(), begin)
             if _OTHERS.search(sentence.text):
-                yield _Mention(name, *match.span(), None, match.span())
+                yield _unclear(name, match)
             elif "?" in sentence.text:
                 yield _asked(name, match, sentence, following)
             elif _NO.match(sentence.text.strip()) and "," in sentence.text:
-                yield _Mention(name, *match.span(), None, match.span())
+                yield _unclear(name, match)
             else:
                 mention = _mention(name, match, sentence)
                 where = (sentence.start, sentence.end)
                 yield mention._replace(at=where if mention.affirmed is not None else match.span())
 
 
+def _unclear(name: str, match: re.Match[str]) -> _Mention:
+    return _Mention(name, match.start(), match.end(), None, match.span())
+
+
 def _asked(
     name: str, match: re.Match[str], sentence: Piece, following: re.Match[str] | None
 ) -> _Mention:
     """What a question names: affirmed or denied by the reply's first word."""
-    unsure = _Mention(name, *match.span(), None, match.span())
+    unsure = _unclear(name, match)
     if following is None or _DENIAL.search(sentence.text):
         return unsure
     reply = following["said"].strip()
@@ -576,10 +592,17 @@ def _also_called() -> Mapping[str, tuple[str, ...]]:
 
 def _sentence_at(text: str, at: int, begin: int = 0) -> Piece:
     """The sentence of a text that a place lies in."""
-    for match in _SENTENCE.finditer(text, begin):
-        if match.end() > at:
-            return Piece(match.start(), match.end(), match[0])
-    return Piece(begin, len(text), text[begin:])
+    ends = _sentence_ends(text)
+    n = bisect_right(ends, at)
+    start = max(ends[n - 1] if n else 0, begin)
+    end = ends[n] if n < len(ends) else len(text)
+    return Piece(start, end, text[start:end])
+
+
+@lru_cache(maxsize=8)
+def _sentence_ends(text: str) -> list[int]:
+    """Where the sentences of a text end, each line at its end at the latest."""
+    return [match.end() for match in _SENTENCE.finditer(text) if match[0]]
 
 
 def _quote(text: str, where: tuple[int, int]) -> str:

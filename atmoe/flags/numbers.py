@@ -62,8 +62,7 @@ def numbers_of(text: str) -> list[Number]:
     numbers = [
         _figures(text, match)
         for match in FIGURES.finditer(text)
-        if _counts(text, match)
-        and not any(start <= match.start() < end for start, end in dates)
+        if _counts(text, match) and not any(start <= match.start() < end for start, end in dates)
     ]
     for match in _run_pattern().finditer(text):
         if match[0].casefold() not in ("one", "zero"):
@@ -102,7 +101,8 @@ class Held:
 
     def __init__(self, source: str):
         self.numbers = numbers_of(source)
-        self._values = {value for number in self.numbers for value in number.values}
+        counted = numbers_of(_without_ordinals(source))
+        self._values = {value for number in (*self.numbers, *counted) for value in number.values}
         # every run of digits counts, though it be part of a name or have a comma for its point
         for match in re.finditer(r"\d+(?:[.,·]\d+)*", source):
             pieces = re.split(r"[.,·]", match[0])
@@ -122,7 +122,8 @@ class Held:
             for value in number.values
         }
         for match in re.finditer(
-            r"\b(?:a|an|one|per|every|each|last|this|next|past) (day|week|month|year|hour)\b", source
+            r"\b(?:a|an|one|per|every|each|last|this|next|past) (day|week|month|year|hour)\b",
+            source,
         ):
             self._days.add(table()["days of"][match[1]])
 
@@ -164,13 +165,18 @@ class Held:
         )
 
 
+def _without_ordinals(text: str) -> str:
+    """A text with "thirty first" as "thirty one"."""
+    ordinals = table()["ordinals"]
+    pattern = rf"\b(?:{'|'.join(ordinals)})\b"
+    return re.sub(pattern, lambda match: ordinals[match[0].casefold()], text, flags=re.IGNORECASE)
+
+
 def _figures(text: str, match: re.Match[str]) -> Number:
     plain = match[0].replace(",", "").replace("·", ".")
     decimals = len(plain.partition(".")[2])
     unit = unit_after(text, match.end())
-    return Number(
-        match.start(), match.end(), match[0], frozenset({float(plain)}), decimals, unit
-    )
+    return Number(match.start(), match.end(), match[0], frozenset({float(plain)}), decimals, unit)
 
 
 def _counts(text: str, match: re.Match[str]) -> bool:
@@ -179,7 +185,9 @@ def _counts(text: str, match: re.Match[str]) -> bool:
     if re.search(r"[^\W\d]-?$|[^\W\d]['’]$", before):
         return False
     if re.match(r"[^\W\d_]", after):
-        return bool(unit_after(text, match.end())) or bool(re.match(r"(?:st|nd|rd|th|s|x)\b", after))
+        return bool(unit_after(text, match.end())) or bool(
+            re.match(r"(?:st|nd|rd|th|s|x)\b", after)
+        )
     line = before.rpartition("\n")[2]
     return bool(line.strip(" \t#*-")) or not re.match(r"[.)](?:\s|$)", after)
 

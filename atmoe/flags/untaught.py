@@ -45,17 +45,17 @@ since a word may be looked up with and without a prefix."""
 LEAST_LETTERS = 4
 LEAST_AFTER_PREFIX = 5
 PREFIXES = (
-    "anti", "auto", "bi", "bio", "cardio", "co", "contra", "counter", "cyto", "de", "dis", "electro",
-    "endo", "extra", "gastro", "hemi", "hemo", "histo", "hyper", "hypo", "immuno", "infra", "inter",
-    "intra", "iso", "macro", "mega", "meta", "micro", "mid", "mini", "mis", "mono", "multi", "neo",
-    "neuro", "non", "out", "over", "para", "patho", "peri", "photo", "poly", "post", "pre", "pseudo",
-    "psycho", "radio", "re", "retro", "semi", "sub", "super", "supra", "thermo", "trans", "tri",
-    "ultra", "un", "under",
+    "anti", "auto", "bi", "bio", "cardio", "co", "contra", "counter", "cyto", "de", "dis",
+    "electro", "endo", "extra", "gastro", "hemi", "hemo", "histo", "hyper", "hypo", "immuno",
+    "infra", "inter", "intra", "iso", "macro", "mega", "meta", "micro", "mid", "mini", "mis",
+    "mono", "multi", "neo", "neuro", "non", "out", "over", "para", "patho", "peri", "photo",
+    "poly", "post", "pre", "pseudo", "psycho", "radio", "re", "retro", "semi", "sub", "super",
+    "supra", "thermo", "trans", "tri", "ultra", "un", "under",
 )  # fmt: skip
 """In front of a known word they make no new one."""
 
 _ADDRESS = re.compile(r"\S*(?:://|www\.|@|\.(?:com|org|gov|net|edu)\b)\S*", re.IGNORECASE)
-_WHOLE_WORD = re.compile(r"[ĠĠ▁]([A-Za-z]{3,})")
+_WHOLE_WORD = re.compile(r"[Ġ▁]([A-Za-z]{3,})")
 _TENSOR = "bits"
 
 
@@ -112,9 +112,10 @@ class Words:
 
     def __contains__(self, word: str) -> bool:
         """Whether a word was put in, in whatever form; of others, about `RATE` pass."""
-        return self._holds(key(word))
+        return self.holds(key(word))
 
-    def _holds(self, one: str) -> bool:
+    def holds(self, one: str) -> bool:
+        """Whether a key was put in."""
         size = 8 * len(self.bits)
         return all(
             self.bits[place >> 3] >> (place & 7) & 1 for place in _places(one, self.hashes, size)
@@ -191,11 +192,16 @@ def made(examples: Iterable[Example], tokenizer: Tokenizer, model: str) -> Words
     Raises:
         AssetError: there are too many words.
     """
+    return Words.of(keys_of_training(examples, tokenizer), model)
+
+
+def keys_of_training(examples: Iterable[Example], tokenizer: Tokenizer) -> set[str]:
+    """The keys of all that training examples and a base's tokenizer hold."""
     keys = {key(word) for word in base_words(tokenizer)}
     for example in examples:
         for text in (example.prompt, example.answer, example.focus, example.material):
             keys |= _keys_of(text)
-    return Words.of(keys, model)
+    return keys
 
 
 def base_words(tokenizer: Tokenizer) -> set[str]:
@@ -217,9 +223,7 @@ def untaught(words: Words, prompt: str, answer: str, cut_off: bool = False) -> t
         Each occurrence.
     """
     asked = _keys_of(prompt)
-    return tuple(
-        word for word in _judged(answer, cut_off) if not _known(word.text, words, asked)
-    )
+    return tuple(word for word in _judged(answer, cut_off) if not _known(word.text, words, asked))
 
 
 def _known(word: str, words: Words, asked: Collection[str]) -> bool:

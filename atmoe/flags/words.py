@@ -26,10 +26,12 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
 # Function words of English: they say nothing of what a sentence is about.
 FUNCTION_WORDS = frozenset(
-    "a about all also an and any are as at be been being both but by can could did do does for "
-    "from had has have he her his how i if in into is it its may might more most my no not of on "
-    "one or other our she should so some such than that the their them then there these they this "
-    "those to up was we were what when which who will with would you your".split()
+    """
+    a about all also an and any are as at be been being both but by can could did do does
+    for from had has have he her his how i if in into is it its may might more most my no
+    not of on one or other our she should so some such than that the their them then there
+    these they this those to up was we were what when which who will with would you your
+    """.split()  # noqa: SIM905  # a list of words reads as words
 )
 
 _stemmer = EnglishStemmer()
