@@ -468,7 +468,7 @@ def _mentions(text: str) -> Iterator[_Mention]:
     """Concepts in plain statements, affirmed or denied; those of another person are left out."""
     for name, match in _concepts_in(text):
         sentence = _sentence_at(text, match.start())
-        if _OTHERS.search(sentence.text):
+        if "?" in sentence.text or _OTHERS.search(sentence.text):
             continue
         yield _mention(name, match, sentence)
 
@@ -544,12 +544,21 @@ def _asked(
 # -- tables and texts ---------------------------------------------------------------------------
 
 
-def _concepts_in(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[str, Any]]:
+def _concepts_in(
+    text: str, start: int = 0, end: int | None = None
+) -> Iterator[tuple[str, re.Match[str]]]:
     """The concepts that a stretch of a text names, and where; the table's order, then by place."""
     stop = len(text) if end is None else end
-    for name, pattern in _concepts().items():
-        for match in pattern.finditer(text, start, stop):
+    for name, match in _all_concepts(text):
+        if start <= match.start() and match.end() <= stop:
             yield name, match
+
+
+@lru_cache(maxsize=8)
+def _all_concepts(text: str) -> tuple[tuple[str, re.Match[str]], ...]:
+    return tuple(
+        (name, match) for name, pattern in _concepts().items() for match in pattern.finditer(text)
+    )
 
 
 @cache
