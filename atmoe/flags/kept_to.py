@@ -121,6 +121,10 @@ _NOT_OF_STATISTICS = re.compile(
 )
 
 
+_ASKS = re.compile(r"(?:doctor|dr|physician|clinician|nurse|provider|therapist|d)\b", re.IGNORECASE)
+"""Whose statements are mostly questions without their mark."""
+
+
 class Source(NamedTuple):
     """What a prompt gives to be kept to: the prompt itself, and of which kind it is."""
 
@@ -507,7 +511,9 @@ def _mentions_in_dialogue(text: str) -> Iterator[_Mention]:
                 yield _unclear(name, match)
             elif "?" in sentence.text:
                 yield _asked(name, match, sentence, following)
-            elif _NO.match(sentence.text.strip()) and "," in sentence.text:
+            elif _ASKS.match(turn["who"]) or (
+                _NO.match(sentence.text.strip()) and "," in sentence.text
+            ):
                 yield _unclear(name, match)
             else:
                 mention = _mention(name, match, sentence)

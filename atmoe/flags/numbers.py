@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 FIGURES = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.·]\d+)?|(?<![\d.])\.\d+")
-DATE = re.compile(r"\b\d{1,2}/\d{1,2}/(?:\d{4}|\d{2})\b")
+DATE = re.compile(r"\b(?:\d{1,2}/\d{1,2}/(?:\d{4}|\d{2})|\d{4}[/-]\d{1,2}[/-]\d{1,2})\b")
+_MARK = re.compile(r"(?<![\d.])(\d{1,2})[.)](?=\s|$)")
 _LONGEST_RUN = 8
 """Number words in a row that are read together."""
 _LOOKED_AT = 40
@@ -55,14 +56,16 @@ class Number:
 def numbers_of(text: str) -> list[Number]:
     """The numbers of a text in figures and in words, by place.
 
-    Left out are dates, figures that are part of a name ("T4", "COVID-19"), and "one", which is
-    mostly a pronoun.
+    Left out are dates, the marks of a list, figures that are part of a name ("T4", "COVID-19"),
+    and "one", which is mostly a pronoun.
     """
-    dates = [match.span() for match in DATE.finditer(text)]
+    elsewhere = [match.span() for match in DATE.finditer(text)]
+    elsewhere += _list_marks(text)
     numbers = [
         _figures(text, match)
         for match in FIGURES.finditer(text)
-        if _counts(text, match) and not any(start <= match.start() < end for start, end in dates)
+        if _counts(text, match)
+        and not any(start <= match.start() < end for start, end in elsewhere)
     ]
     for match in _run_pattern().finditer(text):
         if match[0].casefold() not in ("one", "zero"):
@@ -133,7 +136,9 @@ class Held:
 
     def holds_date(self, date: str) -> bool:
         """Whether day, month and year of a date are held, the year with or without its century."""
-        *days, year = map(float, date.split("/"))
+        parts = re.split("[/-]", date)
+        parts = [*parts[1:], parts[0]] if len(parts[0]) == 4 else parts
+        *days, year = map(float, parts)
         years = {year, year + 1900, year + 2000} if year < 100 else {year}
         return self._values.issuperset(days) and not self._values.isdisjoint(years)
 
@@ -170,6 +175,17 @@ def _without_ordinals(text: str) -> str:
     ordinals = table()["ordinals"]
     pattern = rf"\b(?:{'|'.join(ordinals)})\b"
     return re.sub(pattern, lambda match: ordinals[match[0].casefold()], text, flags=re.IGNORECASE)
+
+
+def _list_marks(text: str) -> list[tuple[int, int]]:
+    """Where a list's marks stand in running text: "2." after "1.", "3." after that."""
+    marks = []
+    last = 0
+    for match in _MARK.finditer(text):
+        if int(match[1]) == last + 1:
+            last += 1
+            marks.append(match.span())
+    return marks if last > 1 else []
 
 
 def _figures(text: str, match: re.Match[str]) -> Number:

@@ -63,9 +63,15 @@ def test_figures_in_names_marks_and_dates_are_no_numbers():
     ]
 
 
+def test_marks_in_running_text_count_only_in_their_order():
+    assert numbers_of("1. Alert 2. 3. Calm") == []
+    assert [n.text for n in numbers_of("He is 40. At 41. Then 1. no")] == ["40", "41", "1"]
+
+
 def test_a_date_is_held_with_or_without_its_century():
     held = Held("July thirty first two thousand eight")
     assert held.holds_date("7/31/08") and held.holds_date("07/31/2008")
+    assert held.holds_date("2008-07-31") and not held.holds_date("2009/07/31")
     assert not held.holds_date("7/31/09") and not held.holds_date("9/31/08")
 
 
