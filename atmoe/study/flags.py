@@ -6,8 +6,8 @@ untaught     answers of all three: the share with a word that nobody taught, and
 filter       members that it misses, and made-up words that it lets pass
 drafts       the self-agreement of answers to questions
 
-Of an answer drawn, all findings count together: intervals are over answers (Efron 1979), those of
-shares of words over words (Wilson 1927).
+Of an answer, all findings count together: shares of answers and of words have Wilson's interval
+(1927), which holds where hits are rare; self-agreement has one over draws of answers (Efron 1979).
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def study(
     """
     sourced = [one for one in asked if source_of(one.prompt)]
     return {
-        "kept_to": _kept_to(sourced, seed) if sourced else None,
+        "kept_to": _kept_to(sourced) if sourced else None,
         "untaught": {
             **_untaught(asked, words, [one.answer for one in asked], seed),
             "references": _untaught(asked, words, [one.reference for one in asked], seed),
@@ -176,7 +176,7 @@ def study(
     }
 
 
-def _kept_to(asked: Sequence[Asked], seed: int) -> dict[str, Any]:
+def _kept_to(asked: Sequence[Asked]) -> dict[str, Any]:
     found, seconds = [], []
     for one in asked:
         began = time.perf_counter()
@@ -184,13 +184,13 @@ def _kept_to(asked: Sequence[Asked], seed: int) -> dict[str, Any]:
         seconds.append(time.perf_counter() - began)
     by_source = {}
     for source in sorted({one.kind for one in asked}):
-        own = [float(bool(f)) for one, f in zip(asked, found) if one.kind == source]
-        by_source[source] = {"answers": len(own), **share(own, seed)}
+        own = [bool(f) for one, f in zip(asked, found) if one.kind == source]
+        by_source[source] = {"answers": len(own), **share(own)}
     by_kind = {}
     for kind in KINDS:
-        own = [float(any(f.kind == kind for f in each)) for each in found]
+        own = [any(f.kind == kind for f in each) for each in found]
         count = sum(f.kind == kind for each in found for f in each)
-        by_kind[kind] = {"findings": count, **share(own, seed)}
+        by_kind[kind] = {"findings": count, **share(own)}
     return {
         "answers": len(asked),
         "findings": sum(map(len, found)),
@@ -214,7 +214,7 @@ def _untaught(
     total = sum(map(len, flagged))
     return {
         "answers": len(texts),
-        **share([float(bool(each)) for each in flagged], seed),
+        **share([bool(each) for each in flagged]),
         "words": {"all": count, "flagged": total, "interval": wilson(total, count)},
         "examples": sorted(chosen),
     }
@@ -232,7 +232,7 @@ def filter_errors(
     ordered = sorted(members)
     halves = [one for one in ordered if len(one) > 3]
     strange: set[str] = set()
-    while len(strange) < MADE_UP:
+    for _ in range(MADE_UP if halves else 0):
         one, other = rng.choice(halves), rng.choice(halves)
         word = one[: len(one) // 2] + other[len(other) // 2 :]
         if word not in members:
@@ -242,7 +242,7 @@ def filter_errors(
         "bytes": len(words.bits),
         "members": len(members),
         "missed": sum(not words.holds(word) for word in ordered),
-        "made_up": len(strange),
+        "made_up": len(strange),  # few words make the same ones twice
         "passed": passed,
         "interval": wilson(passed, len(strange)),
     }
@@ -260,10 +260,7 @@ def agreement(asked: Sequence[Asked], seed: int) -> dict[str, Any] | None:
         "questions": len(measured),
         "drafts": len(asked[0].drafts),
         "alike": LIKE,
-        "agreement": {
-            "mean": statistics.mean(measured),
-            "interval": share(measured, seed)["interval"],
-        },
+        "agreement": {"mean": statistics.mean(measured), "interval": of_mean(measured, seed)},
         "median": statistics.median(measured),
         "statements": len(statements),
         "shared_by_none": statistics.mean(value == 0 for value in statements),
@@ -271,12 +268,17 @@ def agreement(asked: Sequence[Asked], seed: int) -> dict[str, Any] | None:
     }
 
 
-def share(values: Sequence[float], seed: int) -> dict[str, Any]:
-    """A mean, and its 95% interval over draws of whole answers."""
+def share(hits: Sequence[bool]) -> dict[str, Any]:
+    """The share of answers that are hits, and its interval."""
+    return {"share": statistics.mean(hits), "interval": wilson(sum(hits), len(hits))}
+
+
+def of_mean(values: Sequence[float], seed: int) -> list[float]:
+    """The 95% interval of a mean over draws of whole answers (Efron 1979)."""
     numbers = torch.tensor(values, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     picked = torch.randint(len(numbers), (DRAWS, len(numbers)), generator=generator)
-    return {"share": float(numbers.mean()), "interval": interval(numbers[picked].mean(1))}
+    return interval(numbers[picked].mean(1))
 
 
 def wilson(hits: int, of: int) -> list[float]:
