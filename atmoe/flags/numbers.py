@@ -151,6 +151,8 @@ class Held:
             value * table()["days of"][number.unit]
         ):
             return True
+        if not number.unit and 1910 <= value < 2000 and value % 100 in self._values:
+            return True  # a year is spoken without its century: "back in eighty two"
         return number.unit == "%" and self._is_share(value, number.decimals)
 
     def _is_time(self, days: float) -> bool:

@@ -105,6 +105,7 @@ def test_what_is_denied_and_was_affirmed_and_the_other_way_round(answer, where):
         "Drinks alcohol.",
         "His mother has no diabetes.",
         "No chills, but chest pain.",
+        "Fever is absent.",
     ],
 )
 def test_what_agrees_or_can_be_read_in_two_ways_is_passed_over(answer):

@@ -46,6 +46,8 @@ def test_digits_spoken_one_by_one_mean_the_number(a, b):
         ("in her eighties", "80", True),
         ("twice a day", "2", True),
         ("one twenty five over seventy five", "125", True),
+        ("back in eighty two", "1982", True),
+        ("back in eighty two", "1983", False),
         ("2008", "08", False),
     ],
 )
