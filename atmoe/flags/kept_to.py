@@ -86,7 +86,8 @@ _UNSURE = re.compile(
     r"\b(?:if|maybe|perhaps|might|may|could|would|should|think|rule out|risk|possib\w+|probab\w+"
     r"|likely|unless|used to|quit|stop\w*|ago|before|previous\w*|former\w*|past|history|sometimes"
     r"|occasion\w*|rarely|screen\w*|prevent\w*|suspect\w*|consider\w*|little|better|resolved"
-    r"|improv\w+|gone|absent|negative|normal|unremarkable|went away|follow.up|when|anymore|any more|longer|only|just|except)\b",
+    r"|absent|negative|normal|unremarkable"
+    r"|improv\w+|gone|went away|follow.up|when|anymore|any more|longer|only|just|except)\b",
     re.IGNORECASE,
 )
 _OTHERS = re.compile(
