@@ -265,6 +265,37 @@ class FoundJson(Json):
     nearest: Annotated[list[SourceJson], Field(max_length=16)] | None = None
 
 
+class StatementJson(Json):
+    """A sentence or item of an answer, and the share of drafts that hold one like it.
+
+    start, end: its characters, from `start` to before `end`.
+    """
+
+    start: Annotated[int, Field(ge=0, le=MOST_LETTERS)]
+    end: Annotated[int, Field(ge=0, le=MOST_LETTERS)]
+    text: Text
+    shared: Annotated[float, Field(ge=0, le=1)]
+
+
+class DraftsJson(Json):
+    """An answer sampled several times more, and which of its statements the drafts share."""
+
+    answer: Text
+    drafts: Annotated[list[Text], Field(min_length=1, max_length=16)]
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=16)]
+    sampling: Annotated[dict[Name, float], Field(max_length=16)]
+    statements: Annotated[list[StatementJson], Field(max_length=MOST_TOKENS)]
+    agreement: Annotated[float, Field(ge=0, le=1)] | None
+
+    @model_validator(mode="after")
+    def _fits(self) -> DraftsJson:
+        if len(self.drafts) != len(self.seeds):
+            raise ValueError("there is not one seed a draft")
+        if any(self.answer[s.start : s.end] != s.text for s in self.statements):
+            raise ValueError("a statement is not what stands there in the answer")
+        return self
+
+
 class RecordJson(FoundJson):
     """One answer, all that made it, and what was measured of it."""
 

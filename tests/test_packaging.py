@@ -26,6 +26,7 @@ COMMANDS = (
     "evaluate-control",
     "evaluate-answers",
     "evaluate-strength",
+    "evaluate-flags",
     "faithfulness",
     "index",
     "evaluate-sources",

@@ -17,7 +17,7 @@ from atmoe.answer.engine import Engine
 from atmoe.answer.kept import Kept
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Chooser, Sampling
-from atmoe.errors import PromptError
+from atmoe.errors import PromptError, SamplingError
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt import Prompt
 from atmoe.routing.plan import RoutingPlan
@@ -68,9 +68,15 @@ class Generation:
         plans: Sequence[RoutingPlan] | None,
         sampling: Sampling,
         kept: Kept | None = None,
+        seeds: Sequence[int] | None = None,
     ):
         if not prompts:
             raise PromptError("There is no prompt to answer; give at least one.")
+        if seeds is not None and len(seeds) != len(prompts):
+            raise SamplingError(
+                f"There are {len(seeds)} seeds for {len(prompts)} prompts; give one a prompt."
+            )
+        self._seeds = seeds
         self.sampling = sampling
         self._mixture = mixture
         self._prompts = prompts
@@ -85,7 +91,7 @@ class Generation:
 
     def __iter__(self) -> Iterator[Step]:
         mixture, sampling, rows = self._mixture, self.sampling, len(self._prompts)
-        choose = Chooser(sampling, self._prompts)
+        choose = Chooser(sampling, self._prompts, self._seeds)
         ends, pad = end_tokens(mixture), mixture.tokenizer.pad_token_id
         tokens: list[list[int]] = [[] for _ in range(rows)]
         finish: list[str | None] = [None] * rows
@@ -127,6 +133,7 @@ def generate(
     plans: Sequence[RoutingPlan] | None = None,
     sampling: Sampling = Sampling(),
     kept: Kept | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> Generation:
     """Answer each prompt under its own plan; iterate the result for steps as they are decoded.
 
@@ -138,13 +145,16 @@ def generate(
         sampling: how tokens are chosen.
         kept: of one prompt: filled by the router's own prefill, and later ones begin where their
             plan parts from the router's.
+        seeds: one a prompt, in place of the sampling's own for all; a row is then what its prompt
+            is alone, with a sampling of that seed.
 
     Raises:
-        PromptError, PlanError: before anything runs.
+        PromptError, PlanError, SamplingError: before anything runs.
     """
     if isinstance(prompts, str):
         raise PromptError("Prompts must be a list; put a single one in brackets.")
-    return Generation(mixture, [mixture.encode(p) for p in prompts], plans, sampling, kept)
+    encoded = [mixture.encode(prompt) for prompt in prompts]
+    return Generation(mixture, encoded, plans, sampling, kept, seeds)
 
 
 def in_words(mixture: Mixture, tokens: Sequence[int]) -> str:

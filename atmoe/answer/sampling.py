@@ -89,13 +89,23 @@ class Sampling:
 
 
 class Chooser:
-    """Picks each row's next token from its own random stream: a row in a batch is the row alone."""
+    """Picks each row's next token from its own random stream: a row in a batch is the row alone.
 
-    def __init__(self, sampling: Sampling, prompts: Sequence[Prompt]):
+    Args:
+        sampling: how tokens are chosen.
+        prompts: one a row.
+        seeds: one a row; None = that of `sampling` for all.
+    """
+
+    def __init__(
+        self, sampling: Sampling, prompts: Sequence[Prompt], seeds: Sequence[int] | None = None
+    ):
         self._prompts = prompts
         self._processors = sampling.processors()
         self._greedy = sampling.temperature == 0
-        self._random = [torch.Generator().manual_seed(sampling.seed) for _ in prompts]
+        if seeds is None:
+            seeds = [sampling.seed] * len(prompts)
+        self._random = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, logits: Tensor, tokens: Sequence[Sequence[int]]) -> list[int]:
         """The next token of each row.

@@ -185,6 +185,22 @@ def test_strength_of_a_model_of_ones_own(capsys, words, trained):
     assert "6 questions, answers of at most 160 tokens, temperature 0, float32, 20" in table
 
 
+def test_flags_of_a_model_of_ones_own(capsys, home, words, trained):
+    answers = home / "answers.json"
+    few = ["--questions", "4", "--drafts", "2", "--split", "all", "--answers", str(answers)]
+    first = run(capsys, "evaluate-flags", *words, "--model", str(trained), *few)
+    again = run(capsys, "evaluate-flags", *words, "--model", str(trained), *few)
+    assert first == again and len(json.loads(answers.read_text())) == 4
+    assert first["kept_to"] is None and first["untaught"]["answers"] == 4
+    assert first["drafts"] is None or first["drafts"]["questions"] <= 2
+    assert first["filter"]["missed"] == 0 and first["filter"]["bytes"] <= 64_000
+    assert first["untaught"]["references"]["words"]["flagged"] == 0  # they were taught
+    answers.write_text('[{"kind": 1}]')
+    assert "no answers to flag" in refused(
+        capsys, "evaluate-flags", *words, "--model", str(trained), *few
+    )
+
+
 def test_pictures_of_routing_show_the_report():
     report = {
         "by_task": {

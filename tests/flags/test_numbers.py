@@ -1,0 +1,84 @@
+"""What a source's numbers hold, written out, spoken, rounded, as shares and as lengths of time."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atmoe.flags.numbers import Held, meanings, numbers_of
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("twenty five", 25),
+        ("one ninety seven", 197),
+        ("one hundred and ten", 110),
+        ("two thousand eight", 2008),
+        ("nineteen eighty five", 1985),
+        ("ninety eight point six", 98.6),
+        ("one oh one point two", 101.2),
+        ("forty-two", 42),
+    ],
+)
+def test_spoken_numbers_mean_what_they_are_spoken_for(words, value):
+    assert value in meanings(words)
+
+
+@given(st.integers(0, 9), st.integers(0, 9))
+def test_digits_spoken_one_by_one_mean_the_number(a, b):
+    small = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    assert float(f"{a}{b}") in meanings(f"{small[a]} {small[b]}")
+
+
+@pytest.mark.parametrize(
+    ("source", "number", "held"),
+    [
+        ("P=0.024", "0.02", True),
+        ("P=0.02", "0.2", False),
+        ("for two weeks", "14 days", True),
+        ("for two weeks", "10 days", False),
+        ("10 of 40 patients", "25%", True),
+        ("10 of 40 patients", "35%", False),
+        ("died in 12%", "88%", True),
+        ("half of them", "50%", True),
+        ("1,200 patients", "1200", True),
+        ("grade II", "2", True),
+        ("in her eighties", "80", True),
+        ("twice a day", "2", True),
+        ("one twenty five over seventy five", "125", True),
+        ("back in eighty two", "1982", True),
+        ("back in eighty two", "1983", False),
+        ("2008", "08", False),
+    ],
+)
+def test_what_a_source_holds(source, number, held):
+    [one] = numbers_of(number)
+    assert Held(source).holds(one) is held
+
+
+def test_figures_in_names_marks_and_dates_are_no_numbers():
+    text = "1. T4 and COVID-19 on 03/19/2008, H1N1\n2) one 20mg, 3 days, a 10-year-old"
+    assert [(n.text, n.unit) for n in numbers_of(text)] == [
+        ("20", "mg"),
+        ("3", "day"),
+        ("10", "year"),
+    ]
+
+
+def test_marks_in_running_text_count_only_in_their_order():
+    assert numbers_of("1. Alert 2. 3. Calm") == []
+    assert [n.text for n in numbers_of("He is 40. At 41. Then 1. no")] == ["40", "41", "1"]
+
+
+def test_a_date_is_held_with_or_without_its_century():
+    held = Held("July thirty first two thousand eight")
+    assert held.holds_date("7/31/08") and held.holds_date("07/31/2008")
+    assert held.holds_date("2008-07-31") and not held.holds_date("2009/07/31")
+    assert not held.holds_date("7/31/09") and not held.holds_date("9/31/08")
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=8))
+def test_every_number_of_a_text_is_held_by_it(values):
+    text = " and ".join(f"{value} things" for value in values)
+    held = Held(text)
+    assert all(held.holds(number) for number in numbers_of(text))
