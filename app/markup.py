@@ -136,7 +136,15 @@ def line(text: str) -> str:
     return f"<span>{escape(text)}</span>"
 
 
-def small_print(text: str, note: str = "", warning: str = "", rest: str = "") -> str:
+NO_VERDICT = (
+    "A flag says what stands in the words, not that the answer is wrong; an answer without one may "
+    "be wrong as well."
+)
+
+
+def small_print(
+    text: str, note: str = "", warning: str = "", rest: str = "", flags: Sequence[str] = ()
+) -> str:
     """What stands below an answer.
 
     Args:
@@ -144,12 +152,15 @@ def small_print(text: str, note: str = "", warning: str = "", rest: str = "") ->
         note: what else is to be known of it.
         warning: what was measured against it.
         rest: more facts, on demand; they lie over what is below them.
+        flags: what was found in its words, a sentence each, on demand.
     """
     parts = [line(text)]
     if rest:
         parts = [
             f'<details class="rest"><summary>{escape(text)}</summary>{line(rest)}</details>',
         ]
+    if flags:
+        parts.append(popover(f"⚑ {len(flags)} flagged", [*flags, NO_VERDICT], "flags"))
     if note:
         parts.append(f'<p class="hint">{escape(note)}</p>')
     if warning:

@@ -21,6 +21,7 @@ from atmoe.answer.kept import Kept
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AssetError
+from atmoe.flags.untaught import Words
 from atmoe.mixture import store
 from atmoe.mixture.mixture import Mixture
 from atmoe.record import Record
@@ -40,9 +41,11 @@ class AtMoe(Mixture):
     Attributes:
         index: of what the experts learned from; None = there is none, and where answers come from
             is not measured.
+        words: that the experts saw and the base knows; None = there is no list of them.
     """
 
     index: Index | None = None
+    words: Words | None = None
 
     @classmethod
     def from_pretrained(
@@ -72,6 +75,10 @@ class AtMoe(Mixture):
                 model.index = model.load_index(folder)
             except AssetError as error:  # it answers as well without
                 log.warning("%s Until then, where answers come from is not measured.", error)
+        try:
+            model.words = Words.load(Path(path), model.info.sha256)
+        except AssetError as error:
+            log.warning("%s Until then, words that nobody taught are not looked for.", error)
         return model
 
     def load_index(self, folder: Path) -> Index:

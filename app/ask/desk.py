@@ -261,7 +261,8 @@ class AskDesk(Desk):
             note: what else is to be known of it.
         """
         warning = words.warning(progress, self.shared.cohort)
-        return small_print(words.facts(progress), note, warning, words.rest(progress))
+        flags = words.flags(progress.record, self.model.words) if progress.ended else ()
+        return small_print(words.facts(progress), note, warning, words.rest(progress), flags)
 
     def _growing(self, progress: Progress, place: AnswerPlace) -> Update:
         """An answer so far."""

@@ -9,9 +9,12 @@ from app.session import Progress
 from app.wording import count, minus
 from atmoe import Record
 from atmoe.explanation.coherence import INNER, Cohort
+from atmoe.flags.kept_to import findings
+from atmoe.flags.untaught import Words, untaught
 from atmoe.study.reading import grade, whole_sentences, word_count
 
 BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
+UNTAUGHT = "“{}”: not a word the experts ever saw."
 FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"}
 
 
@@ -49,6 +52,21 @@ def rest(progress: Progress) -> str:
         decoded = f"{speed:.0f} tokens per second" if speed is not None else BEFORE
         parts.append(decoded)
     return " · ".join(parts)
+
+
+def flags(record: Record, known: Words | None) -> list[str]:
+    """What an answer says that its source does not hold, and words that nobody taught it.
+
+    Args:
+        record: of the answer, once it has ended.
+        known: the words that the model's experts saw; None = they are not known.
+    """
+    said = [finding.sentence for finding in findings(record.prompt, record.answer)]
+    if known is not None:
+        cut_off = record.finish != "stop"
+        pieces = untaught(known, record.prompt, record.answer, cut_off)
+        said += [UNTAUGHT.format(word) for word in dict.fromkeys(piece.text for piece in pieces)]
+    return said
 
 
 def grade_of(text: str) -> float | None:

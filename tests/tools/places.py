@@ -22,6 +22,7 @@ LINES = {
     "assets/figures": "Pictures of what was measured",
     "assets/medical": "The shipped model and its card",
     "assets/medical/experts": "16 LoRA adapters in PEFT's format, in folders group/expert",
+    "assets/medical/index": "What the experts learned from: facts, addresses, vectors, words",
     "assets/medical/reports": "What the evaluation commands printed, as JSON",
     "tests": "Tests of what spans folders; browser.py drives the page, conftest.py has tiny models",
     "tests/tools": "What is run by hand: documents, pictures, screenshots, latency, two browsers",
