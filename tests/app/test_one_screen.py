@@ -18,8 +18,15 @@ not work."""
 TABS = ("Weights", "Why", "What if", "Compare", "Table", "Keep", "Help")
 
 
+def box_of(locator) -> dict:
+    """Where something stands. Pictures may just be drawn anew: then where it stands after that."""
+    while (box := locator.bounding_box()) is None:
+        expect(locator).to_be_visible()
+    return box
+
+
 def inside(tab: Tab, locator, width: int, height: int) -> bool:
-    box = locator.bounding_box()
+    box = box_of(locator)
     return (
         box["x"] >= 0
         and box["y"] >= 0
@@ -52,7 +59,7 @@ def test_question_levers_answers_and_weights_are_seen_together(browser, served, 
         assert all(inside(tab, place, width, height) for place in places)
         for name, rows in (("groups", 3), ("experts", 6)):
             drawn = tab.page.locator(f"#{name}-map .nsewdrag").all()
-            assert sum(d.bounding_box()["height"] for d in drawn) >= 16 * rows
+            assert sum(box_of(d)["height"] for d in drawn) >= 16 * rows
         assert len(PASSAGE.split()) >= 90
         for answer in (tab.first, tab.second):
             room = answer.evaluate(

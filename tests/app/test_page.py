@@ -76,7 +76,7 @@ def test_the_pictures_fill_layer_by_layer_as_the_question_is_read(tab, monkeypat
         enter(reading, index, x)
 
     monkeypatch.setattr(_Reading, "enter", held)
-    filled = """() => document.querySelector("#groups-map .js-plotly-plot").data[0].z[0]
+    filled = """() => document.querySelector("#groups-map .js-plotly-plot")?.data?.[0].z[0]
         .filter((share) => share !== null).length === %d"""
     tab.question.fill(QUESTION)
     tab.page.keyboard.press("Enter")

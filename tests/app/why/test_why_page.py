@@ -23,9 +23,11 @@ def explained(tab: Tab, which: str = "router") -> dict:
     """Wait for the whole explanation, and download the record. → that answer's"""
     tab.open("Why")
     expect(why(tab, "progress")).to_have_text("Measured.")
-    record = json.loads(tab.downloaded())
+    record = json.loads(tab.downloaded())[which]
+    while record["explanation"]["smallest_change"] is None:  # its button may follow by a moment
+        record = json.loads(tab.downloaded())[which]
     tab.open("Why")
-    return record[which]
+    return record
 
 
 def unfold(tab: Tab, title: str) -> None:
