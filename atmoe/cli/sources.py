@@ -49,7 +49,7 @@ def _sources(report: Report) -> Iterator[str]:
     yield from _ways(report["ways"])
     time = report["milliseconds"]
     yield (
-        f"{report['examples']:,} examples; a look-up takes {time['median']} ms in the median, "
+        f"{report['examples']:,} examples; a look-up takes {time['median']} ms of a processor in the median, "
         f"{time['most']} ms at most; intervals over diseases; {report['seconds']} s"
     )
     few = report["gradients"]
