@@ -190,6 +190,6 @@ class AtMoe(Mixture):
             kept = Kept()
             router_plan = self.route(prompt, kept)
             generation = self.generate([prompt], [steering.apply(router_plan)], sampling, kept)
-        found = self.found(prompt, router_plan)
         last = generation.run()
+        found = self.found(prompt, router_plan)  # after, so that no token waits for it
         return Record.of(self, prompt, steering, router_plan, generation, last, found=found)

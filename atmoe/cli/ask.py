@@ -56,12 +56,12 @@ def _shares(plan: RoutingPlan) -> Iterator[str]:
 
 def _found(found: Found | None) -> Iterator[str]:
     """How familiar the question is, and what lies near it in training."""
-    from atmoe.sources.value import NOT_MEASURED, NOT_PROOF, sentence_of
+    from atmoe.sources.value import NOT_MEASURED, NOT_PROOF
 
     if found is None:
         yield f"familiarity and nearest training examples: {NOT_MEASURED}"
         return
-    yield sentence_of(found.familiarity)
+    yield found.sentence
     if found.familiarity is not None:
         yield f"familiarity {found.familiarity:.2f} (a rank among questions on unseen topics)"
     yield f"{NOT_PROOF}:"

@@ -49,8 +49,8 @@ def _sources(report: Report) -> Iterator[str]:
     yield from _ways(report["ways"])
     time = report["milliseconds"]
     yield (
-        f"{report['examples']:,} examples; a look-up takes {time['median']} ms in the median, "
-        f"{time['most']} ms at most; intervals over diseases; {report['seconds']} s"
+        f"{report['examples']:,} examples; a look-up takes {time['median']} ms of a processor in "
+        f"the median, {time['most']} ms at most; intervals over diseases; {report['seconds']} s"
     )
     few = report["gradients"]
     if few is None:

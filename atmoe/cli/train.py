@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, described, load_model
+
+if TYPE_CHECKING:
+    from atmoe.data import Example
 
 
 def train_experts(a: argparse.Namespace) -> Result:
@@ -32,8 +35,23 @@ def train_router(a: argparse.Namespace) -> Result:
 
     settings = RouterSettings(**_given(a, RouterSettings))
     description = described(a)
-    report = train_router(load_model(a), description.examples(), description, a.model, settings)
-    return report, f"Router saved in {a.model} {_after(report)}"
+    examples = description.examples()
+    report = train_router(load_model(a), examples, description, a.model, settings)
+    sentence = f"Router saved in {a.model} {_after(report)}"
+    return report, f"{sentence} {_indexed(a, examples)}" if a.index else sentence
+
+
+def _indexed(a: argparse.Namespace, examples: Sequence[Example]) -> str:
+    """Make the index of the model that was just saved, by the process that leads."""
+    from atmoe.sources.fitting import make_index
+    from atmoe.sources.index import FOLDER
+    from atmoe.train.team import Team
+
+    if not Team().leads:
+        return ""
+    made = make_index(load_model(a), examples)  # its sha256 is the new one
+    made.save(a.model / FOLDER)
+    return f"Index of {len(made.facts):,} examples in {a.model / FOLDER}."
 
 
 def train_lora(a: argparse.Namespace) -> Result:
@@ -136,6 +154,11 @@ def add_commands(commands: Commands) -> None:
         "Stage 2: the router, experts frozen. Writes into --model.",
         [commands.of_model("bfloat16", FLOATING), commands.data],
         train,
+    )
+    parser.add_argument(
+        "--index",
+        action="store_true",
+        help="also make the index of what was learned from, as atmoe index does",
     )
     _settings(
         parser,

@@ -95,17 +95,17 @@ class Reading:
         """
         return self.project(first) @ self.familiar[:-1] + self.familiar[-1]
 
-    def labels(self, question: str, first: Tensor) -> Tensor:
+    def labels(self, question: str, small: Tensor) -> Tensor:
         """What words and states say of each expert's label, before the softmax of its group.
 
         Args:
             question: what a person typed.
-            first: what the planner read of it, [depth, hidden].
+            small: what the planner read of it, projected, [width].
 
         Returns:
             [experts]
         """
-        logits = self.project(first[None])[0] @ self.by_state[:-1] + self.by_state[-1]
+        logits = small @ self.by_state[:-1] + self.by_state[-1]
         pieces = pieces_of(question)
         if pieces:
             logits = logits + self.by_piece[pieces].float().sum(0) / len(pieces) ** 0.5
@@ -184,50 +184,45 @@ class Index:
         Returns:
             [rows], 0 to 1.
         """
+        # Both are needed more than once.
+        small = self.tensors.project(first[None])[0]
+        opinion = self._opinion(question, small, asked)
         total = torch.zeros(len(self.facts))
         attainable = 0.0
         for name, weight in weights.items():
-            part = self._part(name, question, first, asked)
+            part = self._part(name, question, small, opinion)
             if part is not None and weight:
                 total += weight * part
                 attainable += weight
         return (total / (attainable or 1.0)).clamp(0, 1)
 
-    def _part(self, name: str, question: str, first: Tensor, asked: Tensor) -> Tensor | None:
+    def _part(self, name: str, question: str, small: Tensor, opinion: Tensor) -> Tensor | None:
         """One part of the similarity [rows], 0 to 1; None where the model has no such group."""
         if name == COVER:
             return self._topics.cover(question)[self._topic]
         if name == ALIKE:
-            return self._alike(first)
+            return self._alike(small)
         group = int(name)
         if group >= len(self.facts.groups):
             return None
-        shares = self.shares(group, question, first, asked)
+        shares = opinion[self._members(group)].softmax(0)
         # An example without a label in the group shares none.
         return torch.cat([shares, torch.zeros(1)])[self._labels[group]]
 
-    def shares(self, group: int, question: str, first: Tensor, asked: Tensor) -> Tensor:
-        """How likely a question is for each expert of a group.
-
-        Args:
-            group: its place in the layout.
-            question: what a person typed.
-            first: what the planner read of it, [depth, hidden].
-            asked: how much the planner asks for each expert, [experts].
-
-        Returns:
-            [members]; they sum to 1.
-        """
+    def _members(self, group: int) -> slice:
+        """The experts of a group."""
         start = sum(len(experts) for _, experts in self.facts.groups[:group])
-        members = slice(start, start + len(self.facts.groups[group][1]))
-        own = self.tensors.labels(question, first)[members]
-        return (own + PLANNER * asked[members].float().clamp(min=1e-5).log()).softmax(0)
+        return slice(start, start + len(self.facts.groups[group][1]))
 
-    def _alike(self, first: Tensor) -> Tensor:
+    def _opinion(self, question: str, small: Tensor, asked: Tensor) -> Tensor:
+        """How likely a question is for each expert, before the softmax of its group [experts]."""
+        planner = asked.float().clamp(min=1e-5).log()
+        return self.tensors.labels(question, small) + PLANNER * planner
+
+    def _alike(self, small: Tensor) -> Tensor:
         """The cosine of each example's vector and the question's, 0 where it is below [rows]."""
-        narrow = self.tensors.vectors.shape[1]
-        small = self.tensors.project(first[None])[0, :narrow]
-        return (self._unit @ torch.nn.functional.normalize(small, dim=0)).clamp(0, 1)
+        own = torch.nn.functional.normalize(small[: self.tensors.vectors.shape[1]], dim=0)
+        return (self._unit @ own).clamp(0, 1)
 
     def rows(self, similarity: Tensor, expert: str | None = None, most: int = NEAREST) -> list[int]:
         """The nearest rows, at most one of the same topic, task and source.

@@ -5,12 +5,13 @@ Nothing here says that an answer is right or wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FAR, EDGE = 0.03, 0.15
-"""Below the first a question is far from training, below the second at its edge."""
+FAR, EDGE = 0.02, 0.1
+"""Below the first a question is far from training, below the second at its edge, unless an example
+is very near: short questions rank low, whatever they name."""
 SENTENCES = (
     "This question is unlike anything the experts learned from.",
     "This question lies at the edge of what the experts learned from.",
@@ -21,7 +22,8 @@ NOT_PROOF = "nearest in training; not proof that it was learned there"
 """The label of the nearest examples, wherever they are shown."""
 NOT_MEASURED = "not measured"
 """What is said where a model has no index."""
-NEAR = ((0.85, "very near"), (0.6, "near"), (0.0, "not near"))
+VERY_NEAR = 0.85
+NEAR = ((VERY_NEAR, "very near"), (0.6, "near"), (0.0, "not near"))
 """From which similarity on an example is called how near."""
 
 
@@ -80,7 +82,7 @@ class Found:
     @property
     def sentence(self) -> str:
         """How familiar the question is, in one of three sentences."""
-        return sentence_of(self.familiarity)
+        return sentence_of(self.familiarity, self.nearest)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it, in a plan and in a record; what was not measured is absent."""
@@ -89,9 +91,16 @@ class Found:
         return {**measured, "nearest": nearest}
 
 
-def sentence_of(familiarity: float | None) -> str:
-    """How familiar a question is, in words; None = it was not measured."""
+def sentence_of(familiarity: float | None, nearest: Sequence[Source] | None = None) -> str:
+    """How familiar a question is, in one of three sentences, or that it was not measured.
+
+    Args:
+        familiarity: of a `Found` or a record.
+        nearest: of the same.
+    """
     if familiarity is None:
         return f"Whether this question is like those in training was {NOT_MEASURED}."
-    band = (familiarity >= FAR) + (familiarity >= EDGE)
-    return SENTENCES[band]
+    if familiarity < FAR:
+        return SENTENCES[0]
+    named = any(source.similarity >= VERY_NEAR for source in nearest or ())
+    return SENTENCES[2 if named or familiarity >= EDGE else 1]

@@ -11,12 +11,16 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 import bm25s
 import numpy as np
 import torch
 from torch import Tensor
+
+from atmoe.data import wordings
 
 # What questions are put in, whatever they are about.
 _COMMON_WORDS = """
@@ -26,6 +30,9 @@ this to was we were what when where which who why will with would you your
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
 _WORD = re.compile(r"[a-z0-9]+")
+_LETTERS = re.compile(r"[A-Za-z0-9]+")
+# Abbreviations that are words of their own in small letters.
+_COMMON_IN_SMALL = frozenset({"all", "cap", "hit", "pad"})
 _PLURAL = 3
 """Longer words lose their last s."""
 PIECES = 2**14
@@ -40,6 +47,26 @@ def words_of(text: str) -> list[str]:
     plain = "".join(c for c in plain if not unicodedata.combining(c)).replace("'s", "")
     words = [w for w in _WORD.findall(plain) if w not in _COMMON]
     return [w.rstrip("s") if len(w) > _PLURAL else w for w in words]
+
+
+def written_out(text: str) -> list[str]:
+    """The words that abbreviations in a text stand for ("DVT": deep, vein, thrombosis)."""
+    return [word for short in _LETTERS.findall(text) for word in _abbreviated().get(short, ())]
+
+
+@cache
+def _abbreviated() -> Mapping[str, tuple[str, ...]]:
+    """Abbreviation → the words of all names that it stands for.
+
+    In small letters too, where it has three letters or more and they make no common word.
+    """
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, shorts in wordings.table()["abbreviations"].items():
+        for short in shorts:
+            small = len(short) > 2 and short.lower() not in _COMMON_IN_SMALL
+            for spelling in {short, short.lower()} if small else {short}:
+                names[spelling] += words_of(name)
+    return {short: tuple(dict.fromkeys(words)) for short, words in names.items()}
 
 
 def pieces_of(text: str) -> list[int]:
@@ -85,7 +112,8 @@ class Topics:
         Returns:
             [topics], 0 = not a word of it, 1 = all of it.
         """
-        asked = {self._known[w] for w in words_of(question) if w in self._known}
+        words = [*words_of(question), *written_out(question)]
+        asked = {self._known[w] for w in words if w in self._known}
         if self._scorer is None or not asked:
             return torch.zeros(len(self._own))
         scores = self._scorer.get_scores_from_ids(sorted(asked)) / self._own

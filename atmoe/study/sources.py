@@ -80,7 +80,8 @@ def study(
         seed: of what is drawn.
 
     Returns:
-        "examples": rows of the index; "milliseconds": of one look-up, {"median", "most"}.
+        "examples": rows of the index; "milliseconds": of a processor, for one look-up, {"median",
+            "most"}.
         "ways": way → {"reach", "task", "specialty" …}, each as `rate` has it; groups by their
             names, once for questions as they stand and once in unseen words ("…, rephrased").
         "gradients": {"examples", "questions", "ways": way → {"reach", group …}}; None = not
@@ -191,12 +192,12 @@ def _shared(
 
 
 def _milliseconds(index: Index, asked: Asked, most: int = 200) -> dict[str, float]:
-    """How long one look-up takes, familiarity included."""
+    """How much of a processor's time one look-up takes, familiarity included."""
     times = []
     for i in range(min(most, len(asked.examples))):
-        began = time.perf_counter()
+        began = time.process_time()
         index.found(asked.examples[i].prompt, asked.first[i], asked.asked[i])
-        times.append((time.perf_counter() - began) * 1e3)
+        times.append((time.process_time() - began) * 1e3)
     times = sorted(times[1:] or times)  # the first builds what is kept
     return {"median": round(times[len(times) // 2], 2), "most": round(times[-1], 2)}
 

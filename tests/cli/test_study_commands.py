@@ -318,3 +318,14 @@ def test_nothing_is_trained_where_all_loras_are_ready(capsys, home, llama, words
 )
 def test_a_mistake_is_one_sentence(capsys, argv, sentence):
     assert sentence in refused(capsys, *argv)
+
+
+def test_an_index_beside_a_trained_model(capsys, home, words, trained):
+    few = ["--instructions", "30", "--effect-answers", "4"]
+    run(capsys, "train", "router", *words, "--model", str(trained), *few, *SHORT, "--index")
+    flags = ["--model", str(trained), *words[1:]]
+    said = run(capsys, "route", "How is soup made?", *flags)
+    assert said["nearest"] and all(s["source"].endswith(".jsonl") for s in said["nearest"])
+    made = (trained / "index" / "facts.json.gz").read_bytes()
+    again = run(capsys, "index", *words, "--model", str(trained))
+    assert again["examples"] > 0 and (trained / "index" / "facts.json.gz").read_bytes() == made

@@ -20,7 +20,7 @@ from atmoe.sources.facts import Facts
 from atmoe.sources.fitting import calibrates, make_index
 from atmoe.sources.index import ALIKE, COVER, FACTS, NEAREST, VECTORS, WEIGHTS, Index, Reading
 from atmoe.sources.reading import read
-from atmoe.sources.value import EDGE, FAR, SENTENCES, Found, Source, sentence_of
+from atmoe.sources.value import EDGE, FAR, SENTENCES, VERY_NEAR, Found, Source, sentence_of
 from atmoe.sources.words import Topics
 from atmoe.steering.overrides import Override
 
@@ -87,7 +87,9 @@ def test_the_nearest_are_those_of_a_plain_computation(model, prompt):
     units = tensors.vectors.numpy().astype(np.float32) / 127
     alike = np.clip(units @ (narrow / np.linalg.norm(narrow)), 0, 1)
     cover = Topics([e.focus for e in TRAINING]).cover(prompt).numpy()
-    logits = tensors.labels(prompt, first).numpy() + 0.3 * np.log(planned.numpy().clip(1e-5))
+    logits = tensors.labels(prompt, torch.from_numpy(small)).numpy() + 0.3 * np.log(
+        planned.numpy().clip(1e-5)
+    )
     parts = {COVER: cover, ALIKE: alike}
     for place, group in enumerate(LAYOUT.group_names[:2]):
         own = np.exp(logits[LAYOUT.members(group)] - logits[LAYOUT.members(group)].max())
@@ -120,6 +122,14 @@ def test_the_name_of_a_topic_finds_it(model):
         assert name.lower() in [s.topic.lower() for s in nearest]
         assert all(0 <= s.similarity <= 1 for s in nearest)
         assert [s.similarity for s in nearest] == sorted(s.similarity for s in nearest)[::-1]
+
+
+def test_an_abbreviation_stands_for_the_name():
+    topics = Topics(["Atrial fibrillation", "Deep vein thrombosis", "Adult leukemia", "Gout"])
+    for question, row in (("tx for afib", 0), ("DVT?", 1), ("dvt after surgery", 1)):
+        cover = topics.cover(question)
+        assert int(cover.argmax()) == row and float(cover[row]) == pytest.approx(1)
+    assert not topics.cover("tell me all about it").any()
 
 
 def test_the_nearest_for_an_expert_are_labelled_with_it(model):
@@ -169,6 +179,11 @@ def test_it_is_calibrated_on_half_of_the_unseen_topics(model):
 def test_three_sentences_that_call_no_answer_right_or_wrong():
     assert [sentence_of(x) for x in (0.0, FAR, EDGE)] == list(SENTENCES)
     assert [sentence_of(x) for x in (FAR - 1e-9, EDGE - 1e-9, 1.0)] == list(SENTENCES)
+    near, other = (Source("s", "t", "", "", x) for x in (VERY_NEAR, VERY_NEAR - 1e-9))
+    assert Found(FAR, (near,)).sentence == SENTENCES[2]
+    assert Found(FAR, (other,)).sentence == SENTENCES[1]
+    assert Found(FAR - 1e-9, (near,)).sentence == SENTENCES[0]
+    assert (near.near, other.near) == ("very near", "near")
     assert Found(FAR - 1e-9, ()).far and not Found(FAR, ()).far
     for sentence in SENTENCES:
         assert not {"answer", "wrong", "right", "correct", "true"} & set(sentence.lower().split())
