@@ -150,6 +150,8 @@ class Tab:
     def steered(self) -> str:
         """The steered answer, once it has ended."""
         expect(self.second_facts).to_contain_text(ENDED)
+        expect(self.second).not_to_have_text("…")  # a control that moved since begins it again
+        expect(self.second_facts).to_contain_text(ENDED)
         return self.second.inner_text()
 
 
