@@ -66,9 +66,7 @@ def _found(found: Found | None) -> Iterator[str]:
         yield f"familiarity {found.familiarity:.2f} (a rank among questions on unseen topics)"
     yield f"{NOT_PROOF}:"
     for source in found.nearest:
-        parts = (source.source, source.topic, source.task)
-        named = " · ".join(part for part in parts if part)
-        yield f"  {source.similarity:.2f} {source.near}: {named}  {source.address}".rstrip()
+        yield f"  {source.similarity:.2f} {source.near}: {source.named}  {source.address}".rstrip()
 
 
 def answer(a: argparse.Namespace) -> Result:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from atmoe.cli.common import Commands, Result, count, described, load_model
+from atmoe.cli.common import Commands, Result, count, described, load_model, seed
 
 Report = Mapping[str, Any]
 
@@ -109,7 +109,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where it goes (default: index in --model)"
     )
-    _seed(parser)
+    seed(parser)
     parser = commands.add(
         "evaluate-sources",
         evaluate_sources,
@@ -125,7 +125,7 @@ def add_commands(commands: Commands) -> None:
         help="also compare projected gradients, among N training examples; seconds each "
         "(default: not)",
     )
-    _seed(parser)
+    seed(parser)
     parser = commands.add(
         "evaluate-familiarity",
         evaluate_familiarity,
@@ -133,7 +133,7 @@ def add_commands(commands: Commands) -> None:
         [model, commands.data],
     )
     _questions(parser)
-    _seed(parser)
+    seed(parser)
 
 
 def _questions(parser: argparse.ArgumentParser) -> None:
@@ -143,10 +143,4 @@ def _questions(parser: argparse.ArgumentParser) -> None:
         default=1000,
         metavar="N",
         help="of each kind at most (default: 1000)",
-    )
-
-
-def _seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
     )

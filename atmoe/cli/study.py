@@ -1,6 +1,6 @@
 """The commands that measure a model on data.
 
-evaluate, evaluate-{routing,control,strength,answers,flags} and faithfulness.
+evaluate, evaluate-{routing,control,strength,answers} and faithfulness.
 """
 
 from __future__ import annotations
@@ -10,7 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import BASELINES, SPLITS, Commands, Result, count, described, load_model
+from atmoe.cli.common import (
+    BASELINES,
+    Commands,
+    Result,
+    between,
+    count,
+    described,
+    drawn,
+    limit,
+    load_model,
+    on_side,
+)
 
 if TYPE_CHECKING:
     from atmoe.data import Description, Example
@@ -52,8 +63,8 @@ def _losses(nll: Mapping[str, Report]) -> Iterator[str]:
             [
                 name,
                 f"{losses['macro']:.3f}",
-                _interval(losses["interval"]),
-                "" if minus is None else _interval(minus["interval"], "+"),
+                between(losses["interval"]),
+                "" if minus is None else between(minus["interval"], "+"),
                 *(f"{losses['tasks'][task]:.3f}" for task in tasks),
             ]
         )
@@ -63,16 +74,10 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _interval(ends: Sequence[float], sign: str = "") -> str:
-    return " to ".join(f"{end:{sign}.3f}" for end in ends)
-
-
 def _held_out(a: argparse.Namespace) -> tuple[Description, list[Example]]:
     """The description, and its examples on the side of the split that was asked for."""
-    from atmoe.data import split
-
     description = described(a)
-    return description, [e for e in description.examples() if a.split in ("all", split(e))]
+    return description, on_side(a, description.examples())
 
 
 def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], dict[str, str]]:
@@ -304,73 +309,6 @@ def _strength(report: Report) -> Iterator[str]:
     yield f"{report['seconds']} s"
 
 
-def evaluate_flags(a: argparse.Namespace) -> Result:
-    """How often answers are flagged, and for what."""
-    from datetime import date
-
-    from atmoe.data import split
-    from atmoe.flags.untaught import Words, made
-    from atmoe.study import flags
-
-    description = described(a)
-    examples = description.examples()
-    held_out = [e for e in examples if a.split in ("all", split(e))]
-    training = [e for e in examples if split(e) == "train"]
-    model = load_model(a)
-    if a.answers and a.answers.exists():
-        asked = flags.kept(a.answers)
-    else:
-        counts = {"dialogue": a.limit, "abstract": a.limit, "question": a.questions}
-        asked = flags.drawn(held_out, counts, a.seed)
-        asked = flags.answer_all(model, asked, a.drafts, a.seed)
-        if a.answers:
-            flags.keep(a.answers, asked)
-    words = Words.load(a.model, model.info.sha256)
-    words = words or made(training, model.tokenizer, model.info.sha256)
-    report = flags.study(asked, words, training, model.tokenizer, a.seed)
-    report |= {
-        "model": {"name": model.info.name, "sha256": model.info.sha256},
-        "date": date.today().isoformat(),
-        "command": f"python -m atmoe evaluate-flags --data DIR --split {a.split} --limit {a.limit} "
-        f"--questions {a.questions} --drafts {a.drafts} --seed {a.seed} --dtype {a.dtype} --json",
-    }
-    return report, "\n".join(_flags(report))
-
-
-def _flags(report: Report) -> Iterator[str]:
-    kept_to = report["kept_to"]
-    if kept_to:
-        for source, own in kept_to["by_source"].items():
-            yield (
-                f"{own['answers']} answers to a {source}: {own['share']:.0%} say something that "
-                f"it does not hold ({_interval(own['interval'])})"
-            )
-        for kind, own in kept_to["by_kind"].items():
-            yield (
-                f"{kind}: {own['findings']} findings, in {own['share']:.0%} of answers "
-                f"({_interval(own['interval'])})"
-            )
-    untaught = report["untaught"]
-    for name, own in (("answers", untaught), ("references", untaught["references"])):
-        yield (
-            f"{own['answers']} {name}: {own['share']:.1%} hold a word that nobody taught "
-            f"({_interval(own['interval'])}), {own['words']['flagged']} of {own['words']['all']} "
-            f"words; {', '.join(own['examples'])}"
-        )
-    held = report["filter"]
-    yield (
-        f"filter of {held['bytes']:,} bytes: {held['missed']} of {held['members']:,} members "
-        f"missed, {held['passed']} of {held['made_up']:,} made-up words pass"
-    )
-    drafts = report["drafts"]
-    if drafts:
-        yield (
-            f"{drafts['questions']} questions, {drafts['drafts']} drafts each: self-agreement "
-            f"{drafts['agreement']['mean']:.2f} ({_interval(drafts['agreement']['interval'])}); "
-            f"{drafts['shared_by_none']:.0%} of {drafts['statements']} statements in no draft"
-        )
-
-
 def add_commands(commands: Commands) -> None:
     """Put them among the others."""
     model = commands.of_model("float32")
@@ -380,8 +318,8 @@ def add_commands(commands: Commands) -> None:
         "Score examples under the base model and the uniform, router's and label's plans.",
         [model, commands.data],
     )
-    _limit(parser, None, "a seeded sample of N examples a task")
-    _drawn(parser, "all")
+    limit(parser, None, "a seeded sample of N examples a task")
+    drawn(parser, "all")
     parser.add_argument(
         "--baselines",
         nargs="?",
@@ -405,8 +343,8 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="of one need; half as many of two (default: 400)",
     )
-    _limit(parser, 20, "answers a task that are scored by band")
-    _drawn(parser)
+    limit(parser, 20, "answers a task that are scored by band")
+    drawn(parser)
 
     parser = commands.add(
         "evaluate-control",
@@ -414,7 +352,7 @@ def add_commands(commands: Commands) -> None:
         "Is the control real? Dose and response for every group.",
         [model, commands.data],
     )
-    _limit(parser, 40, "prompts a group")
+    limit(parser, 40, "prompts a group")
     parser.add_argument(
         "--answers",
         type=count,
@@ -436,7 +374,7 @@ def add_commands(commands: Commands) -> None:
         metavar=("EASY", "HARD"),
         help="two of its experts",
     )
-    _drawn(parser)
+    drawn(parser)
 
     parser = commands.add(
         "faithfulness",
@@ -444,8 +382,8 @@ def add_commands(commands: Commands) -> None:
         "Do the routing weights explain the answers? Weight against measured effect.",
         [model, commands.data],
     )
-    _limit(parser, 60, "prompts, of different diseases")
-    _drawn(parser)
+    limit(parser, 60, "prompts, of different diseases")
+    drawn(parser)
 
     parser = commands.add(
         "evaluate-answers",
@@ -453,8 +391,8 @@ def add_commands(commands: Commands) -> None:
         "Do answers read well, and answer both of two needs? Echoes, lists, invented patients.",
         [model, commands.data],
     )
-    _limit(parser, 60, "questions, and pairs of needs")
-    _drawn(parser)
+    limit(parser, 60, "questions, and pairs of needs")
+    drawn(parser)
 
     parser = commands.add(
         "evaluate-strength",
@@ -463,55 +401,5 @@ def add_commands(commands: Commands) -> None:
         "log-probability at strengths 0 to 2.",
         [model, commands.data],
     )
-    _limit(parser, 40, "prompts, of different diseases")
-    _drawn(parser)
-
-    parser = commands.add(
-        "evaluate-flags",
-        evaluate_flags,
-        "How often are answers flagged? What their source does not hold, words nobody taught, and "
-        "statements that drafts do not share.",
-        [model, commands.data],
-    )
-    _limit(parser, 50, "dialogues, and as many abstracts")
-    parser.add_argument(
-        "--questions", type=count, default=100, metavar="N", help="plain questions (default: 100)"
-    )
-    parser.add_argument(
-        "--drafts",
-        type=count,
-        default=40,
-        metavar="N",
-        help="of those questions, sampled five times more (default: 40)",
-    )
-    parser.add_argument(
-        "--answers",
-        type=Path,
-        metavar="FILE",
-        help="read the answers from there if it exists, else write them there; it quotes the data",
-    )
-    _drawn(parser)
-
-
-def _limit(parser: argparse.ArgumentParser, default: int | None, what: str) -> None:
-    """How many are measured; None = all."""
-    parser.add_argument(
-        "--limit",
-        type=count,
-        default=default,
-        metavar="N",
-        help=f"{what} (default: {'all' if default is None else default})",
-    )
-
-
-def _drawn(parser: argparse.ArgumentParser, split: str = "validation") -> None:
-    """What decides which examples are drawn."""
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
-    )
-    parser.add_argument(
-        "--split",
-        choices=SPLITS,
-        default=split,
-        help=f"examples of which diseases (default: {split})",
-    )
+    limit(parser, 40, "prompts, of different diseases")
+    drawn(parser)
