@@ -143,7 +143,7 @@ class AtMoe(Mixture):
         """
         if self.index is None or plan.first is None:
             return None
-        return self.index.nearest_for(expert, prompt, plan.first, self._asked(plan.first))
+        return self.index.nearest(prompt, plan.first, self._asked(plan.first), expert)
 
     def _asked(self, first: Tensor) -> Tensor:
         """How much the planner asks for each expert [experts], given what it read."""

@@ -18,7 +18,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -64,8 +63,7 @@ class Kept:
         read = tuple(self.shares)
         if not read:
             return None
-        s, q = (torch.cat(parts) for parts in zip(*read))
-        return RoutingPlan(replace(layout, layers=len(read)), s, q)
+        return RoutingPlan.of_layers(replace(layout, layers=len(read)), read)
 
     def of(self, engine: Engine, prompt: Prompt, lease: Lease | None) -> Read | None:
         """What is kept of this prompt, if it was read by this engine through these products.

@@ -221,6 +221,23 @@ class RoutingPlan:
         return cls.choosing(layout, {}, {})
 
     @classmethod
+    def of_layers(
+        cls,
+        layout: Layout,
+        shares: Sequence[tuple[Tensor, Tensor]],
+        first: Tensor | None = None,
+    ) -> RoutingPlan:
+        """A plan from what a router gave at each layer.
+
+        Args:
+            layout: of the plan.
+            shares: of the groups [1, groups] and in-group [1, experts], one pair a layer.
+            first: as the attribute.
+        """
+        s, q = (torch.cat(parts) for parts in zip(*shares))
+        return cls(layout, s, q, first=first)
+
+    @classmethod
     def choosing(
         cls, layout: Layout, experts: Mapping[str, str], groups: Mapping[str, float] | None = None
     ) -> RoutingPlan:

@@ -28,7 +28,7 @@ from atmoe.routing.plan import Layout
 from atmoe.sources.facts import NONE, Facts, topic_of
 from atmoe.sources.index import SCALE, Index, Reading
 from atmoe.sources.outside import inside, lines, outside
-from atmoe.sources.reading import read
+from atmoe.sources.reading import read, readable
 from atmoe.sources.words import PIECES, pieces_of
 
 Reader = Callable[[Mixture, Sequence[str], str], Tensor]
@@ -74,6 +74,11 @@ def calibrates(example: Example) -> bool:
     return hashlib.sha256(f"half of {example.disease}".encode()).digest()[0] % 2 == 0
 
 
+def tested(examples: Sequence[Example]) -> list[Example]:
+    """Questions about the validation topics that familiarity was not calibrated on."""
+    return [e for e in examples if split(e) != "train" and not calibrates(e) and not e.material]
+
+
 def make_index(
     mixture: Mixture,
     examples: Sequence[Example],
@@ -97,13 +102,13 @@ def make_index(
     # 1. what is read
     training = [e for e in examples if split(e) == "train"]
     plain = reader(mixture, [e.prompt for e in training], "training")
-    training, plain = _readable(training, plain)
+    training, plain = readable(training, plain)
     if not training:
         raise DataError("No training example can be read; check what the sources hold.")
     questions = [e for e in training if not e.material]
     chosen = rng.sample(questions, min(settings.rephrased, len(questions)))
     other = [paraphrase(e, rng) for e in chosen]
-    other, rephrased = _readable(other, reader(mixture, [e.prompt for e in other], "rephrased"))
+    other, rephrased = readable(other, reader(mixture, [e.prompt for e in other], "rephrased"))
     own = _lines_read(mixture, [line for _, line in lines(inside(), "choose")], reader)
     apart = _lines_read(mixture, [line for _, line in lines(outside(), "choose")], reader)
     # 2. components
@@ -157,15 +162,8 @@ def layers_of(depth: int) -> list[int]:
     return sorted({-(-depth * third // 3) - 1 for third in (1, 2, 3)})
 
 
-def _readable(examples: Sequence[Example], states: Tensor) -> tuple[list[Example], Tensor]:
-    """Without those that the model refuses to read."""
-    well = ~states.isnan().flatten(1).any(1)
-    return [e for e, ok in zip(examples, well.tolist()) if ok], states[well]
-
-
 def _lines_read(mixture: Mixture, prompts: Sequence[str], reader: Reader) -> Tensor:
-    states = reader(mixture, prompts, "other lines")
-    return states[~states.isnan().flatten(1).any(1)]
+    return readable(prompts, reader(mixture, prompts, "other lines"))[1]
 
 
 def components(

@@ -160,12 +160,6 @@ class Index:
             self.source(row, float(similarity[row])) for row in self.rows(similarity, expert)
         )
 
-    def nearest_for(
-        self, expert: str, question: str, first: Tensor, asked: Tensor
-    ) -> tuple[Source, ...]:
-        """`nearest` among the examples that are labelled with one expert."""
-        return self.nearest(question, first, asked, expert)
-
     def similarity(
         self,
         question: str,
@@ -296,6 +290,10 @@ class Index:
         return float(rank) / len(self.tensors.unseen)
 
     # -- what is computed once ----------------------------------------------------------------
+
+    def warm(self) -> None:
+        """Compute that now, which the first question would wait for otherwise."""
+        _ = self._topics, self._topic, self._labels, self._unit
 
     @cached_property
     def _topics(self) -> Topics:

@@ -10,6 +10,7 @@ The numbers are those of `atmoe.mixture.planning.first_states`, but for the orde
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.planning import first_states
 from atmoe.prompt import Batch, Prompt
 
+T = TypeVar("T")
 STEP_TOKENS = 1024
 """Tokens of one batch, padding included."""
 
@@ -67,6 +69,22 @@ def read(mixture: Mixture, prompts: Sequence[str], label: str = "reading") -> Te
         batch = mixture.collate([encoded[i]])  # type: ignore[list-item]  # None was left out
         states[i] = first_states(mixture.base, batch, planner.depth)[0].float().cpu()
     return states
+
+
+def well_read(states: Tensor) -> Tensor:
+    """Which prompts were not refused [rows], of what `read` gave."""
+    return ~states.isnan().flatten(1).any(1)
+
+
+def readable(examples: Sequence[T], states: Tensor) -> tuple[list[T], Tensor]:
+    """Without those that the model refuses to read.
+
+    Args:
+        examples: one a row.
+        states: as `read` gave them.
+    """
+    well = well_read(states)
+    return [example for example, ok in zip(examples, well.tolist()) if ok], states[well]
 
 
 def _encoded(mixture: Mixture, prompt: str) -> Prompt | None:

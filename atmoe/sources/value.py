@@ -46,6 +46,11 @@ class Source:
     similarity: float
 
     @property
+    def named(self) -> str:
+        """Who published it, on what, for which task: what of them there is."""
+        return " · ".join(filter(None, (self.source, self.topic, self.task)))
+
+    @property
     def near(self) -> str:
         """How near it is, in words."""
         return next(words for least, words in NEAR if self.similarity >= least)

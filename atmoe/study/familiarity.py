@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atmoe.data import Example, paraphrase, split
+from atmoe.data import Example, paraphrase
 from atmoe.errors import AssetError, DataError
 from atmoe.model import AtMoe
-from atmoe.sources.fitting import calibrates
+from atmoe.sources.fitting import tested
 from atmoe.sources.index import Index
 from atmoe.sources.outside import MEASURED, inside, lines, outside
-from atmoe.sources.reading import read
+from atmoe.sources.reading import read, readable
 from atmoe.sources.value import EDGE, FAR
 from atmoe.study.bootstrap import DRAWS, interval, rate
 
@@ -59,7 +59,7 @@ def study(
         )
     began = time.perf_counter()
     rng = random.Random(seed)
-    unseen = [e for e in examples if split(e) != "train" and not calibrates(e) and not e.material]
+    unseen = tested(examples)
     unseen = rng.sample(unseen, min(count, len(unseen)))
     if not unseen:
         raise DataError("There is no question about an unseen disease; name a larger corpus.")
@@ -100,11 +100,10 @@ class _Scored:
 
     def __init__(self, model: AtMoe, index: Index, prompts: Sequence[str], names: Sequence[str]):
         first = read(model, prompts, "familiarity")
-        well = ~first.isnan().flatten(1).any(1)
-        self.refused = int((~well).sum())
-        self.names = [name for name, ok in zip(names, well.tolist()) if ok]
-        self.scores = index.tensors.score(first[well])
-        self.ranks = [index.familiarity(each) or 0.0 for each in first[well]]
+        self.names, first = readable(names, first)
+        self.refused = len(prompts) - len(first)
+        self.scores = index.tensors.score(first)
+        self.ranks = [index.familiarity(each) or 0.0 for each in first]
 
     @classmethod
     def together(cls, parts: Sequence[_Scored]) -> _Scored:

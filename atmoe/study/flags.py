@@ -18,11 +18,9 @@ import random
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from atmoe import files
 from atmoe.answer.sampling import Sampling
@@ -34,7 +32,7 @@ from atmoe.flags.untaught import Tokenizer, Words, keys_of_training, untaught
 from atmoe.flags.words import words_of
 from atmoe.model import AtMoe
 from atmoe.study.answering import answered
-from atmoe.study.bootstrap import DRAWS, interval
+from atmoe.study.bootstrap import rate
 
 SAMPLING = Sampling(max_new_tokens=100, repetition_penalty=1.1)
 ASKED = ("dialogue", "abstract", "question")
@@ -108,7 +106,7 @@ def answer_all(
         seed: of the answers; their drafts have those after it.
         batch: rows at once.
     """
-    sampling = Sampling(**{**asdict(SAMPLING), "seed": seed})
+    sampling = replace(SAMPLING, seed=seed)
     records = answered(model, [one.prompt for one in asked], sampling, batch)
     questions = [n for n, one in enumerate(asked) if one.kind == "question"][:drafts]
     texts: dict[int, tuple[str, ...]] = {}
@@ -118,7 +116,7 @@ def answer_all(
         for n, made in zip(rows, drafted(model, [records[row] for row in rows])):
             texts[n] = made.texts
     return [
-        Asked(one.kind, one.id, one.prompt, one.reference, r.answer, r.finish, texts.get(n, ()))
+        replace(one, answer=r.answer, finish=r.finish, drafts=texts.get(n, ()))
         for n, (one, r) in enumerate(zip(asked, records))
     ]
 
@@ -256,11 +254,12 @@ def agreement(asked: Sequence[Asked], seed: int) -> dict[str, Any] | None:
     if not measured:
         return None
     statements = [statement.shared for made in all_drafts for statement in made.statements]
+    each_drawn = rate(measured, [str(n) for n in range(len(measured))], seed)
     return {
         "questions": len(measured),
         "drafts": len(asked[0].drafts),
         "alike": LIKE,
-        "agreement": {"mean": statistics.mean(measured), "interval": of_mean(measured, seed)},
+        "agreement": {name: each_drawn[name] for name in ("mean", "interval")},
         "median": statistics.median(measured),
         "statements": len(statements),
         "shared_by_none": statistics.mean(value == 0 for value in statements),
@@ -271,14 +270,6 @@ def agreement(asked: Sequence[Asked], seed: int) -> dict[str, Any] | None:
 def share(hits: Sequence[bool]) -> dict[str, Any]:
     """The share of answers that are hits, and its interval."""
     return {"share": statistics.mean(hits), "interval": wilson(sum(hits), len(hits))}
-
-
-def of_mean(values: Sequence[float], seed: int) -> list[float]:
-    """The 95% interval of a mean over draws of whole answers (Efron 1979)."""
-    numbers = torch.tensor(values, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed)
-    picked = torch.randint(len(numbers), (DRAWS, len(numbers)), generator=generator)
-    return interval(numbers[picked].mean(1))
 
 
 def wilson(hits: int, of: int) -> list[float]:

@@ -22,9 +22,9 @@ from atmoe.data import Example, paraphrase, split
 from atmoe.errors import AssetError, DataError, PromptError
 from atmoe.model import AtMoe
 from atmoe.sources.facts import Facts
-from atmoe.sources.fitting import calibrates
+from atmoe.sources.fitting import tested
 from atmoe.sources.index import ALIKE, COVER, WEIGHTS, Index
-from atmoe.sources.reading import read
+from atmoe.sources.reading import read, readable
 from atmoe.study.bootstrap import rate
 from atmoe.study.gradients import gradients
 
@@ -50,9 +50,7 @@ class Asked:
 
     def __init__(self, model: AtMoe, examples: Sequence[Example], label: str):
         first = read(model, [e.prompt for e in examples], label)
-        well = ~first.isnan().flatten(1).any(1)
-        self.examples = [e for e, ok in zip(examples, well.tolist()) if ok]
-        self.first = first[well]
+        self.examples, self.first = readable(examples, first)
         planner = model.router.planner
         assert planner is not None  # it has read
         with torch.no_grad():
@@ -101,8 +99,7 @@ def study(
     again = [paraphrase(e, rng, "evaluation") for e in _some(questions, count, rng)]
     known = {e.prompt for e in rows}
     again = [e for e in again if e.prompt not in known]
-    unseen = [e for e in examples if split(e) != "train" and not calibrates(e) and not e.material]
-    unseen = _some(unseen, count, rng)
+    unseen = _some(tested(examples), count, rng)
     if not again and not unseen:
         raise DataError("There is no question to ask; name a corpus that holds some.")
     reach = Asked(model, again, "rephrased")
