@@ -48,31 +48,24 @@ def answer(
     # 1. the plan
     if not steering.untouched or plan_of is not None:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
-        if question.router_plan is None:
-            _routed(model, question, batching.route(question.prompt, question.kept))
-        assert question.router_plan is not None
-        plan = (plan_of or steering.apply)(question.router_plan)
+        router_plan = _routed(batching, question)
+        plan = (plan_of or steering.apply)(router_plan)
 
     # 2. what is known is given again
     key = known.key(model, question.prompt, plan, question.sampling)
     remembered = None if question.anew else known.get(key)
     if remembered is not None:
         record, measured = remembered
-        if question.router_plan is None:
-            _routed(model, question, record.router_plan)
-        assert question.router_plan is not None
-        yield Progress(record.again(steering, question.router_plan), True, *measured)
+        router_plan = _routed(batching, question, record.router_plan)
+        yield Progress(record.again(steering, router_plan), True, *measured)
         return
 
     # 3. the rest is decoded
     with closing(batching.add(question.prompt, plan, question.sampling, question.kept)) as row:
-        if question.router_plan is None:
-            _routed(model, question, row.plans[0])
-        router_plan, found = question.router_plan, question.found
-        assert router_plan is not None
+        router_plan, prompt = _routed(batching, question, row.plans[0]), question.prompt
         for step in row:
             record = Record.of(
-                model, question.prompt, steering, router_plan, row, step, found=found
+                model, prompt, steering, router_plan, row, step, found=question.found
             )
             yield Progress(record)
 
@@ -125,10 +118,7 @@ def given(
     """
     model = batching.model
     # 1. the plan
-    if question.router_plan is None:
-        _routed(model, question, batching.route(question.prompt, question.kept))
-    router_plan, found = question.router_plan, question.found
-    assert router_plan is not None
+    router_plan, found = _routed(batching, question), question.found
     plan = replace(router_plan if steering.untouched else steering.apply(router_plan))
 
     # 2. the record
@@ -158,17 +148,21 @@ def given(
     yield Progress(record, True, *_measured(model, record, opening_tokens))
 
 
-def _routed(model: Mixture, question: Question, plan: RoutingPlan) -> None:
-    """Note the router's plan for a question, and what the model's index says of it.
+def _routed(batching: Batching, question: Question, read: RoutingPlan | None = None) -> RoutingPlan:
+    """The router's plan for a question; noted there, with what the model's index says of it.
 
     Args:
-        model: has an index where it is a whole `AtMoe`, loaded with one.
-        question: is filled in.
-        plan: the router's.
+        batching: its model has an index where it is a whole `AtMoe`, loaded with one.
+        question: is filled in, where it was not before.
+        read: the router's plan, where somebody has it already; None = it is read now.
     """
-    if isinstance(model, AtMoe):  # before the plan: whoever sees that has both
-        question.found = model.found(question.prompt, plan)
-    question.router_plan = plan
+    if question.router_plan is None:
+        model = batching.model
+        plan = read or batching.route(question.prompt, question.kept)
+        if isinstance(model, AtMoe):  # before the plan: whoever sees that has both
+            question.found = model.found(question.prompt, plan)
+        question.router_plan = plan
+    return question.router_plan
 
 
 def _measured(

@@ -94,6 +94,8 @@ class Shared:
         self.batching = Batching(model)
         self.desks: list[Desk] = []
         worker.give(Job(one_step(self.batching.warm)))
+        if model.index is not None:
+            worker.give(Job(one_step(model.index.warm)))
 
     def job(
         self,

@@ -61,8 +61,7 @@ def faces(nearest: Mapping[str, tuple[Source, ...]]) -> str:
 
 def _item(source: Source) -> str:
     """One example in a line ("GARD · gout · treatment"); a link where it has an address."""
-    named = " · ".join(filter(None, (source.source, source.topic, source.task)))
-    text = escape(named or "an example without a name")
+    text = escape(source.named or "an example without a name")
     if source.address:
         text = (
             f'<a href="{escape(source.address)}" target="_blank" rel="noopener noreferrer">'

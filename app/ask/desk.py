@@ -275,5 +275,10 @@ class AskDesk(Desk):
         """The last update of an answer, whether it ended or was stopped."""
         if progress is None:
             return place.say(STOPPED)
-        facts = self.small_print(replace(progress, ended=True))
-        return {place.facts: facts} | self.shared.download(session)
+        return self.last_facts(progress, place) | self.shared.download(session)
+
+    def last_facts(self, progress: Progress, place: AnswerPlace, note: str = "") -> Update:
+        """The small print of an answer that was stopped; where it ended, that stands there."""
+        if progress.ended:
+            return {}
+        return {place.facts: self.small_print(replace(progress, ended=True), note)}

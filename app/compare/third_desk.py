@@ -6,7 +6,6 @@ It is given on demand.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -103,9 +102,8 @@ class ThirdDesk(Desk):
         def end(progress: Progress | None) -> Update:
             if progress is None:
                 return place.say(STOPPED)
-            whole = replace(progress, ended=True)
-            facts = self.ask_desk.small_print(whole, self._note(session))
-            return {place.facts: facts} | self.shared.download(session)
+            facts = self.ask_desk.last_facts(progress, place, self._note(session))
+            return facts | self.shared.download(session)
 
         yield from stream(self.worker, slot, job, place.say, show, end)
 

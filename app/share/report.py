@@ -252,7 +252,7 @@ def _what_if(record: Record) -> str:
 
 def _lies(record: Record) -> str:
     """How familiar the question is, and what lies near it in training."""
-    said = f"<p>{escape(sentence_of(record.familiarity))}</p>"
+    said = f"<p>{escape(sentence_of(record.familiarity, record.nearest))}</p>"
     return said + (listing(record.nearest) if record.nearest else "")
 
 

@@ -17,10 +17,10 @@ from app.events import LAST_WINS
 from app.following import Update
 from app.markup import badge, line, message
 from app.session import Question, Session
-from app.sources import caution, told
+from app.sources import told
 from app.steer import words
 from app.steer.area import SteerArea
-from app.steer.figure import expert_figure, group_figure
+from app.steer.figure import Effects, expert_figure, group_figure
 from app.steer.panel import shown
 from app.steer.table import shares_table, thirds_table
 from app.view import View
@@ -196,13 +196,8 @@ class SteerDesk(Desk):
 
     def weights_so_far(self, question: Question) -> Update:
         """The pictures while the router still reads: the layers that it has read."""
-        layout, parts = self.model.layout, self.area.weights
-        plan = question.kept.so_far(layout)
-        view = None if plan is None else View(plan, plan, Steering())
-        return {
-            parts.group_plot: group_figure(layout, view),
-            parts.expert_plot: expert_figure(layout, view),
-        }
+        plan = question.kept.so_far(self.model.layout)
+        return {} if plan is None else self._drawn(View(plan, plan, Steering()))
 
     def _view(self, session: Session) -> View | None:
         """What there is to see, once the router's plan is known."""
@@ -239,8 +234,11 @@ class SteerDesk(Desk):
 
     def _plots(self, session: Session, view: View) -> Update:
         """The pictures alone, with whatever was measured in their cells' notes."""
-        layout, effects, parts = self.model.layout, self._effects(session), self.area.weights
-        pale = bool(caution(_found(session)))
+        found = _found(session)
+        return self._drawn(view, self._effects(session), found is not None and found.far)
+
+    def _drawn(self, view: View, effects: Effects | None = None, pale: bool = False) -> Update:
+        layout, parts = self.model.layout, self.area.weights
         return {
             parts.group_plot: group_figure(layout, view, effects, pale),
             parts.expert_plot: expert_figure(layout, view, effects, pale),
