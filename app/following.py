@@ -50,11 +50,13 @@ def stream(
     show: Callable[[T], Update],
     end: Callable[[T | None], Update],
     what: str = "answer",
+    blank: Update | None = None,
 ) -> Generator[Update, None, bool]:
     """What the page shows of a job, from its place in the queue to its last words.
 
     Whoever calls this yields a `gr.skip()` first: a generator that ends without a word would empty
-    its outputs.
+    its outputs. And yields nothing after it: of updates that reach a busy browser together Gradio
+    may show the last one only, so that one says again all that was said before.
 
     Args:
         worker: makes the steps.
@@ -62,25 +64,39 @@ def stream(
         job: what it held when the event began.
         say: the page's own words: where the job stands while it waits, or what went wrong.
         show: what is shown of a step; {} = nothing.
-        end: the last words, made of the last step (None where there was none).
+        end: the last words, made of the last step (None where there was none, or one failed).
         what: is waited for.
+        blank: what was said before the job was read; default: nothing.
 
     Returns:
         False where there was no such job, somebody else reads it, or it no longer counts.
     """
     if job is None or not job.claim():
         return False
+    said = dict(blank or {})
+
+    def remembered(update: Update) -> Update:
+        said.update(update)
+        return update
+
     try:
-        last = yield from follow(worker, job, lambda: making.job is job, say, show, what)
+        last = yield from follow(
+            worker,
+            job,
+            lambda: making.job is job,
+            lambda text: remembered(say(text)),
+            lambda step: remembered(show(step)),
+            what,
+        )
     except Exception as error:
         words = sentence(error)
         if making.job is not job:
             return False
-        yield say(words)
+        yield said | end(None) | say(words)
         return True
     if making.job is not job:
         return False
-    yield end(last)
+    yield said | end(last)
     return True
 
 

@@ -98,6 +98,14 @@ class Slot(Making[Progress]):
             return False
         return self.job is None or self.record.finish != "cancelled" or self.job.cancelled
 
+    def grow(self, record: Record) -> None:
+        """Take the answer as far as it is now; what was measured of it meanwhile stays."""
+        held = self.record
+        if held is not None and held.plan is record.plan:
+            measured = held.explanation or record.explanation, held.response or record.response
+            record = replace(record, explanation=measured[0], response=measured[1])
+        self.record = record
+
     def clear(self) -> None:
         """Stop the answer, and take it away."""
         self.cancel()

@@ -184,7 +184,7 @@ class AskDesk(Desk):
         yield {place.text: gr.skip()}
 
         def show(progress: Progress) -> Update:
-            slot.record = progress.record
+            slot.grow(progress.record)
             return self._growing(progress, place)
 
         def end(progress: Progress | None) -> Update:
@@ -229,7 +229,7 @@ class AskDesk(Desk):
         yield {place.text: gr.skip()}
 
         def show(progress: Progress) -> Update:
-            slot.record = progress.record
+            slot.grow(progress.record)
             return self._growing(progress, place)
 
         def end(progress: Progress | None) -> Update:

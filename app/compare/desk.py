@@ -68,17 +68,18 @@ class CompareDesk(Desk):
 
         # 2. say at once what needs no measuring, and measure
         state.compared = plans
-        yield self._first_words(session, records, voices) | {place: line(MEASURING)}
+        words = self._first_words(session, records, voices)
+        yield words | {place: line(MEASURING)}
         try:
             comparison = self.worker.call(lambda: compare(self.model, *records))
         except Exception as error:
-            yield {place: line(sentence(error))}
+            yield words | {place: line(sentence(error))}
             return
 
         # 3. show it where they are still there
         if state.compared is plans and all(map(session.still_there, records)):
             state.comparison = comparison
-            update = {place: compared(comparison, voices, records)}
+            update = words | {place: compared(comparison, voices, records)}
             update |= self.shared.download(session)
             for answer_place, record in zip(places[2:], records[2:]):
                 update[answer_place.text] = passage(record.answer)

@@ -93,7 +93,7 @@ class ThirdDesk(Desk):
         yield {place.text: gr.skip()}
 
         def show(progress: Progress) -> Update:
-            slot.record = progress.record
+            slot.grow(progress.record)
             return {
                 place.text: passage(progress.record.answer),
                 place.facts: self.ask_desk.small_print(progress, self._note(session)),

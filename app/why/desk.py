@@ -114,7 +114,7 @@ class WhyDesk(Desk):
         steered = session.second.job is not None or session.second.record is not None
         slot, which = (session.second, SECOND) if steered else (session.first, FIRST)
         record, state = slot.record, session.tab(WhyState)
-        if record is None or not _whole(slot):
+        if record is None or slot.going or not _whole(slot):
             return None
         waited_for = state.asked and not state.over
         known = state.is_about(record) and state.job is not None
@@ -145,12 +145,12 @@ class WhyDesk(Desk):
             return update
 
         def end(progress: WhyProgress | None) -> Update:
-            return say(CANCELLED if progress is None or progress.fraction < 1 else DONE)
-
-        handled = yield from stream(self.worker, state, job, say, show, end, "measurement")
-        if handled and state.job is job:
             state.asked, state.over = False, True
-            yield self._buttons(session)
+            done = progress is not None and progress.fraction == 1
+            return say(DONE if done else CANCELLED) | self._buttons(session)
+
+        blank = self._blank("")
+        yield from stream(self.worker, state, job, say, show, end, "measurement", blank)
 
     def cancel(self, session: Session) -> None:
         """Stop measuring after the layer under way; what is there stays."""

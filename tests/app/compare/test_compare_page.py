@@ -178,6 +178,10 @@ def test_a_switch_marks_the_words_that_differ_without_asking_the_server(tab):
     switch, asked = tab.page.get_by_label("Mark words that differ"), []
     expect(switch).not_to_be_checked()
     assert underlined() == {"none"}
+    tab.open("Why")
+    expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
+    tab.open("Compare")
+    tab.page.wait_for_timeout(1500)  # nothing is left that asks by itself
     tab.page.on("request", lambda request: asked.append(request.url))
     switch.check()
     assert underlined() == {"underline"}

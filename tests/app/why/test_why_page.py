@@ -3,12 +3,14 @@
 import json
 import math
 import re
+import time
 
 import pytest
-from browser import Tab, flat, visit
+from browser import WAIT, Tab, flat, visit
 
 from app.markup import marked
 from app.why.sentence import sentence
+from atmoe.explanation.measure import opening
 from atmoe.explanation.value import Explanation
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
@@ -23,11 +25,13 @@ def explained(tab: Tab, which: str = "router") -> dict:
     """Wait for the whole explanation, and download the record. → that answer's"""
     tab.open("Why")
     expect(why(tab, "progress")).to_have_text("Measured.")
-    record = json.loads(tab.downloaded())[which]
-    while record["explanation"]["smallest_change"] is None:  # its button may follow by a moment
+    until = time.monotonic() + WAIT / 1000
+    while time.monotonic() < until:  # its button may follow by a moment
         record = json.loads(tab.downloaded())[which]
-    tab.open("Why")
-    return record
+        if record["explanation"] and record["explanation"]["smallest_change"] is not None:
+            tab.open("Why")
+            return record
+    raise AssertionError(f"the record of {which} never held the whole explanation")
 
 
 def unfold(tab: Tab, title: str) -> None:
@@ -118,17 +122,28 @@ def test_the_steered_answer_takes_the_routers_place_and_the_button_brings_it_bac
     expect(why(tab, "sentence")).to_contain_text("Router's answer, as a whole")
     expect(why(tab, "sentence").locator(".why")).to_have_text(before)
     tab.ask(question="What causes gout?", tokens=4)
-    explained(tab)
+    assert explained(tab, "steered")["prompt"] == "What causes gout?"
 
 
-def test_measuring_can_be_cancelled_and_goes_on_from_there(tab):
-    tab.ask(tokens=100)
+def test_measuring_can_be_cancelled_and_goes_on_from_there(tab, monkeypatch):
+    def slow(*about):
+        steps = opening(*about)
+        while True:  # or a tiny model is measured before anybody can cancel it
+            time.sleep(0.3)
+            try:
+                yield next(steps)
+            except StopIteration as end:
+                return end.value
+
+    monkeypatch.setattr("app.why.state.opening", slow)
+    tab.ask(tokens=12)
     tab.open("Why")
     cancel = tab.page.get_by_role("button", name="Cancel")
     expect(why(tab, "progress")).to_contain_text("of 3:")
     cancel.click()
     expect(why(tab, "progress")).to_contain_text("Cancelled")
     expect(cancel).to_be_disabled()
+    monkeypatch.undo()
     tab.page.get_by_role("button", name="Explain this answer").click()
     assert explained(tab)["explanation"]["smallest_change"]
 

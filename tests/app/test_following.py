@@ -1,0 +1,47 @@
+"""What the page shows of a job while it runs, and at its end."""
+
+import pytest
+
+from app.following import stream
+from app.job import Job
+from app.session import Slot
+from app.worker import Worker
+from atmoe import AtMoeError
+
+
+def told(steps, blank=None):
+    """All updates of a job; each step is an update."""
+    slot = Slot(job=Job(steps))
+    say, end = (lambda text: {"note": text}), (lambda step: {"note": f"ended at {step}"})
+    return list(stream(Worker(), slot, slot.job, say, dict, end, blank=blank))
+
+
+def test_the_last_update_says_again_all_that_was_said():
+    # Of updates that reach a busy browser together Gradio may show the last one only.
+    steps = [{"text": "a"}, {"text": "a b", "chart": 1}, {"text": "a b c"}]
+    updates = told(iter(steps), {"old": 0})
+    assert updates[:-1] == steps
+    last = {"old": 0, "text": "a b c", "chart": 1, "note": f"ended at {steps[-1]}"}
+    assert updates[-1] == last
+
+
+@pytest.mark.parametrize("error", [AtMoeError("The disk is full."), RuntimeError("secret")])
+def test_an_error_is_the_last_word_and_takes_nothing_away(error):
+    def steps():
+        yield {"text": "a"}
+        raise error
+
+    last = told(steps())[-1]
+    assert last["text"] == "a"
+    assert ("disk is full" in last["note"]) == isinstance(error, AtMoeError)
+    assert "secret" not in last["note"]
+
+
+def test_what_no_longer_counts_says_nothing_more():
+    slot = Slot()
+    job = Job(iter([{"text": "a"}, {"text": "b"}]))
+    slot.job = job
+    updates = stream(Worker(), slot, job, dict, dict, lambda _: {"note": "ended"})
+    assert next(updates) == {"text": "a"}
+    slot.job = None
+    assert list(updates) == []
