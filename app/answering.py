@@ -71,6 +71,7 @@ def answer(
 
     # 4. and measured
     yield LATER
+    record = _flagged(model, record)
     measured = _measured(model, record, opening_tokens)
     known.put(key, record, measured)
     yield Progress(record, True, *measured)
@@ -145,6 +146,7 @@ def given(
 
     # 3. and measured
     yield LATER
+    record = _flagged(model, record)
     yield Progress(record, True, *_measured(model, record, opening_tokens))
 
 
@@ -163,6 +165,11 @@ def _routed(batching: Batching, question: Question, read: RoutingPlan | None = N
             question.found = model.found(question.prompt, plan)
         question.router_plan = plan
     return question.router_plan
+
+
+def _flagged(model: Mixture, record: Record) -> Record:
+    """An answer's record, with what is flagged in it where that can be looked for."""
+    return model.flagged(record) if isinstance(model, AtMoe) else record
 
 
 def _measured(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import groupby
 from typing import NamedTuple
 
 from atmoe import Sampling
 from atmoe.data.text import ITEM
+from atmoe.flags.finding import Finding
 
 Written = Callable[[int, int], str]
 """The markup of a piece of a text, by where it begins and ends."""
@@ -23,24 +24,66 @@ def inert(text: str) -> str:
     return escape(text).translate(ENTITIES)
 
 
-def passage(text: str) -> str:
-    """An answer, as the model wrote it, its lists as lists."""
-    return _passage(text, lambda start, end: escape(text[start:end]))
+def passage(text: str, flags: Sequence[Finding] | None = None) -> str:
+    """An answer, as the model wrote it, its lists as lists.
+
+    Args:
+        text: the answer.
+        flags: what is underlined in it, and says why under the pointer.
+    """
+    return differing([(text, False)], flags)
 
 
-def differing(spans: Sequence[tuple[str, bool]]) -> str:
-    """An answer in which what the other answer lacks is marked; the page shows it on demand."""
+def differing(spans: Sequence[tuple[str, bool]], flags: Sequence[Finding] | None = None) -> str:
+    """An answer in which what the other answer lacks is marked; the page shows it on demand.
+
+    Args:
+        spans: of the answer, one after the other, and whether the other answer lacks each.
+        flags: what is underlined, as in `passage`.
+    """
     text = "".join(part for part, _ in spans)
-    marked = [differs for part, differs in spans for _ in part]  # a character each
+    differs = [lacking for part, lacking in spans for _ in part]  # a character each
+    flagged = _each(text, [(flag.start, flag.end, flag.sentence) for flag in flags or ()])
 
     def written(start: int, end: int) -> str:
         parts = []
-        for differs, places in groupby(range(start, end), marked.__getitem__):
-            part = escape("".join(text[place] for place in places))
-            parts.append(f'<mark class="differs">{part}</mark>' if differs else part)
+        marks = groupby(range(start, end), lambda place: (differs[place], flagged[place]))
+        for (lacking, why), places in marks:
+            part = _titled(text, places, why, "flagged")
+            parts.append(f'<mark class="differs">{part}</mark>' if lacking else part)
         return "".join(parts)
 
     return _passage(text, written)
+
+
+def greyed(text: str, reasons: Sequence[tuple[int, int, str]]) -> str:
+    """An answer in which some places stand back, and say why under the pointer.
+
+    Args:
+        text: the answer.
+        reasons: of what is greyed: where it begins and ends, and why.
+    """
+    each = _each(text, reasons)
+
+    def written(start: int, end: int) -> str:
+        groups = groupby(range(start, end), each.__getitem__)
+        return "".join(_titled(text, places, why, "greyed") for why, places in groups)
+
+    return _passage(text, written)
+
+
+def _each(text: str, reasons: Sequence[tuple[int, int, str]]) -> list[str | None]:
+    """What is said of each character; of places that overlap, the last one's."""
+    each: list[str | None] = [None] * len(text)
+    for start, end, why in reasons:
+        each[start:end] = [why] * (end - start)
+    return each
+
+
+def _titled(text: str, places: Iterable[int], why: str | None, kind: str) -> str:
+    """Characters of a text; with a reason, in a span of that class that says it."""
+    part = escape("".join(text[place] for place in places))
+    return part if why is None else f'<span class="{kind}" title="{escape(why)}">{part}</span>'
 
 
 class _Line(NamedTuple):

@@ -24,6 +24,8 @@ from app.compare.area import CompareArea, build_compare, build_difference
 from app.compare.desk import CompareDesk
 from app.compare.third_desk import ThirdDesk
 from app.desk import Shared
+from app.drafts.area import DraftsArea, build_drafts
+from app.drafts.desk import DraftsDesk
 from app.events import AT_ONCE, UNQUEUED
 from app.markup import header
 from app.places import build_bar, place
@@ -84,6 +86,7 @@ PLACES = (
     ("Weights", "weights"),
     ("Why", "why"),
     ("What if", "what-if"),
+    ("Drafts", "drafts"),
     ("Compare", "compare"),
     ("Table", "by-layer"),
     ("Keep", "keep"),
@@ -101,6 +104,7 @@ class Areas:
     compare: CompareArea
     why: WhyArea
     what_if: WhatIfArea
+    drafts: DraftsArea
     share: ShareArea
 
 
@@ -159,6 +163,8 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
                 why = build_why(layout)
             with place("what-if"):
                 what_if = build_what_if(layout)
+            with place("drafts"):
+                drafts = build_drafts()
             with place("compare"):
                 compare = build_compare(difference)
             with place("by-layer"):
@@ -176,6 +182,7 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
         compare=compare,
         why=why,
         what_if=what_if,
+        drafts=drafts,
         share=share,
     )
 
@@ -195,10 +202,11 @@ def _wire(
     replay_desk = ReplayDesk(shared, areas.share, ask_desk, third_desk)
     report_desk = ReportDesk(shared, areas.share)
     what_if_desk = WhatIfDesk(shared, areas.what_if)
+    drafts_desk = DraftsDesk(shared, areas.drafts)
     why_desk = WhyDesk(shared, areas.why)
     # In the order in which the download holds what they save.
     shared.desks += [compare_desk, third_desk, link_desk, replay_desk, what_if_desk, why_desk]
-    shared.desks += [ask_desk]
+    shared.desks += [drafts_desk, ask_desk]
 
     # 2. what calls them
     moved = steer_desk.wire(session)
@@ -215,6 +223,8 @@ def _wire(
     for event in (*(each.begun for each in linked), again.begun):
         event.success(what_if_desk.forget, [session], areas.what_if.results, **UNQUEUED)
 
+    drafted = drafts_desk.wire(session, (*begun, moved))
+
     # 3. what every answer's end calls
     answered = [*asked.answered, *replayed.answered, *again.answered]
     answered += [event for each in linked for event in each.answered]
@@ -225,5 +235,5 @@ def _wire(
     report_desk.wire(session, begun, answered)
 
     # 4. what changes which buttons can do something
-    for event in (*begun, *asked.stopped, moved, *answered, *third, *dosed):
+    for event in (*begun, *asked.stopped, moved, *answered, *third, *dosed, *drafted):
         event.then(shared.buttons, [session], shared.pressable(), **UNQUEUED)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,7 @@ from atmoe.answer.kept import Kept
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AssetError
+from atmoe.flags.flagged import flagged
 from atmoe.flags.untaught import Words
 from atmoe.mixture import store
 from atmoe.mixture.mixture import Mixture
@@ -76,7 +78,7 @@ class AtMoe(Mixture):
             except AssetError as error:  # it answers as well without
                 log.warning("%s Until then, where answers come from is not measured.", error)
         try:
-            model.words = Words.load(Path(path), model.info.sha256)
+            model.words = Words.load(folder, model.info.sha256)
         except AssetError as error:
             log.warning("%s Until then, words that nobody taught are not looked for.", error)
         return model
@@ -96,8 +98,16 @@ class AtMoe(Mixture):
         return Index.load(folder, self.info.sha256, depth, hidden, self.layout.groups)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write experts (PEFT format), router and atmoe.json, for `from_pretrained`."""
+        """Write experts (PEFT format), router and atmoe.json, for `from_pretrained`.
+
+        Its index and its words come along where what was written is the model they were made of.
+        """
         store.save(path, self.bank, self.router, self.info)
+        written = store.read_config(Path(path))[0].sha256
+        if self.index is not None and self.index.model == written:
+            self.index.save(Path(path) / FOLDER)
+        if self.words is not None and self.words.model == written:
+            self.words.save(Path(path) / FOLDER)
 
     def route(self, prompt: str, kept: Kept | None = None) -> RoutingPlan:
         """The router's own plan for a prompt.
@@ -192,4 +202,10 @@ class AtMoe(Mixture):
             generation = self.generate([prompt], [steering.apply(router_plan)], sampling, kept)
         last = generation.run()
         found = self.found(prompt, router_plan)  # after, so that no token waits for it
-        return Record.of(self, prompt, steering, router_plan, generation, last, found=found)
+        record = Record.of(self, prompt, steering, router_plan, generation, last, found=found)
+        return self.flagged(record)
+
+    def flagged(self, record: Record) -> Record:
+        """The record of an answer, with what is flagged in it."""
+        cut_off = record.finish != "stop"
+        return replace(record, flags=flagged(record.prompt, record.answer, self.words, cut_off))

@@ -21,6 +21,7 @@ from atmoe.errors import AtMoeError
 from atmoe.explanation.response import Response
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import verdict
+from atmoe.flags.finding import Finding
 from atmoe.mixture.mixture import Mixture
 from atmoe.routing.plan import RoutingPlan
 from atmoe.schema import FORMAT, MOST_BYTES, RecordJson, checked
@@ -47,6 +48,7 @@ class Record(Answer):
             for; of the router's answer only.
         familiarity: 0 to 1, how familiar the question is, as `Found` has it; None = not measured.
         nearest: the training examples nearest to the question; None = not measured.
+        flags: what is flagged in the answer, () = nothing; None = it was not looked through.
     """
 
     base: Mapping[str, str]
@@ -57,6 +59,7 @@ class Record(Answer):
     response: Response | None = None
     familiarity: float | None = None
     nearest: tuple[Source, ...] | None = None
+    flags: tuple[Finding, ...] | None = None
 
     @classmethod
     def of(
@@ -139,9 +142,11 @@ class Record(Answer):
             "response": self.response and self.response.to_dict(),
         }
         # What was not measured is absent, so that older records come out as they were.
-        for name in ("familiarity", "nearest"):
+        for name in ("familiarity", "nearest", "flags"):
             if data[name] is None:
                 del data[name]
+        if self.flags is not None:
+            data["flags"] = [flag.to_dict() for flag in self.flags]
         if self.nearest is not None:
             data["nearest"] = [source.to_dict() for source in self.nearest]
         # It follows from the explanation, so it is never read back; written for whoever has the
@@ -177,7 +182,7 @@ class Record(Answer):
         what, fix = "The record cannot be read", "use one downloaded from this version, unedited"
         checked(RecordJson, data, what, fix, AtMoeError)
         # 2. the record
-        nearest = data.get("nearest")
+        nearest, flags = data.get("nearest"), data.get("flags")
         values: dict[str, Any] = {f.name: data.get(f.name) for f in fields(cls)}
         unknown = set(data["sampling"]) - {f.name for f in fields(Sampling)} | (
             set(data["sampling"]) & {"seed"}
@@ -194,6 +199,7 @@ class Record(Answer):
                 "explanation": None if explanation is None else Explanation.from_dict(explanation),
                 "response": None if response is None else Response.from_dict(response),
                 "nearest": None if nearest is None else tuple(map(Source.from_dict, nearest)),
+                "flags": None if flags is None else tuple(map(Finding.from_dict, flags)),
             }
         except (AtMoeError, TypeError) as error:
             raise AtMoeError(f"{what} ({str(error).rstrip('.')}); {fix}.") from error

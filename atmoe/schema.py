@@ -296,6 +296,21 @@ class DraftsJson(Json):
         return self
 
 
+class FlagJson(Json):
+    """Something flagged in an answer.
+
+    start, end: its characters, from `start` to before `end`; source: those of the prompt that say
+    otherwise, null where it says nothing.
+    """
+
+    start: Annotated[int, Field(ge=0, le=MOST_LETTERS)]
+    end: Annotated[int, Field(ge=0, le=MOST_LETTERS)]
+    kind: Literal["number", "unit", "P-value", "name", "negation", "word"]
+    says: Text
+    source: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
+    sentence: Text
+
+
 class RecordJson(FoundJson):
     """One answer, all that made it, and what was measured of it."""
 
@@ -315,6 +330,16 @@ class RecordJson(FoundJson):
     versions: Annotated[dict[Name, Text], Field(max_length=32)]
     explanation: ExplanationJson | None = None
     response: ResponseJson | None = None
+    flags: Annotated[list[FlagJson], Field(max_length=MOST_TOKENS)] | None = None
+
+    @model_validator(mode="after")
+    def _flags_fit(self) -> RecordJson:
+        for flag in self.flags or ():
+            if self.answer[flag.start : flag.end] != flag.says or flag.start >= flag.end:
+                raise ValueError("what is flagged is not what stands there in the answer")
+            if flag.source is not None and not self.prompt[slice(*flag.source)]:
+                raise ValueError("what a flag points to is not in the prompt")
+        return self
 
     @model_validator(mode="after")
     def _one_model(self) -> RecordJson:

@@ -10,7 +10,7 @@ from atmoe import AtMoeError, Override, Record, Sampling, State, Steering
 from atmoe.explanation.response import Response
 
 # What was measured only where it could be.
-OPTIONAL = ("explanation", "response", "familiarity", "nearest")
+OPTIONAL = ("explanation", "response", "familiarity", "nearest", "flags")
 STEERING = Steering(
     (Override("task/warn", State.FIXED, 0.9, "late"), Override("reader", State.OFF)), 0.5
 )

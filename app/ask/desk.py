@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import gradio as gr
 from gradio.components import Component
@@ -22,7 +22,7 @@ from app.desk import WAITING, AnswerPlace, Desk, Shared, guarded
 from app.events import LAST_WINS, UNQUEUED, streaming
 from app.following import Update, stream
 from app.markup import line, passage, small_print
-from app.session import Progress, Question, Session
+from app.session import Progress, Question, Session, Slot
 from app.sources import caution
 from app.steer.desk import SteerDesk
 from app.view import sampling_of
@@ -189,7 +189,7 @@ class AskDesk(Desk):
 
         def end(progress: Progress | None) -> Update:
             self.shared.first_ended(session)
-            return self._ended(session, progress, place)
+            return self._ended(session, slot, progress, place)
 
         yield from stream(self.worker, slot, job, place.say, show, end)
 
@@ -233,7 +233,7 @@ class AskDesk(Desk):
             return self._growing(progress, place)
 
         def end(progress: Progress | None) -> Update:
-            return self._ended(session, progress, place)
+            return self._ended(session, slot, progress, place)
 
         question = session.question
         if job is not None and question is not None and question.router_plan is None:
@@ -261,24 +261,34 @@ class AskDesk(Desk):
             note: what else is to be known of it.
         """
         warning = words.warning(progress, self.shared.cohort)
-        flags = words.flags(progress.record, self.model.words) if progress.ended else ()
+        flags = words.flags(progress.record)
         return small_print(words.facts(progress), note, warning, words.rest(progress), flags)
 
-    def _growing(self, progress: Progress, place: AnswerPlace) -> Update:
+    def _growing(self, progress: Progress, place: AnswerPlace, note: str = "") -> Update:
         """An answer so far."""
         return {
-            place.text: passage(progress.record.answer),
-            place.facts: self.small_print(progress),
+            place.text: passage(progress.record.answer, progress.record.flags),
+            place.facts: self.small_print(progress, note),
         }
 
-    def _ended(self, session: Session, progress: Progress | None, place: AnswerPlace) -> Update:
+    def _ended(
+        self,
+        session: Session,
+        slot: Slot,
+        progress: Progress | None,
+        place: AnswerPlace,
+    ) -> Update:
         """The last update of an answer, whether it ended or was stopped."""
         if progress is None:
             return place.say(STOPPED)
-        return self.last_facts(progress, place) | self.shared.download(session)
+        return self.last_facts(slot, progress, place) | self.shared.download(session)
 
-    def last_facts(self, progress: Progress, place: AnswerPlace, note: str = "") -> Update:
-        """The small print of an answer that was stopped; where it ended, that stands there."""
+    def last_facts(
+        self, slot: Slot, progress: Progress, place: AnswerPlace, note: str = ""
+    ) -> Update:
+        """An answer that was stopped, and its small print; where it ended, both stand there."""
         if progress.ended:
             return {}
-        return {place.facts: self.small_print(replace(progress, ended=True), note)}
+        slot.grow(self.model.flagged(progress.record))
+        assert slot.record is not None
+        return self._growing(Progress(slot.record, ended=True), place, note)

@@ -9,12 +9,10 @@ from app.session import Progress
 from app.wording import count, minus
 from atmoe import Record
 from atmoe.explanation.coherence import INNER, Cohort
-from atmoe.flags.kept_to import findings
-from atmoe.flags.untaught import Words, untaught
+from atmoe.flags.flagged import WORD
 from atmoe.study.reading import grade, whole_sentences, word_count
 
 BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
-UNTAUGHT = "“{}”: not a word the experts ever saw."
 FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"}
 
 
@@ -54,19 +52,10 @@ def rest(progress: Progress) -> str:
     return " · ".join(parts)
 
 
-def flags(record: Record, known: Words | None) -> list[str]:
-    """What an answer says that its source does not hold, and words that nobody taught it.
-
-    Args:
-        record: of the answer, once it has ended.
-        known: the words that the model's experts saw; None = they are not known.
-    """
-    said = [finding.sentence for finding in findings(record.prompt, record.answer)]
-    if known is not None:
-        cut_off = record.finish != "stop"
-        pieces = untaught(known, record.prompt, record.answer, cut_off)
-        said += [UNTAUGHT.format(word) for word in dict.fromkeys(piece.text for piece in pieces)]
-    return said
+def flags(record: Record) -> list[str]:
+    """What is flagged in an answer: against its source first, then words that nobody taught it."""
+    found = sorted(record.flags or (), key=lambda flag: flag.kind == WORD)
+    return list(dict.fromkeys(flag.sentence for flag in found))
 
 
 def grade_of(text: str) -> float | None:

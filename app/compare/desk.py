@@ -82,10 +82,10 @@ class CompareDesk(Desk):
             update = words | {place: compared(comparison, voices, records)}
             update |= self.shared.download(session)
             for answer_place, record in zip(places[2:], records[2:]):
-                update[answer_place.text] = passage(record.answer)
+                update[answer_place.text] = passage(record.answer, record.flags)
             spans = differences(records[0].answer, records[1].answer)
-            for answer_place, own_spans in zip(places, spans):
-                update[answer_place.text] = differing(own_spans)
+            for answer_place, record, own_spans in zip(places, records, spans):
+                update[answer_place.text] = differing(own_spans, record.flags)
             yield update
         # They may have changed while the words above were on their way.
         if not all(map(session.still_there, records)):
@@ -100,8 +100,9 @@ class CompareDesk(Desk):
         """Take the comparison away, and the marks of what differs with it."""
         session.tab(CompareState).forget()
         update = self.area.uncompared()
-        if session.first.record is not None:
-            update[self.ask_area.first.text] = passage(session.first.record.answer)
+        first = session.first.record
+        if first is not None:
+            update[self.ask_area.first.text] = passage(first.answer, first.flags)
         return update
 
     def saved(self, session: Session) -> dict[str, Any]:

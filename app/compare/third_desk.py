@@ -75,7 +75,8 @@ class ThirdDesk(Desk):
             state.forget()
             if session.first.record is not None and session.second.record is None:
                 update |= self.area.uncompared()
-                update[first.text] = passage(session.first.record.answer)
+                shown = session.first.record
+                update[first.text] = passage(shown.answer, shown.flags)
             update[self.area.comparison] = line(MEASURING_AGAIN)
         forget_third(session)
         state.kind = beside
@@ -95,14 +96,14 @@ class ThirdDesk(Desk):
         def show(progress: Progress) -> Update:
             slot.grow(progress.record)
             return {
-                place.text: passage(progress.record.answer),
+                place.text: passage(progress.record.answer, progress.record.flags),
                 place.facts: self.ask_desk.small_print(progress, self._note(session)),
             }
 
         def end(progress: Progress | None) -> Update:
             if progress is None:
                 return place.say(STOPPED)
-            facts = self.ask_desk.last_facts(progress, place, self._note(session))
+            facts = self.ask_desk.last_facts(slot, progress, place, self._note(session))
             return facts | self.shared.download(session)
 
         yield from stream(self.worker, slot, job, place.say, show, end)
@@ -117,7 +118,7 @@ class ThirdDesk(Desk):
         assert record is not None
         note = "From the opened record; not answered again."
         return {
-            place.text: passage(record.answer),
+            place.text: passage(record.answer, record.flags),
             place.facts: small_print(note, self._note(session)),
         }
 

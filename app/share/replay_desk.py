@@ -179,12 +179,12 @@ class ReplayDesk(Desk):
         router, steered = other.router, other.steered
         first, second = ask_desk.area.first, ask_desk.area.second
         note = f"From a record of the model “{router.model['name']}”; not answered again."
-        update |= {first.text: passage(router.answer), first.facts: small_print(note)}
+        update |= {first.text: passage(router.answer, router.flags), first.facts: small_print(note)}
         update |= first.tell(router.prompt, note)
         if steered is not None:
             changes = f"Its steering: {words.changes(steered.steering)}."
             update |= {
-                second.text: passage(steered.answer),
+                second.text: passage(steered.answer, steered.flags),
                 second.facts: small_print(note, changes),
             }
             update |= second.tell(steered.prompt, changes)

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from app.ask.words import given_by_link
+from app.ask.words import flags, given_by_link
+from app.markup import NO_VERDICT
 from app.share.report_style import STYLE, colours
 from app.sources import listing
 from app.steer.words import changes, team_note
@@ -92,8 +93,18 @@ def _answer(name: str, record: Record) -> str:
     return (
         f"<h3>{escape(name)}</h3><p>{escape(under(record))}</p>"
         f'<p class="answer">{escape(record.answer)}</p>'
-        f'<p class="small">{" · ".join(facts)}</p>'
+        f'<p class="small">{" · ".join(facts)}</p>{_flags(record)}'
     )
+
+
+def _flags(record: Record) -> str:
+    """What is flagged in an answer, under the words that it never goes without."""
+    if record.flags is None:
+        return "<p>Not looked through for what its source does not hold.</p>"
+    if not record.flags:
+        return "<p>Nothing flagged in its words, which does not say that they are right.</p>"
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in flags(record))
+    return f"<p>Flagged in its words:</p><ul>{items}</ul><p>{escape(NO_VERDICT)}</p>"
 
 
 def under(record: Record) -> str:

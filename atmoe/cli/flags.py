@@ -28,6 +28,7 @@ def evaluate_flags(a: argparse.Namespace) -> Result:
 
     from atmoe.data import split
     from atmoe.flags.untaught import Words, made
+    from atmoe.sources.index import FOLDER
     from atmoe.study import flags
 
     description = described(a)
@@ -42,7 +43,7 @@ def evaluate_flags(a: argparse.Namespace) -> Result:
         asked = flags.answer_all(model, asked, a.drafts, a.seed)
         if a.answers:
             flags.keep(a.answers, asked)
-    words = Words.load(a.model, model.info.sha256)
+    words = Words.load(a.model / FOLDER, model.info.sha256)
     words = words or made(training, model.tokenizer, model.info.sha256)
     report = flags.study(asked, words, training, model.tokenizer, a.seed)
     report |= {

@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import Commands, Result, count, described, load_model, seed
+
+if TYPE_CHECKING:
+    from atmoe import AtMoe
+    from atmoe.data.schema import Example
 
 Report = Mapping[str, Any]
 
 
 def index(a: argparse.Namespace) -> Result:
-    """Make the index of what the experts learned from."""
-    from atmoe.sources.fitting import FitSettings, make_index
+    """Make the index of what the experts learned from, and the list of its words."""
     from atmoe.sources.index import FOLDER
 
-    description = described(a)
-    model = load_model(a)
-    made = make_index(model, description.examples(), FitSettings(seed=a.seed))
-    out = a.out or a.model / FOLDER
-    made.save(out)
-    facts = made.facts
+    return indexed(load_model(a), described(a).examples(), a.out or a.model / FOLDER, a.seed)
+
+
+def indexed(model: AtMoe, examples: Sequence[Example], out: Path, seed: int = 0) -> Result:
+    """Write the index of a model's training examples, and the words that stand in them.
+
+    Args:
+        model: the trained one.
+        examples: of both sides of the split.
+        out: a folder.
+        seed: of what is drawn.
+    """
+    from atmoe.data import split
+    from atmoe.errors import AssetError
+    from atmoe.flags.untaught import made
+    from atmoe.sources.fitting import FitSettings, make_index
+
+    index = make_index(model, examples, FitSettings(seed=seed))
+    index.save(out)
+    taught = (example for example in examples if split(example) == "train")
+    try:
+        words = made(taught, model.tokenizer, model.info.sha256)
+        words.save(out)
+        listed = f"{words.keys:,} words"
+    except AssetError as error:  # the index stands without
+        words, listed = None, f"no list of words ({error})"
+    facts = index.facts
     size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
     report = {
         "examples": len(facts),
         "sources": len(facts.sources),
         "topics": len(facts.topics),
         "addresses": sum(bool(address) for address in facts.addresses),
+        "words": words and words.keys,
         "bytes": size,
     }
     return report, (
         f"{len(facts):,} examples about {len(facts.topics):,} topics from {len(facts.sources)} "
-        f"sources, {size / 2**20:.1f} MB in {out}"
+        f"sources and {listed}, {size / 2**20:.1f} MB in {out}"
     )
 
 

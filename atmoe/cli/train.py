@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, described, load_model
+from atmoe.cli.sources import indexed
 
 if TYPE_CHECKING:
     from atmoe.data import Example
@@ -43,15 +44,13 @@ def train_router(a: argparse.Namespace) -> Result:
 
 def _indexed(a: argparse.Namespace, examples: Sequence[Example]) -> str:
     """Make the index of the model that was just saved, by the process that leads."""
-    from atmoe.sources.fitting import make_index
     from atmoe.sources.index import FOLDER
     from atmoe.train.team import Team
 
     if not Team().leads:
         return ""
-    made = make_index(load_model(a), examples)  # its sha256 is the new one
-    made.save(a.model / FOLDER)
-    return f"Index of {len(made.facts):,} examples in {a.model / FOLDER}."
+    _, sentence = indexed(load_model(a), examples, a.model / FOLDER)  # its sha256 is the new one
+    return f"Index of {sentence}."
 
 
 def train_lora(a: argparse.Namespace) -> Result:

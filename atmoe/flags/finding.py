@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -62,7 +63,7 @@ class Finding:
     Attributes:
         start: of its first character in the answer.
         end: after its last.
-        kind: one of KINDS.
+        kind: one of KINDS, or "word".
         says: what stands there.
         source: first character and end of where the prompt says otherwise; None where it says
             nothing.
@@ -79,6 +80,12 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """What JSON takes."""
         return {**asdict(self), "source": self.source and list(self.source)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Finding:
+        """The inverse of `to_dict`."""
+        source = data["source"]
+        return cls(**{**data, "source": None if source is None else (source[0], source[1])})
 
 
 def source_of(prompt: str) -> Source | None:

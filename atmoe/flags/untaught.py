@@ -35,8 +35,8 @@ from atmoe.data.schema import Example
 from atmoe.errors import AssetError
 from atmoe.flags.words import STEMMER, Piece, key, words_of
 
-FILE = Path("index") / "words.bin"
-"""Where it lies in a model's directory."""
+FILE = "words.bin"
+"""Its name, beside the index of the examples."""
 FORMAT = "atmoe words 1"
 MOST_BYTES = 64_000
 RATE = 1 / 4000
@@ -121,8 +121,8 @@ class Words:
             self.bits[place >> 3] >> (place & 7) & 1 for place in _places(one, self.hashes, size)
         )
 
-    def save(self, path: Path) -> None:
-        """Write it under a model's directory, at `FILE`.
+    def save(self, folder: Path) -> None:
+        """Write it, as `FILE`, into a folder that is made where it is missing.
 
         Raises:
             OSError: it cannot be written; the one before is left.
@@ -134,16 +134,16 @@ class Words:
             "keys": str(self.keys),
             "model": self.model,
         }
-        (path / FILE).parent.mkdir(parents=True, exist_ok=True)
-        files.replace(path / FILE, safetensors.numpy.save({_TENSOR: self.bits}, about))
+        folder.mkdir(parents=True, exist_ok=True)
+        files.replace(folder / FILE, safetensors.numpy.save({_TENSOR: self.bits}, about))
 
     @classmethod
-    def load(cls, path: Path, model: str) -> Self | None:
-        """Read the one of a model's directory.
+    def load(cls, folder: Path, model: str) -> Self | None:
+        """Read the one beside a model's index.
 
         Args:
-            path: the directory.
-            model: its sha256, which the file must name.
+            folder: of the model's index.
+            model: the model's sha256, which the file must name.
 
         Returns:
             None where there is none.
@@ -151,7 +151,7 @@ class Words:
         Raises:
             AssetError: it is no such file, or of another model or another stemmer.
         """
-        file = path / FILE
+        file = folder / FILE
         if not file.is_file():
             return None
         fix = "make it again with atmoe index"

@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import replace
+from html import unescape
 
 import pytest
 from conftest import PROMPTS
 
 from app import sources
-from app.ask.words import UNTAUGHT, flags
-from app.markup import NO_VERDICT, small_print
+from app.ask.words import flags
+from app.markup import NO_VERDICT, passage, small_print
+from atmoe import AtMoeError, Record
 from atmoe.sources.value import FAR, NOT_PROOF, SENTENCES, Found, Source
 
 NEAR = Source("Leaflets <1>", "gout & co", "treat", 'https://example.org/?a="b"&c', 0.9)
@@ -48,13 +50,27 @@ def test_what_an_answer_says_that_its_source_does_not_hold_is_flagged(model):
     )
     record = model.answer(PROMPTS[0])
     copied = replace(record, prompt=source, answer="12 patients (30%) had fever.")
-    assert flags(copied, None) == []
-    other = replace(copied, answer="17 patients (90%) had fever.")
-    said = flags(other, None)
+    assert flags(model.flagged(copied)) == []
+    other = model.flagged(replace(copied, answer="17 patients (90%) had fever."))
+    said = flags(other)
     assert len(said) == 2 and "17" in said[0] and "90%" in said[1]
     html = small_print("5 words", flags=said)
     assert "2 flagged" in html and NO_VERDICT in html
     assert "flagged" not in small_print("5 words")
+    marks = re.findall(r'<span class="flagged" title="([^"]*)">(.*?)</span>', shown(other))
+    assert [text for _, text in marks] == ["17", "90"]
+    assert [unescape(why) for why, _ in marks] == said
+    again = Record.from_json(other.to_json())
+    assert again.flags == other.flags and len(other.flags) == 2
+    assert flags(record) == [] and "flags" not in replace(record, flags=None).to_dict()
+    damaged = other.to_dict()
+    damaged["flags"][0]["end"] += 1
+    with pytest.raises(AtMoeError, match="what is flagged is not what stands there"):
+        Record.from_dict(damaged)
+
+
+def shown(record):
+    return passage(record.answer, record.flags)
 
 
 def test_words_that_nobody_taught_are_named_once(medical):
@@ -63,6 +79,7 @@ def test_words_that_nobody_taught_are_named_once(medical):
         record, answer="Tachysthenosis is a disease. Treat tachysthenosis early.", finish="stop"
     )
     assert medical.words is not None
-    named = flags(said, medical.words)
-    assert named[0] == UNTAUGHT.format("Tachysthenosis") and len(named) <= 2
-    assert flags(replace(said, answer="Asthma is a disease of the lungs."), medical.words) == []
+    named = flags(medical.flagged(said))
+    assert named[0] == "“Tachysthenosis”: not a word the experts ever saw." and len(named) <= 2
+    known = replace(said, answer="Asthma is a disease of the lungs.")
+    assert flags(medical.flagged(known)) == []

@@ -327,5 +327,10 @@ def test_an_index_beside_a_trained_model(capsys, home, words, trained):
     said = run(capsys, "route", "How is soup made?", *flags)
     assert said["nearest"] and all(s["source"].endswith(".jsonl") for s in said["nearest"])
     made = (trained / "index" / "facts.json.gz").read_bytes()
+    (trained / "index" / "words.bin").unlink()
     again = run(capsys, "index", *words, "--model", str(trained))
     assert again["examples"] > 0 and (trained / "index" / "facts.json.gz").read_bytes() == made
+    model = AtMoe.from_pretrained(trained, words[-1])
+    assert model.words.keys == again["words"]
+    said = run(capsys, "answer", "How is soup made?", *flags, "--max-new-tokens", "8")
+    assert isinstance(said["flags"], list)

@@ -15,6 +15,9 @@ from sources_examples import EXAMPLES, SETTINGS, TRAINING, saved_with_index
 from atmoe import AtMoe, Record, Sampling, State, Steering
 from atmoe.data import split
 from atmoe.errors import AssetError, AtMoeError
+from atmoe.flags.untaught import FILE as WORDS
+from atmoe.flags.untaught import Words
+from atmoe.flags.words import key
 from atmoe.mixture import mixture as forwarding
 from atmoe.sources.facts import Facts
 from atmoe.sources.fitting import calibrates, make_index
@@ -187,6 +190,19 @@ def test_three_sentences_that_call_no_answer_right_or_wrong():
     assert Found(FAR - 1e-9, ()).far and not Found(FAR, ()).far
     for sentence in SENTENCES:
         assert not {"answer", "wrong", "right", "correct", "true"} & set(sentence.lower().split())
+
+
+def test_a_model_that_is_saved_elsewhere_takes_its_index_and_its_words_along(
+    model, worlds, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(model, "words", Words.of({key("asthma")}, model.info.sha256))
+    model.save_pretrained(tmp_path)
+    kept = sorted(file.name for file in (tmp_path / "index").iterdir())
+    assert kept == sorted([FACTS, VECTORS, WORDS])
+    again = AtMoe.from_pretrained(tmp_path, base=worlds("llama").directory)
+    plan = model.route(PROMPTS[0])
+    assert again.found(PROMPTS[0], plan) == model.found(PROMPTS[0], plan)
+    assert "asthma" in again.words
 
 
 def test_another_models_index_is_refused_and_the_model_answers_without(

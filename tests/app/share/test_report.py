@@ -12,11 +12,13 @@ from browser import expect
 from conftest import LAYOUT, PROMPTS, ROOT, random_plan
 from samples import explanation
 
+from app.markup import NO_VERDICT
 from app.share.report import report
 from atmoe import Layout, Override, Sampling, State, Steering
 from atmoe.explanation.response import Response
 from atmoe.explanation.value import Change
 from atmoe.explanation.verdict import verdict
+from atmoe.flags.finding import Finding
 
 MADE = datetime(2026, 11, 26, 12, 5, tzinfo=UTC)
 HOSTILE = '<script>alert(1)</script><img src="https://example.org/x"> & "quoted" \u202e'
@@ -99,6 +101,15 @@ def test_every_share_of_every_layer_is_the_records(records):
         steered.plan.group_shares.mean(0).tolist(),
     ):
         assert row[1:] == [f"{100 * before:.1f}%", f"{100 * now:.1f}%"]
+
+
+def test_what_is_flagged_is_named_under_its_answer(records):
+    router, steered, _ = records
+    flag = Finding(0, 3, "word", router.answer[:3], None, "“<b>”: not a word the experts ever saw.")
+    text = report(replace(router, flags=(flag,)), replace(steered, flags=()), MADE)
+    assert text.count("“&lt;b&gt;”: not a word the experts ever saw.") == 1 and NO_VERDICT in text
+    assert text.count("Nothing flagged in its words, which does not say that they are right.") == 1
+    assert "Not looked through" in report(replace(router, flags=None), None, MADE)
 
 
 def test_what_was_measured_is_the_explanations(records):

@@ -1,0 +1,69 @@
+"""The tab "Drafts": its components. Nothing is computed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from app.markup import line, notice
+from atmoe.explanation.drafts import COUNT, TEMPERATURE
+
+FIRST, SECOND = "Router's answer", "Your steering"
+UNASKED = (
+    f"Once there is an answer, its question is sampled {COUNT} times more under the same weights "
+    f"(temperature {TEMPERATURE}), and statements that most of the drafts lack are greyed here."
+)
+
+
+@dataclass(frozen=True)
+class DraftsArea:
+    """The components.
+
+    Attributes:
+        which: which answer's question is sampled.
+        start: samples it.
+        stop: stops that.
+        progress: how far the drafts are.
+        agreement: the number, in a sentence.
+        answer: the answer, with what the drafts do not share.
+        drafts: as they are written.
+    """
+
+    which: gr.Radio
+    start: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+    agreement: gr.HTML
+    answer: gr.HTML
+    drafts: gr.HTML
+
+    @property
+    def results(self) -> list[Component]:
+        """Whatever drafts fill."""
+        return [self.progress, self.agreement, self.answer, self.drafts]
+
+
+def build_drafts() -> DraftsArea:
+    """The tab, before anything is sampled."""
+    with gr.Row(elem_id="drafts-ask"):
+        which = gr.Radio(
+            [FIRST, SECOND],
+            value=FIRST,
+            label="Which answer is drafted",
+            show_label=False,
+            container=False,
+            scale=0,
+            min_width=260,
+        )
+        small: dict[str, Any] = {"interactive": False, "scale": 0, "size": "sm"}
+        start = gr.Button(f"Draft {COUNT} times", min_width=130, **small)
+        stop = gr.Button("Stop drafting", min_width=120, **small)
+        progress = gr.HTML(line(""), elem_id="drafts-progress", elem_classes="facts")
+    agreement = gr.HTML(line(""), elem_id="drafts-agreement", apply_default_css=False)
+    with gr.Row():
+        answer = gr.HTML(notice(UNASKED), elem_id="drafts-answer")
+        drafts = gr.HTML(line(""), elem_id="drafts-texts", apply_default_css=False)
+    return DraftsArea(which, start, stop, progress, agreement, answer, drafts)
