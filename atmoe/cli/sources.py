@@ -66,7 +66,17 @@ def evaluate_sources(a: argparse.Namespace) -> Result:
     """Whether the nearest examples are about what a question is about."""
     from atmoe.study.sources import study
 
-    report = study(load_model(a), described(a).examples(), a.questions, a.gradients, a.seed)
+    model, description = load_model(a), described(a)
+    examples = description.examples()
+    report = study(model, examples, a.questions, a.gradients, a.seed)
+    report["retrained"] = None
+    if a.retrain:
+        from atmoe.train import removal
+        from atmoe.train.experts import ExpertSettings, new_model
+
+        settings = ExpertSettings(seed=a.seed, dtype=model.precision)
+        fresh = new_model(description, settings, a.base)
+        report["retrained"] = removal.study(model, fresh, examples, a.retrain, a.seed)
     return report, "\n".join(_sources(report))
 
 
@@ -80,9 +90,21 @@ def _sources(report: Report) -> Iterator[str]:
     few = report["gradients"]
     if few is None:
         yield "gradients: not measured (--gradients N)"
+    else:
+        yield f"\namong {few['examples']} examples, {few['questions']} questions:"
+        yield from _ways(few["ways"])
+    again = report["retrained"]
+    if again is None:
+        yield "retraining: not measured (--retrain N)"
         return
-    yield f"\namong {few['examples']} examples, {few['questions']} questions:"
-    yield from _ways(few["ways"])
+    more, questions = again["more"], len(again["questions"])
+    low, high = more["interval"]
+    yield (
+        f"\nexperts trained on {again['pool']} examples, less {again['left_out']} nearest or as "
+        f"many others: without the nearest the reference answer loses {more['mean']:+.3f} nats a "
+        f"token more ({low:+.3f} to {high:+.3f}), and it loses more for {again['worse']} of "
+        f"{questions} questions; {again['seconds']} s"
+    )
 
 
 def _ways(ways: Report) -> Iterator[str]:
@@ -149,6 +171,14 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="also compare projected gradients, among N training examples; seconds each "
         "(default: not)",
+    )
+    parser.add_argument(
+        "--retrain",
+        type=count,
+        default=0,
+        metavar="N",
+        help="also train experts without what lies nearest to N questions, and without as much "
+        "else; minutes each (default: not)",
     )
     seed(parser)
     parser = commands.add(

@@ -94,7 +94,7 @@ def study(
         raise AssetError("This model has no index; make one with atmoe index.")
     began = time.perf_counter()
     rng = random.Random(seed)
-    rows = _rows(model, index, examples)
+    rows = rows_of(model, index, examples)
     questions = [e for e in rows if not e.material]
     again = [paraphrase(e, rng, "evaluation") for e in _some(questions, count, rng)]
     known = {e.prompt for e in rows}
@@ -125,7 +125,7 @@ def _some(examples: Sequence[Example], count: int, rng: random.Random) -> list[E
     return rng.sample(list(examples), min(count, len(examples)))
 
 
-def _rows(model: AtMoe, index: Index, examples: Sequence[Example]) -> list[Example]:
+def rows_of(model: AtMoe, index: Index, examples: Sequence[Example]) -> list[Example]:
     """The example of each row.
 
     Raises:

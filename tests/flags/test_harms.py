@@ -1,7 +1,7 @@
 """The harms that were seen in answers to realistic questions: which of them are flagged.
 
-Two of four are. The other two are made of known words and contradict no source; the model card names
-them, so that nobody takes an answer without a flag for a right one.
+Two of four are. The other two are made of known words and contradict no source; the model card
+names them, so that nobody takes an answer without a flag for a right one.
 """
 
 import pytest

@@ -1,0 +1,50 @@
+"""What examples are worth, by training without them."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from sources_examples import EXAMPLES, saved_with_index
+
+from atmoe import AtMoe
+from atmoe.data import split
+from atmoe.train import removal
+from atmoe.train.removal import _loss_after, _row
+
+
+@pytest.fixture(scope="module")
+def model(worlds, tmp_path_factory) -> AtMoe:
+    folder, _ = saved_with_index(worlds, tmp_path_factory.mktemp("removal"))
+    return AtMoe.from_pretrained(folder, base=worlds("llama").directory)
+
+
+@pytest.fixture
+def fresh(model, worlds, tmp_path) -> AtMoe:
+    return AtMoe.from_pretrained(model_path(model, tmp_path), base=worlds("llama").directory)
+
+
+def model_path(model, folder):
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_who_trains_on_an_answer_loses_least_on_it_and_nothing_stays(fresh):
+    rows = [row for e in EXAMPLES if split(e) == "train" and (row := _row(fresh, e))]
+    own, others = rows[0], [row for row in rows[1:] if row.answer != rows[0].answer][:6]
+    start = [p.detach().clone() for p in fresh.bank.parameters_to_train()]
+    with_it = _loss_after(fresh, start, [own] * 6, own, 0)
+    assert with_it < _loss_after(fresh, start, others, own, 0)
+    assert with_it == _loss_after(fresh, start, [own] * 6, own, 0)
+
+
+def test_a_study_puts_the_experts_back_and_counts_what_it_lists(model, fresh):
+    before = [p.detach().clone() for p in fresh.bank.parameters_to_train()]
+    report = removal.study(model, fresh, EXAMPLES, 2)
+    after = fresh.bank.parameters_to_train()
+    assert all(torch.equal(one, other) for one, other in zip(before, after))
+    more = [each["nearest"] - sum(each["others"]) / 2 for each in report["questions"]]
+    assert report["worse"] == sum(difference > 0 for difference in more)
+    assert math.isclose(report["more"]["mean"], sum(more) / len(more), abs_tol=1e-12)
+    own = _row(fresh, replace(EXAMPLES[0], answer="a " * 200))
+    assert own is None or len(own.answer) == removal.CUT
