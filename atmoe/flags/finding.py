@@ -31,6 +31,12 @@ _SPEAKERS = re.compile(
     re.IGNORECASE,
 )
 
+_BESIDE = re.compile(
+    r"[ \t](?=(?:doctor|dr|patient|pt|physician|clinician|nurse|provider|therapist|guest_\w+)\s?:)",
+    re.IGNORECASE,
+)
+"""What stands before a turn of speech within a line."""
+
 _ABSTRACT_MARKS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -89,10 +95,14 @@ class Finding:
 
 
 def source_of(prompt: str) -> Source | None:
-    """What a prompt gives to be kept to: a dialogue, an abstract, or None."""
-    speakers = {match["who"] for match in TURN.finditer(prompt)}
-    if sum(bool(_SPEAKERS.match(who)) for who in speakers) >= LEAST_SPEAKERS:
-        return Source("dialogue", prompt)
+    """What a prompt gives to be kept to: a dialogue, an abstract, or None.
+
+    Of a dialogue all in one line, each turn becomes a line; every letter stays in its place.
+    """
+    for text in (prompt, _BESIDE.sub("\n", prompt)):
+        speakers = {match["who"].casefold() for match in TURN.finditer(text)}
+        if sum(bool(_SPEAKERS.match(who)) for who in speakers) >= LEAST_SPEAKERS:
+            return Source("dialogue", text)
     marks = sum(bool(mark.search(prompt)) for mark in _ABSTRACT_MARKS)
     if count_words(prompt) >= LEAST_WORDS and marks >= LEAST_MARKS:
         return Source("abstract", prompt)

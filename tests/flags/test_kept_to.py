@@ -230,3 +230,15 @@ def test_four_hundred_tokens_take_less_than_20_ms():
         findings(DIALOGUE, answer)
         took.append(time.process_time() - began)
     assert min(took) < 0.02
+
+
+def test_a_dialogue_in_one_line_is_read_as_one_in_lines():
+    turns = [
+        "Doctor: What brings you in?",
+        "Patient: A cough, and a fever of 38.5.",
+        "Doctor: Any allergies?",
+        "Patient: Penicillin gives me a rash. No chest pain.",
+    ]
+    answer = "The patient had a fever of 39.2. The patient has chest pain."
+    in_lines, in_one = (findings(joint.join(turns), answer) for joint in ("\n", " "))
+    assert in_lines and in_lines == in_one
