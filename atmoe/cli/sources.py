@@ -101,9 +101,9 @@ def _sources(report: Report) -> Iterator[str]:
     low, high = more["interval"]
     yield (
         f"\nexperts trained on {again['pool']} examples, less {again['left_out']} nearest or as "
-        f"many others: without the nearest the reference answer loses {more['mean']:+.3f} nats a "
-        f"token more ({low:+.3f} to {high:+.3f}), and it loses more for {again['worse']} of "
-        f"{questions} questions; {again['seconds']} s"
+        f"many others: without the nearest the reference answer costs {more['mean']:+.3f} nats a "
+        f"token more ({low:+.3f} to {high:+.3f}), and more for {again['worse']} of {questions} "
+        f"questions; {again['seconds']} s"
     )
 
 

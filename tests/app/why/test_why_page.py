@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+from threading import Event
 
 import pytest
 from browser import WAIT, Tab, flat, visit
@@ -126,21 +127,21 @@ def test_the_steered_answer_takes_the_routers_place_and_the_button_brings_it_bac
 
 
 def test_measuring_can_be_cancelled_and_goes_on_from_there(tab, monkeypatch):
-    def slow(*about):
-        steps = opening(*about)
-        while True:  # or a tiny model is measured before anybody can cancel it
-            time.sleep(0.3)
-            try:
-                yield next(steps)
-            except StopIteration as end:
-                return end.value
+    pressed = Event()
 
-    monkeypatch.setattr("app.why.state.opening", slow)
+    def held(*about):
+        steps = opening(*about)
+        yield next(steps)
+        pressed.wait(WAIT / 1000)  # or a tiny model is measured before anybody can cancel it
+        return (yield from steps)
+
+    monkeypatch.setattr("app.why.state.opening", held)
     tab.ask(tokens=12)
     tab.open("Why")
     cancel = tab.page.get_by_role("button", name="Cancel")
     expect(why(tab, "progress")).to_contain_text("of 3:")
     cancel.click()
+    pressed.set()
     expect(why(tab, "progress")).to_contain_text("Cancelled")
     expect(cancel).to_be_disabled()
     monkeypatch.undo()
