@@ -17,6 +17,11 @@ def part(tab: Tab, name: str):
     return tab.page.locator(f"#drafts-{name}")
 
 
+def seen(text: str) -> str:
+    """As HTML holds it, which has no NUL."""
+    return flat(text.replace("\0", ""))
+
+
 def draft(tab: Tab) -> None:
     tab.open("Drafts")
     tab.page.get_by_role("button", name="Draft 5 times").click()
@@ -32,13 +37,13 @@ def test_five_drafts_are_those_of_the_library_and_what_they_lack_is_greyed(tab):
     answer = tab.model.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0))
     [made] = drafted(tab.model, [answer])
     texts = part(tab, "texts").locator(".passage")
-    assert [flat(text.inner_text()) for text in texts.all()] == [flat(t) for t in made.texts]
-    assert part(tab, "agreement").locator("strong").inner_text() == (
-        f"Self-agreement {made.agreement:.2f}"
-    )
+    assert list(map(seen, texts.all_inner_texts())) == list(map(seen, made.texts))
+    mean = made.agreement  # a tiny model's words may be none
+    said = words.NO_WORDS if mean is None else f"Self-agreement {mean:.2f}"
+    expect(part(tab, "agreement")).to_contain_text(said)
     few = [s.text for s in made.statements if words.alone(s)]
     greyed = part(tab, "answer").locator(".greyed")
-    assert flat(" ".join(greyed.all_inner_texts())) == flat(" ".join(few))
+    assert seen(" ".join(greyed.all_inner_texts())) == seen(" ".join(few))
     record = json.loads(tab.downloaded())
     assert record["drafts"].pop("of") == "router"
     assert Drafts.from_dict(record["drafts"]).texts == made.texts
