@@ -180,8 +180,7 @@ def line(text: str) -> str:
 
 
 NO_VERDICT = (
-    "A flag says what stands in the words, not that the answer is wrong; an answer without one may "
-    "be wrong as well."
+    "Flags mark words, not errors: an answer with flags may be right, and one without may be wrong."
 )
 
 
@@ -203,7 +202,7 @@ def small_print(
             f'<details class="rest"><summary>{escape(text)}</summary>{line(rest)}</details>',
         ]
     if flags:
-        parts.append(popover(f"⚑ {len(flags)} flagged", [*flags, NO_VERDICT], "flags"))
+        parts.append(popover("⚑ flagged: marks, not errors", [NO_VERDICT, *flags], "flags"))
     if note:
         parts.append(f'<p class="hint">{escape(note)}</p>')
     if warning:

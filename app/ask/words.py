@@ -13,6 +13,8 @@ from atmoe.flags.flagged import WORD
 from atmoe.study.reading import grade, whole_sentences, word_count
 
 BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
+SEVERAL = "Not words the experts ever saw in training, though they may be real:"
+UNFLAGGED = "nothing flagged, which says nothing about whether it is right"
 FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"}
 
 
@@ -49,13 +51,21 @@ def rest(progress: Progress) -> str:
         speed = record.timings.get("decode_tokens_per_s")
         decoded = f"{speed:.0f} tokens per second" if speed is not None else BEFORE
         parts.append(decoded)
+    if record.flags == ():
+        parts.append(UNFLAGGED)
     return " · ".join(parts)
 
 
 def flags(record: Record) -> list[str]:
     """What is flagged in an answer: against its source first, then words that nobody taught it."""
-    found = sorted(record.flags or (), key=lambda flag: flag.kind == WORD)
-    return list(dict.fromkeys(flag.sentence for flag in found))
+    found = record.flags or ()
+    said = list(dict.fromkeys(flag.sentence for flag in found if flag.kind != WORD))
+    words = dict.fromkeys(flag.says for flag in found if flag.kind == WORD)
+    if len(words) == 1:
+        said += [flag.sentence for flag in found if flag.kind == WORD][:1]
+    elif words:
+        said.append(f"{SEVERAL} {', '.join(f'“{word}”' for word in words)}.")
+    return said
 
 
 def grade_of(text: str) -> float | None:

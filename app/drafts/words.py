@@ -22,15 +22,10 @@ def agreement(drafts: Drafts) -> str:
         return f"<p>{NO_WORDS}</p>"
     statements, made = drafts.statements, len(drafts.texts)
     lacking = sum(map(alone, statements))
-    if not lacking:
-        greyed_ones = f"none of its {count(len(statements), 'statement')} is greyed"
-    else:
-        verb = "is" if lacking == 1 else "are"
-        greyed_ones = f"{lacking} of its {count(len(statements), 'statement')} {verb} greyed"
     return (
-        f"<p><strong>Self-agreement {mean:.2f}</strong> (0 to 1): on average, {mean * made:.1f} of "
-        f"{made} drafts say what a statement of this answer says; {greyed_ones}, since fewer than "
-        f"half of the drafts do.</p><p>{escape(NO_PROOF)}</p>"
+        f"<p><strong>Self-agreement {mean:.2f}</strong> (0 to 1): on average a statement of this "
+        f"answer recurs in {mean * made:.1f} of {made} drafts. Grey: in fewer than half of them "
+        f"({lacking} of {count(len(statements), 'statement')}).</p><p>{escape(NO_PROOF)}</p>"
     )
 
 
@@ -43,8 +38,8 @@ def answer(drafts: Drafts) -> str:
 def texts(drafts: Drafts) -> str:
     """The drafts, one below the other."""
     parts = []
-    for number, (text, seed) in enumerate(zip(drafts.texts, drafts.seeds), 1):
-        parts.append(f"<h3>Draft {number} of {len(drafts.texts)}, seed {seed}</h3>{passage(text)}")
+    for number, text in enumerate(drafts.texts, 1):
+        parts.append(f"<h3>Draft {number} of {len(drafts.texts)}</h3>{passage(text)}")
     return "".join(parts)
 
 
@@ -61,4 +56,4 @@ def alone(statement: Statement) -> bool:
 
 def _held_by(statement: Statement, drafts: Sequence[str]) -> str:
     held = round(statement.shared * len(drafts))
-    return f"said by {held or 'none'} of {len(drafts)} drafts"
+    return f"recurs in {held or 'none'} of {len(drafts)} drafts"

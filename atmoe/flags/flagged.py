@@ -8,7 +8,7 @@ from atmoe.flags.untaught import Words, untaught
 
 WORD = "word"
 """The kind of a word that nobody taught, beside those of `finding.KINDS`."""
-UNTAUGHT = "“{}”: not a word the experts ever saw."
+UNTAUGHT = "“{}”: not a word the experts ever saw in training; it may be a real one."
 
 
 def flagged(

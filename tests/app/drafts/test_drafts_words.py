@@ -18,20 +18,20 @@ def test_the_sentence_holds_the_number_and_how_many_statements_are_greyed():
     made = drafts(SHARING, SHARING, SHARING, SHARING, OTHER)
     said = words.agreement(made)
     assert f"{made.agreement:.2f}" in said and made.agreement == 0.4
-    assert "2.0 of 5 drafts" in said and "1 of its 2 statements is greyed" in said
+    assert "recurs in 2.0 of 5 drafts" in said and "(1 of 2 statements)" in said
     assert "need not be right" in said
-    assert "none of its 1 statement is greyed" in words.agreement(drafts(OTHER, answer=OTHER))
+    assert "(0 of 1 statement)" in words.agreement(drafts(OTHER, answer=OTHER))
     assert words.NO_WORDS in words.agreement(drafts(OTHER, answer="…"))
 
 
 def test_what_most_drafts_lack_is_greyed_and_says_how_many_hold_it():
     html = words.answer(drafts(SHARING, SHARING, SHARING, SHARING, OTHER))
     greyed = re.findall(r'<span class="greyed" title="([^"]*)">(.*?)</span>', html)
-    assert greyed and {why for why, _ in greyed} == {"said by none of 5 drafts"}
+    assert greyed and {why for why, _ in greyed} == {"recurs in none of 5 drafts"}
     said = "".join(text for _, text in greyed)
     assert "Inhalers relax &lt;airway&gt; muscles." in said and "narrows" not in said
 
 
-def test_every_draft_is_shown_with_its_seed_and_escaped():
+def test_every_draft_is_shown_and_escaped():
     html = words.texts(drafts("<b>one</b>", "two"))
-    assert "Draft 2 of 2, seed 1" in html and "&lt;b&gt;one" in html and "<b>" not in html
+    assert "Draft 2 of 2" in html and "&lt;b&gt;one" in html and "<b>" not in html
