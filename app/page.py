@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.api import Api
 from app.ask.area import (
     WHICH_ANSWER,
     AskArea,
@@ -208,7 +209,10 @@ def _wire(
     shared.desks += [compare_desk, third_desk, link_desk, replay_desk, what_if_desk, why_desk]
     shared.desks += [drafts_desk, ask_desk]
 
-    # 2. what calls them
+    # 2. what programs call: first, or an event of the page would have one of the names
+    Api(shared).wire()
+
+    # 3. what calls them
     moved = steer_desk.wire(session)
     asked = ask_desk.wire(session)
     third = third_desk.wire(session)
@@ -225,7 +229,7 @@ def _wire(
 
     drafted = drafts_desk.wire(session, (*begun, moved))
 
-    # 3. what every answer's end calls
+    # 4. what every answer's end calls
     answered = [*asked.answered, *replayed.answered, *again.answered]
     answered += [event for each in linked for event in each.answered]
     compare_desk.wire(session, [*answered, third[0]])
@@ -234,6 +238,6 @@ def _wire(
         steer_desk.wire_effects(session, measured)
     report_desk.wire(session, begun, answered)
 
-    # 4. what changes which buttons can do something
+    # 5. what changes which buttons can do something
     for event in (*begun, *asked.stopped, moved, *answered, *third, *dosed, *drafted):
         event.then(shared.buttons, [session], shared.pressable(), **UNQUEUED)

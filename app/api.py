@@ -1,0 +1,262 @@
+"""The endpoints beside the page: the same model, worker and batch, asked by programs.
+
+    question, steering ─► checked ─► a job of the worker, in line with the page's ─► record as JSON
+
+A steering is the record's value: {"strength": 1, "overrides": [{"target": "audience/patient",
+"state": "fixed", "share": 1, "layers": "all"}]}. An error is a sentence, and behind it a code in
+brackets: the kind of error, "[steering]", or "[fault]" for one of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, replace
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+
+from app.answering import answer
+from app.desk import Shared
+from app.events import AT_ONCE
+from app.following import sentence
+from app.job import Job, Kind
+from app.session import Question
+from app.view import MAX_TEMPERATURE, MAX_TOKENS, sampling_of
+from app.why.state import why
+from atmoe import AtMoeError, Record, Steering
+from atmoe.explanation.compare import compare
+from atmoe.explanation.spans import token_texts
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STREAMED_SECONDS = 0.25
+"""A record so far is sent so often: it holds both plans, and a token adds little to it."""
+LONGEST = 160
+"""Tokens of an answer where nothing else is asked for."""
+
+
+def _told(function: Callable[P, T]) -> Callable[P, T]:
+    """Show whatever an endpoint raises as a sentence with a code; never a traceback."""
+
+    @functools.wraps(function)
+    def safe(*values: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*values, **named)
+        except Exception as error:
+            raise _as_told(error) from error
+
+    return safe
+
+
+def _as_told(error: Exception) -> gr.Error:
+    code = "fault"
+    if isinstance(error, AtMoeError):
+        code = type(error).__name__.removesuffix("Error").lower()
+    return gr.Error(f"{sentence(error)} [{code}]", print_exception=False)
+
+
+class Api:
+    """The endpoints of one page."""
+
+    def __init__(self, shared: Shared):
+        self.shared, self.model, self.worker = shared, shared.model, shared.worker
+
+    def wire(self) -> None:
+        """Name them. To be called while the page is built."""
+        many: dict[str, Any] = {"concurrency_limit": AT_ONCE, "concurrency_id": "api"}
+        gr.api(self.models, api_name="models", **many)
+        gr.api(self.route, api_name="route", **many)
+        gr.api(self.answer, api_name="answer", **many)
+        gr.api(self.explain, api_name="explain", **many)
+        gr.api(self.score, api_name="score", **many)
+        gr.api(self.compare, api_name="compare", **many)
+
+    def models(self) -> dict:
+        """The model that answers here: its name, base, layers, groups and experts, and limits.
+
+        Returns:
+            {"name", "sha256", "base": {"name", "sha256"}, "layers", "groups": group → experts,
+                "language", "index": whether questions are held against training, "limits"}.
+        """
+        info, layout = self.model.info, self.model.layout
+        return {
+            "name": info.name,
+            "sha256": info.sha256,
+            "base": {"name": info.base_name, "sha256": info.base_sha256},
+            "precision": self.model.precision,
+            "layers": layout.layers,
+            "groups": {group: list(experts) for group, experts in layout.groups},
+            "language": info.language,
+            "index": self.model.index is not None,
+            "limits": {
+                "prompt_tokens": info.max_prompt_tokens,
+                "max_new_tokens": MAX_TOKENS,
+                "temperature": MAX_TEMPERATURE,
+            },
+        }
+
+    @_told
+    def route(self, question: str, steering: dict | None = None) -> dict:
+        """The plan for a question: each expert's weight at each layer, and who takes part.
+
+        Args:
+            question: what is asked.
+            steering: changes the router's plan, as a record has it; default: the router's own.
+
+        Returns:
+            The plan, with "familiarity" and "nearest" training examples where they are measured.
+        """
+        changed = _steering(steering)
+
+        def routed() -> dict:
+            router_plan = self.model.route(question)
+            found = self.model.found(question, router_plan)
+            return changed.apply(router_plan).to_dict() | (found.to_dict() if found else {})
+
+        return self.worker.call(routed)
+
+    def answer(
+        self,
+        question: str,
+        steering: dict | None = None,
+        max_new_tokens: int = LONGEST,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> Iterator[dict]:
+        """Answer a question; the answer streams, and the last value is the whole record.
+
+        Args:
+            question: what is asked.
+            steering: changes the router's plan, as a record has it; default: the router's own.
+            max_new_tokens: at most so many tokens.
+            seed: of the sampling.
+            temperature: 0 = always the most likely token.
+
+        Returns:
+            The record so far; until the last one its "finish" is "cancelled".
+        """
+        try:
+            sent, last = 0.0, None
+            for last in self._answered(question, steering, max_new_tokens, seed, temperature):
+                if time.monotonic() - sent >= STREAMED_SECONDS and last.finish == "cancelled":
+                    sent = time.monotonic()
+                    yield last.to_dict()
+            if last is not None:
+                yield last.to_dict()
+        except Exception as error:
+            raise _as_told(error) from error
+
+    @_told
+    def explain(
+        self,
+        question: str,
+        steering: dict | None = None,
+        max_new_tokens: int = LONGEST,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> dict:
+        """Answer a question, and measure what the answer depended on.
+
+        Args:
+            question: what is asked.
+            steering: changes the router's plan, as a record has it; default: the router's own.
+            max_new_tokens: at most so many tokens.
+            seed: of the sampling.
+            temperature: 0 = always the most likely token.
+
+        Returns:
+            The record, with its "explanation" and the "verdict" on it.
+        """
+        record = _last(self._answered(question, steering, max_new_tokens, seed, temperature))
+        progress = _last(self.worker.run(Job(why(self.model, record))))
+        return replace(record, explanation=progress.explanation).to_dict()
+
+    @_told
+    def score(self, question: str, answer: str, steering: dict | None = None) -> dict:
+        """How likely an answer is to a question, in nats a token.
+
+        Args:
+            question: what is asked.
+            answer: the text that is scored.
+            steering: changes the router's plan, as a record has it; default: the router's own.
+
+        Returns:
+            {"mean_logprob", "token_logprobs", "tokens"}.
+        """
+        changed = _steering(steering)
+
+        def scored() -> dict:
+            model = self.model
+            plan = changed.apply(model.route(question))
+            logp = model.score(question, answer, [plan])[0].tolist()
+            tokens = list(token_texts(model.tokenizer, model.encode_answer(answer)))
+            return {
+                "mean_logprob": sum(logp) / len(logp),
+                "token_logprobs": logp,
+                "tokens": tokens,
+            }
+
+        return self.worker.call(scored)
+
+    @_told
+    def compare(
+        self,
+        question: str,
+        steering: dict,
+        max_new_tokens: int = LONGEST,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> dict:
+        """The router's answer and the steered one, and how likely each is under either plan.
+
+        Args:
+            question: what is asked.
+            steering: changes the router's plan, as a record has it.
+            max_new_tokens: at most so many tokens, each.
+            seed: of the sampling.
+            temperature: 0 = always the most likely token.
+
+        Returns:
+            {"router": record, "steered": record, "comparison": {"logp": answer by plan, "parting":
+                where the two part}}.
+        """
+        settings = max_new_tokens, seed, temperature
+        router = _last(self._answered(question, None, *settings))
+        steered = _last(self._answered(question, steering, *settings))
+        found = self.worker.call(lambda: compare(self.model, router, steered))
+        return {
+            "router": router.to_dict(),
+            "steered": steered.to_dict(),
+            "comparison": asdict(found),
+        }
+
+    def _answered(
+        self,
+        question: str,
+        steering: dict | None,
+        max_new_tokens: int,
+        seed: int,
+        temperature: float,
+    ) -> Generator[Record, None, None]:
+        """The records of an answer as it grows, in line with everybody's answers."""
+        changed = _steering(steering)
+        sampling = sampling_of(max_new_tokens, temperature, seed)
+        prompt = self.worker.call(lambda: self.model.encode(question), short=True).text
+        steps = answer(self.shared.batching, Question(prompt, sampling), changed)
+        for progress in self.worker.run(Job(steps, Kind.ANSWER)):
+            yield progress.record
+
+
+def _steering(value: dict | None) -> Steering:
+    """A steering as it was sent; none = the router's own plan."""
+    return Steering() if value is None else Steering.from_dict({"strength": 1.0, **value})
+
+
+def _last(steps: Iterator[T]) -> T:
+    """The last of at least one."""
+    (last,) = deque(steps, maxlen=1)
+    return last

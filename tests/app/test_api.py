@@ -1,0 +1,100 @@
+"""The endpoints beside the page, called by Gradio's own client."""
+
+import pytest
+from browser import QUESTION, TOKENS
+from conftest import LAYOUT
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from app.view import sampling_of
+from atmoe import Override, Record, State, Steering
+from atmoe.explanation.compare import compare
+from atmoe.explanation.measure import explain
+
+STEERING = Steering((Override(LAYOUT.group_names[0], State.FIXED, 1.0),))
+
+
+@pytest.fixture(scope="module")
+def client(served) -> Client:
+    return Client(served[0], verbose=False)
+
+
+def test_endpoints_have_names_and_parameters_with_defaults_and_the_pages_events_have_none(client):
+    named = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(named) == {"/models", "/route", "/answer", "/explain", "/score", "/compare"}
+    parameters = {p["parameter_name"]: p for p in named["/answer"]["parameters"]}
+    assert list(parameters) == ["question", "steering", "max_new_tokens", "seed", "temperature"]
+    assert [name for name, p in parameters.items() if not p["parameter_has_default"]] == [
+        "question"
+    ]
+    assert all(endpoint["description"] for endpoint in named.values())
+
+
+def test_the_model_says_what_it_is(client, served):
+    said, model = client.predict(api_name="/models"), served[1]
+    assert said["groups"] == {group: list(experts) for group, experts in model.layout.groups}
+    assert said["sha256"] == model.info.sha256 and said["layers"] == model.layout.layers
+
+
+@pytest.mark.parametrize("steering", [Steering(), STEERING])
+def test_a_plan_and_an_answer_are_the_librarys(client, served, steering):
+    model, sent = served[1], None if steering.untouched else steering.to_dict()
+    plan = client.predict(QUESTION, sent, api_name="/route")
+    own = steering.apply(model.route(QUESTION))
+    assert type(own).from_dict(plan).close_to(own, atol=1e-5)
+    data = client.predict(QUESTION, sent, TOKENS, 0, api_name="/answer")
+    expected = model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0))
+    record = Record.from_dict(data)
+    assert record.answer_tokens == expected.answer_tokens
+    assert (record.finish, record.flags) == (expected.finish, expected.flags)
+
+
+def test_an_answer_streams_and_a_question_alone_is_enough(client):
+    job = client.submit(QUESTION, api_name="/answer")
+    job.result()
+    texts = [step["answer"] for step in job.outputs()]
+    assert all(texts[-1].startswith(text[:3]) for text in texts) and texts[-1]
+
+
+def test_an_explanation_and_a_score_are_the_librarys(client, served):
+    model = served[1]
+    data = client.predict(QUESTION, None, TOKENS, api_name="/explain")
+    record = model.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0))
+    own = explain(model, record)
+    said = Record.from_dict(data).explanation
+    for unit in own.of("expert"):
+        assert said.unit(unit.name).effect == pytest.approx(unit.effect, abs=1e-5)
+    assert said.changes is not None and data["verdict"]["sentence"]
+    scored = client.predict(QUESTION, "It is", api_name="/score")
+    expected = model.score(QUESTION, "It is", [model.route(QUESTION)])[0]
+    assert scored["token_logprobs"] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_two_answers_are_compared(client, served):
+    model, sampling = served[1], sampling_of(TOKENS, 0, 0)
+    said = client.predict(QUESTION, STEERING.to_dict(), TOKENS, api_name="/compare")
+    own = compare(
+        model, model.answer(QUESTION, sampling=sampling), model.answer(QUESTION, STEERING, sampling)
+    )
+    for row, expected in zip(said["comparison"]["logp"], own.logp, strict=True):
+        assert row == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sent", "endpoint", "told"),
+    [
+        (("",), "/answer", r"The question is empty.* \[prompt\]"),
+        ((QUESTION, {"overrides": [{}]}), "/answer", r"This is not a steering.* \[steering\]"),
+        (
+            (QUESTION, {"overrides": [{"target": "nobody", "state": "off"}]}),
+            "/route",
+            r"nobody.* \[steering\]",
+        ),
+        ((QUESTION, None, 100_000), "/answer", r"1 to 400 tokens.* \[sampling\]"),
+        ((QUESTION, None, 4, "x"), "/explain", r"\[sampling\]"),
+        ((QUESTION, ""), "/score", r"\[prompt\]"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence_with_a_code(client, sent, endpoint, told):
+    with pytest.raises(AppError, match=told):
+        client.predict(*sent, api_name=endpoint)
