@@ -13,8 +13,8 @@ from atmoe.explanation.drafts import COUNT, TEMPERATURE
 
 FIRST, SECOND = "Router's answer", "Your steering"
 UNASKED = (
-    f"Once there is an answer, its question is sampled {COUNT} times more under the same weights "
-    f"(temperature {TEMPERATURE}), and statements that most of the drafts lack are greyed here."
+    f"The question of an answer is sampled {COUNT} times more here, under the same weights and at "
+    f"temperature {TEMPERATURE}; statements that most of the drafts lack are greyed."
 )
 
 

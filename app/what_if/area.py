@@ -13,8 +13,8 @@ from atmoe import Layout
 from atmoe.explanation.doses import targets
 
 UNASKED = (
-    "Once there is an answer, this answers its question again with one group or expert at 0, 25, "
-    "50, 75 and 100%."
+    "The question of an answer is answered again here, with one group or expert at 0, 25, 50, 75 "
+    "and 100%."
 )
 
 

@@ -94,7 +94,7 @@ const said = () => {
 
 const draw = () => {
   Object.keys(KINDS).forEach(mark);
-  picker.hidden = !pick || drag !== null;
+  picker.hidden = !pick || drag !== null || !inSight();
   const now = pick ? `Picked: ${said()}` : "";
   if (now !== words) bar("picked").textContent = words = now;
   if (!pick) return;
@@ -105,6 +105,9 @@ const draw = () => {
   bar("share").value = Math.round(shares.length ? shares.reduce((sum, share) => sum + share, 0) / shares.length : 100 / rows.length);
   beside();
 };
+
+// Whether what was picked is on show; it may be in a place whose turn it is not.
+const inSight = () => shownAt(pick, pick.to)?.checkVisibility({ visibilityProperty: true }) ?? false;
 
 // The popover lies beside the cells: below them, or above where there is no room, and never over the edge of the window.
 const beside = () => {
@@ -246,6 +249,7 @@ const settle = () => {
   requestAnimationFrame(() => {
     due = false;
     Object.keys(KINDS).forEach(place);
+    if (pick && picker.hidden) draw(); // its cells may be back
   });
 };
 // Whatever Plotly or Gradio redraws, but not what is written here.
@@ -253,15 +257,17 @@ const redrawn = new MutationObserver((changes) => {
   if (changes.some(({ target }) => !target.closest?.(".cell-grid, #cells"))) settle();
 });
 const resized = new ResizeObserver(settle);
+const turned = new MutationObserver(draw);
 const watchPictures = () => {
   if (signal.aborted) return;
   const places = ["tabs", ...Object.keys(KINDS)].map((name) => document.getElementById(name));
   if (places.includes(null)) return requestAnimationFrame(watchPictures); // Gradio has not built them yet
   redrawn.observe(places[0], { childList: true, subtree: true });
+  for (const place of places[0].querySelectorAll(".place")) turned.observe(place, { attributeFilter: ["class"] });
   places.forEach((place) => resized.observe(place));
   settle();
 };
 watchPictures();
 on(window, "scroll", () => requestAnimationFrame(beside));
-signal.addEventListener("abort", () => (redrawn.disconnect(), resized.disconnect()));
+signal.addEventListener("abort", () => (redrawn.disconnect(), resized.disconnect(), turned.disconnect()));
 draw();

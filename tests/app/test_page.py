@@ -506,7 +506,7 @@ def test_one_part_is_answered_at_five_shares_and_a_slider_plays_them(tab):
     expect(rows).to_have_count(5)
     tab.ask("What causes gout?")
     expect(rows).to_have_count(0)
-    expect(tab.page.locator("#dose-answer")).to_contain_text("Once there is an answer")
+    expect(tab.page.locator("#dose-answer")).to_contain_text("is answered again here")
 
 
 def test_off_scope_strength_and_reset(tab):
