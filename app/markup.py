@@ -163,7 +163,7 @@ def asked(question: str, under: str, sampling: Sampling | None = None, caution: 
         how = f' data-sampling="{" ".join(map(str, values))}"'
     return (
         f'<p class="of" data-question="{escape(question)}"{how} title="{escape(question)} · '
-        f'{escape(under)}"><span class="old">Old: the question or a setting has changed since. </span>'
+        f'{escape(under)}"><span class="old">Old: the question or a setting has changed. </span>'
         f"<q>{escape(question)}</q> · <b>{escape(under)}</b></p>"
         + (f'<p class="caution" role="status">{escape(caution)}</p>' if caution else "")
     )

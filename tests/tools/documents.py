@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools.endpoints import endpoints
 from tools.markdown import fenced, wrapped
 from tools.places import ROOT, file_list, folder_tree
 from tools.reports import (
@@ -136,6 +137,7 @@ def printed(*arguments: str) -> str:
 
 
 PARTS = (
+    Part(PAGE, "endpoints", endpoints),
     Part(README, "folders", folder_tree),
     Part(CARD, "training", training_table),
     Part(CARD, "expert tokens", expert_tokens),
