@@ -28,6 +28,7 @@ from app.view import MAX_TEMPERATURE, MAX_TOKENS, sampling_of
 from app.why.state import why
 from atmoe import AtMoeError, Record, Steering
 from atmoe.explanation.compare import compare
+from atmoe.explanation.drafts import drafting
 from atmoe.explanation.spans import token_texts
 
 P = ParamSpec("P")
@@ -72,6 +73,7 @@ class Api:
         gr.api(self.route, api_name="route", **many)
         gr.api(self.answer, api_name="answer", **many)
         gr.api(self.explain, api_name="explain", **many)
+        gr.api(self.drafts, api_name="drafts", **many)
         gr.api(self.score, api_name="score", **many)
         gr.api(self.compare, api_name="compare", **many)
 
@@ -174,6 +176,31 @@ class Api:
         record = _last(self._answered(question, steering, max_new_tokens, seed, temperature))
         progress = _last(self.worker.run(Job(why(self.model, record))))
         return replace(record, explanation=progress.explanation).to_dict()
+
+    @_told
+    def drafts(
+        self,
+        question: str,
+        steering: dict | None = None,
+        max_new_tokens: int = LONGEST,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> dict:
+        """Answer a question, and sample it five times more: what the drafts do not share.
+
+        Args:
+            question: what is asked.
+            steering: changes the router's plan, as a record has it; default: the router's own.
+            max_new_tokens: at most so many tokens, each.
+            seed: of the answer; the drafts have those after it.
+            temperature: of the answer; 0 = always the most likely token.
+
+        Returns:
+            {"answer", "drafts", "seeds", "sampling", "statements": each with the share of drafts
+                that say it, "agreement": the mean of these}.
+        """
+        record = _last(self._answered(question, steering, max_new_tokens, seed, temperature))
+        return _last(self.worker.run(Job(drafting(self.model, record)))).to_dict()
 
     @_told
     def score(self, question: str, answer: str, steering: dict | None = None) -> dict:

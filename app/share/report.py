@@ -3,7 +3,7 @@
 It is to be read in ten years without this program: plain HTML with its style inside, no script,
 nothing that is fetched. Every number is a record's, and every text from outside is escaped.
 
-    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ sources ─ limits ─ made by
+    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ drafts ─ sources ─ limits ─ made
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime
 from html import escape
 
 from app.ask.words import flags, given_by_link
+from app.drafts.words import agreement
 from app.markup import NO_VERDICT
 from app.share.report_style import STYLE, colours
 from app.sources import listing
@@ -20,6 +21,7 @@ from app.steer.words import changes, team_note
 from app.view import all_percents, average_percents
 from app.wording import count, listed, minus
 from atmoe import Record, RoutingPlan
+from atmoe.explanation.drafts import Drafts
 from atmoe.explanation.response import DOSES
 from atmoe.explanation.value import Change, Explanation
 from atmoe.explanation.verdict import verdict
@@ -46,13 +48,16 @@ LIMITS = (
 )
 
 
-def report(router: Record, steered: Record | None, made: datetime) -> str:
+def report(
+    router: Record, steered: Record | None, made: datetime, drafts: Drafts | None = None
+) -> str:
     """The report of one question.
 
     Args:
         router: the router's answer.
         steered: the steered one to the same question, where there is one.
         made: when the report is made, with its time zone.
+        drafts: of one of the two, where they were asked for.
     """
     answers = list(zip(NAMES, [router] if steered is None else [router, steered]))
     day = f"{made:%d %B %Y, %H:%M %Z}".strip()
@@ -66,6 +71,7 @@ def report(router: Record, steered: Record | None, made: datetime) -> str:
         _section("Weights", _weights(router.router_plan, steered.plan if steered else None)),
         _section("Why", "".join(_why(name, record.explanation) for name, record in answers)),
         _section("What if", _what_if(router)) if router.response else "",
+        _section("Drafts", _drafts(drafts)) if drafts else "",
         _section("Where the question lies", _lies(router)),
         _section("Limits", "".join(f"<p>{escape(limit)}</p>" for limit in LIMITS)),
         _section("Made by", _made_by(answers)),
@@ -259,6 +265,20 @@ def _what_if(record: Record) -> str:
     ]
     heads = ("share", "words", "log-probability of the router's answer", "answer")
     return _table(f"The question with {response.target} at five shares", heads, rows)
+
+
+def _drafts(drafts: Drafts) -> str:
+    """How far an answer's drafts agree with it, by statement, and the drafts."""
+    made = len(drafts.texts)
+    rows = [(s.text, f"{round(s.shared * made)} of {made}") for s in drafts.statements]
+    texts = "".join(f'<p class="answer">{escape(text)}</p>' for text in drafts.texts)
+    return (
+        f"<p>Of the answer that begins “{escape(drafts.answer[:60])}”.</p>{agreement(drafts)}"
+        + _table(
+            "Its statements, and in how many drafts each recurs", ("statement", "drafts"), rows
+        )
+        + texts
+    )
 
 
 def _lies(record: Record) -> str:

@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from app.desk import Desk, Shared, guarded, number_of
+from app.drafts.desk import DraftsState
 from app.events import LAST_WINS
 from app.following import Update
 from app.session import Session
@@ -51,10 +52,14 @@ class ReportDesk(Desk):
             raise AtMoeError("There is no finished answer yet; ask a question, then report it.")
         if not session.second.ended:
             steered = None
-        made = datetime.now(UTC)
+        made, drafts = datetime.now(UTC), session.tab(DraftsState).drafts
         name = f"atmoe-report-{made:%Y-%m-%d-%H%M}.html"
         return {
             self.part: gr.HTML(
-                report={"at": number_of(where), "name": name, "html": report(router, steered, made)}
+                report={
+                    "at": number_of(where),
+                    "name": name,
+                    "html": report(router, steered, made, drafts),
+                }
             )
         }

@@ -1,5 +1,7 @@
 """The endpoints beside the page, called by Gradio's own client."""
 
+import json
+
 import pytest
 from browser import QUESTION, TOKENS
 from conftest import LAYOUT
@@ -9,6 +11,7 @@ from gradio_client.exceptions import AppError
 from app.view import sampling_of
 from atmoe import Override, Record, State, Steering
 from atmoe.explanation.compare import compare
+from atmoe.explanation.drafts import drafted
 from atmoe.explanation.measure import explain
 
 STEERING = Steering((Override(LAYOUT.group_names[0], State.FIXED, 1.0),))
@@ -21,7 +24,15 @@ def client(served) -> Client:
 
 def test_endpoints_have_names_and_parameters_with_defaults_and_the_pages_events_have_none(client):
     named = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/models", "/route", "/answer", "/explain", "/score", "/compare"}
+    assert set(named) == {
+        "/models",
+        "/route",
+        "/answer",
+        "/explain",
+        "/drafts",
+        "/score",
+        "/compare",
+    }
     parameters = {p["parameter_name"]: p for p in named["/answer"]["parameters"]}
     assert list(parameters) == ["question", "steering", "max_new_tokens", "seed", "temperature"]
     assert [name for name, p in parameters.items() if not p["parameter_has_default"]] == [
@@ -68,6 +79,12 @@ def test_an_explanation_and_a_score_are_the_librarys(client, served):
     scored = client.predict(QUESTION, "It is", api_name="/score")
     expected = model.score(QUESTION, "It is", [model.route(QUESTION)])[0]
     assert scored["token_logprobs"] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_drafts_are_the_librarys(client, served):
+    said = client.predict(QUESTION, None, TOKENS, api_name="/drafts")
+    [own] = drafted(served[1], [served[1].answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0))])
+    assert said == json.loads(json.dumps(own.to_dict()))
 
 
 def test_two_answers_are_compared(client, served):

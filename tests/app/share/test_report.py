@@ -15,6 +15,7 @@ from samples import explanation
 from app.markup import NO_VERDICT
 from app.share.report import report
 from atmoe import Layout, Override, Sampling, State, Steering
+from atmoe.explanation.drafts import Drafts
 from atmoe.explanation.response import Response
 from atmoe.explanation.value import Change
 from atmoe.explanation.verdict import verdict
@@ -110,6 +111,15 @@ def test_what_is_flagged_is_named_under_its_answer(records):
     assert text.count("“&lt;b&gt;”: not a word the experts ever saw.") == 1 and NO_VERDICT in text
     assert text.count("Nothing flagged in its words, which does not say that they are right.") == 1
     assert "Not looked through" in report(replace(router, flags=None), None, MADE)
+
+
+def test_drafts_stand_there_where_they_were_asked_for(records):
+    router, steered, _ = records
+    made = Drafts("Rest & tea help.", ("Rest & tea help.", "<i>No.</i>"), (1, 2), {}, ended=True)
+    text = report(router, steered, MADE, made)
+    assert "Self-agreement 0.50" in text and "&lt;i&gt;No.&lt;/i&gt;" in text
+    assert table(text, "Its statements")[1] == ["Rest & tea help.", "1 of 2"]
+    assert "Self-agreement" not in report(router, steered, MADE)
 
 
 def test_what_was_measured_is_the_explanations(records):
