@@ -3,7 +3,7 @@
 It is to be read in ten years without this program: plain HTML with its style inside, no script,
 nothing that is fetched. Every number is a record's, and every text from outside is escaped.
 
-    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ drafts ─ sources ─ limits ─ made
+    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ drafts ─ sources ─ limits
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from browser import QUESTION, TOKENS
 from conftest import LAYOUT
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from tools.endpoints import NAMES
 
 from app.view import sampling_of
 from atmoe import Override, Record, State, Steering
@@ -24,15 +25,7 @@ def client(served) -> Client:
 
 def test_endpoints_have_names_and_parameters_with_defaults_and_the_pages_events_have_none(client):
     named = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {
-        "/models",
-        "/route",
-        "/answer",
-        "/explain",
-        "/drafts",
-        "/score",
-        "/compare",
-    }
+    assert set(named) == {f"/{name}" for name in NAMES}
     parameters = {p["parameter_name"]: p for p in named["/answer"]["parameters"]}
     assert list(parameters) == ["question", "steering", "max_new_tokens", "seed", "temperature"]
     assert [name for name, p in parameters.items() if not p["parameter_has_default"]] == [
