@@ -33,6 +33,8 @@ ROUTING_SECONDS = 0.25
 both."""
 LOOK_SECONDS, DRAW_SECONDS = 0.03, 0.25
 """While the router reads: how often one looks how far it is, and draws that."""
+OVERTAKEN_SECONDS = 1.5
+"""So long after its last pictures a busy browser may still show them over newer ones."""
 ROUTERS = "the router's own weights"
 STOPPED = "Stopped before the first word."
 
@@ -210,8 +212,16 @@ class AskDesk(Desk):
             if read > layers and time.monotonic() - drawn >= DRAW_SECONDS:
                 yield desk.weights_so_far(question)
                 drawn, layers = time.monotonic(), read
+        shown = session.controls
         if session.question is question:
             yield desk.weights(session) | self._warned(session, question)
+        # A movement has pictures of its own; those of one made meanwhile may have come before
+        # these.
+        until = time.monotonic() + OVERTAKEN_SECONDS
+        while session.question is question and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+        if session.question is question and session.controls is not shown:
+            yield desk.weights(session)
 
     def _warned(self, session: Session, question: Question) -> Update:
         """What is to be read before either answer, now that it is known where the question lies."""

@@ -71,6 +71,7 @@ def test_no_serious_violation_anywhere(browser, served, scheme, width):
             if name == "What if":
                 page.get_by_role("button", name="Answer at five shares").click()
                 expect(page.locator("#dose-progress")).to_contain_text("Measured.")
+                expect(page.locator("#what-if .js-plotly-plot")).to_be_visible()
             troubles += found(tab, name)
         page.get_by_role("button", name="Answer", exact=True).scroll_into_view_if_needed()
         tab.question.fill("")

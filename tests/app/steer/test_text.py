@@ -36,6 +36,7 @@ def progress(
         sampling={"max_new_tokens": 160},
         timings={"decode_tokens_per_s": 31.4},
         versions={},
+        flags=None,
     )
     return Progress(record, ended, logp and Coherence(0.125, logp, tokens))
 
@@ -166,6 +167,9 @@ def test_facts():
     growing = progress(ended=False, answer="Rest", tokens=1)
     assert answer_text.facts(growing) == "1 word · 1 of at most 160 tokens"
     assert answer_text.rest(growing) == ""
+    unflagged = progress()
+    unflagged.record.flags = ()
+    assert answer_text.rest(unflagged).endswith(f" · {answer_text.UNFLAGGED}")
     assert "log-probability" not in answer_text.rest(progress(logp=None))
     assert "grade" not in answer_text.facts(progress(answer="12 + 30"))
 

@@ -117,8 +117,8 @@ def test_the_steered_answer_takes_the_routers_place_and_the_button_brings_it_bac
     tab.steered()
     expect(why(tab, "sentence")).to_contain_text("Your steering, as a whole")
     assert explained(tab, "steered")["explanation"]["smallest_change"]
-    expect(tab.page.get_by_label("Your steering")).to_be_checked()
-    tab.page.get_by_label("Router's answer", exact=True).check()
+    expect(tab.page.locator("#why").get_by_label("Your steering")).to_be_checked()
+    tab.page.locator("#why").get_by_label("Router's answer", exact=True).check()
     tab.page.get_by_role("button", name="Explain this answer").click()
     expect(why(tab, "sentence")).to_contain_text("Router's answer, as a whole")
     expect(why(tab, "sentence").locator(".why")).to_have_text(before)
