@@ -9,12 +9,12 @@ brackets: the kind of error, "[steering]", or "[fault]" for one of ours.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -29,9 +29,7 @@ from app.why.state import why
 from atmoe import AtMoeError, Record, Steering
 from atmoe.explanation.compare import compare
 from atmoe.explanation.drafts import drafting
-from atmoe.explanation.spans import token_texts
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 STREAMED_SECONDS = 0.25
@@ -40,24 +38,16 @@ LONGEST = 160
 """Tokens of an answer where nothing else is asked for."""
 
 
-def _told(function: Callable[P, T]) -> Callable[P, T]:
+@contextmanager
+def _told() -> Iterator[None]:
     """Show whatever an endpoint raises as a sentence with a code; never a traceback."""
-
-    @functools.wraps(function)
-    def safe(*values: P.args, **named: P.kwargs) -> T:
-        try:
-            return function(*values, **named)
-        except Exception as error:
-            raise _as_told(error) from error
-
-    return safe
-
-
-def _as_told(error: Exception) -> gr.Error:
-    code = "fault"
-    if isinstance(error, AtMoeError):
-        code = type(error).__name__.removesuffix("Error").lower()
-    return gr.Error(f"{sentence(error)} [{code}]", print_exception=False)
+    try:
+        yield
+    except Exception as error:
+        code = "fault"
+        if isinstance(error, AtMoeError):
+            code = type(error).__name__.removesuffix("Error").lower()
+        raise gr.Error(f"{sentence(error)} [{code}]", print_exception=False) from error
 
 
 class Api:
@@ -101,7 +91,7 @@ class Api:
             },
         }
 
-    @_told
+    @_told()
     def route(self, question: str, steering: dict | None = None) -> dict:
         """The plan for a question: each expert's weight at each layer, and who takes part.
 
@@ -113,13 +103,7 @@ class Api:
             The plan, with "familiarity" and "nearest" training examples where they are measured.
         """
         changed = _steering(steering)
-
-        def routed() -> dict:
-            router_plan = self.model.route(question)
-            found = self.model.found(question, router_plan)
-            return changed.apply(router_plan).to_dict() | (found.to_dict() if found else {})
-
-        return self.worker.call(routed)
+        return self.worker.call(lambda: self.model.routed(question, changed)).to_dict()
 
     def answer(
         self,
@@ -141,18 +125,17 @@ class Api:
         Returns:
             The record so far; until the last one its "finish" is "cancelled".
         """
-        try:
+        with _told():
             sent, last = 0.0, None
-            for last in self._answered(question, steering, max_new_tokens, seed, temperature):
+            asked = self._asked(question, max_new_tokens, seed, temperature)
+            for last in self._answered(asked, steering):
                 if time.monotonic() - sent >= STREAMED_SECONDS and last.finish == "cancelled":
                     sent = time.monotonic()
                     yield last.to_dict()
             if last is not None:
                 yield last.to_dict()
-        except Exception as error:
-            raise _as_told(error) from error
 
-    @_told
+    @_told()
     def explain(
         self,
         question: str,
@@ -173,11 +156,12 @@ class Api:
         Returns:
             The record, with its "explanation" and the "verdict" on it.
         """
-        record = _last(self._answered(question, steering, max_new_tokens, seed, temperature))
+        asked = self._asked(question, max_new_tokens, seed, temperature)
+        record = _last(self._answered(asked, steering))
         progress = _last(self.worker.run(Job(why(self.model, record))))
         return replace(record, explanation=progress.explanation).to_dict()
 
-    @_told
+    @_told()
     def drafts(
         self,
         question: str,
@@ -199,10 +183,11 @@ class Api:
             {"answer", "drafts", "seeds", "sampling", "statements": each with the share of drafts
                 that say it, "agreement": the mean of these}.
         """
-        record = _last(self._answered(question, steering, max_new_tokens, seed, temperature))
+        asked = self._asked(question, max_new_tokens, seed, temperature)
+        record = _last(self._answered(asked, steering))
         return _last(self.worker.run(Job(drafting(self.model, record)))).to_dict()
 
-    @_told
+    @_told()
     def score(self, question: str, answer: str, steering: dict | None = None) -> dict:
         """How likely an answer is to a question, in nats a token.
 
@@ -215,21 +200,9 @@ class Api:
             {"mean_logprob", "token_logprobs", "tokens"}.
         """
         changed = _steering(steering)
+        return self.worker.call(lambda: self.model.scored(question, answer, changed)).to_dict()
 
-        def scored() -> dict:
-            model = self.model
-            plan = changed.apply(model.route(question))
-            logp = model.score(question, answer, [plan])[0].tolist()
-            tokens = list(token_texts(model.tokenizer, model.encode_answer(answer)))
-            return {
-                "mean_logprob": sum(logp) / len(logp),
-                "token_logprobs": logp,
-                "tokens": tokens,
-            }
-
-        return self.worker.call(scored)
-
-    @_told
+    @_told()
     def compare(
         self,
         question: str,
@@ -251,9 +224,9 @@ class Api:
             {"router": record, "steered": record, "comparison": {"logp": answer by plan, "parting":
                 where the two part}}.
         """
-        settings = max_new_tokens, seed, temperature
-        router = _last(self._answered(question, None, *settings))
-        steered = _last(self._answered(question, steering, *settings))
+        asked = self._asked(question, max_new_tokens, seed, temperature)
+        router = _last(self._answered(asked, None))
+        steered = _last(self._answered(asked, steering))  # the question is read once
         found = self.worker.call(lambda: compare(self.model, router, steered))
         return {
             "router": router.to_dict(),
@@ -261,19 +234,15 @@ class Api:
             "comparison": asdict(found),
         }
 
-    def _answered(
-        self,
-        question: str,
-        steering: dict | None,
-        max_new_tokens: int,
-        seed: int,
-        temperature: float,
-    ) -> Generator[Record, None, None]:
-        """The records of an answer as it grows, in line with everybody's answers."""
-        changed = _steering(steering)
+    def _asked(self, question: str, max_new_tokens: int, seed: int, temperature: float) -> Question:
+        """A question, checked, and how to answer it."""
         sampling = sampling_of(max_new_tokens, temperature, seed)
         prompt = self.worker.call(lambda: self.model.encode(question), short=True).text
-        steps = answer(self.shared.batching, Question(prompt, sampling), changed)
+        return Question(prompt, sampling)
+
+    def _answered(self, asked: Question, steering: dict | None) -> Generator[Record, None, None]:
+        """The records of an answer as it grows, in line with everybody's answers."""
+        steps = answer(self.shared.batching, asked, _steering(steering))
         for progress in self.worker.run(Job(steps, Kind.ANSWER)):
             yield progress.record
 

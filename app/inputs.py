@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -49,3 +50,28 @@ def build_plot(label: str, figure: go.Figure | None = None, name: str | None = N
         elem_classes="figure",
         elem_id=name,
     )
+
+
+def build_choice(
+    names: Sequence[str], label: str, start: tuple[str, int], stop: tuple[str, int]
+) -> tuple[gr.Radio, gr.Button, gr.Button]:
+    """What something is done with, and the buttons that do it and stop it.
+
+    Args:
+        names: to choose from, the first one at the start.
+        label: of the choice, for screen readers.
+        start: what that button says, and its least width, in pixels.
+        stop: the same of the other.
+    """
+    which = gr.Radio(
+        list(names),
+        value=names[0],
+        label=label,
+        show_label=False,
+        container=False,
+        scale=0,
+        min_width=260,
+    )
+    small: dict[str, Any] = {"interactive": False, "scale": 0, "size": "sm"}
+    buttons = [gr.Button(text, min_width=width, **small) for text, width in (start, stop)]
+    return which, buttons[0], buttons[1]

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from app.controls import Controls
 from app.job import Job
+from app.wording import SECOND
 from atmoe import Record, RoutingPlan, Sampling, Steering
 from atmoe.answer.kept import Kept
 from atmoe.answer.remembered import Remembered
@@ -155,6 +156,10 @@ class Session:
     def tab(self, kind: type[StateT]) -> StateT:
         """The state of that type."""
         return cast(StateT, self.tabs.setdefault(kind, kind()))
+
+    def chosen(self, which: str) -> Slot:
+        """One of the first two answers, by the name it has where it is chosen."""
+        return self.second if which == SECOND else self.first
 
     def stop(self) -> None:
         """Abandon whatever is being made, at the next token."""

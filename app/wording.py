@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+FIRST, SECOND = "Router's answer", "Your steering"
+"""The two answers, where one of them is chosen."""
+
 
 def count(number: int, noun: str) -> str:
     """A number of things: "1 word", "3 words"."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from atmoe.answer.kept import Kept
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AssetError
+from atmoe.explanation.spans import token_texts
 from atmoe.flags.flagged import flagged
 from atmoe.flags.untaught import Words
 from atmoe.mixture import store
@@ -33,6 +34,39 @@ from atmoe.sources.value import Found, Source
 from atmoe.steering.overrides import Steering
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A plan, and what a model's index says of the question; None = not measured."""
+
+    plan: RoutingPlan
+    found: Found | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON takes; what was not measured is absent."""
+        return self.plan.to_dict() | (self.found.to_dict() if self.found else {})
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The log-probability of each token of an answer, in nats, and the tokens' texts."""
+
+    logp: Sequence[float]
+    tokens: Sequence[str]
+
+    @property
+    def mean(self) -> float:
+        """Nats a token."""
+        return sum(self.logp) / len(self.logp)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON takes, with the mean."""
+        return {
+            "mean_logprob": self.mean,
+            "token_logprobs": list(self.logp),
+            "tokens": list(self.tokens),
+        }
 
 
 class AtMoe(Mixture):
@@ -136,6 +170,25 @@ class AtMoe(Mixture):
         if self.index is None or plan.first is None:
             return None
         return self.index.found(prompt, plan.first, self._asked(plan.first))
+
+    def routed(self, prompt: str, steering: Steering = Steering()) -> Routed:
+        """The plan for a prompt as steered, and where its question lies.
+
+        Raises:
+            PromptError, SteeringError: before or after one pass.
+        """
+        router_plan = self.route(prompt)
+        return Routed(steering.apply(router_plan), self.found(prompt, router_plan))
+
+    def scored(self, prompt: str, answer: str, steering: Steering = Steering()) -> Scored:
+        """How likely an answer is under the plan for its prompt as steered.
+
+        Raises:
+            PromptError, SteeringError: there is nothing to score, or no such plan.
+        """
+        plan = steering.apply(self.route(prompt))
+        logp = self.score(prompt, answer, [plan])[0].tolist()
+        return Scored(logp, token_texts(self.tokenizer, self.encode_answer(answer)))
 
     def nearest_for(self, expert: str, prompt: str, plan: RoutingPlan) -> tuple[Source, ...] | None:
         """The nearest training examples that are labelled with one expert.

@@ -15,14 +15,14 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from app import language
-from app.ask import words
 from app.ask.area import AskArea
+from app.ask.growing import streamed
 from app.controls import Controls
-from app.desk import WAITING, AnswerPlace, Desk, Shared, guarded
+from app.desk import WAITING, Desk, Shared, guarded
 from app.events import LAST_WINS, UNQUEUED, streaming
-from app.following import Update, stream
-from app.markup import line, passage, small_print
-from app.session import Progress, Question, Session, Slot
+from app.following import Update
+from app.markup import line
+from app.session import Question, Session
 from app.sources import caution
 from app.steer.desk import SteerDesk
 from app.view import sampling_of
@@ -36,7 +36,6 @@ LOOK_SECONDS, DRAW_SECONDS = 0.03, 0.25
 OVERTAKEN_SECONDS = 1.5
 """So long after its last pictures a busy browser may still show them over newer ones."""
 ROUTERS = "the router's own weights"
-STOPPED = "Stopped before the first word."
 
 
 @dataclass(frozen=True)
@@ -185,15 +184,9 @@ class AskDesk(Desk):
         job = slot.job
         yield {place.text: gr.skip()}
 
-        def show(progress: Progress) -> Update:
-            slot.grow(progress.record)
-            return self._growing(progress, place)
-
-        def end(progress: Progress | None) -> Update:
-            self.shared.first_ended(session)
-            return self._ended(session, slot, progress, place)
-
-        yield from stream(self.worker, slot, job, place.say, show, end)
+        yield from streamed(
+            self.shared, session, slot, job, place, ended=lambda: self.shared.first_ended(session)
+        )
 
     def routed(self, session: Session) -> Iterator[Update]:
         """Show the router's plan as soon as it is there; until then, the layers read so far."""
@@ -238,17 +231,10 @@ class AskDesk(Desk):
         job = slot.job
         yield {place.text: gr.skip()}
 
-        def show(progress: Progress) -> Update:
-            slot.grow(progress.record)
-            return self._growing(progress, place)
-
-        def end(progress: Progress | None) -> Update:
-            return self._ended(session, slot, progress, place)
-
         question = session.question
         if job is not None and question is not None and question.router_plan is None:
             time.sleep(ROUTING_SECONDS)
-        handled = yield from stream(self.worker, slot, job, place.say, show, end)
+        handled = yield from streamed(self.shared, session, slot, job, place)
         if not handled and slot.job is None:
             # Words of an abandoned answer may still have been on their way when the controls went
             # back.
@@ -262,43 +248,3 @@ class AskDesk(Desk):
         """Stop, while an answer is on its way."""
         slots = session.first, session.second, session.third
         return {self.area.box.stop: any(slot.going for slot in slots)}
-
-    def small_print(self, progress: Progress, note: str = "") -> str:
-        """What was measured about an answer, and a warning where it reads worse than a cohort's.
-
-        Args:
-            progress: the answer.
-            note: what else is to be known of it.
-        """
-        warning = words.warning(progress, self.shared.cohort)
-        flags = words.flags(progress.record)
-        return small_print(words.facts(progress), note, warning, words.rest(progress), flags)
-
-    def _growing(self, progress: Progress, place: AnswerPlace, note: str = "") -> Update:
-        """An answer so far."""
-        return {
-            place.text: passage(progress.record.answer, progress.record.flags),
-            place.facts: self.small_print(progress, note),
-        }
-
-    def _ended(
-        self,
-        session: Session,
-        slot: Slot,
-        progress: Progress | None,
-        place: AnswerPlace,
-    ) -> Update:
-        """The last update of an answer, whether it ended or was stopped."""
-        if progress is None:
-            return place.say(STOPPED)
-        return self.last_facts(slot, progress, place) | self.shared.download(session)
-
-    def last_facts(
-        self, slot: Slot, progress: Progress, place: AnswerPlace, note: str = ""
-    ) -> Update:
-        """An answer that was stopped, and its small print; where it ended, both stand there."""
-        if progress.ended:
-            return {}
-        slot.grow(self.model.flagged(progress.record))
-        assert slot.record is not None
-        return self._growing(Progress(slot.record, ended=True), place, note)

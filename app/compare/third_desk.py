@@ -12,15 +12,16 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from app.ask.desk import STOPPED, AskDesk
+from app.ask.desk import AskDesk
+from app.ask.growing import streamed
 from app.compare.area import CompareArea
 from app.compare.state import CompareState, forget_third
 from app.compare.words import beside_note
 from app.desk import Desk, Shared, guarded
 from app.events import UNQUEUED, streaming
-from app.following import Update, stream
+from app.following import Update
 from app.markup import line, passage, small_print
-from app.session import Progress, Session
+from app.session import Session
 from atmoe import AtMoeError, Steering
 from atmoe.steering.reference import Beside, plan_beside
 
@@ -93,20 +94,9 @@ class ThirdDesk(Desk):
         job = slot.job
         yield {place.text: gr.skip()}
 
-        def show(progress: Progress) -> Update:
-            slot.grow(progress.record)
-            return {
-                place.text: passage(progress.record.answer, progress.record.flags),
-                place.facts: self.ask_desk.small_print(progress, self._note(session)),
-            }
-
-        def end(progress: Progress | None) -> Update:
-            if progress is None:
-                return place.say(STOPPED)
-            facts = self.ask_desk.last_facts(slot, progress, place, self._note(session))
-            return facts | self.shared.download(session)
-
-        yield from stream(self.worker, slot, job, place.say, show, end)
+        yield from streamed(
+            self.shared, session, slot, job, place, note=lambda: self._note(session)
+        )
 
     def cancel(self, session: Session) -> None:
         """Stop the third answer at the next token; what is there stays."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from app.inputs import build_choice
 from app.markup import line, notice
+from app.wording import FIRST, SECOND
 from atmoe.explanation.drafts import COUNT, TEMPERATURE
 
-FIRST, SECOND = "Router's answer", "Your steering"
 UNASKED = (
     f"The question of an answer is sampled {COUNT} times more here, under the same weights and at "
     f"temperature {TEMPERATURE}; statements that most of the drafts lack are greyed."
@@ -49,18 +49,12 @@ class DraftsArea:
 def build_drafts() -> DraftsArea:
     """The tab, before anything is sampled."""
     with gr.Row(elem_id="drafts-ask"):
-        which = gr.Radio(
-            [FIRST, SECOND],
-            value=FIRST,
-            label="Which answer is drafted",
-            show_label=False,
-            container=False,
-            scale=0,
-            min_width=260,
+        which, start, stop = build_choice(
+            (FIRST, SECOND),
+            "Which answer is drafted",
+            (f"Draft {COUNT} times", 130),
+            ("Stop drafting", 120),
         )
-        small: dict[str, Any] = {"interactive": False, "scale": 0, "size": "sm"}
-        start = gr.Button(f"Draft {COUNT} times", min_width=130, **small)
-        stop = gr.Button("Stop drafting", min_width=120, **small)
         progress = gr.HTML(line(""), elem_id="drafts-progress", elem_classes="facts")
     agreement = gr.HTML(line(""), elem_id="drafts-agreement", apply_default_css=False)
     with gr.Row():

@@ -11,12 +11,13 @@ from gradio.events import Dependency
 
 from app.desk import Desk, Shared, guarded
 from app.drafts import words
-from app.drafts.area import SECOND, UNASKED, DraftsArea
+from app.drafts.area import UNASKED, DraftsArea
 from app.events import UNQUEUED, streaming
 from app.following import Update, stream
 from app.job import Job
 from app.markup import line, notice
 from app.session import Making, Session
+from app.wording import SECOND
 from atmoe import AtMoeError, Record
 from atmoe.explanation.drafts import COUNT, Drafts, drafting
 
@@ -77,7 +78,7 @@ class DraftsDesk(Desk):
     @guarded
     def ask(self, session: Session, which: str) -> Update:
         """Make the job that `run` will read."""
-        slot = session.second if which == SECOND else session.first
+        slot = session.chosen(which)
         if slot.record is None or not slot.ended:
             raise AtMoeError(NOTHING)
         state = session.tab(DraftsState)

@@ -54,6 +54,10 @@ def alone(statement: Statement) -> bool:
     return statement.shared < MOST
 
 
+def held(statement: Statement, drafts: Sequence[str]) -> int:
+    """How many of the drafts say it."""
+    return round(statement.shared * len(drafts))
+
+
 def _held_by(statement: Statement, drafts: Sequence[str]) -> str:
-    held = round(statement.shared * len(drafts))
-    return f"recurs in {held or 'none'} of {len(drafts)} drafts"
+    return f"recurs in {held(statement, drafts) or 'none'} of {len(drafts)} drafts"

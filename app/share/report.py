@@ -3,7 +3,8 @@
 It is to be read in ten years without this program: plain HTML with its style inside, no script,
 nothing that is fetched. Every number is a record's, and every text from outside is escaped.
 
-    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ drafts ─ sources ─ limits
+    head ─ question ─ answers ─ settings ─ weights ─ why ─ what if ─ drafts ─ sources ─ limits ─
+    made by
 """
 
 from __future__ import annotations
@@ -13,19 +14,15 @@ from datetime import datetime
 from html import escape
 
 from app.ask.words import flags, given_by_link
-from app.drafts.words import agreement
 from app.markup import NO_VERDICT
+from app.share.report_measured import drafts_of, lies, what_if, why
 from app.share.report_style import STYLE, colours
-from app.sources import listing
+from app.share.report_table import table
 from app.steer.words import changes, team_note
 from app.view import all_percents, average_percents
-from app.wording import count, listed, minus
+from app.wording import count, listed
 from atmoe import Record, RoutingPlan
 from atmoe.explanation.drafts import Drafts
-from atmoe.explanation.response import DOSES
-from atmoe.explanation.value import Change, Explanation
-from atmoe.explanation.verdict import verdict
-from atmoe.sources.value import sentence_of
 from atmoe.study.reading import word_count
 
 NAMES = ("The router's answer", "The steered answer")
@@ -69,10 +66,10 @@ def report(
         _section("Answers", "".join(_answer(name, record) for name, record in answers)),
         _section("Settings", _settings(router, steered)),
         _section("Weights", _weights(router.router_plan, steered.plan if steered else None)),
-        _section("Why", "".join(_why(name, record.explanation) for name, record in answers)),
-        _section("What if", _what_if(router)) if router.response else "",
-        _section("Drafts", _drafts(drafts)) if drafts else "",
-        _section("Where the question lies", _lies(router)),
+        _section("Why", "".join(why(name, record.explanation) for name, record in answers)),
+        _section("What if", what_if(router)) if router.response else "",
+        _section("Drafts", drafts_of(drafts)) if drafts else "",
+        _section("Where the question lies", lies(router)),
         _section("Limits", "".join(f"<p>{escape(limit)}</p>" for limit in LIMITS)),
         _section("Made by", _made_by(answers)),
         "</main>",
@@ -135,7 +132,7 @@ def _settings(router: Record, steered: Record | None) -> str:
     rows.append(("Seed", str(router.seed)))
     steering = changes(steered.steering) if steered else ""
     rows.append(("Steering", steering or "none"))
-    return _table("How both answers were asked for", ("setting", "value"), rows)
+    return table("How both answers were asked for", ("setting", "value"), rows)
 
 
 def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
@@ -150,8 +147,8 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
         if name in takes_part
     ]
     parts = [
-        _table("Groups: share of the routing weight, mean over the layers", heads, groups, 1),
-        _table("Experts: share of their group, mean over the layers", heads, experts, 1),
+        table("Groups: share of the routing weight, mean over the layers", heads, groups, 1),
+        table("Experts: share of their group, mean over the layers", heads, experts, 1),
     ]
     absent = [name for name in layout.expert_names if name not in takes_part]
     if absent:
@@ -197,96 +194,6 @@ def _map(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
     return "".join(tables)
 
 
-def _why(name: str, explanation: Explanation | None) -> str:
-    title = f"<h3>{escape(name)}</h3>"
-    if explanation is None:
-        return f"{title}<p>Not measured.</p>"
-    gained = explanation.logp - explanation.base_logp
-    parts = [
-        title,
-        f"<p><strong>{escape(verdict(explanation).sentence)}</strong></p>",
-        f"<p>Mean log-probability per token of this answer, in nats: {_nats(explanation.logp)}; "
-        f"of the base model alone: {_nats(explanation.base_logp)}; all experts together: "
-        f"{_nats(gained, sign=True)}.</p>",
-    ]
-    rows = [
-        (
-            unit.name,
-            f"{unit.weight:.1%}",
-            f"{unit.contribution:.3f}",
-            _nats(unit.effect, sign=True),
-            f"{unit.ratio:.2f}",
-        )
-        for kind in ("group", "expert")
-        for unit in explanation.of(kind)
-    ]
-    parts.append(
-        _table(
-            "Effect: how much likelier the answer is with the part than without it, in nats per "
-            "token; × the same as a factor. Contribution: the size of its change, beside the "
-            "layers' own output",
-            ("part", "weight", "contribution", "effect", "×"),
-            rows,
-            1,
-        )
-    )
-    if explanation.shapley:
-        values = [(g, _nats(value, sign=True)) for g, value in explanation.shapley.items()]
-        title = "Shapley values of the groups, nats per token; they add up to all experts together"
-        parts.append(_table(title, ("group", "value"), values, 1))
-    if explanation.changes:
-        items = "".join(f"<li>{escape(_change(each))}</li>" for each in explanation.changes)
-        parts.append(
-            f"<p>The smallest move of one group's share at which the first sentence becomes "
-            f"another:</p><ul>{items}</ul>"
-        )
-    return "".join(parts)
-
-
-def _change(change: Change) -> str:
-    now = f"{change.group}, now {change.share:.1%} on average"
-    if change.to is None:
-        return f"{now}: none found between 0% and 100%."
-    return f"{now}: at {change.to:.1%} the answer would begin “{change.after}”."
-
-
-def _what_if(record: Record) -> str:
-    response = record.response
-    assert response is not None  # the section stands only where there is one
-    logps = response.logp or [None] * len(response.answers)
-    rows = [
-        (
-            f"{100 * dose:.0f}%",
-            str(word_count(answer)),
-            "–" if logp is None else _nats(logp),
-            answer,
-        )
-        for dose, answer, logp in zip(DOSES, response.answers, logps)
-    ]
-    heads = ("share", "words", "log-probability of the router's answer", "answer")
-    return _table(f"The question with {response.target} at five shares", heads, rows)
-
-
-def _drafts(drafts: Drafts) -> str:
-    """How far an answer's drafts agree with it, by statement, and the drafts."""
-    made = len(drafts.texts)
-    rows = [(s.text, f"{round(s.shared * made)} of {made}") for s in drafts.statements]
-    texts = "".join(f'<p class="answer">{escape(text)}</p>' for text in drafts.texts)
-    return (
-        f"<p>Of the answer that begins “{escape(drafts.answer[:60])}”.</p>{agreement(drafts)}"
-        + _table(
-            "Its statements, and in how many drafts each recurs", ("statement", "drafts"), rows
-        )
-        + texts
-    )
-
-
-def _lies(record: Record) -> str:
-    """How familiar the question is, and what lies near it in training."""
-    said = f"<p>{escape(sentence_of(record.familiarity, record.nearest))}</p>"
-    return said + (listing(record.nearest) if record.nearest else "")
-
-
 def _made_by(answers: Sequence[tuple[str, Record]]) -> str:
     _, router = answers[0]
     rows = [*_of("Model", router.model), *_of("Base", router.base)]
@@ -295,37 +202,8 @@ def _made_by(answers: Sequence[tuple[str, Record]]) -> str:
         rows.append((f"{name}: computed with", made))
         times = "; ".join(f"{what} {value:g}" for what, value in record.timings.items())
         rows.append((f"{name}: times", times or "not decoded here, or given before"))
-    return _table("To have these answers again, ask this model with these settings", (), rows)
+    return table("To have these answers again, ask this model with these settings", (), rows)
 
 
 def _of(what: str, made_by: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(f"{what}, {name}", value) for name, value in made_by.items()]
-
-
-def _table(
-    caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 99
-) -> str:
-    """A table of texts.
-
-    Args:
-        caption: above it.
-        heads: of its columns; none = no row of heads.
-        rows: the first text of each names it.
-        numbers: from this column on they are numbers.
-    """
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in heads)
-    lines = []
-    for first, *others in rows:
-        cells = "".join(
-            f"<td{' class=n' if column >= numbers else ''}>{escape(text)}</td>"
-            for column, text in enumerate(others, 1)
-        )
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-    top = f"<thead><tr>{head}</tr></thead>" if heads else ""
-    return (
-        f"<table><caption>{escape(caption)}</caption>{top}<tbody>{''.join(lines)}</tbody></table>"
-    )
-
-
-def _nats(number: float, sign: bool = False) -> str:
-    return minus(f"{number:+.3f}" if sign else f"{number:.3f}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from app.inputs import build_plot
+from app.inputs import build_choice, build_plot
 from app.markup import line
+from app.wording import FIRST, SECOND
 from atmoe import Layout
 
-FIRST, SECOND = "Router's answer", "Your steering"
 UNASKED = (
     "Once there is an answer, this says in a sentence what it depended on: each part is removed in "
     "turn, and the answer that was given is read again without it."
@@ -85,18 +84,9 @@ def build_why(layout: Layout) -> WhyArea:
     """The tab, before anything is explained: a sentence and a chart, the rest on demand."""
     # 1. what is read first
     with gr.Row(elem_id="why-ask"):
-        which = gr.Radio(
-            [FIRST, SECOND],
-            value=FIRST,
-            label="Which answer",
-            show_label=False,
-            container=False,
-            scale=0,
-            min_width=260,
+        which, start, stop = build_choice(
+            (FIRST, SECOND), "Which answer", ("Explain this answer", 170), ("Cancel", 80)
         )
-        small: dict[str, Any] = {"interactive": False, "scale": 0, "size": "sm"}
-        start = gr.Button("Explain this answer", min_width=170, **small)
-        stop = gr.Button("Cancel", min_width=80, **small)
         progress = gr.HTML(line(""), elem_id="why-progress", elem_classes="facts")
     with gr.Row(elem_id="why-said"):
         sentence = gr.HTML(line(UNASKED), elem_id="why-sentence")

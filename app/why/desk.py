@@ -23,12 +23,13 @@ from app.markup import line, marked
 from app.session import Session, Slot
 from app.sources import faces
 from app.why import words as why_words
-from app.why.area import FIRST, SECOND, WhyArea
+from app.why.area import WhyArea
 from app.why.chart import chart
 from app.why.figure import shapley_figure
 from app.why.grid import grid
 from app.why.sentence import headline
 from app.why.state import WhyProgress, WhyState, why
+from app.wording import FIRST, SECOND
 from atmoe import Record
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import verdict
@@ -87,7 +88,7 @@ class WhyDesk(Desk):
     @guarded
     def ask(self, session: Session, which: str) -> Update:
         """Make the job that `run` will read."""
-        slot = session.second if which == SECOND else session.first
+        slot = session.chosen(which)
         record = slot.record
         # What was stopped can be explained as far as it got; what still grows cannot.
         if record is None or not slot.ended:

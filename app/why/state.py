@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from app.job import LATER, Job, Kind, Later
 from app.session import Making
-from app.why.area import FIRST
+from app.wording import FIRST
 from atmoe import AtMoe, Record
 from atmoe.explanation.measure import completing, opening
 from atmoe.explanation.smallest_change import searching

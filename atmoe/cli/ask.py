@@ -32,12 +32,8 @@ def fetch(a: argparse.Namespace) -> Result:
 
 def route(a: argparse.Namespace) -> Result:
     """The plan for a prompt."""
-    model, prompt = load_model(a), text_of(a.prompt)
-    router_plan = model.route(prompt)
-    plan = steering_of(a).apply(router_plan)
-    found = model.found(prompt, router_plan)
-    data = plan.to_dict() | (found.to_dict() if found else {})
-    return data, "\n".join([*_shares(plan), *_found(found)])
+    routed = load_model(a).routed(text_of(a.prompt), steering_of(a))
+    return routed.to_dict(), "\n".join([*_shares(routed.plan), *_found(routed.found)])
 
 
 def _shares(plan: RoutingPlan) -> Iterator[str]:
@@ -128,17 +124,10 @@ def _change(change: Change) -> str:
 
 def score(a: argparse.Namespace) -> Result:
     """The log-probability of a given answer."""
-    from atmoe.explanation.spans import token_texts
-
-    model = load_model(a)
-    prompt, text = text_of(a.prompt), text_of(a.answer)
-    plan = steering_of(a).apply(model.route(prompt))
-    logp = model.score(prompt, text, [plan])[0].tolist()
-    tokens = list(token_texts(model.tokenizer, model.encode_answer(text)))
-    mean = sum(logp) / len(logp)
+    scored = load_model(a).scored(text_of(a.prompt), text_of(a.answer), steering_of(a))
     return (
-        {"mean_logprob": mean, "token_logprobs": logp, "tokens": tokens},
-        f"mean log-probability {mean:.4f} a token over {len(tokens)} tokens",
+        scored.to_dict(),
+        f"mean log-probability {scored.mean:.4f} a token over {len(scored.tokens)} tokens",
     )
 
 

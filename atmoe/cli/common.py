@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from atmoe.errors import AssetError, DataError, PromptError, SteeringError
 from atmoe.mixture.precision import CHOICES
 
 if TYPE_CHECKING:
-    from atmoe.data import Description, Example
+    from atmoe.data import Description
     from atmoe.model import AtMoe
     from atmoe.steering.overrides import Steering
 
@@ -29,7 +29,6 @@ BASELINES = Path("baselines")
 """Where trained baselines go, and are looked for."""
 FLOATING = ("float32", "bfloat16")
 """What a model is trained in."""
-SPLITS = ("all", "validation", "train")
 
 Result = tuple[Any, str]
 """What --json prints, and what a person reads."""
@@ -272,44 +271,3 @@ def described(a: argparse.Namespace) -> Description:
             "--mts-dialog DIR, or a description of your own."
         )
     return description
-
-
-def on_side(a: argparse.Namespace, examples: Iterable[Example]) -> list[Example]:
-    """The examples on the side of the split that was asked for."""
-    from atmoe.data import split
-
-    return [example for example in examples if a.split in ("all", split(example))]
-
-
-def between(ends: Sequence[float], sign: str = "") -> str:
-    """The two ends of an interval, as a table has them."""
-    return " to ".join(f"{end:{sign}.3f}" for end in ends)
-
-
-def limit(parser: argparse.ArgumentParser, default: int | None, what: str) -> None:
-    """How many are measured; None = all."""
-    parser.add_argument(
-        "--limit",
-        type=count,
-        default=default,
-        metavar="N",
-        help=f"{what} (default: {'all' if default is None else default})",
-    )
-
-
-def drawn(parser: argparse.ArgumentParser, split: str = "validation") -> None:
-    """What decides which examples are drawn."""
-    seed(parser)
-    parser.add_argument(
-        "--split",
-        choices=SPLITS,
-        default=split,
-        help=f"examples of which diseases (default: {split})",
-    )
-
-
-def seed(parser: argparse.ArgumentParser) -> None:
-    """What whatever is drawn at random begins from."""
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
-    )

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import Commands, Result, count, described, load_model, seed
+from atmoe.cli.common import Commands, Result, count, described, load_model
+from atmoe.cli.measuring import seed
 
 if TYPE_CHECKING:
     from atmoe import AtMoe

@@ -10,18 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import (
-    BASELINES,
-    Commands,
-    Result,
-    between,
-    count,
-    described,
-    drawn,
-    limit,
-    load_model,
-    on_side,
-)
+from atmoe.cli.common import BASELINES, Commands, Result, count, described, load_model
+from atmoe.cli.measuring import between, drawn, limit, on_side
 
 if TYPE_CHECKING:
     from atmoe.data import Description, Example

@@ -26,15 +26,11 @@ _QUOTED = 70
 
 TURN = re.compile(r"^[ \t]*(?P<who>[A-Z][\w. ]{0,24}?)[ \t]*:[ \t]*(?P<said>.*)$", re.MULTILINE)
 
-_SPEAKERS = re.compile(
-    r"^(?:doctor|dr|patient|pt|guest|physician|clinician|nurse|provider|therapist|d|p)\b|^guest_",
-    re.IGNORECASE,
-)
+_WHO = r"doctor|dr|patient|pt|physician|clinician|nurse|provider|therapist"
 
-_BESIDE = re.compile(
-    r"[ \t](?=(?:doctor|dr|patient|pt|physician|clinician|nurse|provider|therapist|guest_\w+)\s?:)",
-    re.IGNORECASE,
-)
+_SPEAKERS = re.compile(rf"^(?:{_WHO}|guest|d|p)\b|^guest_", re.IGNORECASE)
+
+_BESIDE = re.compile(rf"[ \t](?=(?:{_WHO}|guest_\w+)\s?:)", re.IGNORECASE)
 """What stands before a turn of speech within a line."""
 
 _ABSTRACT_MARKS = tuple(

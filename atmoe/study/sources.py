@@ -89,12 +89,9 @@ def study(
         AssetError: the model has no index.
         DataError: the index was made of other examples, or there are no questions.
     """
-    index = model.index
-    if index is None:
-        raise AssetError("This model has no index; make one with atmoe index.")
     began = time.perf_counter()
     rng = random.Random(seed)
-    rows = rows_of(model, index, examples)
+    index, rows = indexed(model, examples)
     questions = [e for e in rows if not e.material]
     again = [paraphrase(e, rng, "evaluation") for e in _some(questions, count, rng)]
     known = {e.prompt for e in rows}
@@ -125,12 +122,16 @@ def _some(examples: Sequence[Example], count: int, rng: random.Random) -> list[E
     return rng.sample(list(examples), min(count, len(examples)))
 
 
-def rows_of(model: AtMoe, index: Index, examples: Sequence[Example]) -> list[Example]:
-    """The example of each row.
+def indexed(model: AtMoe, examples: Sequence[Example]) -> tuple[Index, list[Example]]:
+    """A model's index, and the example of each of its rows.
 
     Raises:
+        AssetError: the model has none.
         DataError: the index was made of others.
     """
+    index = model.index
+    if index is None:
+        raise AssetError("This model has no index; make one with atmoe index.")
     training = [e for e in examples if split(e) == "train"]
     if len(training) != len(index.facts):
         training = [e for e in training if _readable(model, e)]
@@ -139,7 +140,7 @@ def rows_of(model: AtMoe, index: Index, examples: Sequence[Example]) -> list[Exa
             "The index was made of other examples than these; name the same corpora, or make it "
             "again with atmoe index."
         )
-    return training
+    return index, training
 
 
 def _readable(model: AtMoe, example: Example) -> bool:

@@ -21,12 +21,12 @@ import torch
 from tqdm import tqdm
 
 from atmoe.data import Example
-from atmoe.errors import AssetError, DataError
+from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.sources.fitting import tested
 from atmoe.sources.index import WEIGHTS
 from atmoe.study.bootstrap import rate
-from atmoe.study.sources import Asked, rows_of
+from atmoe.study.sources import Asked, indexed
 from atmoe.train.experts import label_weights
 from atmoe.train.rows import Row, answer_loss, collate_rows, encode_row
 
@@ -58,20 +58,17 @@ def study(
         AssetError: the model has no index.
         DataError: the index was made of other examples, or no question can be read.
     """
-    index, began = model.index, time.perf_counter()
-    if index is None:
-        raise AssetError("This model has no index; make one with atmoe index.")
-    rng = random.Random(seed)
-    training = rows_of(model, index, examples)
+    began, rng = time.perf_counter(), random.Random(seed)
+    index, training = indexed(model, examples)
     unseen = [e for e in tested(examples) if _row(model, e) is not None]
     asked = Asked(model, rng.sample(unseen, min(questions, len(unseen))), "questions")
     if not asked.examples:
         raise DataError("There is no question to ask; name a corpus that holds some.")
     start = [p.detach().clone() for p in fresh.bank.parameters_to_train()]
+    main = model.layout.group_names[0]
     nearest_lost: list[float] = []
     others_lost: list[list[float]] = []
     for i, example in enumerate(tqdm(asked.examples, desc="retraining")):
-        main = model.layout.group_names[0]
         similarity = asked.similarity(index, i, WEIGHTS)
         order = similarity.argsort(descending=True).tolist()
         rows = [(place, _row(fresh, training[place])) for place in order[: 4 * NEAREST]]

@@ -21,12 +21,8 @@ def model(worlds, tmp_path_factory) -> AtMoe:
 
 @pytest.fixture
 def fresh(model, worlds, tmp_path) -> AtMoe:
-    return AtMoe.from_pretrained(model_path(model, tmp_path), base=worlds("llama").directory)
-
-
-def model_path(model, folder):
-    model.save_pretrained(folder)
-    return folder
+    model.save_pretrained(tmp_path)
+    return AtMoe.from_pretrained(tmp_path, base=worlds("llama").directory)
 
 
 def test_who_trains_on_an_answer_loses_least_on_it_and_nothing_stays(fresh):

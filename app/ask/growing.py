@@ -1,0 +1,67 @@
+"""An answer in its place on the page, while it grows and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from app.ask import words
+from app.desk import AnswerPlace, Shared
+from app.following import Update, stream
+from app.job import Job
+from app.markup import passage, small_print
+from app.session import Progress, Session, Slot
+
+STOPPED = "Stopped before the first word."
+
+
+def streamed(
+    shared: Shared,
+    session: Session,
+    slot: Slot,
+    job: Job[Progress] | None,
+    place: AnswerPlace,
+    note: Callable[[], str] = str,
+    ended: Callable[[], None] = lambda: None,
+) -> Generator[Update, None, bool]:
+    """What the page shows of an answer, to its end or to where it was stopped.
+
+    Args:
+        shared: the model, and what is measured of it.
+        session: whose.
+        slot: the answer.
+        job: makes it.
+        place: where it stands.
+        note: what else is to be known of it, as of now.
+        ended: is called at its end.
+
+    Returns:
+        As `stream` does.
+    """
+
+    def show(progress: Progress) -> Update:
+        slot.grow(progress.record)
+        return _grown(shared, progress, place, note())
+
+    def end(progress: Progress | None) -> Update:
+        ended()
+        if progress is None:
+            return place.say(STOPPED)
+        update = {}
+        if not progress.ended:  # it was stopped, and nobody has looked through it
+            slot.grow(shared.model.flagged(progress.record))
+            assert slot.record is not None
+            update = _grown(shared, Progress(slot.record, ended=True), place, note())
+        return update | shared.download(session)
+
+    return (yield from stream(shared.worker, slot, job, place.say, show, end))
+
+
+def _grown(shared: Shared, progress: Progress, place: AnswerPlace, note: str) -> Update:
+    """An answer so far, what was measured of it, and a warning where it reads worse than others."""
+    record = progress.record
+    facts, rest = words.facts(progress), words.rest(progress)
+    warning = words.warning(progress, shared.cohort)
+    return {
+        place.text: passage(record.answer, record.flags),
+        place.facts: small_print(facts, note, warning, rest, words.flags(record)),
+    }

@@ -1,0 +1,55 @@
+"""What the commands that measure a model share: which examples, how many, and intervals."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from atmoe.cli.common import count
+
+if TYPE_CHECKING:
+    from atmoe.data import Example
+
+SPLITS = ("all", "validation", "train")
+
+
+def on_side(a: argparse.Namespace, examples: Iterable[Example]) -> list[Example]:
+    """The examples on the side of the split that was asked for."""
+    from atmoe.data import split
+
+    return [example for example in examples if a.split in ("all", split(example))]
+
+
+def between(ends: Sequence[float], sign: str = "") -> str:
+    """The two ends of an interval, as a table has them."""
+    return " to ".join(f"{end:{sign}.3f}" for end in ends)
+
+
+def limit(parser: argparse.ArgumentParser, default: int | None, what: str) -> None:
+    """How many are measured; None = all."""
+    parser.add_argument(
+        "--limit",
+        type=count,
+        default=default,
+        metavar="N",
+        help=f"{what} (default: {'all' if default is None else default})",
+    )
+
+
+def drawn(parser: argparse.ArgumentParser, split: str = "validation") -> None:
+    """What decides which examples are drawn."""
+    seed(parser)
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default=split,
+        help=f"examples of which diseases (default: {split})",
+    )
+
+
+def seed(parser: argparse.ArgumentParser) -> None:
+    """What whatever is drawn at random begins from."""
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
+    )
