@@ -38,8 +38,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Routed:
-    """A plan, and what a model's index says of the question; None = not measured."""
+    """A question, and the plan that it is answered by.
 
+    Attributes:
+        prompt: the question.
+        steering: what changed the router's plan.
+        router_plan: what the router gave.
+        plan: the one in force.
+        found: what the model's index says of the question; None = not measured.
+    """
+
+    prompt: str
+    steering: Steering
+    router_plan: RoutingPlan
     plan: RoutingPlan
     found: Found | None
 
@@ -167,9 +178,13 @@ class AtMoe(Mixture):
         Returns:
             None = not measured: the model has no index, or no router of it made this plan.
         """
-        if self.index is None or plan.first is None:
+        return None if plan.first is None else self.found_by(prompt, plan.first)
+
+    def found_by(self, prompt: str, first: Tensor) -> Found | None:
+        """The same, of what the planner read: `RoutingPlan.first`."""
+        if self.index is None:
             return None
-        return self.index.found(prompt, plan.first, self._asked(plan.first))
+        return self.index.found(prompt, first, self._asked(first))
 
     def routed(self, prompt: str, steering: Steering = Steering()) -> Routed:
         """The plan for a prompt as steered, and where its question lies.
@@ -177,8 +192,16 @@ class AtMoe(Mixture):
         Raises:
             PromptError, SteeringError: before or after one pass.
         """
-        router_plan = self.route(prompt)
-        return Routed(steering.apply(router_plan), self.found(prompt, router_plan))
+        return self.steered(prompt, self.route(prompt), steering)
+
+    def steered(self, prompt: str, router_plan: RoutingPlan, steering: Steering) -> Routed:
+        """The plan that a steering makes of the router's, and where the question lies.
+
+        Raises:
+            SteeringError: there is no such plan.
+        """
+        plan, found = steering.apply(router_plan), self.found(prompt, router_plan)
+        return Routed(prompt, steering, router_plan, plan, found)
 
     def scored(self, prompt: str, answer: str, steering: Steering = Steering()) -> Scored:
         """How likely an answer is under the plan for its prompt as steered.

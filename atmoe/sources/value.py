@@ -82,7 +82,9 @@ class Found:
     @property
     def far(self) -> bool:
         """Whether the question is flagged as far from training."""
-        return self.familiarity is not None and self.familiarity < FAR
+        if self.familiarity is None or _has_very_near(self.nearest):
+            return False
+        return self.familiarity < FAR
 
     @property
     def sentence(self) -> str:
@@ -105,7 +107,10 @@ def sentence_of(familiarity: float | None, nearest: Sequence[Source] | None = No
     """
     if familiarity is None:
         return f"Whether this question is like those in training was {NOT_MEASURED}."
-    if familiarity < FAR:
-        return SENTENCES[0]
-    named = any(source.similarity >= VERY_NEAR for source in nearest or ())
-    return SENTENCES[2 if named or familiarity >= EDGE else 1]
+    if familiarity >= EDGE or _has_very_near(nearest or ()):
+        return SENTENCES[2]
+    return SENTENCES[0 if familiarity < FAR else 1]
+
+
+def _has_very_near(nearest: Sequence[Source]) -> bool:
+    return any(source.similarity >= VERY_NEAR for source in nearest)

@@ -1,8 +1,9 @@
 """Whether familiarity tells questions like those in training from lines that are none.
 
-Flagged is what lies below `atmoe.sources.value.FAR`. Asked are questions about the validation
-diseases that familiarity was not calibrated on, as they stand and in words that training never
-used; and the lines of `atmoe.sources.outside` that were kept back when it was made.
+Flagged is what `Found.far` says: a low rank, and no example very near. Asked are questions about
+diseases of training; about the validation diseases that familiarity was not calibrated on, as they
+stand and in words that training never used; and the lines of `atmoe.sources.outside` that were kept
+back when it was made.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atmoe.data import Example, paraphrase
+from atmoe.data import Example, paraphrase, split
 from atmoe.errors import AssetError, DataError
 from atmoe.model import AtMoe
 from atmoe.sources.fitting import tested
@@ -39,8 +40,8 @@ def study(
 
     Returns:
         "threshold", "edge": of the three sentences.
-        "flagged": kind → {"mean", "interval", "questions", "refused"}: "unseen diseases" and
-            "unseen diseases, rephrased"; each kind of lines outside and "outside, all" (of the
+        "flagged": kind → {"mean", "interval", "questions", "refused"}: "diseases of training",
+            "unseen diseases" and "unseen diseases, rephrased"; each kind of lines outside and "outside, all" (of the
             kinds that must be flagged); "people" and "shorthand". Refused is what the model does
             not read at all (no letters, another script); it counts in no mean.
         "auroc": of unseen diseases' questions, both wordings, against "outside, all": {"mean",
@@ -70,7 +71,11 @@ def study(
     for kind, line in [*lines(outside(), "kept"), *lines(inside(), "kept")]:
         apart.setdefault(kind, []).append(line)
     scored = {kind: _Scored(model, index, own, own) for kind, own in apart.items()}
+    learned = [e for e in examples if e.disease and split(e) == "train"]
+    learned = rng.sample(learned, min(count, len(learned)))
+    known = _Scored(model, index, [e.prompt for e in learned], [e.disease for e in learned])
     flagged = {
+        "diseases of training": known.flagged(seed),
         "unseen diseases": plain.flagged(seed),
         "unseen diseases, rephrased": other.flagged(seed),
         **{kind: part.flagged(seed) for kind, part in scored.items()},
@@ -93,17 +98,19 @@ class _Scored:
 
     Attributes:
         scores: [prompts that were read].
-        ranks: their familiarity.
+        far: whether they are flagged.
         names: of what the bootstrap draws whole.
         refused: how many the model does not read.
     """
 
     def __init__(self, model: AtMoe, index: Index, prompts: Sequence[str], names: Sequence[str]):
         first = read(model, prompts, "familiarity")
+        prompts, _ = readable(prompts, first)
         self.names, first = readable(names, first)
-        self.refused = len(prompts) - len(first)
+        self.refused = len(names) - len(self.names)
         self.scores = index.tensors.score(first)
-        self.ranks = [index.familiarity(each) or 0.0 for each in first]
+        found = [model.found_by(prompt, each) for prompt, each in zip(prompts, first)]
+        self.far = [each is not None and each.far for each in found]
 
     @classmethod
     def together(cls, parts: Sequence[_Scored]) -> _Scored:
@@ -111,12 +118,12 @@ class _Scored:
         whole.refused = sum(part.refused for part in parts)
         whole.names = [name for part in parts for name in part.names]
         whole.scores = torch.cat([part.scores for part in parts])
-        whole.ranks = [rank for part in parts for rank in part.ranks]
+        whole.far = [far for part in parts for far in part.far]
         return whole
 
     def flagged(self, seed: int) -> dict[str, Any]:
-        """How many lie below the threshold."""
-        values = [float(rank < FAR) for rank in self.ranks]
+        """How many are told to be unlike anything in training."""
+        values = [float(far) for far in self.far]
         return {**rate(values, self.names, seed), "refused": self.refused}
 
 

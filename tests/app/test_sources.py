@@ -14,7 +14,7 @@ from atmoe import AtMoeError, Record
 from atmoe.flags.flagged import UNTAUGHT
 from atmoe.sources.value import FAR, NOT_PROOF, SENTENCES, Found, Source
 
-NEAR = Source("Leaflets <1>", "gout & co", "treat", 'https://example.org/?a="b"&c', 0.9)
+NEAR = Source("Leaflets <1>", "gout & co", "treat", 'https://example.org/?a="b"&c', 0.8)
 BARE = Source("", "", "", "", 0.1)
 
 
@@ -30,7 +30,7 @@ def test_the_sentence_stands_before_the_nearest_and_they_never_without_their_lab
 
 def test_an_example_is_a_link_where_it_has_an_address_and_nothing_of_it_is_markup():
     html = sources.listing((NEAR, BARE))
-    assert "Leaflets &lt;1&gt; · gout &amp; co · treat ↗</a> (very near)" in html
+    assert "Leaflets &lt;1&gt; · gout &amp; co · treat ↗</a> (near)" in html
     assert 'href="https://example.org/?a=&quot;b&quot;&amp;c"' in html
     assert html.count("<a ") == html.count('rel="noopener noreferrer"') == 1
     assert "an example without a name (not near)" in html

@@ -185,7 +185,10 @@ def test_three_sentences_that_call_no_answer_right_or_wrong():
     near, other = (Source("s", "t", "", "", x) for x in (VERY_NEAR, VERY_NEAR - 1e-9))
     assert Found(FAR, (near,)).sentence == SENTENCES[2]
     assert Found(FAR, (other,)).sentence == SENTENCES[1]
-    assert Found(FAR - 1e-9, (near,)).sentence == SENTENCES[0]
+    # what lies very near an example is not told to be unlike all of them
+    assert Found(FAR - 1e-9, (near,)).sentence == SENTENCES[2]
+    assert Found(FAR - 1e-9, (other,)).sentence == SENTENCES[0]
+    assert not Found(FAR - 1e-9, (near,)).far and Found(FAR - 1e-9, (other,)).far
     assert (near.near, other.near) == ("very near", "near")
     assert Found(FAR - 1e-9, ()).far and not Found(FAR, ()).far
     for sentence in SENTENCES:

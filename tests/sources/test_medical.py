@@ -15,6 +15,7 @@ INDEX = ASSETS / "index"
     "question, topic, task",
     [
         ("How is gout treated?", "Gout", "treatment"),
+        ("How is asthma treated?", "Asthma", "treatment"),  # so short that its rank is low
         ("my dad was told he has afib, what can they do for him??", "Atrial Fibrillation", ""),
         ("What are the genetic changes related to Bloom syndrome ?", "Bloom syndrome", "causes"),
         ("tx T2DM", "diabetes", ""),
