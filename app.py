@@ -63,7 +63,8 @@ def _serve(args: argparse.Namespace) -> None:
     from atmoe import AtMoe
 
     model = AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype))
-    page = build(model, Path(args.model) / "reports", read_cases(Path(args.model)))
+    folder = Path(args.model)
+    page = build(model, folder / "reports", read_cases(folder), _licence(folder / "README.md"))
     try:
         page.launch(server_name=args.host, server_port=args.port, **LAUNCH)
     except KeyboardInterrupt:
@@ -71,6 +72,13 @@ def _serve(args: argparse.Namespace) -> None:
         if not page.is_running:
             raise
         page.close(verbose=False)
+
+
+def _licence(card: Path) -> str:
+    """The licence that a model's card names; "" = there is no card, or none in it."""
+    from huggingface_hub import ModelCard
+
+    return (ModelCard.load(card).data.license or "") if card.is_file() else ""
 
 
 if __name__ == "__main__":

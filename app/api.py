@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import gradio as gr
 
@@ -29,6 +29,9 @@ from app.why.state import why
 from atmoe import AtMoeError, Record, Steering
 from atmoe.explanation.compare import compare
 from atmoe.explanation.drafts import drafting
+from atmoe.many.brief import brief_of
+from atmoe.model import Routed
+from atmoe.schema import published
 
 T = TypeVar("T")
 
@@ -53,13 +56,15 @@ def _told() -> Iterator[None]:
 class Api:
     """The endpoints of one page."""
 
-    def __init__(self, shared: Shared):
+    def __init__(self, shared: Shared, licence: str = ""):
         self.shared, self.model, self.worker = shared, shared.model, shared.worker
+        self.licence = licence
 
     def wire(self) -> None:
         """Name them. To be called while the page is built."""
         many: dict[str, Any] = {"concurrency_limit": AT_ONCE, "concurrency_id": "api"}
         gr.api(self.models, api_name="models", **many)
+        gr.api(self.schema, api_name="schema", **many)
         gr.api(self.route, api_name="route", **many)
         gr.api(self.answer, api_name="answer", **many)
         gr.api(self.explain, api_name="explain", **many)
@@ -72,7 +77,8 @@ class Api:
 
         Returns:
             {"name", "sha256", "base": {"name", "sha256"}, "layers", "groups": group → experts,
-                "language", "index": whether questions are held against training, "limits"}.
+                "language", "index": whether questions are held against training, "limits", and
+                "licence", as its card has it; "" = it has none}.
         """
         info, layout = self.model.info, self.model.layout
         return {
@@ -84,6 +90,7 @@ class Api:
             "groups": {group: list(experts) for group, experts in layout.groups},
             "language": info.language,
             "index": self.model.index is not None,
+            "licence": self.licence,
             "limits": {
                 "prompt_tokens": info.max_prompt_tokens,
                 "max_new_tokens": MAX_TOKENS,
@@ -92,18 +99,31 @@ class Api:
         }
 
     @_told()
-    def route(self, question: str, steering: dict | None = None) -> dict:
+    def schema(self, of: Literal["steering", "plan", "record"] = "steering") -> dict:
+        """The JSON schema of what comes in and goes out.
+
+        Args:
+            of: a steering, a plan or a record.
+
+        Returns:
+            The schema, as JSON Schema has it.
+        """
+        return published(of)
+
+    @_told()
+    def route(self, question: str, steering: dict | None = None, brief: bool = False) -> dict:
         """The plan for a question: each expert's weight at each layer, and who takes part.
 
         Args:
             question: what is asked.
             steering: changes the router's plan, as a record has it; default: the router's own.
+            brief: True leaves out the tables by layer; shares are then means over the layers.
 
         Returns:
             The plan, with "familiarity" and "nearest" training examples where they are measured.
         """
         changed = _steering(steering)
-        return self.worker.call(lambda: self.model.routed(question, changed)).to_dict()
+        return _sent(self.worker.call(lambda: self.model.routed(question, changed)), brief)
 
     def answer(
         self,
@@ -112,8 +132,11 @@ class Api:
         max_new_tokens: int = LONGEST,
         seed: int = 0,
         temperature: float = 0.0,
+        brief: bool = False,
     ) -> Iterator[dict]:
         """Answer a question; the answer streams, and the last value is the whole record.
+
+        A small research model wrote it and is often wrong; nobody checked it: not for any care.
 
         Args:
             question: what is asked.
@@ -121,6 +144,7 @@ class Api:
             max_new_tokens: at most so many tokens.
             seed: of the sampling.
             temperature: 0 = always the most likely token.
+            brief: True leaves out the tables by layer; shares are then means over the layers.
 
         Returns:
             The record so far; until the last one its "finish" is "cancelled".
@@ -131,9 +155,9 @@ class Api:
             for last in self._answered(asked, steering):
                 if time.monotonic() - sent >= STREAMED_SECONDS and last.finish == "cancelled":
                     sent = time.monotonic()
-                    yield last.to_dict()
+                    yield _sent(last, brief)
             if last is not None:
-                yield last.to_dict()
+                yield _sent(last, brief)
 
     @_told()
     def explain(
@@ -143,8 +167,11 @@ class Api:
         max_new_tokens: int = LONGEST,
         seed: int = 0,
         temperature: float = 0.0,
+        brief: bool = False,
     ) -> dict:
         """Answer a question, and measure what the answer depended on.
+
+        A small research model wrote it and is often wrong; nobody checked it: not for any care.
 
         Args:
             question: what is asked.
@@ -152,6 +179,7 @@ class Api:
             max_new_tokens: at most so many tokens.
             seed: of the sampling.
             temperature: 0 = always the most likely token.
+            brief: True leaves out the tables by layer; shares are then means over the layers.
 
         Returns:
             The record, with its "explanation" and the "verdict" on it.
@@ -159,7 +187,7 @@ class Api:
         asked = self._asked(question, max_new_tokens, seed, temperature)
         record = _last(self._answered(asked, steering))
         progress = _last(self.worker.run(Job(why(self.model, record))))
-        return replace(record, explanation=progress.explanation).to_dict()
+        return _sent(replace(record, explanation=progress.explanation), brief)
 
     @_told()
     def drafts(
@@ -249,7 +277,12 @@ class Api:
 
 def _steering(value: dict | None) -> Steering:
     """A steering as it was sent; none = the router's own plan."""
-    return Steering() if value is None else Steering.from_dict({"strength": 1.0, **value})
+    return Steering() if value is None else Steering.from_dict(value)
+
+
+def _sent(value: Routed | Record, brief: bool) -> dict:
+    """What goes out of a plan or a record: all of it, or what can be read at a glance."""
+    return brief_of(value) if brief else value.to_dict()
 
 
 def _last(steps: Iterator[T]) -> T:

@@ -66,6 +66,7 @@ LAUNCH: dict[str, Any] = {
     "run_history": False,
     "show_error": False,
     "enable_monitoring": False,
+    "mcp_server": True,
     "max_file_size": "1mb",
     "max_threads": 9 * AT_ONCE,
     "footer_links": [],
@@ -78,10 +79,10 @@ LAUNCH: dict[str, Any] = {
         text_size="md",
     ),
 }
-"""Arguments of `launch` that belong to the page. Server-side rendering and the installable app are
-switched on by a Space unless refused; a run history would keep people's questions in their browser.
-Each generator that waits for the worker holds one of the threads, and what needs no waiting must
-find one free."""
+"""Arguments of `launch` that belong to the page. The endpoints are tools of an MCP server as well.
+Server-side rendering and the installable app are switched on by a Space unless refused; a run
+history would keep people's questions in their browser. Each generator that waits for the worker
+holds one of the threads, and what needs no waiting must find one free."""
 
 PLACES = (
     ("Weights", "weights"),
@@ -109,13 +110,19 @@ class Areas:
     share: ShareArea
 
 
-def build(model: AtMoe, reports: Path | None = None, cases: Sequence[Case] = ()) -> gr.Blocks:
+def build(
+    model: AtMoe,
+    reports: Path | None = None,
+    cases: Sequence[Case] = (),
+    licence: str = "",
+) -> gr.Blocks:
     """The page over one model, with a worker of its own. Launch it with `**LAUNCH`.
 
     Args:
         model: answers.
         reports: where what was measured of the model lies, as the evaluation commands print it.
         cases: questions of the model's to choose from.
+        licence: the model's, as its card has it.
 
     Raises:
         AtMoeError: a report there cannot be read.
@@ -127,7 +134,7 @@ def build(model: AtMoe, reports: Path | None = None, cases: Sequence[Case] = ())
     ) as page:
         session = gr.State(Session())
         areas = _build_areas(model, strength_note(cohort), cases)
-        _wire(page, session, areas, model, cohort)
+        _wire(page, session, areas, model, cohort, licence)
         for script in ("places.js", "page.js"):
             page.load(None, js=text_of(script), api_visibility="private")
         wire_tour(page, bool(cases))
@@ -189,7 +196,12 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
 
 
 def _wire(
-    page: gr.Blocks, session: gr.State, areas: Areas, model: AtMoe, cohort: Cohort | None
+    page: gr.Blocks,
+    session: gr.State,
+    areas: Areas,
+    model: AtMoe,
+    cohort: Cohort | None,
+    licence: str,
 ) -> None:
     """A desk for each area, and the events that call it."""
     # 1. the desks
@@ -210,7 +222,7 @@ def _wire(
     shared.desks += [drafts_desk, ask_desk]
 
     # 2. what programs call: first, or an event of the page would have one of the names
-    Api(shared).wire()
+    Api(shared, licence).wire()
 
     # 3. what calls them
     moved = steer_desk.wire(session)

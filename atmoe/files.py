@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 try:
     import fcntl
@@ -91,6 +92,19 @@ def locked(directory: Path, shared: bool = False) -> Iterator[None]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def hold(file: IO[bytes]) -> bool:
+    """Whether nobody else holds an open file; then it is held until it is closed."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 @contextlib.contextmanager

@@ -140,8 +140,8 @@ class OverrideJson(Json):
 class SteeringJson(Json):
     """All overrides of one call, and the strength that multiplies the experts."""
 
-    strength: Annotated[float, Field(ge=0, le=2)]
-    overrides: Annotated[list[OverrideJson], Field(max_length=MOST_OVERRIDES)]
+    strength: Annotated[float, Field(ge=0, le=2)] = 1.0
+    overrides: Annotated[list[OverrideJson], Field(max_length=MOST_OVERRIDES)] = []
 
 
 StateJson = Literal["router", "fixed", "off"]
@@ -415,3 +415,22 @@ def words_of(value: object, groups: Sequence[str]) -> dict[str, str]:
             raise ValueError(f"the word for {group} is no text of 1 to {MOST_WORD} characters")
         _encodable(word)
     return dict(value)
+
+
+PUBLISHED: dict[str, type[Json]] = {
+    "steering": SteeringJson,
+    "plan": PlanJson,
+    "record": RecordJson,
+}
+"""What others may write and read, by name."""
+
+
+def published(name: str) -> dict[str, Any]:
+    """One of `PUBLISHED` as JSON Schema.
+
+    Raises:
+        AtMoeError: there is none of that name.
+    """
+    if name not in PUBLISHED:
+        raise AtMoeError(f"There is no schema of {name!r}; there are {', '.join(PUBLISHED)}.")
+    return PUBLISHED[name].model_json_schema()

@@ -10,7 +10,7 @@ from app.wording import count, minus
 from atmoe import Record
 from atmoe.explanation.coherence import INNER, Cohort
 from atmoe.flags.flagged import WORD
-from atmoe.study.reading import grade, whole_sentences, word_count
+from atmoe.study.reading import grade_of, word_count
 
 BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
 SEVERAL = "Not words the experts ever saw in training, though they may be real:"
@@ -66,12 +66,6 @@ def flags(record: Record) -> list[str]:
     elif words:
         said.append(f"{SEVERAL} {', '.join(f'“{word}”' for word in words)}.")
     return said
-
-
-def grade_of(text: str) -> float | None:
-    """The reading grade of a text's whole sentences; None for what has no words to count."""
-    counted = whole_sentences(text) if any(ch.isalpha() for ch in text) else ""
-    return grade(counted) if counted else None
 
 
 def reading_grade(text: str) -> str:

@@ -5,10 +5,10 @@ Measured numbers only, and nothing below a threshold.
 
 from __future__ import annotations
 
-from app.ask.words import grade_of, rounded
+from app.ask.words import rounded
 from atmoe import Record
 from atmoe.data.text import ITEM
-from atmoe.study.reading import items_of, second_person, word_count
+from atmoe.study.reading import grade_of, items_of, second_person, word_count
 
 LENGTH, LENGTH_WORDS = 0.2, 5
 """Longer or shorter: by a fifth of the router's words, and by five at least."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atmoe.cli.common import Commands, Result, load_model, steering_of, text_of
+from atmoe.cli import many
+from atmoe.cli.common import Commands, Result, load_model, sampling_of, steering_of, text_of
 
 if TYPE_CHECKING:
-    from atmoe.answer.sampling import Sampling
     from atmoe.explanation.value import Change, Explanation
     from atmoe.routing.plan import RoutingPlan
     from atmoe.sources.value import Found
@@ -32,6 +32,8 @@ def fetch(a: argparse.Namespace) -> Result:
 
 def route(a: argparse.Namespace) -> Result:
     """The plan for a prompt."""
+    if many.wanted(a):
+        return many.many(a, "route")
     routed = load_model(a).routed(text_of(a.prompt), steering_of(a))
     return routed.to_dict(), "\n".join([*_shares(routed.plan), *_found(routed.found)])
 
@@ -67,17 +69,21 @@ def _found(found: Found | None) -> Iterator[str]:
 
 def answer(a: argparse.Namespace) -> Result:
     """An answer, as a record."""
-    sampling = _sampling_of(a)
+    if many.wanted(a):
+        return many.many(a, "answer")
+    sampling = sampling_of(a)
     record = load_model(a).answer(text_of(a.prompt), steering_of(a), sampling)
     return record.to_dict(), record.answer
 
 
 def explain(a: argparse.Namespace) -> Result:
     """An answer, and what it depended on."""
+    if many.wanted(a):
+        return many.many(a, "explain")
     from atmoe.explanation.measure import explain
     from atmoe.explanation.smallest_change import smallest_changes
 
-    sampling = _sampling_of(a)
+    sampling = sampling_of(a)
     model = load_model(a)
     record = model.answer(text_of(a.prompt), steering_of(a), sampling)
     changes = smallest_changes(model, record)
@@ -124,17 +130,13 @@ def _change(change: Change) -> str:
 
 def score(a: argparse.Namespace) -> Result:
     """The log-probability of a given answer."""
+    if many.wanted(a):
+        return many.many(a, "score")
     scored = load_model(a).scored(text_of(a.prompt), text_of(a.answer), steering_of(a))
     return (
         scored.to_dict(),
         f"mean log-probability {scored.mean:.4f} a token over {len(scored.tokens)} tokens",
     )
-
-
-def _sampling_of(a: argparse.Namespace) -> Sampling:
-    from atmoe.answer.sampling import Sampling
-
-    return Sampling(a.max_new_tokens, a.temperature, a.top_p, a.seed, a.repetition_penalty)
 
 
 def add_commands(commands: Commands) -> None:
@@ -147,7 +149,8 @@ def add_commands(commands: Commands) -> None:
         "Show the router's plan for a prompt, or the plan that steering makes of it.",
         [model, steering],
     )
-    parser.add_argument("prompt", help="the question; - reads it from standard input")
+    _prompt_argument(parser)
+    many.arguments(parser, "prompt")
     parser = commands.add("answer", answer, "Answer a prompt and record how.", [model, steering])
     _sampling_arguments(parser)
     parser = commands.add(
@@ -160,13 +163,19 @@ def add_commands(commands: Commands) -> None:
     parser = commands.add(
         "score", score, "Score a given answer, token by token.", [model, steering]
     )
-    parser.add_argument("prompt", help="the question")
-    parser.add_argument("answer", help="the answer to score")
+    _prompt_argument(parser)
+    parser.add_argument("answer", nargs="?", help="the answer to score")
+    many.arguments(parser, "prompt", "answer")
+
+
+def _prompt_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", nargs="?", help="the question; - reads it from standard input")
 
 
 def _sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """The question, and how its answer is sampled."""
-    parser.add_argument("prompt", help="the question; - reads it from standard input")
+    _prompt_argument(parser)
+    many.arguments(parser, "prompt")
     parser.add_argument(
         "--temperature",
         type=float,

@@ -17,6 +17,7 @@ from atmoe.errors import AssetError, DataError, PromptError, SteeringError
 from atmoe.mixture.precision import CHOICES
 
 if TYPE_CHECKING:
+    from atmoe.answer.sampling import Sampling
     from atmoe.data import Description
     from atmoe.model import AtMoe
     from atmoe.steering.overrides import Steering
@@ -250,6 +251,17 @@ def steering_of(a: argparse.Namespace) -> Steering:
             state = State.FIXED if option == "set" else State.OFF
             overrides.append(parse_target(value, state, scope))
     return Steering(tuple(overrides), a.strength)
+
+
+def sampling_of(a: argparse.Namespace) -> Sampling:
+    """How an answer is sampled.
+
+    Raises:
+        SamplingError: a value out of range.
+    """
+    from atmoe.answer.sampling import Sampling
+
+    return Sampling(a.max_new_tokens, a.temperature, a.top_p, a.seed, a.repetition_penalty)
 
 
 def described(a: argparse.Namespace) -> Description:

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from atmoe import __version__
-from atmoe.cli import ask, bench, flags, sources, study, train
+from atmoe.cli import ask, bench, flags, schema, sources, study, take, train
 from atmoe.cli.common import Commands, common_arguments, data_arguments, steering_arguments
 from atmoe.cli.ending import emit, ending
 
-FAMILIES = (ask, bench, study, flags, sources, train)
+FAMILIES = (ask, take, schema, bench, study, flags, sources, train)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

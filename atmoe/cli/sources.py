@@ -140,8 +140,8 @@ def _familiarity(report: Report) -> Iterator[str]:
         )
     low, high = report["auroc"]["interval"]
     yield (
-        f"flagged below {report['threshold']}, a rank among {report['calibration']} questions, where "
-        "no example is very near; "
+        f"flagged below {report['threshold']}, a rank among {report['calibration']} questions, "
+        "where no example is very near; "
         f"AUROC {report['auroc']['mean']:.4f} ({low:.4f} to {high:.4f}); {report['seconds']} s"
     )
 

@@ -237,9 +237,9 @@ class Steering:
         )
         overrides = tuple(
             Override(o["target"], State(o["state"]), o.get("share"), o.get("layers", "all"))
-            for o in data["overrides"]
+            for o in data.get("overrides", [])
         )
-        return cls(overrides, float(data["strength"]))
+        return cls(overrides, float(data.get("strength", 1.0)))
 
 
 def parse_target(text: str, state: State, scope: str = "all") -> Override:

@@ -41,9 +41,9 @@ def study(
     Returns:
         "threshold", "edge": of the three sentences.
         "flagged": kind → {"mean", "interval", "questions", "refused"}: "diseases of training",
-            "unseen diseases" and "unseen diseases, rephrased"; each kind of lines outside and "outside, all" (of the
-            kinds that must be flagged); "people" and "shorthand". Refused is what the model does
-            not read at all (no letters, another script); it counts in no mean.
+            "unseen diseases" and "unseen diseases, rephrased"; each kind of lines outside and
+            "outside, all" (of the kinds that must be flagged); "people" and "shorthand". Refused is
+            what the model does not read at all (no letters, another script); it counts in no mean.
         "auroc": of unseen diseases' questions, both wordings, against "outside, all": {"mean",
             "interval"}.
         "calibration": how many questions familiarity is a rank among.

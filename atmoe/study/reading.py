@@ -70,6 +70,12 @@ def whole_sentences(text: str) -> str:
     return "\n\n".join(BULLET * unit.is_item + unit.text for unit in units)
 
 
+def grade_of(text: str) -> float | None:
+    """The reading grade of a text's whole sentences; None for what has no words to count."""
+    counted = whole_sentences(text) if any(ch.isalpha() for ch in text) else ""
+    return grade(counted) if counted else None
+
+
 def word_count(text: str) -> int:
     """How many words; what marks an item of a list is none."""
     return count_words(ITEM.sub("", text))

@@ -2,6 +2,7 @@
 
 import json
 
+import jsonschema
 import pytest
 from browser import QUESTION, TOKENS
 from conftest import LAYOUT
@@ -14,6 +15,7 @@ from atmoe import Override, Record, State, Steering
 from atmoe.explanation.compare import compare
 from atmoe.explanation.drafts import drafted
 from atmoe.explanation.measure import explain
+from atmoe.many.brief import brief_of
 
 STEERING = Steering((Override(LAYOUT.group_names[0], State.FIXED, 1.0),))
 
@@ -27,7 +29,8 @@ def test_endpoints_have_names_and_parameters_with_defaults_and_the_pages_events_
     named = client.view_api(return_format="dict")["named_endpoints"]
     assert set(named) == {f"/{name}" for name in NAMES}
     parameters = {p["parameter_name"]: p for p in named["/answer"]["parameters"]}
-    assert list(parameters) == ["question", "steering", "max_new_tokens", "seed", "temperature"]
+    names = ["question", "steering", "max_new_tokens", "seed", "temperature", "brief"]
+    assert list(parameters) == names
     assert [name for name, p in parameters.items() if not p["parameter_has_default"]] == [
         "question"
     ]
@@ -51,6 +54,25 @@ def test_a_plan_and_an_answer_are_the_librarys(client, served, steering):
     record = Record.from_dict(data)
     assert record.answer_tokens == expected.answer_tokens
     assert (record.finish, record.flags) == (expected.finish, expected.flags)
+
+
+def test_a_brief_is_the_same_in_a_few_numbers(client, served):
+    sent = (QUESTION, STEERING.to_dict())
+    said = client.predict(*sent, True, api_name="/route")
+    own = served[1].routed(QUESTION, STEERING)
+    assert said == json.loads(json.dumps(brief_of(own)))
+    group = LAYOUT.group_names[0]
+    assert said["shares"][group] == 1 and said["heaviest"][group] in said["team"]
+
+
+def test_the_schema_of_a_steering_takes_what_the_endpoints_take(client):
+    schema = client.predict(api_name="/schema")
+    jsonschema.validate(STEERING.to_dict(), schema)
+    jsonschema.validate({"overrides": []}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"overrides": [{"target": "x", "state": "loud"}]}, schema)
+    record = client.predict(QUESTION, None, TOKENS, api_name="/answer")
+    jsonschema.validate(record, client.predict("record", api_name="/schema"))
 
 
 def test_an_answer_streams_and_a_question_alone_is_enough(client):

@@ -7,7 +7,7 @@ import re
 
 from app.api import Api
 
-NAMES = ("models", "route", "answer", "explain", "drafts", "score", "compare")
+NAMES = ("models", "schema", "route", "answer", "explain", "drafts", "score", "compare")
 
 
 def endpoints() -> str:

@@ -1,0 +1,146 @@
+"""A plan, an answer or an explanation → the few numbers that a table or a language model reads.
+
+The tables by layer are left out: a share is the mean over layers, to four digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from atmoe.errors import AtMoeError
+from atmoe.explanation.value import Explanation
+from atmoe.explanation.verdict import leaders, verdict
+from atmoe.model import Routed, Scored
+from atmoe.record import Record
+from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.sources.value import Source
+from atmoe.study.reading import grade_of, word_count
+
+Brief = dict[str, Any]
+
+
+def brief_of_plan(plan: RoutingPlan) -> Brief:
+    """Who takes part, each group's share, and each expert's share of its group.
+
+    Returns:
+        {"team": experts, "heaviest": group → the expert with most weight in it, "shares": group or
+            group/expert → its share, the mean over layers}.
+    """
+    layout = plan.layout
+    shares = dict(zip(layout.group_names, _digits(plan.group_shares.mean(0).tolist())))
+    inside = dict(zip(layout.expert_names, _digits(plan.expert_shares.mean(0).tolist())))
+    heaviest = {}
+    for group in layout.group_names:
+        members = layout.expert_names[layout.members(group)]
+        heaviest[group] = max(members, key=lambda name: inside[name])
+    return {"team": list(plan.team), "heaviest": heaviest, "shares": shares | inside}
+
+
+def brief_of_routed(routed: Routed) -> Brief:
+    """The plan for a question, and where the question lies."""
+    found = routed.found
+    place = {} if found is None else _place(found.familiarity, found.nearest)
+    return place | brief_of_plan(routed.plan)
+
+
+def brief_of_scored(scored: Scored) -> Brief:
+    """How likely an answer is."""
+    return {"mean_logprob": scored.mean, "tokens": len(scored.tokens)}
+
+
+def brief_of_record(record: Record) -> Brief:
+    """An answer, where its question lies, and what it depended on, where that was measured.
+
+    Returns:
+        {"answer", "finish", "tokens", "words", "grade", "flags"}, then as `brief_of_routed` has it,
+        then {"verdict", "explanation", "costliest", "effects"} of an explained one.
+    """
+    grade = grade_of(record.answer)
+    flags = record.flags or ()
+    brief: Brief = {
+        "answer": record.answer,
+        "finish": record.finish,
+        "tokens": len(record.answer_tokens),
+        "words": word_count(record.answer),
+        "grade": None if grade is None else round(grade, 1),
+        "flags": list(dict.fromkeys(flag.sentence for flag in flags)),
+    }
+    brief |= _place(record.familiarity, record.nearest or ())
+    brief |= brief_of_plan(record.plan)
+    return brief | (_measured(record.explanation) if record.explanation else {})
+
+
+def brief_of(value: Routed | Scored | Record) -> Brief:
+    """Of whatever one of the commands makes."""
+    if isinstance(value, Routed):
+        return brief_of_routed(value)
+    if isinstance(value, Scored):
+        return brief_of_scored(value)
+    return brief_of_record(value)
+
+
+def _place(familiarity: float | None, nearest: Sequence[Source]) -> Brief:
+    """Where a question lies; what was not measured is null."""
+    return {
+        "familiarity": familiarity,
+        "nearest": [" ".join(filter(None, (n.named, n.address))) for n in nearest],
+    }
+
+
+def _measured(explanation: Explanation) -> Brief:
+    """What an answer depended on: effects in nats a token, of groups and experts."""
+    units = (*explanation.of("group"), *explanation.of("expert"))
+    ruling = verdict(explanation)
+    return {
+        "verdict": str(ruling.level),
+        "explanation": ruling.sentence,
+        "costliest": {group: pair[1].name for group, pair in leaders(explanation).items()},
+        "effects": {unit.name: round(unit.effect, 4) for unit in units},
+    }
+
+
+def _digits(shares: Sequence[float]) -> list[float]:
+    return [round(share, 4) for share in shares]
+
+
+def columns(command: str, layout: Layout) -> tuple[str, ...]:
+    """The columns of a table of a command's rows: the same for all of them, and for a file.
+
+    Args:
+        command: route, answer, explain or score.
+        layout: the model's.
+
+    Raises:
+        AtMoeError: another command.
+    """
+    first = ("id", "question", "error")
+    if command == "score":
+        return (*first, "mean_logprob", "tokens")
+    if command not in ("route", "answer", "explain"):
+        raise AtMoeError(f"There is no table of {command}.")
+    named: tuple[str, ...] = first
+    if command != "route":
+        named += ("answer", "finish", "tokens", "words", "grade", "flags")
+    groups, experts = layout.group_names, layout.expert_names
+    named += ("familiarity", "nearest", "team")
+    named += tuple(f"heaviest {group}" for group in groups)
+    named += tuple(f"shares {name}" for name in (*groups, *experts))
+    if command == "explain":
+        several = [group for group, members in layout.groups if len(members) > 1]
+        named += ("verdict", "explanation", *(f"costliest {group}" for group in several))
+        named += tuple(f"effects {name}" for name in (*groups, *experts))
+    return named
+
+
+def flat(brief: Mapping[str, Any]) -> dict[str, Any]:
+    """A brief as one row of a table: lists are joined, and what is by name has a column a name."""
+    row: dict[str, Any] = {}
+    for name, value in brief.items():
+        if isinstance(value, Mapping):
+            row |= {f"{name} {key}": part for key, part in value.items()}
+        elif isinstance(value, list):
+            row[name] = "; ".join(value)
+        else:
+            row[name] = value
+    return row

@@ -1,0 +1,206 @@
+"""Rows out: a file that is whole or not there, and beside it what is done so far.
+
+    OUT.part   its first line says of which run it is; then a JSON line a row, as it is done
+    OUT        made of it at the end, in one stroke: CSV, JSONL or Parquet by its ending
+
+A run that was stopped goes on where it stopped, when it is started again as it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from atmoe import files
+from atmoe.errors import DataError
+from atmoe.many.brief import Brief, flat
+
+JSON_LINES, TABLES = (".jsonl", ".ndjson"), (".csv", ".parquet")
+ROW_GROUP = 10_000
+"""Rows that a Parquet file holds together, and that are in memory at once."""
+
+
+class Out:
+    """The rows of one run.
+
+    Args:
+        path: where they go; its ending says how.
+        columns: of a table.
+        run: what makes it this run and no other: the command, the model, the file and so on.
+
+    Raises:
+        DataError: the file is there already, or half of it is another run's.
+
+    Attributes:
+        done: how many rows an earlier start of the same run has left.
+        errors: how many of the rows have one.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], run: Mapping[str, Any]):
+        self.path, self.columns = path, columns
+        self.ending = ending_of(path)
+        if path.exists():
+            raise DataError(f"{path} is there already; delete it, or name another --out.")
+        if self.ending == ".parquet":
+            _pyarrow()
+        self.part = path.with_name(path.name + ".part")
+        self.done = self.errors = 0
+        head = (json.dumps(dict(run), sort_keys=True) + "\n").encode()
+        with files.writing(self.part):
+            self._file: IO[bytes] = self.part.open("a+b")
+            if not files.hold(self._file):
+                self._file.close()
+                raise DataError(f"Another run writes {self.part}; wait for it, or name another.")
+            self._begin(head)
+
+    def _begin(self, head: bytes) -> None:
+        """Go on behind the last whole row of the same run, or begin."""
+        self._file.seek(0)
+        first = self._file.readline()
+        if first.endswith(b"\n") and first != head:
+            self._file.close()
+            raise DataError(
+                f"{self.part} is of another run: another command, model, file or setting. Delete "
+                "it, or name another --out."
+            )
+        if first != head:  # nothing, or a head that was cut off
+            self._file.truncate(0)
+            self._file.write(head)
+            self._file.flush()
+            return
+        whole = self._file.tell()
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            self.done += 1
+            self.errors += bool(json.loads(line).get("error"))
+        self._file.truncate(whole)
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether it holds all of a value, and not the brief of it."""
+        return self.ending in JSON_LINES
+
+    def add(self, named: Mapping[str, Any], value: Mapping[str, Any] | Brief) -> None:
+        """Add one row.
+
+        Args:
+            named: its id, question and error, where it has one.
+            value: what came of it: all of it where `wants_all`, else a brief.
+        """
+        self.errors += bool(named.get("error"))
+        row = {**named, **(value if self.wants_all else flat(value))}
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        with files.writing(self.part):
+            self._file.write(line.encode())
+            self._file.flush()
+
+    def finish(self) -> None:
+        """Make the file of what was added, and remove what was beside it."""
+        beside = self.path.with_name(self.path.name + ".tmp")
+        with files.writing(self.path):
+            if self.ending == ".parquet":
+                self._parquet(beside)
+            elif self.ending == ".csv":
+                self._csv(beside)
+            else:
+                with beside.open("wb") as file:
+                    file.writelines(self._lines())
+            files.sync(beside)
+            beside.replace(self.path)
+        self.close()
+        self.part.unlink()
+
+    def close(self) -> None:
+        """Leave what is done for the next start."""
+        self._file.close()
+
+    def _lines(self) -> Iterator[bytes]:
+        with self.part.open("rb") as file:
+            file.readline()
+            yield from file
+
+    def _csv(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            for line in self._lines():
+                row = json.loads(line)
+                writer.writerow({name: _plain(row.get(name)) for name in self.columns})
+
+    def _parquet(self, path: Path) -> None:
+        pa, parquet = _pyarrow()
+        schema = pa.schema([(name, _type(pa, name)) for name in self.columns])
+        with parquet.ParquetWriter(path, schema) as writer:
+            rows: list[dict] = []
+            for line in self._lines():
+                row = json.loads(line)
+                rows.append({name: row.get(name) for name in self.columns})
+                if len(rows) == ROW_GROUP:
+                    writer.write_table(pa.Table.from_pylist(rows, schema))
+                    rows = []
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+
+
+def ending_of(path: Path) -> str:
+    """What kind of file a name asks for.
+
+    Raises:
+        DataError: none that is written here.
+    """
+    ending = path.suffix.lower()
+    if ending not in (*JSON_LINES, *TABLES):
+        raise DataError(f"{path} ends in none of .csv, .jsonl and .parquet; name it so.")
+    return ending
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A cell. What a spreadsheet would take for a formula is kept a text."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value
+
+
+NUMBERS = ("familiarity", "grade", "mean_logprob")
+COUNTS = ("tokens", "words")
+
+
+def _type(pa: Any, column: str) -> Any:
+    """What a column of a table holds."""
+    if column in COUNTS:
+        return pa.int64()
+    if column in NUMBERS or column.startswith(("shares ", "effects ")):
+        return pa.float64()
+    return pa.string()
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    """The library that writes Parquet.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError(
+            "Parquet is written by pyarrow, which is not installed; pip install pyarrow, or let "
+            "--out end in .csv or .jsonl."
+        ) from error
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,173 @@
+"""Rows through the model, in batches: each under its own plan, and an error is its row's alone.
+
+    rows ─ windows, each sorted by length ─► routed ─ in the rows' order ─► answered ─► explained
+
+A window holds few batches, so that memory does not grow with the file, and little is lost by a
+stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from atmoe.answer.generation import generate
+from atmoe.answer.prefill import prefill
+from atmoe.answer.sampling import Sampling
+from atmoe.errors import AtMoeError, PromptError
+from atmoe.explanation.measure import explain
+from atmoe.many.rows import Row
+from atmoe.model import AtMoe, Routed, Scored
+from atmoe.prompt import Prompt
+from atmoe.record import Record
+from atmoe.steering.overrides import Steering
+
+T = TypeVar("T")
+Value = TypeVar("Value", Routed, Record, Scored)
+
+ROUTED, ANSWERED = 16, 8
+"""Rows of a batch that is routed, and of one that is answered."""
+WINDOW = 4
+"""Batches of a window."""
+
+
+@dataclass(frozen=True)
+class Done(Generic[Value]):
+    """A row that was worked on.
+
+    Attributes:
+        value: what came of it; None where there is an error.
+        error: why nothing did, in a sentence; "" = something did.
+    """
+
+    row: Row
+    value: Value | None = None
+    error: str = ""
+
+
+class _Asked(NamedTuple):
+    """A row that can be worked on."""
+
+    row: Row
+    prompt: Prompt
+    steering: Steering
+
+
+def routing(
+    model: AtMoe, rows: Iterable[Row], steering: Steering = Steering(), size: int = ROUTED
+) -> Iterator[Done[Routed]]:
+    """The plan of each row as steered, and where its question lies.
+
+    Args:
+        model: whose router reads.
+        rows: in the order in which they come out.
+        steering: of rows that bring none of their own.
+        size: of a batch.
+    """
+    for window in _batches(rows, WINDOW * size):
+        done: dict[int, Done[Routed]] = {}
+        asked: list[_Asked] = []
+        for row in window:
+            try:
+                asked.append(_asked(model, row, steering))
+            except AtMoeError as error:
+                done[row.number] = Done(row, error=str(error))
+        asked.sort(key=lambda item: len(item.prompt.ids))  # little padding
+        for batch in _batches(asked, size):
+            plans = prefill(model, [item.prompt for item in batch], None, use_cache=False).plans
+            for (row, prompt, own), plan in zip(batch, plans):
+                done[row.number] = _attempt(row, model.steered, prompt.text, plan, own)
+        yield from (done[row.number] for row in window)
+
+
+def answering(
+    model: AtMoe,
+    rows: Iterable[Row],
+    steering: Steering = Steering(),
+    sampling: Sampling = Sampling(),
+    size: int = ANSWERED,
+) -> Iterator[Done[Record]]:
+    """The record of each row's answer; the arguments are those of `routing`.
+
+    A row is what its question is alone, to rounding. Nothing is timed: a batch's time is no row's.
+    """
+    for batch in _batches(routing(model, rows, steering, size), size):
+        records = iter(_answered(model, [d.value for d in batch if d.value is not None], sampling))
+        for done in batch:
+            yield Done(done.row, error=done.error) if done.error else Done(done.row, next(records))
+
+
+def _answered(model: AtMoe, routed: Sequence[Routed], sampling: Sampling) -> Iterator[Record]:
+    """Questions answered in one batch, each under its own plan."""
+    if not routed:
+        return
+    prompts, plans = [r.prompt for r in routed], [r.plan for r in routed]
+    seeds = [sampling.seed] * len(routed)
+    generation = generate(model, prompts, plans, sampling, seeds=seeds)
+    last = generation.run()
+    for row, r in enumerate(routed):
+        record = Record.of(
+            model, r.prompt, r.steering, r.router_plan, generation, last, row, r.found
+        )
+        yield replace(model.flagged(record), timings={})
+
+
+def explaining(
+    model: AtMoe,
+    rows: Iterable[Row],
+    steering: Steering = Steering(),
+    sampling: Sampling = Sampling(),
+    size: int = ANSWERED,
+) -> Iterator[Done[Record]]:
+    """The record of each row's answer with what it depended on; the arguments are `answering`'s.
+
+    The smallest changes of each group are not searched for: they take longer than all the rest.
+    """
+
+    def explained(record: Record) -> Record:
+        return replace(record, explanation=explain(model, record))
+
+    for done in answering(model, rows, steering, sampling, size):
+        yield done if done.value is None else _attempt(done.row, explained, done.value)
+
+
+def scoring(
+    model: AtMoe, rows: Iterable[Row], steering: Steering = Steering()
+) -> Iterator[Done[Scored]]:
+    """How likely each row's own answer is; the arguments are those of `routing`."""
+
+    def scored(row: Row) -> Scored:
+        asked = _asked(model, row, steering)
+        return model.scored(asked.prompt.text, row.answer, asked.steering)
+
+    for row in rows:
+        yield _attempt(row, scored, row)
+
+
+def _asked(model: AtMoe, row: Row, steering: Steering) -> _Asked:
+    """A row, encoded.
+
+    Raises:
+        AtMoeError: it cannot be asked.
+    """
+    if row.error:
+        raise PromptError(row.error)
+    own = steering if row.steering is None else Steering.from_dict(row.steering)
+    return _Asked(row, model.encode(row.question), own)
+
+
+def _attempt(row: Row, make: Callable[..., Value], *arguments: Any) -> Done[Value]:
+    """What is made of a row, or why it cannot be."""
+    try:
+        return Done(row, make(*arguments))
+    except AtMoeError as error:
+        return Done(row, error=str(error))
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, so many at a time."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch

@@ -1,0 +1,242 @@
+"""Many prompts: each row is what its question is alone, and an error is its row's alone."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet
+import pytest
+import torch
+from commands import refused, run
+from conftest import PROMPTS, ROOT
+
+from atmoe import Override, RoutingPlan, Sampling, State, Steering
+from atmoe.errors import DataError
+from atmoe.explanation.measure import explain
+from atmoe.many.brief import brief_of, columns, flat
+from atmoe.many.out import Out
+from atmoe.many.rows import Row, read_rows
+from atmoe.many.run import answering, explaining, routing, scoring
+
+OFF = {"overrides": [{"target": "field", "state": "off"}]}
+ROWS = [
+    Row(1, "a", PROMPTS[1]),
+    Row(2, "b", " "),
+    Row(3, "c", PROMPTS[0], steering=OFF),
+    Row(4, "d", PROMPTS[2], steering={"overrides": [{"target": "nobody", "state": "off"}]}),
+    Row(5, "e", error="The row is broken."),
+    Row(6, "f", PROMPTS[3]),
+]
+STEERING = Steering((Override("task/warn", State.FIXED, 0.9),))
+
+
+@pytest.fixture
+def saved(llama, tmp_path, own_cache):
+    """Flags that name a tiny model and its base."""
+    llama.model.save_pretrained(tmp_path / "model")
+    return ["--model", str(tmp_path / "model"), "--base", str(llama.directory)]
+
+
+def test_each_plan_is_that_of_the_question_alone_in_the_order_of_the_rows(world):
+    model = world.model
+    done = list(routing(model, ROWS, STEERING, size=2))
+    assert [d.row for d in done] == ROWS
+    assert [bool(d.error) for d in done] == [False, True, False, True, True, False]
+    assert "empty" in done[1].error and "nobody" in done[3].error
+    assert done[4].error == "The row is broken."
+    for d in done:
+        if d.value:
+            own = STEERING if d.row.steering is None else Steering.from_dict(OFF)
+            alone = model.routed(d.row.question, own)
+            assert d.value.plan.close_to(alone.plan, 1e-5) and d.value.steering == own
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_each_answer_is_that_of_the_question_alone(model, temperature):
+    sampling = Sampling(max_new_tokens=9, temperature=temperature, seed=3)
+    done = list(answering(model, ROWS, STEERING, sampling, size=4))
+    assert [bool(d.error) for d in done] == [False, True, False, True, True, False]
+    for d in done:
+        if d.value:
+            own = STEERING if d.row.steering is None else Steering.from_dict(OFF)
+            alone = model.answer(d.row.question, own, sampling)
+            assert d.value.answer_tokens == alone.answer_tokens
+            assert d.value.finish == alone.finish and d.value.steering == own
+            assert d.value.router_plan.close_to(alone.router_plan, 1e-5)
+            assert d.value.timings == {}
+
+
+def test_an_explanation_is_measured_of_each_answer(model):
+    sampling = Sampling(max_new_tokens=6)
+    done = list(explaining(model, ROWS[:3], sampling=sampling))
+    assert done[1].value is None
+    own = explain(model, model.answer(ROWS[0].question, sampling=sampling))
+    for unit in own.of("expert"):
+        found = done[0].value.explanation.unit(unit.name)
+        assert found.effect == pytest.approx(unit.effect, abs=1e-5)
+    row = flat(brief_of(done[0].value))
+    assert set(row) <= set(columns("explain", model.layout))
+    shares = done[0].value.plan.group_shares.mean(0).tolist()
+    assert row["shares task"] == pytest.approx(shares[0], abs=1e-4)
+
+
+def test_a_score_is_the_librarys(model):
+    rows = [Row(1, "a", PROMPTS[0], "Rest."), Row(2, "b", PROMPTS[0])]
+    first, second = scoring(model, rows, STEERING)
+    plan = STEERING.apply(model.route(PROMPTS[0]))
+    torch.testing.assert_close(
+        torch.tensor(first.value.logp), model.score(PROMPTS[0], "Rest.", [plan])[0]
+    )
+    assert second.value is None and second.error
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("a.txt", "One?\n\n  Two?  \n", [("1", "One?"), ("2", "Two?")]),
+        (
+            "a.csv",
+            '\ufeffid,Question\nx,One?\ny,"Two,\ntoo?"\n',
+            [("x", "One?"), ("y", "Two,\ntoo?")],
+        ),
+        ("a.tsv", "prompt\tlabel\nOne?\t1\n", [("1", "One?")]),
+        ("a.jsonl", '{"id": 7, "prompt": "One?"}\n"Two?"\n', [("7", "One?"), ("2", "Two?")]),
+    ],
+)
+def test_rows_are_read_by_the_files_ending(tmp_path, name, text, rows):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert [(row.id, row.question) for row in read_rows(tmp_path / name)] == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("a.csv", b"question\nOne?\n\xff\xfe\nThree?\n", "UTF-8"),
+        ("a.csv", b"id,question\n1,One?\n2,Two?,more\n3,Three?\n", "3 cells"),
+        ("a.csv", b'question\nOne?\n"Two"?\nThree?\n', "quotes"),
+        ("a.jsonl", b'"One?"\n{broken\n"Three?"\n', "no JSON"),
+        ("a.jsonl", b'"One?"\n[1]\n"Three?"\n', "neither"),
+        ("a.jsonl", b'"One?"\n{"question": 3}\n"Three?"\n', "no text"),
+        ("a.csv", b"question,steering\nOne?,\nTwo?,{off\nThree?,\n", "no JSON"),
+    ],
+)
+def test_a_broken_row_is_told_and_the_next_is_read(tmp_path, name, data, told):
+    (tmp_path / name).write_bytes(data)
+    first, second, third = read_rows(tmp_path / name)
+    assert (first.question, third.question) == ("One?", "Three?")
+    assert told in second.error and not first.error and not third.error
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "told"),
+    [
+        ("a,b\n1,2\n", None, "Which column .* a, b; pass --column"),
+        ("a,b\n1,2\n", "c", "no 'c'; it has a, b"),
+        ("a,a\n1,2\n", "a", "one name"),
+        ("", None, "empty"),
+    ],
+)
+def test_a_table_that_does_not_say_where_its_questions_are_is_refused(tmp_path, text, column, told):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DataError, match=told):
+        list(read_rows(tmp_path / "a.csv", column))
+
+
+def test_a_table_a_parquet_file_and_json_lines_hold_the_same(capsys, saved, llama, tmp_path):
+    asked = tmp_path / "asked.csv"
+    asked.write_text("id,question\nx,How is gout treated?\ny,\nz,=1+1 what is it?\n")
+    given = ("route", "--prompts", str(asked), *saved, "--set", "task=50%", "--out")
+    for ending in ("csv", "jsonl", "parquet"):
+        said = run(capsys, *given, str(tmp_path / f"out.{ending}"))
+        assert (said["rows"], said["errors"]) == (3, 1)
+    own = Steering((Override("task", State.FIXED, 0.5),))
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert lines[0].pop("id") == "x" and lines[0].pop("question") == "How is gout treated?"
+    alone = llama.model.routed("How is gout treated?", own)
+    assert RoutingPlan.from_dict(lines[0]).close_to(alone.plan, 1e-5)
+    assert "empty" in lines[1]["error"]
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert rows[2]["question"] == "'=1+1 what is it?"  # no formula for a spreadsheet
+    assert table[2]["question"] == "=1+1 what is it?"
+    for row, other in zip(rows, table, strict=True):
+        assert list(row) == list(other) == list(columns("route", llama.model.layout))
+        if not row["error"]:
+            assert float(row["shares task"]) == other["shares task"] == 0.5
+            assert row["team"] == other["team"]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_does_not_go_together_is_refused(capsys, saved, tmp_path):
+    asked = tmp_path / "asked.txt"
+    asked.write_text("Gout?\n")
+    many, out = ("--prompts", str(asked)), ("--out", str(tmp_path / "out.csv"))
+    assert "leave one of them out" in refused(capsys, "route", "Gout?", *many, *out, *saved)
+    assert "needs --out" in refused(capsys, "route", *many, *saved)
+    assert "There is no prompt" in refused(capsys, "route", *saved)
+    assert "There is no answer" in refused(capsys, "score", "Gout?", *saved)
+    assert "go with --prompts" in refused(capsys, "route", "Gout?", *out, *saved)
+    wrong = ("--out", str(tmp_path / "out.xlsx"))
+    assert ".csv, .jsonl and .parquet" in refused(capsys, "route", *many, *wrong, *saved)
+    asked.write_text("\n")
+    assert "holds no prompt" in refused(capsys, "route", *many, *out, *saved)
+    (tmp_path / "out.csv").write_text("mine")
+    asked.write_text("Gout?\n")
+    assert "there already" in refused(capsys, "route", *many, *out, *saved)
+
+
+def test_half_of_another_run_is_not_gone_on_with(tmp_path):
+    out = Out(tmp_path / "out.csv", ("id",), {"command": "route"})
+    with pytest.raises(DataError, match="Another run writes"):
+        Out(tmp_path / "out.csv", ("id",), {"command": "route"})
+    out.add({"id": "a"}, {})
+    out.add({"id": "b", "error": "no"}, {})
+    out.close()
+    with (tmp_path / "out.csv.part").open("ab") as file:
+        file.write(b'{"id": "cut o')
+    again = Out(tmp_path / "out.csv", ("id",), {"command": "route"})
+    assert (again.done, again.errors) == (2, 1)
+    again.add({"id": "c"}, {})
+    again.close()
+    with pytest.raises(DataError, match="of another run"):
+        Out(tmp_path / "out.csv", ("id",), {"command": "answer"})
+    Out(tmp_path / "out.csv", ("id",), {"command": "route"}).finish()
+    assert (tmp_path / "out.csv").read_text().split() == ["id", "a", "b", "c"]
+
+
+def test_a_run_of_200_that_was_stopped_goes_on_where_it_stopped(capsys, saved, tmp_path):
+    asked = tmp_path / "asked.jsonl"
+    questions = [f"How is illness {i} treated?" for i in range(200)]
+    lines = [json.dumps({"id": f"q{i}", "question": q}) for i, q in enumerate(questions)]
+    lines[40], lines[150] = "{broken", json.dumps({"id": "q150", "question": ""})
+    asked.write_text("\n".join(lines))
+    out, whole = tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
+    given = ["answer", "--prompts", str(asked), *saved, "--max-new-tokens", "4", "--batch", "4"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    started = subprocess.Popen(
+        [sys.executable, "-m", "atmoe", *given, "--out", str(out)],
+        env=environment,
+        stderr=subprocess.PIPE,
+    )
+    part, last = tmp_path / "out.jsonl.part", time.monotonic() + 120
+    while not (part.exists() and part.read_bytes().count(b"\n") > 20):
+        assert time.monotonic() < last and started.poll() is None
+        time.sleep(0.02)
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 130 and not out.exists(), said
+    left = part.read_bytes().count(b"\n") - 1
+    assert 20 <= left < 200
+    assert run(capsys, *given, "--out", str(out))["errors"] == 2
+    run(capsys, *given, "--out", str(whole))
+    assert out.read_bytes() == whole.read_bytes()
+    assert [json.loads(line)["id"] for line in out.read_text().splitlines()][38:42] == [
+        "q38",
+        "q39",
+        "41",
+        "q41",
+    ]
