@@ -14,9 +14,7 @@ from atmoe.answer.generation import in_words
 from atmoe.answer.remembered import Remembered
 from atmoe.explanation.coherence import SAMPLING, Coherence, coherence
 from atmoe.mixture.mixture import Mixture
-
-FROM_LINK = "from a link"
-"""What the record of an answer that came with a link adds to what decoded it."""
+from atmoe.record import FROM_LINK
 
 
 def answer(

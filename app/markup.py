@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from atmoe import Sampling
 from atmoe.data.text import ITEM
-from atmoe.flags.finding import Finding
+from atmoe.flags.finding import NO_VERDICT, Finding
 
 Written = Callable[[int, int], str]
 """The markup of a piece of a text, by where it begins and ends."""
@@ -177,11 +177,6 @@ def notice(text: str) -> str:
 def line(text: str) -> str:
     """A line of small print."""
     return f"<span>{escape(text)}</span>"
-
-
-NO_VERDICT = (
-    "Flags mark words, not errors: an answer with flags may be right, and one without may be wrong."
-)
 
 
 def small_print(

@@ -5,9 +5,10 @@ It says where a question lies, never whether an answer is right.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 
+from atmoe.report.words import item, listing
 from atmoe.sources.value import NOT_PROOF, Found, Source, sentence_of
 
 NEAREST = "Nearest in training"
@@ -34,12 +35,6 @@ def caution(found: Found | None) -> str:
     return found.sentence if found is not None and found.far else ""
 
 
-def listing(sources: Iterable[Source]) -> str:
-    """Training examples, one a line, under the label that they never go without."""
-    items = "".join(f"<li>{_item(source)}</li>" for source in sources)
-    return f"<p>{escape(NOT_PROOF.capitalize())}.</p><ol>{items}</ol>"
-
-
 def faces(nearest: Mapping[str, tuple[Source, ...]]) -> str:
     """What lies nearest among each expert's own training examples.
 
@@ -48,7 +43,7 @@ def faces(nearest: Mapping[str, tuple[Source, ...]]) -> str:
     """
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>'
-        f"{'; '.join(map(_item, sources)) or '–'}</td></tr>"
+        f"{'; '.join(map(item, sources)) or '–'}</td></tr>"
         for name, sources in nearest.items()
     )
     return (
@@ -57,14 +52,3 @@ def faces(nearest: Mapping[str, tuple[Source, ...]]) -> str:
         f'<th scope="col">nearest of its training examples</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
-
-
-def _item(source: Source) -> str:
-    """One example in a line ("GARD · gout · treatment"); a link where it has an address."""
-    text = escape(source.named or "an example without a name")
-    if source.address:
-        text = (
-            f'<a href="{escape(source.address)}" target="_blank" rel="noopener noreferrer">'
-            f"{text} ↗</a>"
-        )
-    return f"{text} ({escape(source.near)})"

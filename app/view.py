@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from atmoe import RoutingPlan, Sampling, Steering
 from atmoe.errors import SamplingError
@@ -63,26 +62,3 @@ def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sa
 def _between(number: object, least: float, most: float) -> bool:
     """Whether something is a number within these ends."""
     return isinstance(number, int | float) and least <= number <= most
-
-
-def average_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
-    """Each group's share of the routing weight, in percent, averaged over layers (all)."""
-    means = _mean(plan.group_shares, layers)
-    return {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
-
-
-def all_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
-    """Whatever a control is set to, in percent, by target: of groups and of experts in theirs."""
-    return average_percents(plan, layers) | expert_percents(plan, layers)
-
-
-def expert_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
-    """Each expert's share of its group, in percent, averaged over layers (all)."""
-    means = _mean(plan.expert_shares, layers)
-    return {expert: 100 * mean for expert, mean in zip(plan.layout.expert_names, means)}
-
-
-def _mean(shares: Any, layers: range | None) -> list[float]:
-    """Shares, a tensor [layers, n], averaged over some of its layers, [n]."""
-    chosen = shares if layers is None else shares[layers.start : layers.stop]
-    return chosen.mean(0).tolist()

@@ -1,39 +1,6 @@
-"""Small pieces of the page's sentences: counts, lists and signs, as people write them."""
+"""What the two answers are called."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 FIRST, SECOND = "Router's answer", "Your steering"
 """The two answers, where one of them is chosen."""
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things: "1 word", "3 words"."""
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Things in a row: "a, b and c"."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def minus(number: str) -> str:
-    """A formatted number with a minus sign in place of the hyphen."""
-    return number.replace("-", "−")
-
-
-def likely(effect: float) -> str:
-    """An effect in words; what rounds to 1.00 times is as likely as before."""
-    if round(math.exp(abs(effect)), 2) == 1:
-        return "as likely as before"
-    return f"{times(abs(effect))} {'less' if effect > 0 else 'more'} likely"
-
-
-def times(nats: float) -> str:
-    """Nats as a factor, to three digits."""
-    factor = math.exp(nats)
-    if factor < 10:
-        return f"{factor:.2f} times"
-    return f"{factor:.0f} times" if factor < 1000 else "over 1,000 times"

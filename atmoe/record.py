@@ -30,6 +30,8 @@ from atmoe.steering.overrides import Steering
 
 AGAIN = "given before"
 """What the record of a remembered answer adds to what decoded it."""
+FROM_LINK = "from a link"
+"""What the record of an answer that came with a link adds to what decoded it."""
 
 
 @dataclass(frozen=True, eq=False)

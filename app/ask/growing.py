@@ -10,6 +10,7 @@ from app.following import Update, stream
 from app.job import Job
 from app.markup import passage, small_print
 from app.session import Progress, Session, Slot
+from atmoe.report.words import flags
 
 STOPPED = "Stopped before the first word."
 
@@ -63,5 +64,5 @@ def _grown(shared: Shared, progress: Progress, place: AnswerPlace, note: str) ->
     warning = words.warning(progress, shared.cohort)
     return {
         place.text: passage(record.answer, record.flags),
-        place.facts: small_print(facts, note, warning, rest, words.flags(record)),
+        place.facts: small_print(facts, note, warning, rest, flags(record)),
     }

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
-from app.answering import FROM_LINK
 from app.session import Progress
-from app.wording import count, minus
-from atmoe import Record
 from atmoe.explanation.coherence import INNER, Cohort
-from atmoe.flags.flagged import WORD
+from atmoe.report.words import given_by_link
 from atmoe.study.reading import grade_of, word_count
+from atmoe.wording import count, minus
 
 BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
-SEVERAL = "Not words the experts ever saw in training, though they may be real:"
 UNFLAGGED = "nothing flagged, which says nothing about whether it is right"
 FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"}
 
@@ -56,18 +53,6 @@ def rest(progress: Progress) -> str:
     return " · ".join(parts)
 
 
-def flags(record: Record) -> list[str]:
-    """What is flagged in an answer: against its source first, then words that nobody taught it."""
-    found = record.flags or ()
-    said = list(dict.fromkeys(flag.sentence for flag in found if flag.kind != WORD))
-    words = dict.fromkeys(flag.says for flag in found if flag.kind == WORD)
-    if len(words) == 1:
-        said += [flag.sentence for flag in found if flag.kind == WORD][:1]
-    elif words:
-        said.append(f"{SEVERAL} {', '.join(f'“{word}”' for word in words)}.")
-    return said
-
-
 def reading_grade(text: str) -> str:
     """The grade in figures; a dash for what has no words to count."""
     found = grade_of(text)
@@ -77,11 +62,6 @@ def reading_grade(text: str) -> str:
 def rounded(grade: float) -> str:
     """A grade as a school year. Below the first is no further year."""
     return str(max(0, math.floor(grade + 0.5)))
-
-
-def given_by_link(record: Record) -> bool:
-    """Whether an answer came with a link."""
-    return record.versions.get("engine", "").endswith(FROM_LINK)
 
 
 def warning(progress: Progress, cohort: Cohort | None) -> str:

@@ -14,12 +14,12 @@ from app.ask.words import reading_grade
 from app.compare.difference import differences
 from app.compare.sentences import Kind, Row, aligned
 from app.compare.summary import THRESHOLDS, summary
-from app.wording import listed, minus
 from atmoe import Record
 from atmoe.explanation.compare import Comparison, Parting
 from atmoe.steering.random_steer import order, size
 from atmoe.steering.reference import Beside
 from atmoe.study.reading import second_person, word_count
+from atmoe.wording import listed, minus
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from app.session import Making, Session
 from app.wording import SECOND
 from atmoe import AtMoeError, Record
 from atmoe.explanation.drafts import COUNT, Drafts, drafting
+from atmoe.report.words import agreement
 
 NOTHING = "There is no such answer, or it has not ended yet; ask first, then draft it."
 BEGUN = f"Drafting {COUNT} times …"
@@ -103,7 +104,7 @@ class DraftsDesk(Desk):
             if drafts is None or not drafts.ended:
                 return say(CANCELLED)
             state.drafts = drafts
-            compared = {area.agreement: words.agreement(drafts), area.answer: words.answer(drafts)}
+            compared = {area.agreement: agreement(drafts), area.answer: words.answer(drafts)}
             return say(DONE) | compared | self.shared.download(session)
 
         yield from stream(self.worker, state, job, say, show, end, "measurement")

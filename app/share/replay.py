@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
-from app.answering import FROM_LINK
 from app.controls import Controls, of_steering
 from app.view import sampling_of
-from app.wording import count
 from atmoe import AtMoeError, Layout, Record, Sampling
 from atmoe.explanation.doses import targets
+from atmoe.record import FROM_LINK
 from atmoe.schema import MOST_BYTES
 from atmoe.steering.reference import Beside
+from atmoe.wording import count
 
 NO_RECORD = (
     "This file is no record of this page; choose one that “Download this record” saved, unedited."

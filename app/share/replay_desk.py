@@ -14,7 +14,6 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from app.ask.desk import AskDesk, Begun
-from app.ask.words import given_by_link
 from app.compare.state import CompareState
 from app.compare.third_desk import ThirdDesk
 from app.controls import Controls
@@ -30,6 +29,7 @@ from app.share.words import AGAIN, said
 from app.steer import words
 from app.what_if.desk import WhatIfState
 from atmoe import AtMoeError
+from atmoe.report.words import given_by_link
 
 NAMES = ("The router's answer", "The steered answer")
 

@@ -14,8 +14,8 @@ from app.events import LAST_WINS
 from app.following import Update
 from app.session import Session
 from app.share.area import ShareArea
-from app.share.report import report
 from atmoe import AtMoeError
+from atmoe.report.document import report
 
 
 class ReportDesk(Desk):

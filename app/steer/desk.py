@@ -24,9 +24,9 @@ from app.steer.figure import Effects, expert_figure, group_figure
 from app.steer.panel import shown
 from app.steer.table import shares_table, thirds_table
 from app.view import View
-from app.wording import likely
 from atmoe import AtMoeError, Steering
 from atmoe.sources.value import Found
+from atmoe.wording import likely
 
 UNTOUCHED = (
     "Untouched: the same weights as the router's answer. Change a group to see a second answer "

@@ -17,11 +17,12 @@ from app.assets import text_of
 from app.controls import Controls
 from app.markup import inert as _safe
 from app.steer.presets import presets
-from app.steer.words import changes, share_note
-from app.view import View, all_percents
-from app.wording import count
+from app.steer.words import share_note
+from app.view import View
 from atmoe import Layout, State
+from atmoe.report.words import all_percents, changes
 from atmoe.steering.overrides import BANDS, MAX_STRENGTH, layer_range
+from atmoe.wording import count
 
 UNASKED = "The router decides; its share shows once you ask"
 LEAD = 80

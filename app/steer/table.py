@@ -8,9 +8,10 @@ from __future__ import annotations
 from html import escape
 
 from app.steer.figure import outlines, percents, signed_experts, signed_groups
-from app.theme import ink, shade
-from app.view import View, all_percents
+from app.view import View
 from atmoe import Layout
+from atmoe.report.colours import ink, shade
+from atmoe.report.words import all_percents
 from atmoe.steering.overrides import BANDS, layer_range
 
 EMPTY = '<p class="hint">Filled in once you ask.</p>'

@@ -9,17 +9,19 @@ from collections.abc import Mapping
 from itertools import groupby
 
 from app.controls import Controls
-from app.view import View, all_percents, average_percents, expert_percents
-from app.wording import count, listed
-from atmoe import Override, RoutingPlan, State, Steering
+from app.view import View
+from atmoe import RoutingPlan, State
 from atmoe.explanation.coherence import Cohort
+from atmoe.report.words import (
+    all_percents,
+    average_percents,
+    changes,
+    expert_percents,
+    team_note,
+    team_size,
+)
+from atmoe.wording import count, listed
 
-SCOPE_PHRASES = {
-    "all": "in all layers",
-    "early": "in the early layers",
-    "middle": "in the middle layers",
-    "late": "in the late layers",
-}
 MAX_LEADERS = 3
 """Of one group, so many experts are named at most as those that lead it."""
 MAX_RUNS = 4
@@ -33,25 +35,6 @@ def whose_weights(controls: Controls) -> str:
         return "Router's own weights"
     changed = count(number, "change")
     return changed if controls.on else f"Switched off · {changed} kept"
-
-
-def changes(steering: Steering) -> str:
-    """What was changed, in one line: "task and field fixed at 30% in all layers; strength 0.5"."""
-    alike: dict[str, list[str]] = {}
-    for o in steering.overrides:
-        alike.setdefault(f"{_change(o)} {where(o.scope)}", []).append(o.target)
-    parts = [f"{listed(targets)} {change}" for change, targets in alike.items()]
-    if steering.strength != 1:
-        alone = " (the base model alone)" if steering.strength == 0 else ""
-        parts.append(f"strength {steering.strength:g}{alone}")
-    return "; ".join(parts)
-
-
-def where(scope: str) -> str:
-    """The layers of an override: "in the late layers", "in layers 12–17"."""
-    if scope in SCOPE_PHRASES:
-        return SCOPE_PHRASES[scope]
-    return f"in layer{'s' * ('-' in scope)} {scope.replace('-', '–')}"
 
 
 def strength_note(cohort: Cohort | None) -> str:
@@ -91,14 +74,6 @@ def reading(view: View) -> str:
     return f"{router} **With your steering** ({changes(view.steering)}): {_averages(view.plan)}."
 
 
-def team_note(plan: RoutingPlan) -> str:
-    """Who takes part: "4 of 16 experts take part: treatment, …"; all of them in fewer words."""
-    team, everybody = plan.team, plan.layout.expert_names
-    if len(team) == len(everybody):
-        return f"All {len(everybody)} experts take part."
-    return f"{_team_size(plan)}: {listed([name.partition('/')[2] for name in team])}."
-
-
 def routing_line(view: View, words: Mapping[str, str]) -> str:
     """The routing in one line of Markdown: of each group, who leads it.
 
@@ -118,12 +93,7 @@ def routing_line(view: View, words: Mapping[str, str]) -> str:
             parts.append(f"{word}: {count(len(leading), 'expert')} alike")
         else:
             parts.append(f"{word}: **{listed(sorted(leading, key=lambda e: -shares[e]))}**")
-    return " · ".join(["The router reads", *parts, _team_size(plan)])
-
-
-def _team_size(plan: RoutingPlan) -> str:
-    everybody = count(len(plan.layout.expert_names), "expert")
-    return f"{len(plan.team)} of {everybody} {'takes' if len(plan.team) == 1 else 'take'} part"
+    return " · ".join(["The router reads", *parts, team_size(plan)])
 
 
 def share_note(view: View, target: str) -> str:
@@ -153,14 +123,6 @@ def share_note(view: View, target: str) -> str:
     if state is State.ROUTER:
         return f"{note} · {now:.0f}% in force (shares what is left)"
     return f"{note} · {now:.0f}% in force"
-
-
-def _change(override: Override) -> str:
-    if override.state is State.ROUTER:
-        return "left to the router"
-    if override.state is State.OFF:
-        return "off"
-    return f"fixed at {override.share:.0%}"
 
 
 def _tops(plan: RoutingPlan) -> str:

@@ -14,12 +14,12 @@ from app.following import Update, stream
 from app.job import Job
 from app.markup import line, notice, passage
 from app.session import Making, Question, Session
-from app.view import all_percents
 from app.what_if.area import UNASKED, WhatIfArea
 from app.what_if.figure import PERCENTS, dose_figure, dose_table
 from atmoe import AtMoeError, Record, RoutingPlan
 from atmoe.explanation.doses import dosing
 from atmoe.explanation.response import Response
+from atmoe.report.words import all_percents
 from atmoe.study.reading import word_count
 
 NOTHING = (

@@ -13,9 +13,9 @@ from plotly.subplots import make_subplots
 from app.ask.words import reading_grade
 from app.compare.words import MEASURES
 from app.theme import BARE_AXIS, BLUE, HOVER, LOOK, MARGIN, PANEL_TITLE, VERMILION
-from app.wording import minus
 from atmoe.explanation.response import DOSES, Response
 from atmoe.study.reading import word_count
+from atmoe.wording import minus
 
 PERCENTS = [round(100 * dose) for dose in DOSES]
 

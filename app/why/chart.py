@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from html import escape
 
-from app.wording import likely
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.explanation.verdict import Size, hardly, size
+from atmoe.wording import likely
 
 FULL = math.log(1.5)
 """The end of the scale, in nats per token: over a sentence of 25 tokens, 25,000 times."""

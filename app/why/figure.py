@@ -5,8 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from app.theme import BLUE, GREY, LOOK, MARGIN, VERMILION
-from app.wording import minus
 from atmoe.explanation.value import Explanation
+from atmoe.wording import minus
 
 COLOURS = {"end": GREY, "up": BLUE, "down": VERMILION}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from app.wording import likely
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.explanation.verdict import hardly, leaders, mismatch
+from atmoe.wording import likely
 
 LENSES = ("weight", "contribution", "effect")
 HEADS = (

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from html import escape
 
 from app.markup import marked, popover
-from app.wording import count, listed
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.explanation.verdict import HARDLY, STRONGLY, Size, hardly, size
+from atmoe.wording import count, listed
 
 MOST_WORDS = 25
 NAMED = (

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from html import escape
 
 from app.markup import popover
-from app.wording import likely, listed, minus, times
 from atmoe.explanation.value import Change, Explanation, Unit
 from atmoe.explanation.verdict import (
     HARDLY,
@@ -23,6 +22,7 @@ from atmoe.explanation.verdict import (
     size,
     verdict,
 )
+from atmoe.wording import likely, listed, minus, times
 
 MARKS = (0.7, 0.1)
 """Nats by which a word depends on a unit: from the first on it is marked strongly (twice as likely

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +44,14 @@ class Commands:
         common: --base and --json.
         data: the description and the corpora.
         steering: --set, --off, --layers, --strength and what goes with them.
+        listed: each command's name and its help, in their order.
     """
 
     into: Any
     common: argparse.ArgumentParser
     data: argparse.ArgumentParser
     steering: argparse.ArgumentParser
+    listed: list[tuple[str, str]] = field(default_factory=list)
 
     def add(
         self,
@@ -68,9 +70,11 @@ class Commands:
             parents: whose arguments it has too.
             into: another group of subcommands than the first.
         """
-        parser = (into or self.into).add_parser(
-            name, help=text, description=text, parents=list(parents)
-        )
+        if into is None:  # the table of contents lists it, and not argparse
+            self.listed.append((name, text))
+            parser = self.into.add_parser(name, description=text, parents=list(parents))
+        else:
+            parser = into.add_parser(name, help=text, description=text, parents=list(parents))
         parser.set_defaults(run=run)
         return parser
 

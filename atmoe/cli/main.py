@@ -1,4 +1,4 @@
-"""The command line: atmoe {fetch,route,answer,explain,score,train,evaluate,…}, or python -m atmoe.
+"""The command line: atmoe {route,answer,explain,score,export,train,evaluate,…}, or python -m atmoe.
 
 With --json a command prints one JSON document on standard output; progress and logs go to standard
 error. A mistake of the user's is one sentence on standard error and exit code 2; so is a full disk.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from atmoe import __version__
@@ -18,7 +20,21 @@ from atmoe.cli import ask, bench, flags, schema, sources, study, take, train
 from atmoe.cli.common import Commands, common_arguments, data_arguments, steering_arguments
 from atmoe.cli.ending import emit, ending
 
-FAMILIES = (ask, take, schema, bench, study, flags, sources, train)
+CHAPTERS: tuple[tuple[str, tuple[Callable[[Commands], None], ...]], ...] = (
+    ("Ask one question, or a file of them", (ask.add_commands,)),
+    ("Take it along", (take.add_commands, schema.add_commands)),
+    ("Train on examples of your own", (train.add_commands, sources.add_index)),
+    (
+        "Measure a model",
+        (
+            study.add_commands,
+            flags.add_commands,
+            sources.add_studies,
+            bench.add_commands,
+        ),
+    ),
+)
+"""The commands, as `--help` lists them."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -72,11 +88,30 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(
-        prog="atmoe", description="Mix named LoRA experts by a router one can read and steer."
+        prog="atmoe",
+        description="Mix named LoRA experts by a router one can read and steer.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"atmoe {__version__}")
-    into = parser.add_subparsers(required=True, metavar="COMMAND")
+    into = parser.add_subparsers(required=True, metavar="COMMAND", help="one of those below")
     commands = Commands(into, common_arguments(), data_arguments(), steering_arguments())
-    for family in FAMILIES:
-        family.add_commands(commands)
+    chapters = []
+    for title, families in CHAPTERS:
+        before = len(commands.listed)
+        for add in families:
+            add(commands)
+        chapters.append(_chapter(title, commands.listed[before:]))
+    parser.epilog = "\n\n".join([*chapters, "atmoe COMMAND --help says more of each."])
     return parser
+
+
+def _chapter(title: str, commands: Sequence[tuple[str, str]]) -> str:
+    """A table of contents of some commands, as wide as argparse's own help."""
+    width, indent = max(shutil.get_terminal_size().columns - 2, 40), 24
+    lines = [f"{title}:"]
+    for name, text in commands:
+        first = f"  {name:<{indent - 4}}  "
+        lines.append(
+            textwrap.fill(text, width, initial_indent=first, subsequent_indent=" " * indent)
+        )
+    return "\n".join(lines)

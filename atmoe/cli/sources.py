@@ -146,8 +146,8 @@ def _familiarity(report: Report) -> Iterator[str]:
     )
 
 
-def add_commands(commands: Commands) -> None:
-    """Put them among the others."""
+def add_index(commands: Commands) -> None:
+    """Put the one that makes an index among the others."""
     model = commands.of_model("float32")
     parser = commands.add(
         "index",
@@ -159,6 +159,11 @@ def add_commands(commands: Commands) -> None:
         "--out", type=Path, metavar="DIR", help="where it goes (default: index in --model)"
     )
     seed(parser)
+
+
+def add_studies(commands: Commands) -> None:
+    """Put those that measure among the others."""
+    model = commands.of_model("float32")
     parser = commands.add(
         "evaluate-sources",
         evaluate_sources,

@@ -1,20 +1,65 @@
-"""The commands that take something along: export."""
+"""The commands that take something along: report, export."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import Commands, Result, load_model, steering_of, text_of
 from atmoe.errors import DataError, PlanError
 
 if TYPE_CHECKING:
+    from atmoe.explanation.drafts import Drafts
     from atmoe.model import AtMoe
+    from atmoe.record import Record
     from atmoe.routing.plan import RoutingPlan
 
 FORMS = ("peft", "gguf")
+
+
+def report(a: argparse.Namespace) -> Result:
+    """A record as one HTML file."""
+    if a.out.exists():
+        raise DataError(f"{a.out} is there already; delete it, or name another --out.")
+    from atmoe import files
+    from atmoe.report.document import report as document
+
+    router, steered, drafts = _records_of(a.record)
+    text = document(router, steered, datetime.now(UTC), drafts)
+    files.replace(a.out, text.encode())
+    said = "both answers" if steered else "one answer"
+    return {"out": str(a.out), "answers": 1 + (steered is not None)}, f"{a.out} holds {said}."
+
+
+def _records_of(path: Path) -> tuple[Record, Record | None, Drafts | None]:
+    """The router's answer, the steered one and the drafts: of a record, or of the page's download.
+
+    Raises:
+        DataError: the file cannot be read.
+        AtMoeError: it holds no record.
+    """
+    from atmoe.explanation.drafts import Drafts
+    from atmoe.record import Record
+
+    data = _json_of(path)
+    if not isinstance(data, dict) or "router" not in data:
+        return Record.from_dict(data), None, None
+    steered, drafts = data.get("steered"), data.get("drafts")
+    return (
+        Record.from_dict(data["router"]),
+        None if steered is None else Record.from_dict(steered),
+        None if drafts is None else Drafts.from_dict(drafts),
+    )
+
+
+def _json_of(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}).") from error
 
 
 def export(a: argparse.Namespace) -> Result:
@@ -52,10 +97,7 @@ def _plan_of(path: Path, model: AtMoe) -> RoutingPlan:
     """
     from atmoe.routing.plan import RoutingPlan
 
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}).") from error
+    data = _json_of(path)
     if isinstance(data, dict) and isinstance(data.get("plan"), dict):
         own = data.get("model")
         if isinstance(own, dict) and own.get("sha256") != model.info.sha256:
@@ -71,6 +113,15 @@ def _plan_of(path: Path, model: AtMoe) -> RoutingPlan:
 
 def add_commands(commands: Commands) -> None:
     """Put them among the others."""
+    parser = commands.add("report", report, "Write a record as one HTML file to read and print.")
+    parser.add_argument(
+        "record",
+        type=Path,
+        metavar="RECORD",
+        help="what answer --json or explain --json printed, or the page's download",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new .html file")
     parser = commands.add(
         "export",
         export,

@@ -12,6 +12,11 @@ from typing import Any, NamedTuple
 from atmoe.data.text import count_words
 from atmoe.flags.words import Piece
 
+NO_VERDICT = (
+    "Flags mark words, not errors: an answer with flags may be right, and one without may be wrong."
+)
+"""Said wherever flags are."""
+
 KINDS = ("number", "unit", "P-value", "name", "negation")
 
 LEAST_WORDS = 40

@@ -8,10 +8,11 @@ import pytest
 from conftest import PROMPTS
 
 from app import sources
-from app.ask.words import SEVERAL, flags
-from app.markup import NO_VERDICT, passage, small_print
+from app.markup import passage, small_print
 from atmoe import AtMoeError, Record
+from atmoe.flags.finding import NO_VERDICT
 from atmoe.flags.flagged import UNTAUGHT
+from atmoe.report.words import SEVERAL, flags
 from atmoe.sources.value import FAR, NOT_PROOF, SENTENCES, Found, Source
 
 NEAR = Source("Leaflets <1>", "gout & co", "treat", 'https://example.org/?a="b"&c', 0.8)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from app.controls import Controls, Setting
-from app.view import average_percents, expert_percents, sampling_of
+from app.view import sampling_of
 from atmoe import AtMoeError, Layout, Override, RoutingPlan, Sampling, State, Steering
+from atmoe.report.words import average_percents, expert_percents
 
 LAYOUT = Layout.of(3, dict.fromkeys(("task", "field", "reader"), ("a", "b")))
 

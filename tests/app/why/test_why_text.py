@@ -14,10 +14,10 @@ from app.markup import marked
 from app.why import words as why_text
 from app.why.figure import shapley_figure
 from app.why.grid import grid as measures
-from app.wording import likely
 from atmoe.explanation.spans import Span
 from atmoe.explanation.value import Change, Unit
 from atmoe.explanation.verdict import verdict
+from atmoe.wording import likely
 
 
 def told(**changed):

@@ -1,5 +1,6 @@
 """A report holds what its records hold, asks nothing of the network, and runs no script."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,17 +10,17 @@ from html.parser import HTMLParser
 
 import pytest
 from browser import expect
+from commands import refused, run
 from conftest import LAYOUT, PROMPTS, ROOT, random_plan
 from samples import explanation
 
-from app.markup import NO_VERDICT
-from app.share.report import report
 from atmoe import Layout, Override, Sampling, State, Steering
 from atmoe.explanation.drafts import Drafts
 from atmoe.explanation.response import Response
 from atmoe.explanation.value import Change
 from atmoe.explanation.verdict import verdict
-from atmoe.flags.finding import Finding
+from atmoe.flags.finding import NO_VERDICT, Finding
+from atmoe.report.document import report
 
 MADE = datetime(2026, 11, 26, 12, 5, tzinfo=UTC)
 HOSTILE = '<script>alert(1)</script><img src="https://example.org/x"> & "quoted" \u202e'
@@ -187,7 +188,7 @@ def test_hostile_texts_are_text(records):
 
 def test_the_module_needs_neither_gradio_nor_plotly():
     code = (
-        "import sys; import app.share.report; "
+        "import sys; import atmoe.report.document; "
         "print([name for name in ('gradio', 'plotly', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -240,3 +241,35 @@ def test_on_paper_nothing_is_cut_off(browser, records, tmp_path):
     )
     assert len(widths) == 30 * (3 + 6) and all(inner <= outer for inner, outer in widths)
     context.close()
+
+
+def test_the_command_makes_it_of_a_record_and_of_the_pages_download(records, capsys, tmp_path):
+    router = replace(records[0], explanation=None, response=None)  # as one run leaves it
+    steered = replace(records[1], prompt=router.prompt)
+    drafts = Drafts(router.answer, ("One. Two.",) * 5, (1, 2, 3, 4, 5), {"temperature": 0.7}, True)
+    files = {
+        "record": router.to_dict(),
+        "download": {
+            "router": router.to_dict(),
+            "steered": steered.to_dict(),
+            "controls": {},
+            "drafts": {"of": "router", **drafts.to_dict()},
+        },
+        "alone": {"router": router.to_dict(), "steered": None, "drafts": None},
+    }
+    expected = {"record": 1, "download": 2, "alone": 1}
+    for name, data in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(data), encoding="utf-8")
+        out = tmp_path / f"{name}.html"
+        said = run(capsys, "report", str(tmp_path / f"{name}.json"), "--out", str(out))
+        assert said["answers"] == expected[name]
+        both = (steered, MADE, drafts) if name == "download" else (None, MADE)
+        made = report(router, *both)
+        assert tables(out.read_text(encoding="utf-8")) == tables(made)
+    assert "there already" in refused(
+        capsys, "report", str(tmp_path / "record.json"), "--out", str(tmp_path / "record.html")
+    )
+    (tmp_path / "none.json").write_text("{}")
+    assert "no record" in refused(
+        capsys, "report", str(tmp_path / "none.json"), "--out", str(tmp_path / "none.html")
+    )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
-from app.drafts.words import agreement, held
-from app.share.report_table import nats, table
-from app.sources import listing
 from atmoe import Record
 from atmoe.explanation.drafts import Drafts
 from atmoe.explanation.response import DOSES
 from atmoe.explanation.value import Change, Explanation
 from atmoe.explanation.verdict import verdict
+from atmoe.report.table import nats, table
+from atmoe.report.words import agreement, held, listing
 from atmoe.sources.value import sentence_of
 from atmoe.study.reading import word_count
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from app.wording import minus
+from atmoe.wording import minus
 
 
 def table(

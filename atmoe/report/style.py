@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.theme import ink, shade
+from atmoe.report.colours import ink, shade
 
 STYLE = """
 :root { color-scheme: light; }

@@ -13,17 +13,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from app.ask.words import flags, given_by_link
-from app.markup import NO_VERDICT
-from app.share.report_measured import drafts_of, lies, what_if, why
-from app.share.report_style import STYLE, colours
-from app.share.report_table import table
-from app.steer.words import changes, team_note
-from app.view import all_percents, average_percents
-from app.wording import count, listed
 from atmoe import Record, RoutingPlan
 from atmoe.explanation.drafts import Drafts
+from atmoe.flags.finding import NO_VERDICT
+from atmoe.report.measured import drafts_of, lies, what_if, why
+from atmoe.report.style import STYLE, colours
+from atmoe.report.table import table
+from atmoe.report.words import (
+    all_percents,
+    average_percents,
+    changes,
+    flags,
+    given_by_link,
+    team_note,
+)
 from atmoe.study.reading import word_count
+from atmoe.wording import count, listed
 
 NAMES = ("The router's answer", "The steered answer")
 MOST_COLUMNS = 30
