@@ -48,7 +48,8 @@ def faces(nearest: Mapping[str, tuple[Source, ...]]) -> str:
     )
     return (
         f"<p>{escape(NOT_PROOF.capitalize())}.</p>"
-        f'<table class="lenses"><thead><tr><th scope="col">expert</th>'
+        '<table class="lenses" data-name="nearest in training, by expert">'
+        f'<thead><tr><th scope="col">expert</th>'
         f'<th scope="col">nearest of its training examples</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )

@@ -79,7 +79,8 @@ def by_sentence(first: str, second: str, voices: Sequence[Voice]) -> str:
     legend = " · ".join(f"{SIGNS[kind]} {MEANINGS[kind]}" for kind in Kind)
     return (
         f'<p class="why">{_counted(rows, voices)}</p><p class="hint">{legend}</p>'
-        f'<table class="beside"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        '<table class="beside" data-name="sentences">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
@@ -100,7 +101,7 @@ def compared(comparison: Comparison, voices: Sequence[Voice], records: Sequence[
     head = "".join(f'<th scope="col">{title}</th>' for title in heads)
     return (
         f'<p class="why">{sentences}</p><div class="scroll" tabindex="0">'
-        f'<table class="lenses compared"><thead><tr>{head}</tr></thead>'
+        f'<table class="lenses compared" data-name="numbers"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
         f'<p class="hint">{MEASURES} {THRESHOLDS}</p>'
     )

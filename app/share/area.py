@@ -31,6 +31,12 @@ browser's history, sees the question. Untick it to take it out of this address; 
 in the history stay there.</p></div>"""
 
 
+TAKE = """<h3>Figures and tables on this page</h3>\
+<p>As they stand; what lies in a part that is folded is listed once that was opened. The record \
+above holds the numbers behind them, to their last digit.</p>\
+<ul></ul>"""
+
+
 @dataclass(frozen=True)
 class Actions:
     """Share and Report, and the page's address: one component, at work in assets/app/share.js.
@@ -114,4 +120,10 @@ def build_share(actions: Actions, bar: LinkBar) -> ShareArea:
         "Open a record (JSON)", file_types=[".json"], size="sm", elem_id="open-record"
     )
     replayed = gr.HTML(said(), elem_id="replayed")
+    gr.HTML(
+        html_template=TAKE,
+        js_on_load=text_of("take.js"),
+        apply_default_css=False,
+        elem_id="take",
+    )
     return ShareArea(actions, bar, record, replayed)

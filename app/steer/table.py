@@ -49,7 +49,8 @@ def shares_table(layout: Layout, view: View | None) -> str:
         body += f'<tr><th scope="row">{layer}</th>{cells}</tr>'
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Shares by layer, in percent">'
-        f'<table class="shares"><thead><tr><th scope="col">Layer</th>{heads}</tr></thead>'
+        '<table class="shares" data-name="shares by layer, percent">'
+        f'<thead><tr><th scope="col">Layer</th>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -81,7 +82,8 @@ def thirds_table(layout: Layout, view: View | None) -> str:
         )
         body += f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>'
     return (
-        '<table class="thirds"><caption>Share in percent, mean over a third of the layers'
+        '<table class="thirds" data-name="shares by third of the layers, percent">'
+        "<caption>Share in percent, mean over a third of the layers"
         f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>"
     )
 

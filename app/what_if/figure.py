@@ -91,7 +91,8 @@ def dose_table(response: Response) -> str:
         cells = [f"<td>{_number(name, values[i])}</td>" for name, values in columns.items()]
         rows.append(f'<tr><th scope="row">{percent}%</th>{"".join(cells)}</tr>')
     return (
-        '<div class="scroll" tabindex="0"><table class="lenses compared">'
+        '<div class="scroll" tabindex="0">'
+        '<table class="lenses compared" data-name="answers at five shares">'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
         f'</table></div><p class="hint">{MEASURES}</p>'
     )

@@ -33,7 +33,8 @@ def chart(explanation: Explanation) -> str:
         f'<span style="left:{_at(math.log(times)):.2f}%">{times:g}×</span>' for times in TICKS
     )
     return (
-        f'<table class="effects"><caption>How much less likely the whole answer is, per token, '
+        '<table class="effects" data-name="effects">'
+        f"<caption>How much less likely the whole answer is, per token, "
         f'without each part</caption><thead><tr><th scope="col">Part</th>'
         f'<th scope="col" class="track ticks" aria-label="Bar">{ticks}</th>'
         f'<th scope="col">Effect on the whole answer</th></tr></thead><tbody>{rows}</tbody></table>'

@@ -51,10 +51,11 @@ def grid(explanation: Explanation, bands: bool = False) -> str:
         )
 
     # 3. the table
+    named = "three measures by third of the layers" if bands else "three measures"
     head = "".join(f'<th scope="col">{title}<small>{note}</small></th>' for title, note in HEADS)
     return (
         '<div class="scroll" tabindex="0" role="region" '
-        'aria-label="Weight, contribution and effect"><table class="lenses">'
+        f'aria-label="Weight, contribution and effect"><table class="lenses" data-name="{named}">'
         f'<thead><tr><th scope="col">{"Group, layers" if bands else "Group and expert"}</th>'
         f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )

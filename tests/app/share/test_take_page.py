@@ -1,0 +1,75 @@
+"""Figures and tables leave the page as files, made in the browser."""
+
+import csv
+import io
+import struct
+from xml.etree import ElementTree
+
+import pytest
+from browser import QUESTION, expect, visit
+
+
+def taken(tab, name: str) -> bytes:
+    """What a click on one of the list's buttons saves."""
+    with tab.page.expect_download() as saved:
+        tab.page.locator("#take").get_by_label(name, exact=True).click()
+    assert saved.value.suggested_filename.startswith("atmoe-")
+    return saved.value.path().read_bytes()
+
+
+def test_every_figure_and_table_can_be_taken(browser, served):
+    with visit(browser, served) as tab:
+        tab.ask()
+        tab.open("Keep")
+        # 1. a vector and a picture of each figure
+        for name in ("Group shares by layer", "Expert shares by layer"):
+            drawn = ElementTree.fromstring(taken(tab, f"{name} as SVG"))
+            texts = " ".join(drawn.itertext())
+            assert drawn.tag.endswith("svg") and f"{name} (dark: 0%, light: 100%)" in texts
+            width, height = (float(drawn.get(side)) for side in ("width", "height"))
+            picture = taken(tab, f"{name} as PNG")
+            assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+            assert struct.unpack(">II", picture[16:24]) == (2 * round(width), 2 * round(height))
+        for expert in (e for _, experts in tab.layout.groups for e in experts):
+            assert expert in texts
+        # 2. the table's numbers are the plan's
+        text = taken(tab, "Table: shares by layer, percent as CSV").decode("utf-8-sig")
+        head, *rows = csv.reader(io.StringIO(text))
+        plan = tab.model.route(QUESTION)
+        assert len(rows) == tab.layout.layers and len({len(row) for row in (head, *rows)}) == 1
+        for layer, row in enumerate(rows):
+            assert row[0] == str(layer)
+            shares = [*plan.group_shares[layer].tolist(), *plan.expert_shares[layer].tolist()]
+            shown = [float(cell) for cell in row[1:]]
+            assert shown == pytest.approx([100 * share for share in shares], abs=0.06)
+        # 3. what is measured later is listed when its place is opened again
+        tab.open("Why")
+        expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
+        numbers = "The numbers: weight, contribution and effect"
+        tab.page.get_by_role("button", name=numbers).click()
+        expect(tab.page.locator("#why-grid table")).to_be_visible()
+        tab.open("Keep")
+        text = taken(tab, "Why: three measures as CSV").decode("utf-8-sig")
+        head, *rows = csv.reader(io.StringIO(text))
+        assert len(rows) >= len(tab.layout.groups)
+
+
+def test_a_cell_is_a_number_or_a_text_and_never_a_formula(browser, served):
+    with visit(browser, served) as tab:
+        tab.page.evaluate(
+            """() => {
+            const table = document.createElement('table');
+            table.dataset.name = 'made up';
+            table.innerHTML = '<tr><th colspan="2">a</th><th rowspan="2">b</th></tr>' +
+              '<tr><td>−0.5</td><td>+1.25</td></tr>' +
+              '<tr><td>=1+1</td><td>- item, "quoted"</td><td>@x</td></tr>';
+            document.querySelector('#why').append(table);
+            }"""
+        )
+        tab.open("Keep")
+        rows = list(csv.reader(io.StringIO(taken(tab, "Why: made up as CSV").decode("utf-8-sig"))))
+        assert rows == [
+            ["a", "", "b"],
+            ["-0.5", "+1.25", ""],
+            ["'=1+1", '\'- item, "quoted"', "'@x"],
+        ]
