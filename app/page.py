@@ -21,6 +21,8 @@ from app.ask.area import (
 from app.ask.cases import Case
 from app.ask.desk import AskDesk
 from app.assets import FOLDER, text_of
+from app.cohort.area import CohortArea, build_cohort
+from app.cohort.desk import CohortDesk
 from app.compare.area import CompareArea, build_compare, build_difference
 from app.compare.desk import CompareDesk
 from app.compare.third_desk import ThirdDesk
@@ -91,6 +93,7 @@ PLACES = (
     ("Drafts", "drafts"),
     ("Compare", "compare"),
     ("Table", "by-layer"),
+    ("Cohort", "cohort"),
     ("Keep", "keep"),
     ("Help", "help"),
 )
@@ -107,6 +110,7 @@ class Areas:
     why: WhyArea
     what_if: WhatIfArea
     drafts: DraftsArea
+    cohort: CohortArea
     share: ShareArea
 
 
@@ -177,6 +181,8 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
                 compare = build_compare(difference)
             with place("by-layer"):
                 reading, table = build_table(layout)
+            with place("cohort"):
+                cohort = build_cohort()
             with place("keep"):
                 download = build_download()
                 share = build_share(actions, bar)
@@ -191,6 +197,7 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
         why=why,
         what_if=what_if,
         drafts=drafts,
+        cohort=cohort,
         share=share,
     )
 
@@ -240,6 +247,8 @@ def _wire(
         event.success(what_if_desk.forget, [session], areas.what_if.results, **UNQUEUED)
 
     drafted = drafts_desk.wire(session, (*begun, moved))
+
+    CohortDesk(shared, areas.cohort).wire(session)
 
     # 4. what every answer's end calls
     answered = [*asked.answered, *replayed.answered, *again.answered]

@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from app import uploads
 from app.ask.desk import AskDesk, Begun
 from app.compare.state import CompareState
 from app.compare.third_desk import ThirdDesk
@@ -22,7 +23,6 @@ from app.events import LAST_WINS, UNQUEUED
 from app.following import Update, sentence
 from app.markup import message, passage, small_print
 from app.session import Session
-from app.share import uploads
 from app.share.area import ShareArea
 from app.share.replay import NO_RECORD, Foreign, Replay, as_made, judgement, opened
 from app.share.words import AGAIN, said

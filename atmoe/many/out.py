@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from atmoe import files
 from atmoe.errors import DataError
@@ -127,11 +128,7 @@ class Out:
 
     def _csv(self, path: Path) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            for line in self._lines():
-                row = json.loads(line)
-                writer.writerow({name: _plain(row.get(name)) for name in self.columns})
+            _write(file, map(json.loads, self._lines()), self.columns)
 
     def _parquet(self, path: Path) -> None:
         pa, parquet = _pyarrow()
@@ -145,6 +142,20 @@ class Out:
                     writer.write_table(pa.Table.from_pylist(rows, schema))
                     rows = []
             writer.write_table(pa.Table.from_pylist(rows, schema))
+
+
+def table_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as CSV with a header; what a row lacks is empty."""
+    text = io.StringIO(newline="")
+    _write(text, rows, columns)
+    return text.getvalue()
+
+
+def _write(file: TextIO, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _plain(row.get(name)) for name in columns})
 
 
 def ending_of(path: Path) -> str:

@@ -8,7 +8,7 @@ stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from atmoe.answer.generation import generate
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AtMoeError, PromptError
-from atmoe.explanation.measure import explain
+from atmoe.explanation import measure
 from atmoe.many.rows import Row
 from atmoe.model import AtMoe, Routed, Scored
 from atmoe.prompt import Prompt
@@ -66,20 +66,7 @@ def routing(
         steering: of rows that bring none of their own.
         size: of a batch.
     """
-    for window in _batches(rows, WINDOW * size):
-        done: dict[int, Done[Routed]] = {}
-        asked: list[_Asked] = []
-        for row in window:
-            try:
-                asked.append(_asked(model, row, steering))
-            except AtMoeError as error:
-                done[row.number] = Done(row, error=str(error))
-        asked.sort(key=lambda item: len(item.prompt.ids))  # little padding
-        for batch in _batches(asked, size):
-            plans = prefill(model, [item.prompt for item in batch], None, use_cache=False).plans
-            for (row, prompt, own), plan in zip(batch, plans):
-                done[row.number] = _attempt(row, model.steered, prompt.text, plan, own)
-        yield from (done[row.number] for row in window)
+    return _without_pauses(routing_steps(model, rows, steering, size))
 
 
 def answering(
@@ -93,25 +80,7 @@ def answering(
 
     A row is what its question is alone, to rounding. Nothing is timed: a batch's time is no row's.
     """
-    for batch in _batches(routing(model, rows, steering, size), size):
-        records = iter(_answered(model, [d.value for d in batch if d.value is not None], sampling))
-        for done in batch:
-            yield Done(done.row, error=done.error) if done.error else Done(done.row, next(records))
-
-
-def _answered(model: AtMoe, routed: Sequence[Routed], sampling: Sampling) -> Iterator[Record]:
-    """Questions answered in one batch, each under its own plan."""
-    if not routed:
-        return
-    prompts, plans = [r.prompt for r in routed], [r.plan for r in routed]
-    seeds = [sampling.seed] * len(routed)
-    generation = generate(model, prompts, plans, sampling, seeds=seeds)
-    last = generation.run()
-    for row, r in enumerate(routed):
-        record = Record.of(
-            model, r.prompt, r.steering, r.router_plan, generation, last, row, r.found
-        )
-        yield replace(model.flagged(record), timings={})
+    return _without_pauses(answering_steps(model, rows, steering, sampling, size))
 
 
 def explaining(
@@ -125,12 +94,7 @@ def explaining(
 
     The smallest changes of each group are not searched for: they take longer than all the rest.
     """
-
-    def explained(record: Record) -> Record:
-        return replace(record, explanation=explain(model, record))
-
-    for done in answering(model, rows, steering, sampling, size):
-        yield done if done.value is None else _attempt(done.row, explained, done.value)
+    return _without_pauses(explaining_steps(model, rows, steering, sampling, size))
 
 
 def scoring(
@@ -144,6 +108,104 @@ def scoring(
 
     for row in rows:
         yield _attempt(row, scored, row)
+
+
+# The same, with pauses: None where nothing is done yet, and others may have a turn of the model.
+def routing_steps(
+    model: AtMoe, rows: Iterable[Row], steering: Steering = Steering(), size: int = ROUTED
+) -> Iterator[Done[Routed] | None]:
+    """`routing`, with a pause after each batch."""
+    for window in _batches(rows, WINDOW * size):
+        done: dict[int, Done[Routed]] = {}
+        asked: list[_Asked] = []
+        for row in window:
+            try:
+                asked.append(_asked(model, row, steering))
+            except AtMoeError as error:
+                done[row.number] = Done(row, error=str(error))
+        asked.sort(key=lambda item: len(item.prompt.ids))  # little padding
+        for batch in _batches(asked, size):
+            plans = prefill(model, [item.prompt for item in batch], None, use_cache=False).plans
+            for (row, prompt, own), plan in zip(batch, plans):
+                done[row.number] = _attempt(row, model.steered, prompt.text, plan, own)
+            yield None
+        yield from (done[row.number] for row in window)
+
+
+def answering_steps(
+    model: AtMoe,
+    rows: Iterable[Row],
+    steering: Steering = Steering(),
+    sampling: Sampling = Sampling(),
+    size: int = ANSWERED,
+) -> Iterator[Done[Record] | None]:
+    """`answering`, with a pause after each token of a batch."""
+    held: list[Done[Routed]] = []
+    for done in routing_steps(model, rows, steering, size):
+        if done is None:
+            yield None
+            continue
+        held.append(done)
+        if len(held) == size:
+            yield from _answered(model, held, sampling)
+            held = []
+    yield from _answered(model, held, sampling)
+
+
+def explaining_steps(
+    model: AtMoe,
+    rows: Iterable[Row],
+    steering: Steering = Steering(),
+    sampling: Sampling = Sampling(),
+    size: int = ANSWERED,
+) -> Iterator[Done[Record] | None]:
+    """`explaining`, with a pause after each token and each part that was left out."""
+    for done in answering_steps(model, rows, steering, sampling, size):
+        if done is None or done.value is None:
+            yield done
+            continue
+        try:
+            explanation = yield from _pausing(measure.explaining(model, done.value))
+            yield Done(done.row, replace(done.value, explanation=explanation))
+        except AtMoeError as error:
+            yield Done(done.row, error=str(error))
+
+
+def _pausing(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
+    """Steps, whatever they tell, as pauses."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield None
+
+
+def _answered(
+    model: AtMoe, batch: Sequence[Done[Routed]], sampling: Sampling
+) -> Iterator[Done[Record] | None]:
+    """A batch of questions, each under its own plan; errors come through."""
+    routed = [done.value for done in batch if done.value is not None]
+    records: list[Record] = []
+    if routed:
+        prompts, plans = [r.prompt for r in routed], [r.plan for r in routed]
+        seeds = [sampling.seed] * len(routed)
+        generation = generate(model, prompts, plans, sampling, seeds=seeds)
+        for step in generation:
+            last = step
+            yield None
+        for i, r in enumerate(routed):
+            record = Record.of(
+                model, r.prompt, r.steering, r.router_plan, generation, last, i, r.found
+            )
+            records.append(replace(model.flagged(record), timings={}))
+    left = iter(records)
+    for done in batch:
+        yield Done(done.row, error=done.error) if done.value is None else Done(done.row, next(left))
+
+
+def _without_pauses(steps: Iterator[T | None]) -> Iterator[T]:
+    return (step for step in steps if step is not None)
 
 
 def _asked(model: AtMoe, row: Row, steering: Steering) -> _Asked:

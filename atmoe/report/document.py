@@ -39,6 +39,8 @@ FINISHES = {
     "cancelled": "stopped before its end",
 }
 OF_LINK = "<strong>Taken from a link, not answered by whoever made this report</strong>"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""What a browser may fetch and run for a report: nothing."""
 LIMITS = (
     "Research demo, not a medical device. A small language model wrote these answers; it is often "
     "wrong, and nobody has checked them. Do not use them for the care of anybody.",
@@ -79,10 +81,9 @@ def report(
         _section("Made by", _made_by(answers)),
         "</main>",
     ]
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>AT-MoE report, {escape(day)}</title><style>{STYLE}{colours()}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n"

@@ -82,9 +82,7 @@ class Found:
     @property
     def far(self) -> bool:
         """Whether the question is flagged as far from training."""
-        if self.familiarity is None or _has_very_near(self.nearest):
-            return False
-        return self.familiarity < FAR
+        return is_far(self.familiarity, self.nearest)
 
     @property
     def sentence(self) -> str:
@@ -110,6 +108,16 @@ def sentence_of(familiarity: float | None, nearest: Sequence[Source] | None = No
     if familiarity >= EDGE or _has_very_near(nearest or ()):
         return SENTENCES[2]
     return SENTENCES[0 if familiarity < FAR else 1]
+
+
+def is_far(familiarity: float | None, nearest: Sequence[Source]) -> bool:
+    """Whether a question is flagged as far from training; one that was not measured is not.
+
+    Args:
+        familiarity: of a `Found` or a record.
+        nearest: of the same.
+    """
+    return familiarity is not None and familiarity < FAR and not _has_very_near(nearest)
 
 
 def _has_very_near(nearest: Sequence[Source]) -> bool:

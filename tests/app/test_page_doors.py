@@ -8,8 +8,8 @@ import pytest
 from browser import QUESTION, Tab, expect, visit
 from conftest import LAYOUT
 
+from app import uploads
 from app.controls import Controls
-from app.share import uploads
 from app.view import sampling_of
 from atmoe.errors import AtMoeError, SamplingError, SteeringError
 

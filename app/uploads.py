@@ -29,10 +29,10 @@ def read(path: Path) -> str:
     except FileNotFoundError as error:
         raise AtMoeError("The file was gone before it was read; choose it once more.") from error
     finally:
-        _delete_later(path, KEPT_SECONDS)
+        delete_later(path, KEPT_SECONDS)
 
 
-def _delete_later(path: Path, seconds: float) -> None:
+def delete_later(path: Path, seconds: float) -> None:
     """Delete a file after so long, or later where somebody has sent it again meanwhile."""
     timer = threading.Timer(seconds, _delete, [path])
     timer.daemon = True
@@ -45,6 +45,6 @@ def _delete(path: Path) -> None:
     except FileNotFoundError:
         return
     if left > 0:
-        _delete_later(path, left + 0.1)
+        delete_later(path, left + 0.1)
     else:
         path.unlink(missing_ok=True)  # a question is in it

@@ -1,0 +1,1 @@
+"""The tab "Cohort": many questions at once."""

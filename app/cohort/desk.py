@@ -1,0 +1,299 @@
+"""The tab "Cohort": many questions at once, in batches, in turn with everybody else's work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+
+from app import uploads
+from app.cohort import words
+from app.cohort.area import ANSWER, MOST, ROUTE, CohortArea
+from app.cohort.figure import atlas_figure
+from app.desk import Desk, Shared, guarded
+from app.events import LAST_WINS, UNQUEUED, streaming
+from app.following import Update, stream
+from app.job import LATER, Job, Later
+from app.markup import line
+from app.session import Making, Session
+from app.view import sampling_of
+from atmoe import AtMoeError, Record, Steering
+from atmoe.many.atlas import weights
+from atmoe.many.brief import brief_of, columns, flat
+from atmoe.many.out import table_csv
+from atmoe.many.rows import Row, read_rows
+from atmoe.many.run import Done, answering_steps, explaining_steps, routing_steps
+from atmoe.model import Routed
+from atmoe.report.cohort import cohort_report
+from atmoe.report.words import changes
+from atmoe.sources.value import SENTENCES, Source, sentence_of
+
+AT_ONCE = 4
+"""Rows of a batch: others get a turn of the model after each of its steps."""
+SHOWN_SECONDS = 1.0
+"""The table is drawn anew no more often."""
+TOKENS = 160
+SAMPLING = sampling_of(TOKENS, 0, 0)
+NONE = "There is no question; write some, one a line, or open a file."
+STOPPED = "Stopped."
+TWO = "Tick two rows of the table to compare them."
+
+
+@dataclass(frozen=True)
+class Some:
+    """The rows so far.
+
+    Attributes:
+        done: in the order of the questions.
+        seconds: since the first began.
+    """
+
+    done: tuple[Done[Any], ...]
+    seconds: float
+
+
+@dataclass
+class CohortState(Making[Some]):
+    """What the tab knows of a session.
+
+    Attributes:
+        read: the rows of the file that was opened last.
+        text: what the text field was filled with from it.
+        rows: that are asked.
+        command: route, answer or explain.
+        steering: they are asked under.
+        some: the rows that are done.
+        folder: holds the downloads.
+    """
+
+    read: tuple[Row, ...] = ()
+    text: str = ""
+    rows: tuple[Row, ...] = ()
+    command: str = "route"
+    steering: Steering = Steering()
+    some: Some | None = None
+    folder: TemporaryDirectory | None = field(default=None, repr=False)
+
+
+class CohortDesk(Desk):
+    """The callbacks of the tab."""
+
+    def __init__(self, shared: Shared, area: CohortArea):
+        super().__init__(shared)
+        self.area = area
+
+    def wire(self, session: gr.State) -> None:
+        """Have the tab's parts call this desk."""
+        area, shared = self.area, self.shared
+        area.file.upload(
+            self.open, [session, area.file], [shared.message, area.text, area.progress], **UNQUEUED
+        )
+        outputs = [*area.results, area.stop]
+        begun = area.start.click(
+            self.ask, [session, area.text, area.depth], [shared.message, *outputs], **UNQUEUED
+        )
+        begun.success(self.run, [session], outputs, **streaming("cohort"))
+        area.stop.click(self.cancel, [session], **UNQUEUED)
+        area.picks.pick(
+            self.compare, [session, area.picks], [shared.message, area.pair], **LAST_WINS
+        )
+
+    @guarded
+    def open(self, session: Session, path: str) -> Update:
+        """Take a file's rows, and write their questions into the text field."""
+        state, file = session.tab(CohortState), Path(path)
+        try:
+            state.read = _few(read_rows(file))
+        finally:
+            uploads.delete_later(file, uploads.KEPT_SECONDS)
+        state.text = "\n".join(" ".join(row.question.split()) for row in state.read)
+        broken = sum(bool(row.error) for row in state.read)
+        said = f"{len(state.read)} rows" + (f", {broken} of them broken" if broken else "")
+        return {self.area.text: state.text, self.area.progress: line(said)}
+
+    @guarded
+    def ask(self, session: Session, text: str, depth: str) -> Update:
+        """Make the job that `run` will read."""
+        state = session.tab(CohortState)
+        rows = state.read if state.read and text == state.text else _lines(text)
+        if not rows:
+            raise AtMoeError(NONE)
+        state.cancel()
+        state.rows, state.some, state.steering = rows, None, session.steering
+        state.command = "route" if depth == ROUTE else "answer" if depth == ANSWER else "explain"
+        state.job = Job(self._steps(state))
+        whose = changes(state.steering)
+        under = f"under your steering: {whose}" if whose else "under the router's own plans"
+        return self._blank(f"{len(rows)} questions, {under} …")
+
+    def _steps(self, state: CohortState) -> Generator[Some | Later, None, None]:
+        """The rows as they are done, seldom enough to be drawn."""
+        model, rows, steering = self.model, state.rows, state.steering
+        steps: Iterator[Done[Any] | None]
+        if state.command == "route":
+            steps = routing_steps(model, rows, steering, AT_ONCE)
+        elif state.command == "answer":
+            steps = answering_steps(model, rows, steering, SAMPLING, AT_ONCE)
+        else:
+            steps = explaining_steps(model, rows, steering, SAMPLING, AT_ONCE)
+        done: list[Done[Any]] = []
+        began = shown = time.monotonic()
+        for step in steps:
+            if step is not None:
+                done.append(step)
+            now = time.monotonic()
+            if step is not None and now - shown >= SHOWN_SECONDS:
+                shown = now
+                yield Some(tuple(done), now - began)
+            else:
+                yield LATER
+        yield Some(tuple(done), time.monotonic() - began)
+
+    def run(self, session: Session) -> Iterator[Update]:
+        """The table as it grows, then the atlas and the downloads."""
+        area, state = self.area, session.tab(CohortState)
+        job = state.job
+        yield {area.progress: gr.skip()}
+
+        def say(text: str) -> Update:
+            return {area.progress: line(text)}
+
+        def show(some: Some) -> Update:
+            state.some = some
+            return say(self._progress(state, some, False)) | {area.table: self._table(some)}
+
+        def end(some: Some | None) -> Update:
+            some = some or state.some
+            update = {area.stop: gr.Button(interactive=False)}
+            if some is None:
+                return say(STOPPED) | update
+            state.some = some
+            whole = len(some.done) == len(state.rows)
+            told = self._progress(state, some, whole)
+            told = told if whole else f"{STOPPED} {told}"
+            return say(told) | {area.table: self._table(some)} | self._files(state, some) | update
+
+        yield from stream(self.worker, state, job, say, show, end, "cohort")
+
+    def cancel(self, session: Session) -> None:
+        """Stop at the next step; the rows that are done stay."""
+        session.tab(CohortState).cancel()
+
+    @guarded
+    def compare(self, session: Session, picked: Any) -> Update:
+        """Two rows beside each other."""
+        some = session.tab(CohortState).some
+        numbers = picked.get("rows", []) if isinstance(picked, dict) else []
+        rows = [row for row in self._rows(some) if row["number"] in numbers and row["brief"]]
+        if len(rows) != 2:
+            return {self.area.pair: line(TWO if numbers else "")}
+        return {self.area.pair: words.pair(rows[0], rows[1], self.model.info.words)}
+
+    def _blank(self, note: str) -> Update:
+        area = self.area
+        off: dict[str, Any] = {"value": None, "interactive": False}
+        return {
+            area.progress: line(note),
+            area.table: line(""),
+            area.pair: line(""),
+            area.atlas: gr.Plot(value=None, visible=False),
+            area.csv: gr.DownloadButton(**off),
+            area.page: gr.DownloadButton(**off),
+            area.stop: gr.Button(interactive=True),
+        }
+
+    def _progress(self, state: CohortState, some: Some, ended: bool) -> str:
+        errors = sum(bool(done.error) for done in some.done)
+        return words.progress(len(some.done), len(state.rows), errors, some.seconds, ended)
+
+    def _rows(self, some: Some | None) -> list[dict[str, Any]]:
+        """The rows as the table takes them."""
+        return [_row(done) for done in some.done] if some else []
+
+    def _table(self, some: Some) -> str:
+        layout, info = self.model.layout, self.model.info
+        return words.table(self._rows(some), layout.group_names, info.words)
+
+    def _files(self, state: CohortState, some: Some) -> Update:
+        """The atlas, and both downloads."""
+        area, layout = self.area, self.model.layout
+        ready = [(done.row.question, done.value.plan) for done in some.done if done.value]
+        rows = [
+            {"id": d.row.id, "question": d.row.question, "error": d.error}
+            | (flat(brief_of(d.value)) if d.value else {})
+            for d in some.done
+        ]
+        named = columns(state.command, layout)
+        if state.folder is None:
+            state.folder = TemporaryDirectory(prefix="atmoe-")
+        csv, page = (Path(state.folder.name, f"atmoe-cohort.{end}") for end in ("csv", "html"))
+        csv.write_text(table_csv(rows, named), "utf-8")
+        atlas: Update = {}
+        shares: list[list[float]] = []
+        if ready:
+            questions, plans = zip(*ready)
+            shares = weights(plans)
+            figure = atlas_figure(layout, questions, shares)
+            atlas = {area.atlas: gr.Plot(value=figure, visible=True)}
+        told = cohort_report(self.model.info.name, layout, rows, named, state.steering)
+        page.write_text(told, "utf-8")
+        return atlas | {
+            area.csv: gr.DownloadButton(value=str(csv), interactive=True),
+            area.page: gr.DownloadButton(value=str(page), interactive=True),
+        }
+
+
+def _few(rows: Iterator[Row]) -> tuple[Row, ...]:
+    """The rows of a file.
+
+    Raises:
+        AtMoeError: there are too many.
+    """
+    few: list[Row] = []
+    for row in rows:
+        few.append(row)
+        if len(few) > MOST:
+            raise AtMoeError(
+                f"The file holds more than {MOST} questions; use atmoe route --prompts for it, or "
+                "open a shorter one."
+            )
+    return tuple(few)
+
+
+def _lines(text: str) -> tuple[Row, ...]:
+    """A text's questions, one a line.
+
+    Raises:
+        AtMoeError: there are too many.
+    """
+    lines = [each.strip() for each in (text or "").splitlines() if each.strip()]
+    if len(lines) > MOST:
+        raise AtMoeError(
+            f"These are {len(lines)} questions, and {MOST} at once are possible; leave some out."
+        )
+    return tuple(Row(number, str(number), each) for number, each in enumerate(lines, 1))
+
+
+def _row(done: Done[Any]) -> dict[str, Any]:
+    """One row as the table takes it."""
+    value: Routed | Record | None = done.value
+    brief = brief_of(value) if value else {}
+    nearest: Sequence[Source] | None = None
+    if isinstance(value, Record):
+        nearest = value.nearest
+    elif value is not None and value.found is not None:
+        nearest = value.found.nearest
+    sentence = sentence_of(brief.get("familiarity"), nearest)
+    return {
+        "number": done.row.number,
+        "id": done.row.id,
+        "question": done.row.question,
+        "error": done.error,
+        "like": words.LIKE[SENTENCES.index(sentence)] if sentence in SENTENCES else "",
+        "brief": brief,
+    }

@@ -1,0 +1,153 @@
+"""Many questions at once, on the page: a table, an atlas, two of them, and files."""
+
+import csv
+import io
+import re
+
+import pytest
+from browser import expect, visit
+from conftest import PROMPTS
+
+from app.cohort.area import ANSWER, EXPLAIN, MOST
+from app.cohort.desk import CohortState, _lines
+from app.cohort.words import pair, table
+from atmoe import AtMoeError, Override, State, Steering
+from atmoe.many.atlas import order, weights
+from atmoe.many.brief import brief_of, columns
+
+
+def asked(tab, text: str, depth: str | None = None):
+    """Ask questions, and wait for them all. → the place"""
+    tab.open("Cohort")
+    place = tab.page.locator("#cohort")
+    place.get_by_label("Questions, one a line").fill(text)
+    if depth:
+        place.get_by_label(depth).check()
+    place.get_by_role("button", name="Ask them all").click()
+    expect(place.locator("#cohort-progress")).to_contain_text("ready:")
+    return place
+
+
+def saved(tab, name: str) -> str:
+    """What one of the downloads holds."""
+    with tab.page.expect_download() as found:
+        tab.page.locator("#cohort").get_by_role("button", name=name, exact=True).click()
+    return found.value.path().read_text("utf-8")
+
+
+def test_each_question_is_a_row_with_its_own_plan(browser, served):
+    with visit(browser, served) as tab:
+        place = asked(tab, "\n".join(["", *PROMPTS, "x" * 5000]))
+        rows = place.locator("#cohort-table tbody tr")
+        assert rows.count() == 5
+        for prompt, row in zip(PROMPTS, rows.all(), strict=False):
+            own = brief_of(tab.model.routed(prompt))
+            expect(row).to_contain_text(prompt)
+            for group, leader in own["heaviest"].items():
+                expect(row).to_contain_text(leader.partition("/")[2])
+                expect(row).to_contain_text(f"{own['shares'][group]:.0%}")
+        expect(rows.nth(4)).to_contain_text(re.compile("tokens|long"))
+        expect(place.locator("#cohort-progress")).to_contain_text("1 with an error instead")
+        expect(place.locator("#atlas .js-plotly-plot")).to_be_attached()
+        # 2. both files
+        read = list(csv.DictReader(io.StringIO(saved(tab, "CSV"))))
+        assert list(read[0]) == list(columns("route", tab.layout))
+        for prompt, row in zip(PROMPTS, read, strict=False):
+            own = brief_of(tab.model.routed(prompt))
+            for name, share in own["shares"].items():
+                assert float(row[f"shares {name}"]) == pytest.approx(share, abs=2e-4)
+        assert read[4]["error"] and not read[4]["team"]
+        page = saved(tab, "HTML")
+        assert "Atlas" in page and PROMPTS[0] in page and "<script" not in page
+        # 3. sorted by a heading, and back
+        head = place.get_by_role("button", name="question")
+        head.click()
+        shown = place.locator("#cohort-table tbody tr td:nth-child(3)").all_inner_texts()
+        assert shown == sorted(shown, key=str.lower)
+        head.click()
+        expect(place.locator("th[aria-sort=descending]")).to_have_count(1)
+        # 4. of three that are ticked, the last two beside each other
+        boxes = place.get_by_role("checkbox")
+        for name in ("Compare 1", "Compare 2", "Compare 4"):
+            place.get_by_label(name, exact=True).check()
+        expect(place.locator("#cohort-pair thead")).to_contain_text("2")
+        expect(place.locator("#cohort-pair thead")).to_contain_text("4")
+        assert sum(box.is_checked() for box in boxes.all()) == 2
+        expect(place.locator("#cohort-pair tbody")).to_contain_text(PROMPTS[3])
+        assert not tab.troubles
+
+
+def test_a_steering_holds_for_all_and_they_can_be_answered_and_explained(browser, served):
+    with visit(browser, served) as tab:
+        group, expert = tab.layout.group_names[0], tab.layout.groups[0][1][1]
+        tab.page.get_by_role("button", name=re.compile(rf"^{expert}")).first.click()
+        place = asked(tab, f"{PROMPTS[0]}\n{PROMPTS[2]}", EXPLAIN)
+        read = list(csv.DictReader(io.StringIO(saved(tab, "CSV"))))
+        steering = Steering((Override(f"{group}/{expert}", State.FIXED, 0.8),))
+        for row in read:
+            own = brief_of(tab.model.routed(row["question"], steering))
+            assert float(row[f"shares {group}/{expert}"]) == pytest.approx(
+                own["shares"][f"{group}/{expert}"], abs=2e-4
+            )
+            assert row["answer"] and row["verdict"] and row[f"effects {group}/{expert}"]
+        expect(place.locator("#cohort-table thead")).to_contain_text("do weights explain?")
+        assert f"{group}/{expert} fixed at 80%" in saved(tab, "HTML")
+
+
+def test_a_file_is_read_with_its_ids_and_its_broken_rows(browser, served, tmp_path):
+    file = tmp_path / "asked.csv"
+    file.write_text(f"id,question\nq-7,{PROMPTS[2]}\nq-8,a,b\n")
+    with visit(browser, served) as tab:
+        tab.open("Cohort")
+        place = tab.page.locator("#cohort")
+        place.locator("input[type=file]").set_input_files(file)
+        expect(place.locator("#cohort-progress")).to_contain_text("2 rows, 1 of them broken")
+        place.get_by_role("button", name="Ask them all").click()
+        expect(place.locator("#cohort-progress")).to_contain_text("ready:")
+        expect(place.locator("#cohort-table")).to_contain_text("q-7")
+        expect(place.locator("#cohort-table")).to_contain_text("3 cells")
+
+
+def test_they_are_stopped_and_what_is_done_stays(browser, served):
+    with visit(browser, served) as tab:
+        tab.open("Cohort")
+        place = tab.page.locator("#cohort")
+        many = "\n".join(f"How is illness number {i} treated?" for i in range(60))
+        place.get_by_label("Questions, one a line").fill(many)
+        place.get_by_label(ANSWER, exact=True).check()
+        place.get_by_role("button", name="Ask them all").click()
+        expect(place.locator("#cohort-table tbody tr").first).to_be_visible()
+        place.get_by_role("button", name="Stop them").click()
+        expect(place.locator("#cohort-progress")).to_contain_text("Stopped.")
+        done = place.locator("#cohort-table tbody tr").count()
+        assert 0 < done < 60 and saved(tab, "CSV").count("\n") > done
+
+
+def test_too_many_are_refused_and_none_is_told(browser, served):
+    with pytest.raises(AtMoeError, match=f"{MOST + 1} questions, and {MOST} at once"):
+        _lines("\n".join(["Gout?"] * (MOST + 1)))
+    with visit(browser, served) as tab:
+        tab.open("Cohort")
+        tab.page.get_by_role("button", name="Ask them all").click()
+        expect(tab.message).to_contain_text("There is no question")
+
+
+def test_a_table_escapes_what_people_type(model):
+    brief = brief_of(model.routed(PROMPTS[0]))
+    hostile = '<img src=x onerror="alert(1)">'
+    rows = [
+        {"number": i, "id": hostile, "question": hostile, "error": hostile, "like": "", "brief": b}
+        for i, b in enumerate((brief, {}, brief))
+    ]
+    for html in (table(rows, model.layout.group_names, {}), pair(rows[0], rows[2], {})):
+        assert "<img" not in html and "&lt;img" in html
+
+
+def test_like_plans_stand_together_in_the_atlas(model):
+    plans = [model.route(prompt) for prompt in PROMPTS]
+    rows = weights([*plans, plans[0]])
+    placed = order(rows)
+    assert sorted(placed) == list(range(5))
+    assert abs(placed.index(0) - placed.index(4)) == 1  # the same question twice
+    assert sum(rows[0]) == pytest.approx(1, abs=1e-5)
+    assert CohortState().some is None and order(rows[:2]) == [0, 1]
