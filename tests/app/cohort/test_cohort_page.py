@@ -80,7 +80,7 @@ def test_each_question_is_a_row_with_its_own_plan(browser, served):
 def test_a_steering_holds_for_all_and_they_can_be_answered_and_explained(browser, served):
     with visit(browser, served) as tab:
         group, expert = tab.layout.group_names[0], tab.layout.groups[0][1][1]
-        tab.page.get_by_role("button", name=re.compile(rf"^{expert}")).first.click()
+        tab.segment(f"{group}/{expert}").click()
         place = asked(tab, f"{PROMPTS[0]}\n{PROMPTS[2]}", EXPLAIN)
         read = list(csv.DictReader(io.StringIO(saved(tab, "CSV"))))
         steering = Steering((Override(f"{group}/{expert}", State.FIXED, 0.8),))
