@@ -14,10 +14,10 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from atmoe.answer.generation import generate
-from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AtMoeError, PromptError
 from atmoe.explanation import measure
+from atmoe.many.routes import routes
 from atmoe.many.rows import Row
 from atmoe.model import AtMoe, Routed, Scored
 from atmoe.prompt import Prompt
@@ -125,7 +125,7 @@ def routing_steps(
                 done[row.number] = Done(row, error=str(error))
         asked.sort(key=lambda item: len(item.prompt.ids))  # little padding
         for batch in _batches(asked, size):
-            plans = prefill(model, [item.prompt for item in batch], None, use_cache=False).plans
+            plans = routes(model, [item.prompt for item in batch])
             for (row, prompt, own), plan in zip(batch, plans):
                 done[row.number] = _attempt(row, model.steered, prompt.text, plan, own)
             yield None

@@ -141,6 +141,7 @@ class Mixture:
         *,
         weights: Tensor | None = None,
         router: GroupedRouter | None = None,
+        first: First | None = None,
         logits: bool = True,
         use_cache: bool = False,
         cache: Any = None,
@@ -155,6 +156,7 @@ class Mixture:
             weights: [rows, layers, experts], gain included, instead of plans. Where neither is
                 given, the router reads the instruction at each layer on the way.
             router: instead of the model's own.
+            first: what the planner has read of the batch already.
             logits: False gives the final hidden states.
             use_cache: whether keys and values are returned.
             cache: keys and values of what went before, as transformers holds them.
@@ -174,7 +176,7 @@ class Mixture:
         reading = None
         if weights is None:
             router = router or self.router
-            first = first_reading(self.base, batch, router.planner)
+            first = first or first_reading(self.base, batch, router.planner)
             reading = _Reading(router, mixing, batch.instruction, first)
         # 2. the pass
         with entering(reading), mixed_by(mixing):

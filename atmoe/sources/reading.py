@@ -18,10 +18,10 @@ from tqdm import tqdm
 from transformers import DynamicCache
 
 from atmoe.errors import AssetError, PromptError
-from atmoe.mixture.experts import mixed_by
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.planning import first_states
 from atmoe.prompt import Batch, Prompt
+from atmoe.routing.planner import Planner
 
 T = TypeVar("T")
 STEP_TOKENS = 1024
@@ -48,17 +48,34 @@ def read(mixture: Mixture, prompts: Sequence[str], label: str = "reading") -> Te
             "This model's router has no planner, whose reading an index is made of; train the "
             "router again with --depth of at least 1."
         )
-    encoded = [_encoded(mixture, prompt) for prompt in prompts]
+    return states_of(mixture, planner, [_encoded(mixture, prompt) for prompt in prompts], label)
+
+
+def states_of(
+    mixture: Mixture, planner: Planner, encoded: Sequence[Prompt | None], label: str | None = None
+) -> Tensor:
+    """The same of encoded prompts; of None it is not a number.
+
+    Args:
+        mixture: whose base reads.
+        planner: its router's.
+        encoded: the prompts.
+        label: what the bar that shows progress is called; None = there is no bar.
+
+    Returns:
+        [prompts, depth, hidden], float32, on the CPU.
+    """
     hidden = planner.weight.shape[-1]
-    states = torch.full((len(prompts), planner.depth, hidden), torch.nan)
+    states = torch.full((len(encoded), planner.depth, hidden), torch.nan)
     first = next((prompt for prompt in encoded if prompt), None)
     if first is None:
         return states
     beginning = first.ids[: first.start]
     shared = [i for i, p in enumerate(encoded) if p and p.ids[: p.start] == beginning]
     # 1. those that begin alike, together
-    cache = _read_once(mixture, beginning)
-    with torch.no_grad(), tqdm(total=len(shared), desc=label, unit="prompt", mininterval=5) as bar:
+    cache = _read_once(mixture, beginning, planner.depth)
+    shown = {"desc": label, "unit": "prompt", "mininterval": 5, "disable": label is None}
+    with torch.no_grad(), tqdm(total=len(shared), **shown) as bar:
         for rows in _batches(shared, encoded):
             batch = _words(mixture, [encoded[i] for i in rows], len(beginning))
             again = _for_rows(mixture, cache, len(rows))
@@ -94,15 +111,16 @@ def _encoded(mixture: Mixture, prompt: str) -> Prompt | None:
         return None
 
 
-def _read_once(mixture: Mixture, beginning: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values [1, heads, tokens, d] of what prompts begin with, of every layer."""
+def _read_once(
+    mixture: Mixture, beginning: Sequence[int], depth: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values [1, heads, tokens, d] of what prompts begin with, of the first layers."""
     if not beginning:
         return []
     cache = DynamicCache(config=mixture.base.config)
-    ids = torch.tensor([beginning], device=mixture.device)
-    with torch.no_grad(), mixed_by(None):
-        mixture.base.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-    return [(layer.keys, layer.values) for layer in cache.layers]
+    prompt = Prompt(tuple(beginning), 0, len(beginning))
+    first_states(mixture.base, mixture.collate([prompt]), depth, cache)
+    return [(layer.keys, layer.values) for layer in cache.layers[:depth]]
 
 
 def _for_rows(
