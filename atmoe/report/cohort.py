@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from atmoe.flags.finding import NO_VERDICT
 from atmoe.many.atlas import order
 from atmoe.report.document import LIMITS, POLICY
 from atmoe.report.style import STYLE, colours
@@ -15,8 +16,20 @@ from atmoe.routing.plan import Layout
 from atmoe.steering.overrides import Steering
 from atmoe.wording import count
 
-LEFT_OUT = ("nearest", "explanation")
-"""Columns that are too wide for a sheet; the CSV has them."""
+MEASURED = {
+    "familiarity": "familiarity",
+    "words": "words",
+    "grade": "grade",
+    "flags": "flagged",
+    "verdict": "do the weights explain it?",
+}
+"""Columns beside the groups', as the CSV and as a reader calls them."""
+OWN_STYLE = """
+body { max-width: 80rem; } .questions :is(th, td) { overflow-wrap: normal; }
+.questions td.asked { min-width: 20rem; overflow-wrap: anywhere; } .asked strong { display: block; }
+.asked span { white-space: pre-wrap; }
+table.map thead th + th { writing-mode: vertical-rl; padding: .2rem 0; text-align: left; }
+"""
 
 
 def cohort_report(
@@ -36,16 +49,11 @@ def cohort_report(
         steering: what all were asked under.
     """
     day = f"{datetime.now(UTC):%d %B %Y, %H:%M %Z}"
-    shown = [
-        name
-        for name in columns
-        if name not in LEFT_OUT and not name.startswith(("shares ", "effects "))
-    ]
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in shown)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(_text(row.get(name)))}</td>' for name in shown)}</tr>"
-        for row in rows
-    )
+    measured = [name for name in MEASURED if name in columns]
+    heads = ["id", "question", *layout.group_names, *(MEASURED[name] for name in measured)]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    body = "".join(_row(row, layout, measured) for row in rows)
+    limits = (*LIMITS, NO_VERDICT) if "flags" in columns else LIMITS
     whose = changes(steering)
     under = f"Under the router's plans, steered: {whose}." if whose else "Under the router's plans."
     return (
@@ -53,15 +61,15 @@ def cohort_report(
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>AT-MoE cohort, {escape(day)}</title><style>{STYLE}{colours()}"
-        "body { max-width: 100rem; }</style></head><body>"
+        f"{OWN_STYLE}</style></head><body>"
         "<header><h1>AT-MoE Explorer: many questions</h1>"
         f'<p class="warning"><strong>{escape(LIMITS[0])}</strong></p>'
         f'<p class="small">{escape(count(len(rows), "question"))}, asked of {escape(model)} on '
         f"{escape(day)}. {escape(under)}</p></header><main>"
         '<section><h2>Questions</h2><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Questions"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f"</div></section>{_atlas(layout, rows)}"
-        f"<section><h2>Limits</h2>{''.join(f'<p>{escape(limit)}</p>' for limit in LIMITS)}"
+        f'aria-label="Questions"><table class="questions"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></section>{_atlas(layout, rows)}"
+        f"<section><h2>Limits</h2>{''.join(f'<p>{escape(limit)}</p>' for limit in limits)}"
         "</section></main></body></html>\n"
     )
 
@@ -93,7 +101,24 @@ def _weight(row: Mapping[str, Any], expert: str) -> float:
     return row[f"shares {group}"] * row[f"shares {expert}"]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)
+def _row(row: Mapping[str, Any], layout: Layout, measured: Sequence[str]) -> str:
+    """A question and its answer, who leads each group, and what was measured."""
+    asked = f"<strong>{escape(row['question'])}</strong>"
+    if row.get("answer"):
+        asked += f"<span>{escape(row['answer'])}</span>"
+    first = f'<th scope="row">{escape(row["id"])}</th><td class="asked">{asked}</td>'
+    if row.get("error"):
+        width = len(layout.groups) + len(measured)
+        return f'<tr>{first}<td colspan="{width}">{escape(row["error"])}</td></tr>'
+    cells = ""
+    for group in layout.group_names:
+        leader = row[f"heaviest {group}"].partition("/")[2]
+        cells += f"<td>{escape(leader)} ({row[f'shares {group}']:.0%})</td>"
+    return f"<tr>{first}{cells}{''.join(_cell(row.get(name)) for name in measured)}</tr>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int | float):
+        digits = f"{value:.2f}".rstrip("0").rstrip(".")
+        return f'<td class="n">{digits}</td>'
+    return f"<td>{'–' if value is None else escape(value)}</td>"

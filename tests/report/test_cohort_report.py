@@ -1,0 +1,46 @@
+"""The report of many questions: what its rows hold, nothing that runs, and readable by anyone."""
+
+import pytest
+from conftest import LAYOUT, PROMPTS
+
+from atmoe import Override, Sampling, State, Steering
+from atmoe.many.brief import brief_of, columns, flat
+from atmoe.many.rows import Row
+from atmoe.many.run import explaining
+from atmoe.report.cohort import cohort_report
+
+HOSTILE = '<script>alert(1)</script><img src="https://example.org/x">'
+STEERING = Steering((Override("task/warn", State.FIXED, 0.9),))
+
+
+@pytest.fixture(scope="module")
+def told(worlds) -> str:
+    asked = [Row(i, f"q{i}", each) for i, each in enumerate((*PROMPTS, HOSTILE, " "), 1)]
+    done = explaining(worlds("llama").model, asked, STEERING, Sampling(max_new_tokens=4))
+    rows = [
+        {"id": d.row.id, "question": d.row.question, "error": d.error}
+        | (flat(brief_of(d.value)) if d.value else {})
+        for d in done
+    ]
+    return cohort_report("tiny", LAYOUT, rows, columns("explain", LAYOUT), STEERING)
+
+
+def test_it_holds_every_question_and_how_they_were_asked(told):
+    for text in (*PROMPTS[:1], "task/warn fixed at 90%", "The question is empty", "Atlas"):
+        assert text in told
+    assert "<script" not in told and "<img" not in told and "&lt;script" in told
+
+
+def test_it_asks_for_nothing_and_axe_finds_nothing_serious(told, browser, tmp_path):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    (tmp_path / "cohort.html").write_text(told, encoding="utf-8")
+    context = browser.new_context(offline=True)
+    page, sent = context.new_page(), []
+    page.on("request", lambda request: sent.append(request.url))
+    page.goto(f"file://{tmp_path}/cohort.html")
+    assert page.locator(".questions tbody tr").count() == 6
+    assert page.locator("table.map tbody tr").count() == 5  # what has no plan is not in the atlas
+    found = axe.Axe().run(page).response["violations"]
+    assert not [each["id"] for each in found if each["impact"] in ("serious", "critical")]
+    assert len(sent) == 1 and len(page.pdf()) > 1000
+    context.close()
