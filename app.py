@@ -75,10 +75,13 @@ def _serve(args: argparse.Namespace) -> None:
 
 
 def _licence(card: Path) -> str:
-    """The licence that a model's card names; "" = there is no card, or none in it."""
+    """The licence that a model's card names; "" = there is no such card, or none in it."""
     from huggingface_hub import ModelCard
 
-    return (ModelCard.load(card).data.license or "") if card.is_file() else ""
+    try:
+        return (ModelCard.load(card).data.license or "") if card.is_file() else ""
+    except Exception:  # of YAML's own kinds; a page is served without
+        return ""
 
 
 if __name__ == "__main__":

@@ -2,16 +2,16 @@
 
     question, steering ─► checked ─► a job of the worker, in line with the page's ─► record as JSON
 
-A steering is the record's value: {"strength": 1, "overrides": [{"target": "audience/patient",
-"state": "fixed", "share": 1, "layers": "all"}]}. An error is a sentence, and behind it a code in
-brackets: the kind of error, "[steering]", or "[fault]" for one of ours.
+A steering is the record's value, {"strength": 1, "overrides": [{"target": "audience/patient",
+"state": "fixed", "share": 1, "layers": "all"}]}, or a link of the page. An error is a sentence, and
+behind it a code in brackets: the kind of error, "[steering]", or "[fault]" for one of ours.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, Literal, TypeVar
@@ -34,6 +34,8 @@ from atmoe.model import Routed
 from atmoe.schema import published
 
 T = TypeVar("T")
+Sent = dict | str | None
+"""A steering as it is sent."""
 
 STREAMED_SECONDS = 0.25
 """A record so far is sent so often: it holds both plans, and a token adds little to it."""
@@ -54,11 +56,17 @@ def _told() -> Iterator[None]:
 
 
 class Api:
-    """The endpoints of one page."""
+    """The endpoints of one page.
 
-    def __init__(self, shared: Shared, licence: str = ""):
+    Args:
+        shared: the model, and who computes.
+        of_link: the steering that a link of the page sets.
+        licence: the model's, as its card has it.
+    """
+
+    def __init__(self, shared: Shared, of_link: Callable[[str], Steering], licence: str = ""):
         self.shared, self.model, self.worker = shared, shared.model, shared.worker
-        self.licence = licence
+        self.of_link, self.licence = of_link, licence
 
     def wire(self) -> None:
         """Name them. To be called while the page is built."""
@@ -111,24 +119,25 @@ class Api:
         return published(of)
 
     @_told()
-    def route(self, question: str, steering: dict | None = None, brief: bool = False) -> dict:
+    def route(self, question: str, steering: Sent = None, brief: bool = False) -> dict:
         """The plan for a question: each expert's weight at each layer, and who takes part.
 
         Args:
             question: what is asked.
-            steering: changes the router's plan, as a record has it; default: the router's own.
+            steering: changes the router's plan, as a record or a link has it; default: the
+                router's own.
             brief: True leaves out the tables by layer; shares are then means over the layers.
 
         Returns:
             The plan, with "familiarity" and "nearest" training examples where they are measured.
         """
-        changed = _steering(steering)
+        changed = self._steering(steering)
         return _sent(self.worker.call(lambda: self.model.routed(question, changed)), brief)
 
     def answer(
         self,
         question: str,
-        steering: dict | None = None,
+        steering: Sent = None,
         max_new_tokens: int = LONGEST,
         seed: int = 0,
         temperature: float = 0.0,
@@ -140,7 +149,8 @@ class Api:
 
         Args:
             question: what is asked.
-            steering: changes the router's plan, as a record has it; default: the router's own.
+            steering: changes the router's plan, as a record or a link has it; default: the
+                router's own.
             max_new_tokens: at most so many tokens.
             seed: of the sampling.
             temperature: 0 = always the most likely token.
@@ -163,7 +173,7 @@ class Api:
     def explain(
         self,
         question: str,
-        steering: dict | None = None,
+        steering: Sent = None,
         max_new_tokens: int = LONGEST,
         seed: int = 0,
         temperature: float = 0.0,
@@ -175,7 +185,8 @@ class Api:
 
         Args:
             question: what is asked.
-            steering: changes the router's plan, as a record has it; default: the router's own.
+            steering: changes the router's plan, as a record or a link has it; default: the
+                router's own.
             max_new_tokens: at most so many tokens.
             seed: of the sampling.
             temperature: 0 = always the most likely token.
@@ -193,7 +204,7 @@ class Api:
     def drafts(
         self,
         question: str,
-        steering: dict | None = None,
+        steering: Sent = None,
         max_new_tokens: int = LONGEST,
         seed: int = 0,
         temperature: float = 0.0,
@@ -202,7 +213,8 @@ class Api:
 
         Args:
             question: what is asked.
-            steering: changes the router's plan, as a record has it; default: the router's own.
+            steering: changes the router's plan, as a record or a link has it; default: the
+                router's own.
             max_new_tokens: at most so many tokens, each.
             seed: of the answer; the drafts have those after it.
             temperature: of the answer; 0 = always the most likely token.
@@ -216,25 +228,26 @@ class Api:
         return _last(self.worker.run(Job(drafting(self.model, record)))).to_dict()
 
     @_told()
-    def score(self, question: str, answer: str, steering: dict | None = None) -> dict:
+    def score(self, question: str, answer: str, steering: Sent = None) -> dict:
         """How likely an answer is to a question, in nats a token.
 
         Args:
             question: what is asked.
             answer: the text that is scored.
-            steering: changes the router's plan, as a record has it; default: the router's own.
+            steering: changes the router's plan, as a record or a link has it; default: the
+                router's own.
 
         Returns:
             {"mean_logprob", "token_logprobs", "tokens"}.
         """
-        changed = _steering(steering)
+        changed = self._steering(steering)
         return self.worker.call(lambda: self.model.scored(question, answer, changed)).to_dict()
 
     @_told()
     def compare(
         self,
         question: str,
-        steering: dict,
+        steering: Sent,
         max_new_tokens: int = LONGEST,
         seed: int = 0,
         temperature: float = 0.0,
@@ -243,7 +256,7 @@ class Api:
 
         Args:
             question: what is asked.
-            steering: changes the router's plan, as a record has it.
+            steering: changes the router's plan, as a record or a link has it.
             max_new_tokens: at most so many tokens, each.
             seed: of the sampling.
             temperature: 0 = always the most likely token.
@@ -262,22 +275,23 @@ class Api:
             "comparison": asdict(found),
         }
 
+    def _steering(self, value: Sent) -> Steering:
+        """A steering as it was sent; none = the router's own plan."""
+        if isinstance(value, str):
+            return self.of_link(value)
+        return Steering() if value is None else Steering.from_dict(value)
+
     def _asked(self, question: str, max_new_tokens: int, seed: int, temperature: float) -> Question:
         """A question, checked, and how to answer it."""
         sampling = sampling_of(max_new_tokens, temperature, seed)
         prompt = self.worker.call(lambda: self.model.encode(question), short=True).text
         return Question(prompt, sampling)
 
-    def _answered(self, asked: Question, steering: dict | None) -> Generator[Record, None, None]:
+    def _answered(self, asked: Question, steering: Sent) -> Generator[Record, None, None]:
         """The records of an answer as it grows, in line with everybody's answers."""
-        steps = answer(self.shared.batching, asked, _steering(steering))
+        steps = answer(self.shared.batching, asked, self._steering(steering))
         for progress in self.worker.run(Job(steps, Kind.ANSWER)):
             yield progress.record
-
-
-def _steering(value: dict | None) -> Steering:
-    """A steering as it was sent; none = the router's own plan."""
-    return Steering() if value is None else Steering.from_dict(value)
 
 
 def _sent(value: Routed | Record, brief: bool) -> dict:

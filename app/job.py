@@ -45,10 +45,11 @@ class Kind(Enum):
     """What a job is, in the order in which they come.
 
     A call too short to wait; an answer that streams; other work; what nobody asked for, but will be
-    wanted first when somebody does; the rest of that.
+    wanted first when somebody does; the rest of that; many questions of one person.
     """
 
     CALL, ANSWER, OTHER, UNASKED, IDLE = "call", "answer", "other", "unasked", "idle"
+    MANY = "many"
 
 
 REST = {Kind.ANSWER: Kind.OTHER, Kind.UNASKED: Kind.IDLE}

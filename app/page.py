@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from app.markup import header
 from app.places import build_bar, place
 from app.session import Session
 from app.share.area import ShareArea, build_actions, build_link_bar, build_share
+from app.share.link import steering_of_link
 from app.share.link_desk import LinkDesk
 from app.share.replay_desk import ReplayDesk
 from app.share.report_desk import ReportDesk
@@ -229,7 +231,7 @@ def _wire(
     shared.desks += [drafts_desk, ask_desk]
 
     # 2. what programs call: first, or an event of the page would have one of the names
-    Api(shared, licence).wire()
+    Api(shared, partial(steering_of_link, layout=model.layout), licence).wire()
 
     # 3. what calls them
     moved = steer_desk.wire(session)

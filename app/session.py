@@ -114,7 +114,10 @@ class Slot(Making[Progress]):
 
 
 class TabState(Protocol):
-    """What one part of the page keeps of a session. Made without arguments, at its first use."""
+    """What one part of the page keeps of a session. Made without arguments, at its first use.
+
+    One that has to do with questions of its own says so by `of_its_own = True`.
+    """
 
     def cancel(self) -> None:
         """Stop whatever is being made for it."""
@@ -162,9 +165,10 @@ class Session:
         return self.second if which == SECOND else self.first
 
     def stop(self) -> None:
-        """Abandon whatever is being made, at the next token."""
+        """Abandon whatever is being made of the question, at the next token."""
         for making in (self.first, self.second, self.third, *list(self.tabs.values())):
-            making.cancel()
+            if not getattr(making, "of_its_own", False):
+                making.cancel()
 
     def still_there(self, record: Record) -> bool:
         """Whether a record is still that of an answer shown.

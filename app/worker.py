@@ -17,6 +17,8 @@ while anything above is there:
 
     unasked      ─► [waiting, in order] ─► one at once; what of it will be wanted first
     idle         ─► [waiting, in order] ─► one at once; the rest, once nobody waits for the former
+    many         ─► [waiting, in order] ─► one at once; hundreds of questions of one person take
+                                           what time all others leave
 """
 
 from __future__ import annotations
@@ -73,12 +75,13 @@ class Worker:
     ):
         self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
         self._answers, self._others = _Lane(answers_at_once), _Lane(OTHERS_AT_ONCE)
-        self._unasked, self._idle = _Lane(1), _Lane(1)
+        self._unasked, self._idle, self._many = _Lane(1), _Lane(1), _Lane(1)
         self._lanes = {
             Kind.ANSWER: self._answers,
             Kind.OTHER: self._others,
             Kind.UNASKED: self._unasked,
             Kind.IDLE: self._idle,
+            Kind.MANY: self._many,
         }
         self._clock = clock
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -132,7 +135,7 @@ class Worker:
         while self._arrive():
             # 1. who may begin
             answers.admit(1)  # whose prompt the others wait for
-            for lane in (others, self._unasked, self._idle):
+            for lane in (others, self._unasked, self._idle, self._many):
                 lane.admit(lane.places)
             # 2. one step of each answer
             began = self._clock()
@@ -148,11 +151,12 @@ class Worker:
                 began = self._clock()
                 self._step(others.under_way[0], others)
                 owed -= self._clock() - began
-            # 4. one step of what nobody asked for, where nobody asked for anything else
+            # 4. one step of what can wait, where nobody waits for anything else
             if not (streaming or others.under_way):
-                unasked = self._unasked if self._unasked.under_way else self._idle
-                if unasked.under_way:
-                    self._step(unasked.under_way[0], unasked)
+                for lane in (self._unasked, self._idle, self._many):
+                    if lane.under_way:
+                        self._step(lane.under_way[0], lane)
+                        break
 
     def _step(self, job: Job, lane: _Lane) -> None:
         """One step of a job under way; then it is the last in its lane, or in that of its rest."""

@@ -9,13 +9,15 @@ when the process ends, however it ends: where the lock can be taken, nobody writ
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 try:
     import fcntl
@@ -63,6 +65,29 @@ def replace(path: Path, data: bytes) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A name beside a new file's or directory's own, which it gets once it is whole.
+
+    Args:
+        path: must not be there.
+
+    Raises:
+        OSError: it cannot be written; then nothing of it is left.
+    """
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        with writing(path):
+            yield beside
+            os.rename(beside, path)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
     sync(path.parent)
 
 
@@ -176,3 +201,12 @@ def _lock(directory: Path, shared: bool = False, wait: bool = True) -> int | Non
         raise
     os.close(opened)
     return None
+
+
+def finite(value: Any) -> Any:
+    """The same, with null for every number that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

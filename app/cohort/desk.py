@@ -18,7 +18,7 @@ from app.cohort.figure import atlas_figure
 from app.desk import Desk, Shared, guarded
 from app.events import LAST_WINS, UNQUEUED, streaming
 from app.following import Update, stream
-from app.job import LATER, Job, Later
+from app.job import LATER, Job, Kind, Later
 from app.markup import line
 from app.session import Making, Session
 from app.view import sampling_of
@@ -26,7 +26,7 @@ from atmoe import AtMoeError, Record, Steering
 from atmoe.many.atlas import weights
 from atmoe.many.brief import brief_of, columns, flat
 from atmoe.many.out import table_csv
-from atmoe.many.rows import Row, read_rows
+from atmoe.many.rows import Row, read_rows, row_of
 from atmoe.many.run import Done, answering_steps, explaining_steps, routing_steps
 from atmoe.model import Routed
 from atmoe.report.cohort import cohort_report
@@ -77,6 +77,7 @@ class CohortState(Making[Some]):
     command: str = "route"
     steering: Steering = Steering()
     some: Some | None = None
+    of_its_own = True
     folder: TemporaryDirectory | None = field(default=None, repr=False)
 
 
@@ -126,9 +127,13 @@ class CohortDesk(Desk):
         state.cancel()
         state.rows, state.some, state.steering = rows, None, session.steering
         state.command = "route" if depth == ROUTE else "answer" if depth == ANSWER else "explain"
-        state.job = Job(self._steps(state))
+        state.job = Job(self._steps(state), Kind.MANY)
         whose = changes(state.steering)
         under = f"under your steering: {whose}" if whose else "under the router's own plans"
+        own = sum(row.steering is not None for row in rows)
+        under += f"; {own} bring a steering of their own" if own else ""
+        if state.read and rows is not state.read:
+            under += "; as the text has them, without what else the file held"
         return self._blank(f"{len(rows)} questions, {under} …")
 
     def _steps(self, state: CohortState) -> Generator[Some | Later, None, None]:
@@ -142,13 +147,16 @@ class CohortDesk(Desk):
         else:
             steps = explaining_steps(model, rows, steering, SAMPLING, AT_ONCE)
         done: list[Done[Any]] = []
-        began = shown = time.monotonic()
+        told, began = 0, time.monotonic()
+        shown = began
         for step in steps:
             if step is not None:
                 done.append(step)
+                state.some = Some(tuple(done), time.monotonic() - began)
+                continue  # the rest of a batch is there already
             now = time.monotonic()
-            if step is not None and now - shown >= SHOWN_SECONDS:
-                shown = now
+            if len(done) > told and now - shown >= SHOWN_SECONDS:
+                shown, told = now, len(done)
                 yield Some(tuple(done), now - began)
             else:
                 yield LATER
@@ -164,15 +172,13 @@ class CohortDesk(Desk):
             return {area.progress: line(text)}
 
         def show(some: Some) -> Update:
-            state.some = some
             return say(self._progress(state, some, False)) | {area.table: self._table(some)}
 
         def end(some: Some | None) -> Update:
-            some = some or state.some
+            some = state.some or some  # what was done before a stop, too
             update = {area.stop: gr.Button(interactive=False)}
             if some is None:
                 return say(STOPPED) | update
-            state.some = some
             whole = len(some.done) == len(state.rows)
             told = self._progress(state, some, whole)
             told = told if whole else f"{STOPPED} {told}"
@@ -229,6 +235,7 @@ class CohortDesk(Desk):
             for d in some.done
         ]
         named = columns(state.command, layout)
+        own = sum(done.row.steering is not None for done in some.done)
         if state.folder is None:
             state.folder = TemporaryDirectory(prefix="atmoe-")
         csv, page = (Path(state.folder.name, f"atmoe-cohort.{end}") for end in ("csv", "html"))
@@ -240,7 +247,7 @@ class CohortDesk(Desk):
             shares = weights(plans)
             figure = atlas_figure(layout, questions, shares)
             atlas = {area.atlas: gr.Plot(value=figure, visible=True)}
-        told = cohort_report(self.model.info.name, layout, rows, named, state.steering)
+        told = cohort_report(self.model.info.name, layout, rows, named, state.steering, shares, own)
         page.write_text(told, "utf-8")
         return atlas | {
             area.csv: gr.DownloadButton(value=str(csv), interactive=True),
@@ -276,7 +283,7 @@ def _lines(text: str) -> tuple[Row, ...]:
         raise AtMoeError(
             f"These are {len(lines)} questions, and {MOST} at once are possible; leave some out."
         )
-    return tuple(Row(number, str(number), each) for number, each in enumerate(lines, 1))
+    return tuple(row_of(number, each) for number, each in enumerate(lines, 1))
 
 
 def _row(done: Done[Any]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from app.controls import Cells, Controls, Setting
 from app.view import sampling_of
-from atmoe import AtMoeError, Layout, State
+from atmoe import AtMoeError, Layout, State, Steering
 
 VERSION, READ = "2", ("1", "2")
 OURS = ("v", "set", "cells", "strength", "in", "on", "tokens", "temperature", "seed", "q")
@@ -128,6 +128,22 @@ def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
         raise LinkError(
             "This link is broken, perhaps cut off on its way, so the page starts clean."
         ) from error
+
+
+def steering_of_link(link: str, layout: Layout) -> Steering:
+    """The steering that a link sets.
+
+    Args:
+        link: a whole address, or what follows its question mark.
+        layout: the model's.
+
+    Raises:
+        LinkError: it cannot be read, or sets nothing of ours.
+    """
+    linked = from_query(dict(parse_qsl(link.rpartition("?")[2], keep_blank_values=True)), layout)
+    if linked is None:
+        raise LinkError("This is no link of the page; copy one from Share, or send a steering.")
+    return linked.controls.steering
 
 
 def _exactly(number: float) -> str:

@@ -7,7 +7,7 @@ let by = null, down = false, picked = [];
 
 const valueOf = (row) => row.cells[by]?.dataset.sort ?? row.cells[by]?.textContent ?? "";
 const compare = (a, b) => {
-  const [x, y] = [Number(a), Number(b)];
+  const [x, y] = [a, b].map((text) => (text === "" ? -Infinity : Number(text))); // a row with an error has none
   return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
 };
 const sort = () => {

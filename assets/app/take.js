@@ -15,9 +15,10 @@ const tables = () => [...document.querySelectorAll(".place table")].map((table) 
 }));
 
 // A cell as a spreadsheet reads it: a number with a plain minus, and no text that it would take for a formula.
+const NUMBER = /^[+−-]?(\d+\.?\d*|\.\d+)( ?[%×])?$/;
 const cell = (text) => {
-  const plain = clean(text).replace(/^−(?=[\d.])/, "-");
-  const safe = /^[=@]|^[+-](?![\d.])/.test(plain) ? `'${plain}` : plain;
+  const plain = clean(text), number = NUMBER.test(plain);
+  const safe = number ? plain.replace("−", "-") : /^[=@+−-]/.test(plain) ? `'${plain}` : plain;
   return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
 // Cells that span several columns or rows leave those they cover empty.
@@ -27,6 +28,7 @@ const rowsOf = (table) => {
     grid[y] ??= [];
     let x = 0;
     for (const each of row.cells) {
+      if (each.dataset.csv === "skip") continue;
       while (grid[y][x] !== undefined) x++;
       for (let down = 0; down < each.rowSpan; down++)
         for (let along = 0; along < each.colSpan; along++)
@@ -39,7 +41,7 @@ const rowsOf = (table) => {
 // What stands for eyes alone, or for a screen reader besides, is left out where it says the same twice.
 const textOf = (each) => {
   const copy = each.cloneNode(true);
-  for (const part of copy.querySelectorAll("svg, button[aria-hidden], [data-csv=skip]")) part.remove();
+  for (const part of copy.querySelectorAll("svg, button[aria-hidden]")) part.remove();
   for (const part of copy.querySelectorAll("small, br")) part.prepend(" ");
   return copy.textContent;
 };

@@ -164,12 +164,17 @@ def add_commands(commands: Commands) -> None:
         "score", score, "Score a given answer, token by token.", [model, steering]
     )
     _prompt_argument(parser)
-    parser.add_argument("answer", nargs="?", help="the answer to score")
+    _positional(parser, "answer", "the answer to score")
     many.arguments(parser, "prompt", "answer")
 
 
 def _prompt_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", nargs="?", help="the question; - reads it from standard input")
+    _positional(parser, "prompt", "the question; - reads it from standard input")
+
+
+def _positional(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """One that may be missing, and may stand behind options: with nargs="?" it could not."""
+    parser.add_argument(name, metavar=f"[{name}]", help=text).required = False
 
 
 def _sampling_arguments(parser: argparse.ArgumentParser) -> None:

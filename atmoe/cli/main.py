@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from atmoe import __version__
+from atmoe import __version__, files
 from atmoe.cli import ask, bench, flags, schema, sources, study, take, train
 from atmoe.cli.common import Commands, common_arguments, data_arguments, steering_arguments
 from atmoe.cli.ending import emit, ending
@@ -63,16 +62,7 @@ def _json(result: Any) -> str:
     try:
         return json.dumps(result, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(result), ensure_ascii=ascii_only, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    """The same, with null for every number that is not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return json.dumps(files.finite(result), ensure_ascii=ascii_only, allow_nan=False)
 
 
 class _Parser(argparse.ArgumentParser):

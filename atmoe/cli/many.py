@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser, *positional: str) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="CSV or Parquet: a table of means over layers; JSONL: all that --json prints of each",
+        help="CSV or Parquet: a table of means over layers; JSONL: each row's plan, record, score",
     )
     group.add_argument(
         "--column",
@@ -71,6 +71,8 @@ def wanted(a: argparse.Namespace) -> bool:
         raise DataError("Either one prompt or --prompts FILE; leave one of them out.")
     if a.out is None:
         raise DataError("--prompts needs --out FILE, where the rows go.")
+    if a.batch is not None and "answer" in a.positional:
+        raise DataError("score takes its rows one by one; leave --batch out.")
     return True
 
 
@@ -79,11 +81,11 @@ def many(a: argparse.Namespace, command: str) -> Result:
     from tqdm import tqdm
 
     from atmoe.many.brief import brief_of, columns
-    from atmoe.many.out import Out, digest, ending_of
+    from atmoe.many.out import Out, checked_out, digest
     from atmoe.many.rows import read_rows
 
     # 1. whatever can be wrong with the files, before the model is loaded
-    ending_of(a.out)
+    checked_out(a.out)
     total = sum(1 for _ in read_rows(a.prompts, a.column, a.id))
     if not total:
         raise DataError(f"{a.prompts} holds no prompt.")
@@ -93,7 +95,7 @@ def many(a: argparse.Namespace, command: str) -> Result:
         "command": command,
         "model": model.info.sha256,
         "precision": model.precision,
-        "prompts": digest(a.prompts),
+        "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
         "steering": steering_of(a).to_dict(),
         "sampling": asdict(sampling_of(a)) if command in ("answer", "explain") else None,
         "columns": [a.column, a.id],

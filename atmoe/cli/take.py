@@ -47,12 +47,12 @@ def _records_of(path: Path) -> tuple[Record, Record | None, Drafts | None]:
     data = _json_of(path)
     if not isinstance(data, dict) or "router" not in data:
         return Record.from_dict(data), None, None
-    steered, drafts = data.get("steered"), data.get("drafts")
-    return (
-        Record.from_dict(data["router"]),
-        None if steered is None else Record.from_dict(steered),
-        None if drafts is None else Drafts.from_dict(drafts),
-    )
+    router, other, drafts = data["router"], data.get("steered"), data.get("drafts")
+    first = Record.from_dict(router)
+    steered = None if other is None else Record.from_dict(other)
+    if steered is not None and steered.plan.layout != first.plan.layout:
+        raise DataError(f"The answers in {path} are of two models; use it as it was downloaded.")
+    return first, steered, None if drafts is None else Drafts.from_dict(drafts)
 
 
 def _json_of(path: Path) -> Any:
@@ -128,7 +128,9 @@ def add_commands(commands: Commands) -> None:
         "Write a plan as one plain LoRA, for PEFT, vLLM or llama.cpp.",
         [commands.of_model("float32"), commands.steering],
     )
-    parser.add_argument("prompt", nargs="?", help="whose plan it is; - reads standard input")
+    parser.add_argument(
+        "prompt", metavar="[prompt]", help="whose plan it is; - reads standard input"
+    ).required = False
     parser.add_argument(
         "--plan",
         type=Path,

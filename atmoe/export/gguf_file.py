@@ -34,8 +34,8 @@ def write_gguf(model: Mixture, plan: RoutingPlan, path: Path) -> None:
         )
     adapter = as_adapter(model, plan)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, model.layout.layers)
-    with files.writing(path):
-        writer = gguf.GGUFWriter(path, "llama")
+    with files.appearing(path) as beside:
+        writer = gguf.GGUFWriter(beside, "llama")
         writer.add_type(gguf.GGUFType.ADAPTER)
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
         writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 0.0)  # the scale is in B

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from atmoe import files
 from atmoe.errors import PlanError
 from atmoe.mixture import base as base_models
 from atmoe.mixture.adapter import Adapter
@@ -61,6 +62,7 @@ def write_peft(model: Mixture, plan: RoutingPlan, path: Path) -> None:
         PlanError: as `as_adapter` has it.
         OSError: it cannot be written.
     """
-    info = model.info
+    info, adapter = model.info, as_adapter(model, plan)
     base = base_models.peft_name(info.base_name, info.base_sha256, info.base_locator)
-    as_adapter(model, plan).save(path, *base, torch.float32, model.bank.names)
+    with files.appearing(path) as beside:
+        adapter.save(beside, *base, torch.float32, model.bank.names)

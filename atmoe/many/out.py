@@ -34,7 +34,7 @@ class Out:
         run: what makes it this run and no other: the command, the model, the file and so on.
 
     Raises:
-        DataError: the file is there already, or half of it is another run's.
+        DataError: `checked_out` refuses the file, or half of it is another run's.
 
     Attributes:
         done: how many rows an earlier start of the same run has left.
@@ -43,11 +43,7 @@ class Out:
 
     def __init__(self, path: Path, columns: Sequence[str], run: Mapping[str, Any]):
         self.path, self.columns = path, columns
-        self.ending = ending_of(path)
-        if path.exists():
-            raise DataError(f"{path} is there already; delete it, or name another --out.")
-        if self.ending == ".parquet":
-            _pyarrow()
+        self.ending = checked_out(path)
         self.part = path.with_name(path.name + ".part")
         self.done = self.errors = 0
         head = (json.dumps(dict(run), sort_keys=True) + "\n").encode()
@@ -62,7 +58,7 @@ class Out:
         """Go on behind the last whole row of the same run, or begin."""
         self._file.seek(0)
         first = self._file.readline()
-        if first.endswith(b"\n") and first != head:
+        if first != head and not head.startswith(first):
             self._file.close()
             raise DataError(
                 f"{self.part} is of another run: another command, model, file or setting. Delete "
@@ -78,8 +74,14 @@ class Out:
             if not line.endswith(b"\n"):
                 break
             whole += len(line)
+            try:
+                self.errors += bool(json.loads(line).get("error"))
+            except (ValueError, AttributeError):
+                self._file.close()
+                raise DataError(
+                    f"{self.part} is damaged, in its line {self.done + 2}; delete it."
+                ) from None
             self.done += 1
-            self.errors += bool(json.loads(line).get("error"))
         self._file.truncate(whole)
 
     @property
@@ -96,24 +98,27 @@ class Out:
         """
         self.errors += bool(named.get("error"))
         row = {**named, **(value if self.wants_all else flat(value))}
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        line = json.dumps(files.finite(row), ensure_ascii=False, allow_nan=False) + "\n"
         with files.writing(self.part):
             self._file.write(line.encode())
             self._file.flush()
 
     def finish(self) -> None:
         """Make the file of what was added, and remove what was beside it."""
-        beside = self.path.with_name(self.path.name + ".tmp")
-        with files.writing(self.path):
-            if self.ending == ".parquet":
-                self._parquet(beside)
-            elif self.ending == ".csv":
-                self._csv(beside)
-            else:
-                with beside.open("wb") as file:
-                    file.writelines(self._lines())
-            files.sync(beside)
-            beside.replace(self.path)
+        beside = self.part.with_name(self.part.name + ".tmp")
+        try:
+            with files.writing(self.path):
+                if self.ending == ".parquet":
+                    self._parquet(beside)
+                elif self.ending == ".csv":
+                    self._csv(beside)
+                else:
+                    with beside.open("wb") as file:
+                        file.writelines(self._lines())
+                files.sync(beside)
+                beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
         self.close()
         self.part.unlink()
 
@@ -158,15 +163,22 @@ def _write(file: TextIO, rows: Iterable[Mapping[str, Any]], columns: Sequence[st
         writer.writerow({name: _plain(row.get(name)) for name in columns})
 
 
-def ending_of(path: Path) -> str:
-    """What kind of file a name asks for.
+def checked_out(path: Path) -> str:
+    """What kind of file a name asks for, once nothing is known that stands in its way.
 
     Raises:
-        DataError: none that is written here.
+        DataError: none that is written here; or it is there already; or its folder is not; or the
+            library that writes it.
     """
     ending = path.suffix.lower()
     if ending not in (*JSON_LINES, *TABLES):
         raise DataError(f"{path} ends in none of .csv, .jsonl and .parquet; name it so.")
+    if path.exists():
+        raise DataError(f"{path} is there already; delete it, or name another --out.")
+    if not path.parent.is_dir():
+        raise DataError(f"There is no folder {path.parent}; make it, or name another --out.")
+    if ending == ".parquet":
+        _pyarrow()
     return ending
 
 

@@ -19,6 +19,8 @@ from atmoe.errors import DataError
 QUESTIONS = ("question", "prompt")
 """What the column of the questions is called where nothing is said."""
 ID, ANSWER, STEERING = "id", "answer", "steering"
+LONGEST = 2**24
+"""Characters of one cell; a file with a longer one is refused."""
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -28,7 +30,7 @@ class Row:
     """One prompt of a file.
 
     Attributes:
-        number: from 1.
+        number: from 1; no two rows have one.
         id: as the file has it; else the number.
         question: as typed.
         answer: what is to be scored.
@@ -70,14 +72,21 @@ def read_rows(path: Path, column: str | None = None, id_column: str | None = Non
         for number, read in enumerate(fields, 1):
             if isinstance(read, str):
                 yield Row(number, str(number), error=read)
-                continue
-            if named is None or ending in JSON_LINES:  # each object has names of its own
-                named = _columns(list(read), column, id_column, path, number)
-            yield _row(number, read, *named)
+            elif ending in JSON_LINES:  # each object has names of its own
+                try:
+                    named = _columns(list(read), column, id_column, f"The line {number}")
+                except DataError as error:
+                    yield Row(number, str(number), error=str(error))
+                else:
+                    yield _row(number, read, *named)
+            else:
+                named = named or _columns(list(read), column, id_column, str(path))
+                yield _row(number, read, *named)
 
 
 def _separated(file: TextIO, separator: str, path: Path) -> Iterator[Mapping[str, Any] | str]:
     """The rows of a table by name, or what is wrong with one."""
+    csv.field_size_limit(LONGEST)  # of the whole process, whose only reader of tables this is
     lines = csv.reader(file, delimiter=separator, strict=True)
     header: list[str] | None = None
     while True:
@@ -86,6 +95,10 @@ def _separated(file: TextIO, separator: str, path: Path) -> Iterator[Mapping[str
         except StopIteration:
             break
         except csv.Error as error:
+            if header is None or "field larger" in str(error):
+                raise DataError(
+                    f"{path} cannot be read as a table, at its line {lines.line_num} ({error})."
+                ) from error
             yield f"The row cannot be read as a table's ({error}); mend its quotes."
             continue
         if not any(cell.strip() for cell in cells):
@@ -124,52 +137,81 @@ def _json_lines(file: TextIO) -> Iterator[Mapping[str, Any] | str]:
 
 
 def _columns(
-    names: Sequence[str], column: str | None, id_column: str | None, path: Path, number: int
+    names: Sequence[str], column: str | None, id_column: str | None, where: str
 ) -> tuple[str, str | None]:
     """Which of the names are the question's and the id's.
+
+    Args:
+        names: of the columns.
+        column: what a person says of the question's; None = nothing.
+        id_column: the same of the id's.
+        where: what has these columns.
 
     Raises:
         DataError: there is no such one, or nothing says which.
     """
-    if id_column is not None and id_column not in names:
-        raise _missing(id_column, names, path, number)
-    by_name = {name.lower(): name for name in names}
-    id_name = id_column or by_name.get(ID)
-    if column is not None:
-        if column not in names:
-            raise _missing(column, names, path, number)
-        return column, id_name
-    known = [by_name[name] for name in QUESTIONS if name in by_name]
+    # What is no UTF-8 cannot be shown as it stands.
+    listed = ", ".join(names).encode("utf-8", "backslashreplace").decode()
+    for wanted in (id_column, column):
+        if wanted is not None and wanted not in names:
+            raise DataError(f"{where} has no {wanted!r}; it has {listed or 'nothing'}.")
+    id_name = id_column or _named(names, ID)
+    known = column or next(filter(None, (_named(names, name) for name in QUESTIONS)), None)
     others = [name for name in names if name != id_name]
-    if known or len(others) == 1:
-        return (known or others)[0], id_name
-    raise DataError(
-        f"Which column of {path} holds the questions? It has {', '.join(names)}; pass --column."
-    )
+    # A file without a header begins with a question.
+    if known is None and len(others) == 1 and others[0].isidentifier():
+        known = others[0]
+    if known is None:
+        raise DataError(
+            f"Which column of {where} holds the questions? It has {listed or 'none'}; pass "
+            "--column, or call one of them question."
+        )
+    return known, id_name
 
 
-def _missing(column: str, names: Sequence[str], path: Path, number: int) -> DataError:
-    return DataError(f"Row {number} of {path} has no {column!r}; it has {', '.join(names)}.")
+def _named(names: Sequence[str], wanted: str) -> str | None:
+    """The one of these names that is this, in whatever case."""
+    return next((name for name in names if name.lower() == wanted), None)
 
 
 def _row(number: int, read: Mapping[str, Any], column: str, id_name: str | None) -> Row:
     """One row by its names; what is no text is told."""
-    told = str(read[id_name]).strip() if id_name is not None else ""
-    row_id = told if _readable(told) else ""
-    question, answer = read[column], read.get(ANSWER) or ""
+    names = list(read)
+    told = read[id_name] if id_name is not None else None
+    answer_name, steering_name = _named(names, ANSWER), _named(names, STEERING)
+    answer = read[answer_name] if answer_name is not None else None
+    steering = read[steering_name] if steering_name is not None else None
+    return row_of(number, read[column], "" if told is None else str(told), answer or "", steering)
+
+
+def row_of(
+    number: int, question: Any, row_id: str = "", answer: Any = "", steering: Any = None
+) -> Row:
+    """A row of what was typed or read; what cannot be used is told in it.
+
+    Args:
+        number: from 1.
+        question: should be a text.
+        row_id: "" = the number.
+        answer: should be a text.
+        steering: a value, or its JSON; None and "" = none of its own.
+    """
+    row_id = row_id.strip()
     error = ""
     if not isinstance(question, str) or not isinstance(answer, str):
         error = "The question is no text; put it in quotes."
-    elif not (_readable(question) and _readable(answer) and _readable(told)):
+    elif not (_readable(question) and _readable(answer) and _readable(row_id)):
         error = "The row is not in UTF-8; save the file as UTF-8."
     if error:
-        return Row(number, row_id or str(number), error=error)
-    steering = read.get(STEERING) or None
-    if isinstance(steering, str):
+        kept = row_id if row_id and _readable(row_id) else str(number)
+        return Row(number, kept, error=error)
+    if isinstance(steering, str) and steering.strip():
         try:
             steering = json.loads(steering)
-        except ValueError:
+        except (ValueError, RecursionError):
             error = "The row's steering is no JSON; leave the cell empty, or give an object."
+    elif isinstance(steering, str):
+        steering = None
     return Row(number, row_id or str(number), question, answer, steering, error)
 
 

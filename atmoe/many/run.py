@@ -117,19 +117,19 @@ def routing_steps(
     """`routing`, with a pause after each batch."""
     for window in _batches(rows, WINDOW * size):
         done: dict[int, Done[Routed]] = {}
-        asked: list[_Asked] = []
-        for row in window:
+        asked: list[tuple[int, _Asked]] = []
+        for place, row in enumerate(window):
             try:
-                asked.append(_asked(model, row, steering))
+                asked.append((place, _asked(model, row, steering)))
             except AtMoeError as error:
-                done[row.number] = Done(row, error=str(error))
-        asked.sort(key=lambda item: len(item.prompt.ids))  # little padding
+                done[place] = Done(row, error=str(error))
+        asked.sort(key=lambda item: len(item[1].prompt.ids))  # little padding
         for batch in _batches(asked, size):
-            plans = routes(model, [item.prompt for item in batch])
-            for (row, prompt, own), plan in zip(batch, plans):
-                done[row.number] = _attempt(row, model.steered, prompt.text, plan, own)
+            plans = routes(model, [item.prompt for _, item in batch])
+            for (place, (row, prompt, own)), plan in zip(batch, plans):
+                done[place] = _attempt(row, model.steered, prompt.text, plan, own)
             yield None
-        yield from (done[row.number] for row in window)
+        yield from (done[place] for place in range(len(window)))
 
 
 def answering_steps(

@@ -38,6 +38,8 @@ def cohort_report(
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
     steering: Steering,
+    weights: Sequence[Sequence[float]],
+    own: int = 0,
 ) -> str:
     """The report of many questions.
 
@@ -46,7 +48,9 @@ def cohort_report(
         layout: its groups and experts.
         rows: as the CSV has them.
         columns: the CSV's; shares and effects stand in the atlas and the CSV alone.
-        steering: what all were asked under.
+        steering: what all were asked under that brought none of their own.
+        weights: of each row without an error, what it gives each expert, mean over the layers.
+        own: how many brought a steering of their own.
     """
     day = f"{datetime.now(UTC):%d %B %Y, %H:%M %Z}"
     measured = [name for name in MEASURED if name in columns]
@@ -56,6 +60,8 @@ def cohort_report(
     limits = (*LIMITS, NO_VERDICT) if "flags" in columns else LIMITS
     whose = changes(steering)
     under = f"Under the router's plans, steered: {whose}." if whose else "Under the router's plans."
+    if own:
+        under += f" Of them with a steering of their own: {own}."
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -68,18 +74,19 @@ def cohort_report(
         f"{escape(day)}. {escape(under)}</p></header><main>"
         '<section><h2>Questions</h2><div class="scroll" tabindex="0" role="region" '
         f'aria-label="Questions"><table class="questions"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></section>{_atlas(layout, rows)}"
+        f"<tbody>{body}</tbody></table></div></section>{_atlas(layout, rows, weights)}"
         f"<section><h2>Limits</h2>{''.join(f'<p>{escape(limit)}</p>' for limit in limits)}"
         "</section></main></body></html>\n"
     )
 
 
-def _atlas(layout: Layout, rows: Sequence[Mapping[str, Any]]) -> str:
+def _atlas(
+    layout: Layout, rows: Sequence[Mapping[str, Any]], weights: Sequence[Sequence[float]]
+) -> str:
     """Questions × experts, like ones beside one another; whole percent of the routing weight."""
     ready = [row for row in rows if not row.get("error")]
     if not ready:
         return ""
-    weights = [[_weight(row, name) for name in layout.expert_names] for row in ready]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in layout.expert_names)
     lines = []
     for at in order(weights):
@@ -93,12 +100,6 @@ def _atlas(layout: Layout, rows: Sequence[Mapping[str, Any]]) -> str:
         f'<thead><tr><th scope="col">id</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody>'
         "</table></div></section>"
     )
-
-
-def _weight(row: Mapping[str, Any], expert: str) -> float:
-    """An expert's part of the routing weight, of the means over the layers."""
-    group = expert.partition("/")[0]
-    return row[f"shares {group}"] * row[f"shares {expert}"]
 
 
 def _row(row: Mapping[str, Any], layout: Layout, measured: Sequence[str]) -> str:

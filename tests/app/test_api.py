@@ -56,6 +56,16 @@ def test_a_plan_and_an_answer_are_the_librarys(client, served, steering):
     assert (record.finish, record.flags) == (expected.finish, expected.flags)
 
 
+def test_a_steering_may_be_a_link_of_the_page(client, served):
+    group = LAYOUT.group_names[0]
+    link = f"http://host/?v=2&set={group}:100&q=Another%20question"
+    said = client.predict(QUESTION, link, True, api_name="/route")
+    assert said == client.predict(QUESTION, STEERING.to_dict(), True, api_name="/route")
+    for broken in ("", "https://example.org/?x=1", "?v=9&set=task:1"):
+        with pytest.raises(AppError, match=r"ink .*\[link\]"):
+            client.predict(QUESTION, broken, api_name="/route")
+
+
 def test_a_brief_is_the_same_in_a_few_numbers(client, served):
     sent = (QUESTION, STEERING.to_dict())
     said = client.predict(*sent, True, api_name="/route")

@@ -172,3 +172,11 @@ def test_the_shipped_model_from_a_shell(medical):
         and record.plan.group_shares[:, 2].tolist() == [0.5] * 30
     )
     assert record.router_plan.close_to(medical.route("How is asthma treated?"), 1e-4)
+
+
+def test_what_is_asked_may_stand_behind_the_options(capsys, saved, llama):
+    steered = (*saved, "--set", "task=50%")
+    first = run(capsys, "score", *steered, "How is gout treated?", "Rest.")
+    assert first == run(capsys, "score", "How is gout treated?", *steered, "Rest.")
+    plan = run(capsys, "route", *saved, "How is gout treated?")
+    assert plan == llama.model.route("How is gout treated?").to_dict()

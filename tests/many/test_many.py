@@ -105,6 +105,8 @@ def test_a_score_is_the_librarys(model):
         ),
         ("a.tsv", "prompt\tlabel\nOne?\t1\n", [("1", "One?")]),
         ("a.jsonl", '{"id": 7, "prompt": "One?"}\n"Two?"\n', [("7", "One?"), ("2", "Two?")]),
+        ("a.jsonl", '{"id": null, "question": "One?"}\n', [("1", "One?")]),
+        ("a.csv", "text\nOne?\n", [("1", "One?")]),
     ],
 )
 def test_rows_are_read_by_the_files_ending(tmp_path, name, text, rows):
@@ -122,6 +124,9 @@ def test_rows_are_read_by_the_files_ending(tmp_path, name, text, rows):
         ("a.jsonl", b'"One?"\n[1]\n"Three?"\n', "neither"),
         ("a.jsonl", b'"One?"\n{"question": 3}\n"Three?"\n', "no text"),
         ("a.csv", b"question,steering\nOne?,\nTwo?,{off\nThree?,\n", "no JSON"),
+        ("a.csv", b"question,Steering\nOne?,\nTwo?," + b"[" * 100_000 + b"\nThree?,\n", "no JSON"),
+        ("a.jsonl", b'"One?"\n{"id": 2}\n"Three?"\n', "holds the questions"),
+        ("a.jsonl", b'"One?"\n{}\n"Three?"\n', "holds the questions"),
     ],
 )
 def test_a_broken_row_is_told_and_the_next_is_read(tmp_path, name, data, told):
@@ -138,6 +143,9 @@ def test_a_broken_row_is_told_and_the_next_is_read(tmp_path, name, data, told):
         ("a,b\n1,2\n", "c", "no 'c'; it has a, b"),
         ("a,a\n1,2\n", "a", "one name"),
         ("", None, "empty"),
+        ("How is gout treated?\nGout?\n", None, "Which column .* How is gout treated"),
+        ('"que"stion\nGout?\n', None, "cannot be read as a table"),
+        ("question\n" + "x" * 2**25, None, "cannot be read as a table"),
     ],
 )
 def test_a_table_that_does_not_say_where_its_questions_are_is_refused(tmp_path, text, column, told):
@@ -182,11 +190,37 @@ def test_what_does_not_go_together_is_refused(capsys, saved, tmp_path):
     assert "go with --prompts" in refused(capsys, "route", "Gout?", *out, *saved)
     wrong = ("--out", str(tmp_path / "out.xlsx"))
     assert ".csv, .jsonl and .parquet" in refused(capsys, "route", *many, *wrong, *saved)
+    nowhere = ("--out", str(tmp_path / "no" / "out.csv"))
+    assert "There is no folder" in refused(capsys, "route", *many, *nowhere, *saved)
+    assert "leave --batch out" in refused(capsys, "score", *many, *out, "--batch", "2", *saved)
     asked.write_text("\n")
     assert "holds no prompt" in refused(capsys, "route", *many, *out, *saved)
     (tmp_path / "out.csv").write_text("mine")
     asked.write_text("Gout?\n")
     assert "there already" in refused(capsys, "route", *many, *out, *saved)
+
+
+def test_a_rows_own_steering_and_answer_are_found_in_whatever_case(tmp_path):
+    (tmp_path / "a.csv").write_text("Question,STEERING,Answer\nOne?,{},Yes.\nTwo?,,\n")
+    first, second = read_rows(tmp_path / "a.csv")
+    # {} is the router's own plan, and wins over what the command sets; nothing is nothing
+    assert (first.steering, first.answer, second.steering) == ({}, "Yes.", None)
+    lines = '{"question": "One?", "steering": {}}\n{"question": "Two?"}\n'
+    (tmp_path / "a.jsonl").write_text(lines)
+    assert [row.steering for row in read_rows(tmp_path / "a.jsonl")] == [{}, None]
+
+
+def test_what_is_no_utf8_can_be_told(tmp_path):
+    (tmp_path / "a.csv").write_bytes("Frage,Qualität\n1,2\n".encode("cp1252"))
+    with pytest.raises(DataError, match="holds the questions") as refusal:
+        list(read_rows(tmp_path / "a.csv"))
+    str(refusal.value).encode()
+
+
+def test_rows_of_one_number_keep_their_own_results(model):
+    rows = [Row(1, "a", error="A"), Row(1, "b", PROMPTS[0]), Row(1, "c", error="C")]
+    done = list(routing(model, rows))
+    assert [d.row.id for d in done] == ["a", "b", "c"] and [d.error for d in done] == ["A", "", "C"]
 
 
 def test_half_of_another_run_is_not_gone_on_with(tmp_path):
@@ -204,6 +238,11 @@ def test_half_of_another_run_is_not_gone_on_with(tmp_path):
     again.close()
     with pytest.raises(DataError, match="of another run"):
         Out(tmp_path / "out.csv", ("id",), {"command": "answer"})
+    for foreign in (b"mine", b'{"command": "route"}\n{"id": 1}\ngarbled\n'):
+        (tmp_path / "other.csv.part").write_bytes(foreign)
+        with pytest.raises(DataError, match="of another run|damaged, in its line 3"):
+            Out(tmp_path / "other.csv", ("id",), {"command": "route"})
+        assert (tmp_path / "other.csv.part").read_bytes() == foreign
     Out(tmp_path / "out.csv", ("id",), {"command": "route"}).finish()
     assert (tmp_path / "out.csv").read_text().split() == ["id", "a", "b", "c"]
 

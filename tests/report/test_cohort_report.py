@@ -1,9 +1,12 @@
 """The report of many questions: what its rows hold, nothing that runs, and readable by anyone."""
 
+import re
+
 import pytest
 from conftest import LAYOUT, PROMPTS
 
 from atmoe import Override, Sampling, State, Steering
+from atmoe.many.atlas import weights
 from atmoe.many.brief import brief_of, columns, flat
 from atmoe.many.rows import Row
 from atmoe.many.run import explaining
@@ -16,19 +19,32 @@ STEERING = Steering((Override("task/warn", State.FIXED, 0.9),))
 @pytest.fixture(scope="module")
 def told(worlds) -> str:
     asked = [Row(i, f"q{i}", each) for i, each in enumerate((*PROMPTS, HOSTILE, " "), 1)]
-    done = explaining(worlds("llama").model, asked, STEERING, Sampling(max_new_tokens=4))
+    done = list(explaining(worlds("llama").model, asked, STEERING, Sampling(max_new_tokens=4)))
     rows = [
         {"id": d.row.id, "question": d.row.question, "error": d.error}
         | (flat(brief_of(d.value)) if d.value else {})
         for d in done
     ]
-    return cohort_report("tiny", LAYOUT, rows, columns("explain", LAYOUT), STEERING)
+    shares = weights([d.value.plan for d in done if d.value])
+    return cohort_report("tiny", LAYOUT, rows, columns("explain", LAYOUT), STEERING, shares, 2)
 
 
 def test_it_holds_every_question_and_how_they_were_asked(told):
     for text in (*PROMPTS[:1], "task/warn fixed at 90%", "The question is empty", "Atlas"):
         assert text in told
     assert "<script" not in told and "<img" not in told and "&lt;script" in told
+
+
+def test_the_atlas_holds_the_mean_of_each_experts_weight(told, worlds):
+    model = worlds("llama").model
+    atlas = told[told.index("<h2>Atlas") :]
+    for number, prompt in enumerate(PROMPTS, 1):
+        mean = STEERING.apply(model.route(prompt)).weights.mean(0).tolist()
+        row = atlas[atlas.index(f">q{number}</th>") :].split("</tr>")[0]
+        assert [int(cell) for cell in re.findall(r">(\d+)</td>", row)] == pytest.approx(
+            [100 * share for share in mean], abs=0.51
+        )
+    assert "Of them with a steering of their own: 2." in told
 
 
 def test_it_asks_for_nothing_and_axe_finds_nothing_serious(told, browser, tmp_path):

@@ -62,7 +62,9 @@ def test_a_cell_is_a_number_or_a_text_and_never_a_formula(browser, served):
             table.dataset.name = 'made up';
             table.innerHTML = '<tr><th colspan="2">a</th><th rowspan="2">b</th></tr>' +
               '<tr><td>−0.5</td><td>+1.25</td></tr>' +
-              '<tr><td>=1+1</td><td>- item, "quoted"</td><td>@x</td></tr>';
+              '<tr><td data-csv="skip">x</td><td>=1+1</td><td>- item, "quoted"</td>' +
+              '<td>@x</td></tr>' +
+              '<tr><td>-2+3+cmd|x</td><td>−2+WEBSERVICE(1)</td><td>−3.5 %</td></tr>';
             document.querySelector('#why').append(table);
             }"""
         )
