@@ -316,6 +316,25 @@ def test_what_nobody_asked_for_waits_until_nobody_asks_for_anything():
     assert len(names) == 155 and names[-5:] == ["unasked"] * 5
 
 
+def test_many_questions_of_one_person_take_the_time_that_all_others_leave():
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+    all_at_once(
+        worker,
+        *(Job(clock.steps("many", 0.05, 20, log), Kind.MANY) for _ in range(5)),
+        Job(clock.steps("unasked", 0.05, 5, log), Kind.UNASKED),
+        Job(clock.steps("other", 0.05, 50, log)),
+        Job(clock.steps("answer", 0.05, 100, log), Kind.ANSWER),
+    )
+    names = [name for name, _ in log]
+    assert len(names) == 255 and names[-100:] == ["many"] * 100
+    # One at a time, and a call comes between any two of their steps.
+    going = Job(clock.steps("many", 0.05, 10**9, log), Kind.MANY)
+    worker.give(going)
+    assert worker.call(lambda: "at once") == "at once"
+    going.cancel()
+
+
 def test_an_answer_interrupts_what_nobody_asked_for_after_one_step():
     clock, log, answers = Clock(), [], []
     worker = Worker(clock=clock)
