@@ -141,7 +141,7 @@ class SteeringJson(Json):
     """All overrides of one call, and the strength that multiplies the experts."""
 
     strength: Annotated[float, Field(ge=0, le=2)] = 1.0
-    overrides: Annotated[list[OverrideJson], Field(max_length=MOST_OVERRIDES)] = []
+    overrides: Annotated[list[OverrideJson], Field(max_length=MOST_OVERRIDES)]
 
 
 StateJson = Literal["router", "fixed", "off"]

@@ -237,7 +237,7 @@ class Steering:
         )
         overrides = tuple(
             Override(o["target"], State(o["state"]), o.get("share"), o.get("layers", "all"))
-            for o in data.get("overrides", [])
+            for o in data["overrides"]
         )
         return cls(overrides, float(data.get("strength", 1.0)))
 

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from browser import QUESTION, TOKENS
@@ -30,7 +31,9 @@ def asked(address: str, *calls: tuple[str, dict]) -> list:
             tools = (await session.list_tools()).tools
             return [tools, *[await session.call_tool(name, given) for name, given in calls]]
 
-    return asyncio.run(talk())
+    # On a thread of its own: Playwright's own loop may be running on this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, talk()).result()
 
 
 def test_each_endpoint_is_a_tool_that_says_what_it_takes(served):

@@ -396,7 +396,7 @@ def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, ser
     changed.write_text(json.dumps(data), "utf-8")
     with visit(browser, served) as tab:
         tab.page.get_by_role("tab", name="Keep").click()
-        said, choose = tab.page.locator("#replayed"), tab.page.locator("#tabs [type=file]")
+        said, choose = tab.page.locator("#replayed"), tab.page.locator("#keep [type=file]")
         for path, sentence in (
             (record, "The steered answer came out identical, token by token. Model, base, seed 0,"),
             (changed, "The steered answer differs: after 0 equal words the record has “Something”"),
@@ -447,7 +447,7 @@ def test_an_opened_record_restores_doses_and_third_answer_without_measuring_agai
     monkeypatch.setattr("app.what_if.desk.dosing", lambda *_: pytest.fail("measured again"))
     with visit(browser, served) as tab:
         tab.page.get_by_role("tab", name="Keep").click()
-        tab.page.locator("#tabs [type=file]").set_input_files(record)
+        tab.page.locator("#keep [type=file]").set_input_files(record)
         expect(tab.page.locator("#replayed")).to_contain_text(
             "The router's answer came out identical"
         )

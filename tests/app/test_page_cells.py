@@ -285,7 +285,7 @@ def test_a_record_that_sets_several_ranges_of_layers_is_opened_again(browser, se
     )
     with visit(browser, served) as tab:
         tab.page.get_by_role("tab", name="Keep").click()
-        tab.page.locator("#tabs [type=file]").set_input_files(path)
+        tab.page.locator("#keep [type=file]").set_input_files(path)
         expect(tab.page.locator("#replayed")).to_contain_text(
             "The steered answer came out identical"
         )

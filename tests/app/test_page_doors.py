@@ -32,7 +32,7 @@ def record(browser, served, tmp_path_factory):
 
 def opening(tab: Tab, path: Path) -> None:
     tab.page.get_by_role("tab", name="Keep").click()
-    tab.page.locator("#tabs [type=file]").set_input_files(path)
+    tab.page.locator("#keep [type=file]").set_input_files(path)
 
 
 def test_a_refused_question_leaves_what_if_alone(tab):

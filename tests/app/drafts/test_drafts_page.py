@@ -5,9 +5,9 @@ import json
 import pytest
 from browser import QUESTION, TOKENS, Tab, flat
 
-from app.drafts import words
 from app.view import sampling_of
 from atmoe.explanation.drafts import Drafts, drafted
+from atmoe.report.words import NO_WORDS, alone
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect
@@ -39,9 +39,9 @@ def test_five_drafts_are_those_of_the_library_and_what_they_lack_is_greyed(tab):
     texts = part(tab, "texts").locator(".passage")
     assert list(map(seen, texts.all_inner_texts())) == list(map(seen, made.texts))
     mean = made.agreement  # a tiny model's words may be none
-    said = words.NO_WORDS if mean is None else f"Self-agreement {mean:.2f}"
+    said = NO_WORDS if mean is None else f"Self-agreement {mean:.2f}"
     expect(part(tab, "agreement")).to_contain_text(said)
-    few = [s.text for s in made.statements if words.alone(s)]
+    few = [s.text for s in made.statements if alone(s)]
     greyed = part(tab, "answer").locator(".greyed")
     assert seen(" ".join(greyed.all_inner_texts())) == seen(" ".join(few))
     record = json.loads(tab.downloaded())

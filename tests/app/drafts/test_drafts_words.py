@@ -4,6 +4,7 @@ import re
 
 from app.drafts import words
 from atmoe.explanation.drafts import Drafts
+from atmoe.report.words import NO_WORDS, agreement
 
 ANSWER = "Asthma narrows the airways of the lungs.\n- Inhalers relax <airway> muscles."
 SHARING = "Asthma narrows the airways of both lungs."
@@ -16,12 +17,12 @@ def drafts(*texts: str, answer: str = ANSWER) -> Drafts:
 
 def test_the_sentence_holds_the_number_and_how_many_statements_are_greyed():
     made = drafts(SHARING, SHARING, SHARING, SHARING, OTHER)
-    said = words.agreement(made)
+    said = agreement(made)
     assert f"{made.agreement:.2f}" in said and made.agreement == 0.4
     assert "recurs in 2.0 of 5 drafts" in said and "(1 of 2 statements)" in said
     assert "need not be right" in said
-    assert "(0 of 1 statement)" in words.agreement(drafts(OTHER, answer=OTHER))
-    assert words.NO_WORDS in words.agreement(drafts(OTHER, answer="…"))
+    assert "(0 of 1 statement)" in agreement(drafts(OTHER, answer=OTHER))
+    assert NO_WORDS in agreement(drafts(OTHER, answer="…"))
 
 
 def test_what_most_drafts_lack_is_greyed_and_says_how_many_hold_it():

@@ -269,7 +269,7 @@ def test_a_bad_record_is_said_beside_the_button_and_takes_the_old_judgement_away
     good.write_text(json.dumps(data), "utf-8")
     bad.write_text("{}", "utf-8")
     tab.page.get_by_role("tab", name="Keep").click()
-    said, choose = tab.page.locator("#replayed"), tab.page.locator("#tabs [type=file]")
+    said, choose = tab.page.locator("#replayed"), tab.page.locator("#keep [type=file]")
     choose.set_input_files(good)
     expect(said).to_contain_text("came out identical")
     choose.set_input_files(bad)
