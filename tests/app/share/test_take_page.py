@@ -74,4 +74,5 @@ def test_a_cell_is_a_number_or_a_text_and_never_a_formula(browser, served):
             ["a", "", "b"],
             ["-0.5", "+1.25", ""],
             ["'=1+1", '\'- item, "quoted"', "'@x"],
+            ["'-2+3+cmd|x", "'−2+WEBSERVICE(1)", "-3.5 %"],
         ]
