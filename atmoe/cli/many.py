@@ -117,7 +117,7 @@ def many(a: argparse.Namespace, command: str) -> Result:
             "seconds": round(time.monotonic() - began, 1),
         }
     said = f"{total} rows in {a.out}"
-    return result, said + (f"; {out.errors} of them have an error instead" if out.errors else "")
+    return result, said + (f"; with an error instead: {out.errors}" if out.errors else "")
 
 
 def _done(

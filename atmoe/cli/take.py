@@ -74,16 +74,18 @@ def export(a: argparse.Namespace) -> Result:
     model = load_model(a)
     plan = model.route(text_of(a.prompt)) if a.plan is None else _plan_of(a.plan, model)
     steered = steering_of(a).apply(plan)
+    weights = zip(steered.layout.expert_names, steered.mixing.sum(0).tolist())
+    used = [name for name, weight in weights if weight]
     write = write_peft if a.to == "peft" else write_gguf
     write(model, steered, a.out)
     result = {
         "out": str(a.out),
         "form": a.to,
         "base": model.info.base_name,
-        "team": list(steered.team),
+        "experts": used,
     }
     return result, (
-        f"{a.out} is a LoRA for {model.info.base_name}, of {len(steered.team)} experts: the plan "
+        f"{a.out} is a LoRA for {model.info.base_name}, of {len(used)} experts: the plan "
         "of one question, held fixed for all."
     )
 

@@ -123,7 +123,10 @@ def test_a_command_writes_the_plan_of_a_prompt_a_plan_and_a_record(saved, capsys
         for key, tensor in load(weights).items():
             torch.testing.assert_close(again[key], tensor, rtol=0, atol=1e-6)
     said = run(capsys, "export", PROMPTS[0], "--to", "gguf", *common, str(tmp_path / "x.gguf"))
-    assert said["team"] == list(model.route(PROMPTS[0]).team)
+    assert said["experts"] == list(model.route(PROMPTS[0]).team)
+    off = ("--off", "field", *common, str(tmp_path / "off"))
+    used = run(capsys, "export", PROMPTS[0], *off)["experts"]
+    assert used == [name for name in said["experts"] if not name.startswith("field/")]
     # 2. what is refused
     assert "there already" in refused(capsys, "export", PROMPTS[0], *common, str(tmp_path / "plan"))
     assert "give one of them" in refused(capsys, "export", *common, str(tmp_path / "new"))
