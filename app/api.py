@@ -71,14 +71,9 @@ class Api:
     def wire(self) -> None:
         """Name them. To be called while the page is built."""
         many: dict[str, Any] = {"concurrency_limit": AT_ONCE, "concurrency_id": "api"}
-        gr.api(self.models, api_name="models", **many)
-        gr.api(self.schema, api_name="schema", **many)
-        gr.api(self.route, api_name="route", **many)
-        gr.api(self.answer, api_name="answer", **many)
-        gr.api(self.explain, api_name="explain", **many)
-        gr.api(self.drafts, api_name="drafts", **many)
-        gr.api(self.score, api_name="score", **many)
-        gr.api(self.compare, api_name="compare", **many)
+        asking = (self.route, self.answer, self.explain, self.drafts, self.score, self.compare)
+        for endpoint in (self.models, self.schema, *asking):
+            gr.api(endpoint, api_name=endpoint.__name__, **many)
 
     def models(self) -> dict:
         """The model that answers here: its name, base, layers, groups and experts, and limits.

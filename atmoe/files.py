@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from atmoe.errors import DataError
+
 try:
     import fcntl
 except ImportError:  # Windows: there nobody is locked out, and age alone says what is left behind
@@ -65,29 +67,6 @@ def replace(path: Path, data: bytes) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
-    sync(path.parent)
-
-
-@contextlib.contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A name beside a new file's or directory's own, which it gets once it is whole.
-
-    Args:
-        path: must not be there.
-
-    Raises:
-        OSError: it cannot be written; then nothing of it is left.
-    """
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        with writing(path):
-            yield beside
-            os.rename(beside, path)
-    finally:
-        if beside.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
-        else:
-            beside.unlink(missing_ok=True)
     sync(path.parent)
 
 
@@ -151,6 +130,35 @@ def room(parent: Path, prefix: str) -> Iterator[Path]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def must_be_new(path: Path) -> None:
+    """Raises: DataError, where something lies there already."""
+    if path.exists():
+        raise DataError(f"{path} is there already; delete it, or name another --out.")
+
+
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A place for a new file or directory, which gets its name once it is whole.
+
+    Args:
+        path: its name.
+
+    Yields:
+        Where to write it.
+
+    Raises:
+        OSError: it cannot be written; then nothing of it is left.
+    """
+    with writing(path), room(path.parent, f".{path.name}-") as beside:
+        try:
+            yield beside / path.name
+            sync(beside / path.name)
+            os.rename(beside / path.name, path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def abandoned(parent: Path, prefix: str) -> Iterator[Path]:

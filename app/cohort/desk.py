@@ -24,10 +24,10 @@ from app.session import Making, Session
 from app.view import sampling_of
 from atmoe import AtMoeError, Record, Steering
 from atmoe.many.atlas import weights
-from atmoe.many.brief import brief_of, columns, flat
+from atmoe.many.brief import columns, flat
 from atmoe.many.out import table_csv
 from atmoe.many.rows import Row, read_rows, row_of
-from atmoe.many.run import Done, answering_steps, explaining_steps, routing_steps
+from atmoe.many.run import Done, steps_of
 from atmoe.model import Routed
 from atmoe.report.cohort import cohort_report
 from atmoe.report.words import changes
@@ -138,14 +138,7 @@ class CohortDesk(Desk):
 
     def _steps(self, state: CohortState) -> Generator[Some | Later, None, None]:
         """The rows as they are done, seldom enough to be drawn."""
-        model, rows, steering = self.model, state.rows, state.steering
-        steps: Iterator[Done[Any] | None]
-        if state.command == "route":
-            steps = routing_steps(model, rows, steering, AT_ONCE)
-        elif state.command == "answer":
-            steps = answering_steps(model, rows, steering, SAMPLING, AT_ONCE)
-        else:
-            steps = explaining_steps(model, rows, steering, SAMPLING, AT_ONCE)
+        steps = steps_of(state.command, self.model, state.rows, state.steering, SAMPLING, AT_ONCE)
         done: list[Done[Any]] = []
         told, began = 0, time.monotonic()
         shown = began
@@ -229,11 +222,7 @@ class CohortDesk(Desk):
         """The atlas, and both downloads."""
         area, layout = self.area, self.model.layout
         ready = [(done.row.question, done.value.plan) for done in some.done if done.value]
-        rows = [
-            {"id": d.row.id, "question": d.row.question, "error": d.error}
-            | (flat(brief_of(d.value)) if d.value else {})
-            for d in some.done
-        ]
+        rows = [done.named | flat(done.brief) for done in some.done]
         named = columns(state.command, layout)
         own = sum(done.row.steering is not None for done in some.done)
         if state.folder is None:
@@ -289,18 +278,17 @@ def _lines(text: str) -> tuple[Row, ...]:
 def _row(done: Done[Any]) -> dict[str, Any]:
     """One row as the table takes it."""
     value: Routed | Record | None = done.value
-    brief = brief_of(value) if value else {}
     nearest: Sequence[Source] | None = None
     if isinstance(value, Record):
         nearest = value.nearest
     elif value is not None and value.found is not None:
         nearest = value.found.nearest
-    sentence = sentence_of(brief.get("familiarity"), nearest)
+    sentence = sentence_of(done.brief.get("familiarity"), nearest)
     return {
         "number": done.row.number,
         "id": done.row.id,
         "question": done.row.question,
         "error": done.error,
         "like": words.LIKE[SENTENCES.index(sentence)] if sentence in SENTENCES else "",
-        "brief": brief,
+        "brief": done.brief,
     }

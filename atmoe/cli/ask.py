@@ -8,7 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atmoe.cli import many
-from atmoe.cli.common import Commands, Result, load_model, sampling_of, steering_of, text_of
+from atmoe.cli.common import (
+    Commands,
+    Result,
+    load_model,
+    positional,
+    sampling_of,
+    steering_of,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from atmoe.explanation.value import Change, Explanation
@@ -30,10 +38,9 @@ def fetch(a: argparse.Namespace) -> Result:
     return data, f"{base.name} is ready in {base.path} (from: {base.origin})."
 
 
+@many.either
 def route(a: argparse.Namespace) -> Result:
     """The plan for a prompt."""
-    if many.wanted(a):
-        return many.many(a, "route")
     routed = load_model(a).routed(text_of(a.prompt), steering_of(a))
     return routed.to_dict(), "\n".join([*_shares(routed.plan), *_found(routed.found)])
 
@@ -67,19 +74,17 @@ def _found(found: Found | None) -> Iterator[str]:
         yield f"  {source.similarity:.2f} {source.near}: {source.named}  {source.address}".rstrip()
 
 
+@many.either
 def answer(a: argparse.Namespace) -> Result:
     """An answer, as a record."""
-    if many.wanted(a):
-        return many.many(a, "answer")
     sampling = sampling_of(a)
     record = load_model(a).answer(text_of(a.prompt), steering_of(a), sampling)
     return record.to_dict(), record.answer
 
 
+@many.either
 def explain(a: argparse.Namespace) -> Result:
     """An answer, and what it depended on."""
-    if many.wanted(a):
-        return many.many(a, "explain")
     from atmoe.explanation.measure import explain
     from atmoe.explanation.smallest_change import smallest_changes
 
@@ -128,10 +133,9 @@ def _change(change: Change) -> str:
     )
 
 
+@many.either
 def score(a: argparse.Namespace) -> Result:
     """The log-probability of a given answer."""
-    if many.wanted(a):
-        return many.many(a, "score")
     scored = load_model(a).scored(text_of(a.prompt), text_of(a.answer), steering_of(a))
     return (
         scored.to_dict(),
@@ -164,17 +168,12 @@ def add_commands(commands: Commands) -> None:
         "score", score, "Score a given answer, token by token.", [model, steering]
     )
     _prompt_argument(parser)
-    _positional(parser, "answer", "the answer to score")
+    positional(parser, "answer", "the answer to score")
     many.arguments(parser, "prompt", "answer")
 
 
 def _prompt_argument(parser: argparse.ArgumentParser) -> None:
-    _positional(parser, "prompt", "the question; - reads it from standard input")
-
-
-def _positional(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    """One that may be missing, and may stand behind options: with nargs="?" it could not."""
-    parser.add_argument(name, metavar=f"[{name}]", help=text).required = False
+    positional(parser, "prompt", "the question; - reads it from standard input")
 
 
 def _sampling_arguments(parser: argparse.ArgumentParser) -> None:

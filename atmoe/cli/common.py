@@ -207,6 +207,11 @@ def count(text: str) -> int:
     return int(text)
 
 
+def positional(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """One that may be missing, and may stand behind options: with nargs="?" it could not."""
+    parser.add_argument(name, metavar=f"[{name}]", help=text).required = False
+
+
 def load_model(a: argparse.Namespace) -> AtMoe:
     """The trained AT-MoE that --model, --base and --dtype name.
 

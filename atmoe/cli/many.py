@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
+from functools import wraps
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import Result, count, load_model, sampling_of, steering_of
 from atmoe.errors import DataError
-
-if TYPE_CHECKING:
-    from atmoe.many.rows import Row
-    from atmoe.many.run import Done
-    from atmoe.model import AtMoe
 
 
 def arguments(parser: argparse.ArgumentParser, *positional: str) -> None:
@@ -76,13 +71,24 @@ def wanted(a: argparse.Namespace) -> bool:
     return True
 
 
+def either(one: Callable[[argparse.Namespace], Result]) -> Callable[[argparse.Namespace], Result]:
+    """A command of one question, or of a file of them; it is called as its function is."""
+
+    @wraps(one)
+    def run(a: argparse.Namespace) -> Result:
+        return many(a, one.__name__) if wanted(a) else one(a)
+
+    return run
+
+
 def many(a: argparse.Namespace, command: str) -> Result:
     """All rows of a file, to a file."""
     from tqdm import tqdm
 
-    from atmoe.many.brief import brief_of, columns
+    from atmoe.many.brief import columns
     from atmoe.many.out import Out, checked_out, digest
     from atmoe.many.rows import read_rows
+    from atmoe.many.run import steps_of, without_pauses
 
     # 1. whatever can be wrong with the files, before the model is loaded
     checked_out(a.out)
@@ -91,24 +97,23 @@ def many(a: argparse.Namespace, command: str) -> Result:
         raise DataError(f"{a.prompts} holds no prompt.")
     # 2. go on behind what an earlier start has done
     model, began = load_model(a), time.monotonic()
+    steering = steering_of(a)
+    sampled = {"sampling": sampling_of(a)} if command in ("answer", "explain") else {}
     run = {
         "command": command,
         "model": model.info.sha256,
         "precision": model.precision,
         "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
-        "steering": steering_of(a).to_dict(),
-        "sampling": asdict(sampling_of(a)) if command in ("answer", "explain") else None,
+        "steering": steering.to_dict(),
+        "sampling": asdict(sampled["sampling"]) if sampled else None,
         "columns": [a.column, a.id],
     }
     with closing(Out(a.out, columns(command, model.layout), run)) as out:
         rows = islice(read_rows(a.prompts, a.column, a.id), out.done, None)
-        bar = tqdm(_done(a, command, model, rows), total=total, initial=out.done, unit="row")
-        for done in bar:
-            named = {"id": done.row.id, "question": done.row.question}
-            if done.value is None:
-                out.add({**named, "error": done.error}, {})
-            else:
-                out.add(named, done.value.to_dict() if out.wants_all else brief_of(done.value))
+        steps = steps_of(command, model, rows, steering, size=a.batch, **sampled)
+        for done in tqdm(without_pauses(steps), total=total, initial=out.done, unit="row"):
+            whole = out.wants_all and done.value is not None
+            out.add(done.named, done.value.to_dict() if whole else done.brief)
         out.finish()
         result = {
             "out": str(a.out),
@@ -118,18 +123,3 @@ def many(a: argparse.Namespace, command: str) -> Result:
         }
     said = f"{total} rows in {a.out}"
     return result, said + (f"; with an error instead: {out.errors}" if out.errors else "")
-
-
-def _done(
-    a: argparse.Namespace, command: str, model: AtMoe, rows: Iterator[Row]
-) -> Iterator[Done[Any]]:
-    """The rows, as the command works on them."""
-    from atmoe.many import run
-
-    steering = steering_of(a)
-    if command == "score":
-        return run.scoring(model, rows, steering)
-    if command == "route":
-        return run.routing(model, rows, steering, a.batch or run.ROUTED)
-    work = run.answering if command == "answer" else run.explaining
-    return work(model, rows, steering, sampling_of(a), a.batch or run.ANSWERED)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import Commands, Result, load_model, steering_of, text_of
+from atmoe import files
+from atmoe.cli.common import Commands, Result, load_model, positional, steering_of, text_of
 from atmoe.errors import DataError, PlanError
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ FORMS = ("peft", "gguf")
 
 def report(a: argparse.Namespace) -> Result:
     """A record as one HTML file."""
-    if a.out.exists():
-        raise DataError(f"{a.out} is there already; delete it, or name another --out.")
-    from atmoe import files
+    files.must_be_new(a.out)
     from atmoe.report.document import report as document
 
     router, steered, drafts = _records_of(a.record)
@@ -66,8 +65,7 @@ def export(a: argparse.Namespace) -> Result:
     """A plan as one plain LoRA."""
     if (a.prompt is None) == (a.plan is None):
         raise DataError("Either a prompt, whose plan it is, or --plan FILE; give one of them.")
-    if a.out.exists():
-        raise DataError(f"{a.out} is there already; delete it, or name another --out.")
+    files.must_be_new(a.out)
     from atmoe.export.gguf_file import write_gguf
     from atmoe.export.lora import write_peft
 
@@ -130,9 +128,7 @@ def add_commands(commands: Commands) -> None:
         "Write a plan as one plain LoRA, for PEFT, vLLM or llama.cpp.",
         [commands.of_model("float32"), commands.steering],
     )
-    parser.add_argument(
-        "prompt", metavar="[prompt]", help="whose plan it is; - reads standard input"
-    ).required = False
+    positional(parser, "prompt", "whose plan it is; - reads standard input")
     parser.add_argument(
         "--plan",
         type=Path,

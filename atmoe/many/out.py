@@ -105,20 +105,14 @@ class Out:
 
     def finish(self) -> None:
         """Make the file of what was added, and remove what was beside it."""
-        beside = self.part.with_name(self.part.name + ".tmp")
-        try:
-            with files.writing(self.path):
-                if self.ending == ".parquet":
-                    self._parquet(beside)
-                elif self.ending == ".csv":
-                    self._csv(beside)
-                else:
-                    with beside.open("wb") as file:
-                        file.writelines(self._lines())
-                files.sync(beside)
-                beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with files.appearing(self.path) as beside:
+            if self.ending == ".parquet":
+                self._parquet(beside)
+            elif self.ending == ".csv":
+                self._csv(beside)
+            else:
+                with beside.open("wb") as file:
+                    file.writelines(self._lines())
         self.close()
         self.part.unlink()
 
@@ -173,8 +167,7 @@ def checked_out(path: Path) -> str:
     ending = path.suffix.lower()
     if ending not in (*JSON_LINES, *TABLES):
         raise DataError(f"{path} ends in none of .csv, .jsonl and .parquet; name it so.")
-    if path.exists():
-        raise DataError(f"{path} is there already; delete it, or name another --out.")
+    files.must_be_new(path)
     if not path.parent.is_dir():
         raise DataError(f"There is no folder {path.parent}; make it, or name another --out.")
     if ending == ".parquet":

@@ -1,6 +1,6 @@
 """The router's plans for many prompts, without what only an answer needs.
 
-the template before the words, by the planner's layers   read once
+the template before the words, by the planner's layers   once a batch
 the words of each prompt, by the planner's layers        with the template's keys and values
 template and words, by all layers                        under each prompt's own weights
 the template behind the words                            not at all: nothing looks ahead

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, wraps
 from itertools import islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from atmoe.answer.generation import generate
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AtMoeError, PromptError
 from atmoe.explanation import measure
+from atmoe.many.brief import Brief, brief_of
 from atmoe.many.routes import routes
 from atmoe.many.rows import Row
 from atmoe.model import AtMoe, Routed, Scored
@@ -24,6 +26,7 @@ from atmoe.prompt import Prompt
 from atmoe.record import Record
 from atmoe.steering.overrides import Steering
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Value = TypeVar("Value", Routed, Record, Scored)
 
@@ -46,6 +49,17 @@ class Done(Generic[Value]):
     value: Value | None = None
     error: str = ""
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Its id, its question, and its error, where it has one."""
+        error = {"error": self.error} if self.error else {}
+        return {"id": self.row.id, "question": self.row.question, **error}
+
+    @cached_property
+    def brief(self) -> Brief:
+        """The brief of its value; {} where there is none."""
+        return {} if self.value is None else brief_of(self.value)
+
 
 class _Asked(NamedTuple):
     """A row that can be worked on."""
@@ -55,9 +69,9 @@ class _Asked(NamedTuple):
     steering: Steering
 
 
-def routing(
+def routing_steps(
     model: AtMoe, rows: Iterable[Row], steering: Steering = Steering(), size: int = ROUTED
-) -> Iterator[Done[Routed]]:
+) -> Iterator[Done[Routed] | None]:
     """The plan of each row as steered, and where its question lies.
 
     Args:
@@ -65,56 +79,10 @@ def routing(
         rows: in the order in which they come out.
         steering: of rows that bring none of their own.
         size: of a batch.
+
+    Yields:
+        None, a pause, after each batch; the rows.
     """
-    return _without_pauses(routing_steps(model, rows, steering, size))
-
-
-def answering(
-    model: AtMoe,
-    rows: Iterable[Row],
-    steering: Steering = Steering(),
-    sampling: Sampling = Sampling(),
-    size: int = ANSWERED,
-) -> Iterator[Done[Record]]:
-    """The record of each row's answer; the arguments are those of `routing`.
-
-    A row is what its question is alone, to rounding. Nothing is timed: a batch's time is no row's.
-    """
-    return _without_pauses(answering_steps(model, rows, steering, sampling, size))
-
-
-def explaining(
-    model: AtMoe,
-    rows: Iterable[Row],
-    steering: Steering = Steering(),
-    sampling: Sampling = Sampling(),
-    size: int = ANSWERED,
-) -> Iterator[Done[Record]]:
-    """The record of each row's answer with what it depended on; the arguments are `answering`'s.
-
-    The smallest changes of each group are not searched for: they take longer than all the rest.
-    """
-    return _without_pauses(explaining_steps(model, rows, steering, sampling, size))
-
-
-def scoring(
-    model: AtMoe, rows: Iterable[Row], steering: Steering = Steering()
-) -> Iterator[Done[Scored]]:
-    """How likely each row's own answer is; the arguments are those of `routing`."""
-
-    def scored(row: Row) -> Scored:
-        asked = _asked(model, row, steering)
-        return model.scored(asked.prompt.text, row.answer, asked.steering)
-
-    for row in rows:
-        yield _attempt(row, scored, row)
-
-
-# The same, with pauses: None where nothing is done yet, and others may have a turn of the model.
-def routing_steps(
-    model: AtMoe, rows: Iterable[Row], steering: Steering = Steering(), size: int = ROUTED
-) -> Iterator[Done[Routed] | None]:
-    """`routing`, with a pause after each batch."""
     for window in _batches(rows, WINDOW * size):
         done: dict[int, Done[Routed]] = {}
         asked: list[tuple[int, _Asked]] = []
@@ -139,7 +107,13 @@ def answering_steps(
     sampling: Sampling = Sampling(),
     size: int = ANSWERED,
 ) -> Iterator[Done[Record] | None]:
-    """`answering`, with a pause after each token of a batch."""
+    """The record of each row's answer; the arguments are those of `routing_steps`.
+
+    A row is what its question is alone, to rounding. Nothing is timed: a batch's time is no row's.
+
+    Yields:
+        None, a pause, after each token of a batch; the rows.
+    """
     held: list[Done[Routed]] = []
     for done in routing_steps(model, rows, steering, size):
         if done is None:
@@ -159,7 +133,13 @@ def explaining_steps(
     sampling: Sampling = Sampling(),
     size: int = ANSWERED,
 ) -> Iterator[Done[Record] | None]:
-    """`explaining`, with a pause after each token and each part that was left out."""
+    """The record of each row's answer with what it depended on; as `answering_steps` has it.
+
+    The smallest changes of each group are not searched for: they take longer than all the rest.
+
+    Yields:
+        None, a pause, after each token and each part that was left out; the rows.
+    """
     for done in answering_steps(model, rows, steering, sampling, size):
         if done is None or done.value is None:
             yield done
@@ -169,6 +149,19 @@ def explaining_steps(
             yield Done(done.row, replace(done.value, explanation=explanation))
         except AtMoeError as error:
             yield Done(done.row, error=str(error))
+
+
+def scoring(
+    model: AtMoe, rows: Iterable[Row], steering: Steering = Steering()
+) -> Iterator[Done[Scored]]:
+    """How likely each row's own answer is; the arguments are those of `routing_steps`."""
+
+    def scored(row: Row) -> Scored:
+        asked = _asked(model, row, steering)
+        return model.scored(asked.prompt.text, row.answer, asked.steering)
+
+    for row in rows:
+        yield _attempt(row, scored, row)
 
 
 def _pausing(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
@@ -204,8 +197,50 @@ def _answered(
         yield Done(done.row, error=done.error) if done.value is None else Done(done.row, next(left))
 
 
-def _without_pauses(steps: Iterator[T | None]) -> Iterator[T]:
+def without_pauses(steps: Iterable[T | None]) -> Iterator[T]:
+    """The rows alone."""
     return (step for step in steps if step is not None)
+
+
+def _whole(steps: Callable[P, Iterator[T | None]]) -> Callable[P, Iterator[T]]:
+    """The same work, without pauses."""
+
+    @wraps(steps)
+    def rows(*values: P.args, **named: P.kwargs) -> Iterator[T]:
+        return without_pauses(steps(*values, **named))
+
+    return rows
+
+
+routing = _whole(routing_steps)
+answering = _whole(answering_steps)
+explaining = _whole(explaining_steps)
+
+
+def steps_of(
+    command: str,
+    model: AtMoe,
+    rows: Iterable[Row],
+    steering: Steering,
+    sampling: Sampling = Sampling(),
+    size: int | None = None,
+) -> Iterator[Done[Any] | None]:
+    """What a command makes of rows, with pauses.
+
+    Args:
+        command: route, answer, explain or score.
+        model: is asked.
+        rows: in the order in which they come out.
+        steering: of rows that bring none of their own.
+        sampling: of answers.
+        size: of a batch; None = what suits the command.
+    """
+    if command == "score":
+        return scoring(model, rows, steering)
+    if command == "route":
+        return routing_steps(model, rows, steering, size or ROUTED)
+    work = answering_steps if command == "answer" else explaining_steps
+    return work(model, rows, steering, sampling, size or ANSWERED)
 
 
 def _asked(model: AtMoe, row: Row, steering: Steering) -> _Asked:
