@@ -49,9 +49,14 @@ class AnswerPlace:
     asked: gr.HTML | None = None
 
     @property
+    def words(self) -> list[Component]:
+        """What an answer fills as it grows."""
+        return [self.text, self.facts]
+
+    @property
     def parts(self) -> list[Component]:
         """All of them."""
-        return [self.text, self.facts, *([] if self.asked is None else [self.asked])]
+        return [*self.words, *([] if self.asked is None else [self.asked])]
 
     def tell(self, text: str, under: str, question: Question | None = None) -> Update:
         """What it answers, and what it was given under, in words.

@@ -85,9 +85,14 @@ class Making(Generic[T]):
 
 @dataclass
 class Slot(Making[Progress]):
-    """One answer: the job that makes it, and the record that came out so far."""
+    """One answer: the job that makes it, and the record that came out so far.
+
+    Attributes:
+        shown: what the page was told of it last.
+    """
 
     record: Record | None = None
+    shown: Progress | None = None
 
     @property
     def ended(self) -> bool:
@@ -110,7 +115,7 @@ class Slot(Making[Progress]):
     def clear(self) -> None:
         """Stop the answer, and take it away."""
         self.cancel()
-        self.job = self.record = None
+        self.job = self.record = self.shown = None
 
 
 class TabState(Protocol):

@@ -7,7 +7,7 @@ own, so that moving a slider restarts the steered answer and leaves the other al
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import gradio as gr
@@ -16,7 +16,7 @@ from gradio.events import Dependency
 
 from app import language
 from app.ask.area import AskArea
-from app.ask.growing import streamed
+from app.ask.growing import once_more, streamed
 from app.controls import Controls
 from app.desk import WAITING, Desk, Shared, guarded
 from app.events import LAST_WINS, UNQUEUED, streaming
@@ -118,6 +118,27 @@ class AskDesk(Desk):
         outputs = [place.text, place.facts, self.shared.button]
         return listen(self.second, [session], outputs, **streaming("second"))
 
+    def wire_once_more(self, session: gr.State, answered: Sequence[Dependency]) -> None:
+        """Have both answers said again at the end of either.
+
+        Args:
+            session: whose.
+            answered: events at which an answer has ended.
+        """
+        outputs = [*self.area.first.words, *self.area.second.words]
+        for event in answered:
+            event.then(self.say_again, [session], outputs, **UNQUEUED)
+
+    def say_again(self, session: Session) -> Update:
+        """Both answers, where they have ended."""
+        area, shared = self.area, self.shared
+        update = {part: gr.skip() for part in (*area.first.words, *area.second.words)}
+        return (
+            update
+            | once_more(shared, session.first, area.first)
+            | once_more(shared, session.second, area.second)
+        )
+
     @property
     def changing(self) -> list[Component]:
         """What `begin` changes."""
@@ -171,7 +192,7 @@ class AskDesk(Desk):
         note = language.note(prompt, self.model.info.language)
         question = Question(prompt, sampling, anew=anew, caution=note)
         session.question, session.controls = question, controls
-        session.first.record = None
+        session.first.clear()
         session.first.job = self.shared.job(session, Steering())
         place = self.area.first
         waiting = place.say(WAITING) | {place.facts: line("")}

@@ -41,6 +41,7 @@ def streamed(
 
     def show(progress: Progress) -> Update:
         slot.grow(progress.record)
+        slot.shown = progress
         return _grown(shared, progress, place, note())
 
     def end(progress: Progress | None) -> Update:
@@ -51,10 +52,21 @@ def streamed(
         if not progress.ended:  # it was stopped, and nobody has looked through it
             slot.grow(shared.model.flagged(progress.record))
             assert slot.record is not None
-            update = _grown(shared, Progress(slot.record, ended=True), place, note())
+            slot.shown = Progress(slot.record, ended=True)
+            update = _grown(shared, slot.shown, place, note())
         return update | shared.download(session)
 
     return (yield from stream(shared.worker, slot, job, place.say, show, end))
+
+
+def once_more(shared: Shared, slot: Slot, place: AnswerPlace) -> Update:
+    """All that the page was told of an answer that has ended.
+
+    A busy browser may apply what an event said at its beginning after what its end said.
+    """
+    if slot.shown is None or slot.going or not slot.ended:
+        return {}
+    return _grown(shared, slot.shown, place, "")
 
 
 def _grown(shared: Shared, progress: Progress, place: AnswerPlace, note: str) -> Update:
