@@ -40,6 +40,12 @@ from atmoe.mixture.store import build
 from atmoe.prompt import collate
 from atmoe.routing.router import GroupedRouter
 
+# Gradio looks for a free port and takes it a moment later. Two processes that start a page at once
+# may find the same one, and a page that is an MCP server cannot be started a second time: the loser
+# tries for minutes. So each process looks in a hundred of its own.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["GRADIO_SERVER_PORT"] = str(7860 + 100 * int(worker.removeprefix("gw")))
+
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "assets" / "medical"
 
