@@ -158,16 +158,21 @@ class Product:
         fused, copied, scale = self.fused, self.copied, self._scale
         if copied and copied.packed:
             if scale is not None:
-                low = packed_linear(x, copied.A)  # type: ignore[arg-type]  # a scale means experts
-                x = torch.cat([x, low * scale], 1)
+                x = torch.cat([x, self.low(x) * scale], 1)
             return packed_linear(x, copied.W, fused.bias)
         W, S = (copied.W, copied.S) if copied else (fused.W, fused.S)
         y = F.linear(x, W, fused.bias) if S is None else int8_product(x, W, S, fused.bias)
         if scale is not None:
-            low = F.linear(x, fused.A) * scale  # type: ignore[arg-type]  # a scale means experts
+            low = self.low(x) * scale
             for out, rank, B in fused.parts:
                 y[:, out] += F.linear(low[:, rank], B)
         return y
+
+    def low(self, x: Tensor) -> Tensor:
+        """What the experts' A give for x, [rows, in] → [rows, ranks of all]; only with experts."""
+        if self.copied and self.copied.packed:
+            return packed_linear(x, self.copied.A)  # type: ignore[arg-type]  # it has experts
+        return F.linear(x, self.fused.A)  # type: ignore[arg-type]  # it has experts
 
 
 @dataclass(frozen=True)
