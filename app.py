@@ -59,14 +59,14 @@ def main() -> int:
 def _serve(args: argparse.Namespace) -> None:
     """Build the page and launch it; what it needs takes seconds to import."""
     from app.ask.cases import read_cases
-    from app.page import LAUNCH, build
+    from app.page import build, launching
     from atmoe import AtMoe
 
     model = AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype))
     folder = Path(args.model)
     page = build(model, folder / "reports", read_cases(folder), _licence(folder / "README.md"))
     try:
-        page.launch(server_name=args.host, server_port=args.port, **LAUNCH)
+        page.launch(server_name=args.host, server_port=args.port, **launching(model))
     except KeyboardInterrupt:
         # Once it is served, Ctrl-C is its end; Gradio takes it so only from a moment later on.
         if not page.is_running:

@@ -127,7 +127,7 @@ def given(
         prompt=question.prompt,
         answer=in_words(model, outside.tokens),
         answer_tokens=outside.tokens,
-        model={"name": model.info.name, "sha256": model.info.sha256},
+        model=model.info.named,
         seed=settings.pop("seed"),
         sampling=settings,
         router_plan=router_plan,

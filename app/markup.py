@@ -11,6 +11,7 @@ from typing import NamedTuple
 from atmoe import Sampling
 from atmoe.data.text import ITEM
 from atmoe.flags.finding import NO_VERDICT, Finding
+from atmoe.presentation import Page
 
 Written = Callable[[int, int], str]
 """The markup of a piece of a text, by where it begins and ends."""
@@ -241,16 +242,17 @@ def badge(text: str, changed: bool) -> str:
     return f'<span class="badge{" changed" * changed}" role="status">{escape(text)}</span>'
 
 
-def header(parameters: int, model: str) -> str:
+def header(page: Page, parameters: int, model: str) -> str:
     """What must be known before anything is read.
 
     Args:
+        page: what the model says of itself.
         parameters: how many the base model has.
         model: its name.
     """
+    first, point, others = page.warning.partition(". ")
     return (
-        f"<h1>AT-MoE Explorer</h1>"
-        f'<p class="warning"><strong>Research demo, not a medical device.</strong> '
-        f"No patient-identifiable data. "
+        f"<h1>{escape(page.title)}</h1>"
+        f'<p class="warning"><strong>{escape(first + point)}</strong>{escape(others)} '
         f"A {round(parameters / 1e6)}-million-parameter model ({escape(model)}), often wrong.</p>"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from app.api import Api
 from app.ask.area import (
@@ -22,6 +23,7 @@ from app.ask.area import (
 from app.ask.cases import Case
 from app.ask.desk import AskDesk
 from app.assets import FOLDER, text_of
+from app.card import Card
 from app.cohort.area import CohortArea, build_cohort
 from app.cohort.desk import CohortDesk
 from app.compare.area import CompareArea, build_compare, build_difference
@@ -52,6 +54,7 @@ from app.steer.area import (
 from app.steer.cells import build_cells
 from app.steer.desk import SteerDesk
 from app.steer.panel import build_panel
+from app.steer.presets import presets
 from app.steer.words import strength_note
 from app.tour.area import build_tour_button, wire_tour
 from app.what_if.area import WhatIfArea, build_what_if
@@ -102,6 +105,13 @@ PLACES = (
 """What takes turns below the answers: its name and its id."""
 
 
+def launching(model: AtMoe) -> dict[str, Any]:
+    """Arguments of `launch`: the page's own, and what a link to this model's page shows."""
+    words = model.info.page
+    card = Middleware(Card, title=words.title, about=words.about)
+    return {**LAUNCH, "app_kwargs": {"middleware": [card]}}
+
+
 @dataclass(frozen=True)
 class Areas:
     """The components of the page, by area."""
@@ -122,7 +132,7 @@ def build(
     cases: Sequence[Case] = (),
     licence: str = "",
 ) -> gr.Blocks:
-    """The page over one model, with a worker of its own. Launch it with `**LAUNCH`.
+    """The page over one model, with a worker of its own. Launch it with `**launching(model)`.
 
     Args:
         model: answers.
@@ -136,31 +146,34 @@ def build(
     cohort = Cohort.read(reports / "strength.json", model) if reports else None
     # Old downloads are removed within the hour.
     with gr.Blocks(
-        title="AT-MoE Explorer", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
+        title=model.info.page.title,
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(3600, 3600),
     ) as page:
         session = gr.State(Session())
         areas = _build_areas(model, strength_note(cohort), cases)
         _wire(page, session, areas, model, cohort, licence)
         for script in ("places.js", "page.js"):
             page.load(None, js=text_of(script), api_visibility="private")
-        wire_tour(page, bool(cases))
+        wire_tour(page, model.info.page.ask, bool(cases))
     return page.queue(max_size=WAITING_PEOPLE)
 
 
 def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Areas:
     """All components, from above."""
-    layout = model.layout
+    layout, words = model.layout, model.info.page
     with gr.Row(elem_id="header"):
-        gr.HTML(header(model.base_parameters, model.info.base_name), elem_id="title")
+        gr.HTML(header(words, model.base_parameters, model.info.base_name), elem_id="title")
         badge = build_badge()
         actions = build_actions()
         build_tour_button()
         settings = build_settings()
     bar = build_link_bar()
-    box = build_question_box(settings, cases)
+    box = build_question_box(settings, cases, words)
     with gr.Column(elem_id="bench"):
         with gr.Column(elem_id="steer", elem_classes="area"):
-            panel = build_panel(layout, strength_note, model.info.words)
+            panel = build_panel(layout, strength_note, model.info.words, presets(words, layout))
         gr.HTML(WHICH_ANSWER, elem_id="which-answer", apply_default_css=False)
         with gr.Column(elem_id="answer", elem_classes="area"):
             first = build_first()
@@ -189,7 +202,7 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
                 download = build_download()
                 share = build_share(actions, bar)
             with place("help"):
-                gr.Markdown(text_of("reading.md"), elem_id="how-to-read")
+                gr.Markdown(f"{text_of('reading.md')}\n\n{words.notes}", elem_id="how-to-read")
     build_cells()
     weights = Weights(*pictures, table, reading, download)
     return Areas(

@@ -95,7 +95,7 @@ class Record(Answer):
             prompt=prompt,
             answer=step.texts[row],
             answer_tokens=step.tokens[row],
-            model={"name": mixture.info.name, "sha256": mixture.info.sha256},
+            model=mixture.info.named,
             base=_base_of(mixture),
             seed=sampling.pop("seed"),
             sampling=sampling,

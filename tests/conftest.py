@@ -278,12 +278,12 @@ def medical() -> AtMoe:
 @pytest.fixture(scope="session")
 def served(worlds):
     """(address, model) of the page, served once for all tests: a tiny model, or $ATMOE_MODEL."""
-    from app.page import LAUNCH, build
+    from app.page import build, launching
 
     path = os.environ.get("ATMOE_MODEL")
     model = AtMoe.from_pretrained(path) if path else worlds("llama").build(scripts=("LATIN",))
     demo = build(model, Path(path) / "reports" if path else None)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     yield address, model
     demo.close()
 
@@ -291,10 +291,10 @@ def served(worlds):
 @pytest.fixture(scope="module")
 def served_medical(medical):
     """(address, model) of the page over the shipped model; a module's `served` may be this one."""
-    from app.page import LAUNCH, build
+    from app.page import build, launching
 
     demo = build(medical, ASSETS / "reports")
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     yield address, medical
     demo.close()
 

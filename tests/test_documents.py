@@ -13,8 +13,9 @@ from tools.documents import CONTRIBUTING, DOCUMENTS, LIBRARY, PARTS, QUESTION, R
 from tools.places import NOT_ENTERED, TOP, folders
 from tools.tables import report
 
-READING = "assets/app/reading.md"
-TEXTS = {name: (ROOT / name).read_text("utf-8") for name in (*DOCUMENTS, READING)}
+from atmoe.data.description import MEDICAL, Description
+
+TEXTS = {name: (ROOT / name).read_text("utf-8") for name in DOCUMENTS}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"(?<![\w/.~$-])((?:\.{0,2}[\w-]+/)*[\w-]+\.(?:py|sh|js))(?!\w)")
 COMMAND = re.compile(r"(?:python -m atmoe|^atmoe) +(\S.*)")
@@ -77,8 +78,8 @@ def test_every_folder_is_in_the_tree():
 
 
 def test_the_page_says_of_the_weights_what_was_measured():
-    """assets/app/reading.md is written by hand; its figures are those of the report."""
-    measured, text = report("faithfulness"), TEXTS[READING]
+    """The medical model's notes are written by hand; their figures are those of the report."""
+    measured, text = report("faithfulness"), Description.load(MEDICAL).page.notes
     agrees, verdicts = measured["top_expert_agrees"], measured["verdicts"]
     assert f"the answers to {measured['prompts']} questions" in text
     assert f"in {agrees['task']:.0%} and {agrees['audience']:.0%}" in text

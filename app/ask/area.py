@@ -17,6 +17,7 @@ from app.markup import line, message, notice
 from app.steer.desk import UNTOUCHED
 from app.view import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
 from atmoe import Sampling
+from atmoe.presentation import NEUTRAL, Page
 
 UNASKED = "The router's own answer will appear here."
 
@@ -81,12 +82,15 @@ class AskArea:
     second: AnswerPlace
 
 
-def build_question_box(settings: Settings, cases: Sequence[Case] = ()) -> QuestionBox:
+def build_question_box(
+    settings: Settings, cases: Sequence[Case] = (), page: Page = NEUTRAL
+) -> QuestionBox:
     """The question box, empty.
 
     Args:
         settings: built elsewhere on the page.
-        cases: questions to choose from; where there are none, nothing is offered.
+        cases: questions to choose from; where there are none, nor examples, nothing is offered.
+        page: what the model says of itself.
     """
     with gr.Row(elem_id="ask"):
         question = gr.Textbox(
@@ -97,15 +101,15 @@ def build_question_box(settings: Settings, cases: Sequence[Case] = ()) -> Questi
             max_lines=8,
             scale=5,
             elem_id="question",
-            placeholder="Ask about a disease in English. Enter sends.",
+            placeholder=f"{page.ask}. Enter sends.",
         )
         answer = gr.Button(
             "Answer", variant="primary", scale=0, min_width=110, elem_id="answer-button"
         )
         stop = gr.Button("Stop", scale=0, min_width=80, interactive=False)
-        if cases:
+        if cases or page.examples:
             gr.HTML(
-                html_template=menu(cases),
+                html_template=menu(cases, page.examples),
                 js_on_load=text_of("cases.js"),
                 apply_default_css=False,
                 elem_id="cases",

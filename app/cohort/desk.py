@@ -236,7 +236,10 @@ class CohortDesk(Desk):
             shares = weights(plans)
             figure = atlas_figure(layout, questions, shares)
             atlas = {area.atlas: gr.Plot(value=figure, visible=True)}
-        told = cohort_report(self.model.info.name, layout, rows, named, state.steering, shares, own)
+        info = self.model.info
+        told = cohort_report(
+            info.name, layout, rows, named, state.steering, shares, own, info.page.warning
+        )
         page.write_text(told, "utf-8")
         return atlas | {
             area.csv: gr.DownloadButton(value=str(csv), interactive=True),

@@ -16,7 +16,6 @@ import gradio as gr
 from app.assets import text_of
 from app.controls import Controls
 from app.markup import inert as _safe
-from app.steer.presets import presets
 from app.steer.words import share_note
 from app.view import View
 from atmoe import Layout, State
@@ -35,7 +34,10 @@ HINT = (
 
 
 def build_panel(
-    layout: Layout, strength_note: str = "", words: Mapping[str, str] | None = None
+    layout: Layout,
+    strength_note: str = "",
+    words: Mapping[str, str] | None = None,
+    presets: Mapping[str, Controls] | None = None,
 ) -> gr.HTML:
     """The controls, all left to the router.
 
@@ -43,6 +45,7 @@ def build_panel(
         layout: the model's.
         strength_note: what was measured of strengths.
         words: what a group is called, where it is not its name.
+        presets: by what their buttons say.
     """
     shares, history, own_presets, panel = (
         text_of(f"{name}.js").rstrip() for name in ("shares", "history", "own_presets", "panel")
@@ -53,7 +56,7 @@ def build_panel(
     ).replace("LEAD_PERCENT", str(LEAD))
     return gr.HTML(
         Controls().to_dict(),
-        html_template=_markup(layout, strength_note, words or {}),
+        html_template=_markup(layout, strength_note, words or {}, presets or {}),
         js_on_load=script,
         apply_default_css=False,
         elem_id="panel",
@@ -87,13 +90,18 @@ def shown(view: View | None, at: int = 0, refused: str = "", scope: str = "all")
     return {"targets": targets, "at": at, "refused": refused}
 
 
-def _markup(layout: Layout, strength_note: str, words: Mapping[str, str]) -> str:
+def _markup(
+    layout: Layout,
+    strength_note: str,
+    words: Mapping[str, str],
+    presets: Mapping[str, Controls],
+) -> str:
     groups = "".join(_group(i, layout, words) for i in range(len(layout.groups)))
     bands = "".join(_scope(scope, layout) for scope in ("all", *BANDS))
     ready = "".join(
         f'<button type="button" data-preset="{_safe(json.dumps(preset.to_dict()))}" '
         f'title="{_safe(changes(preset.steering))}">{_safe(name)}</button>'
-        for name, preset in presets(layout).items()
+        for name, preset in presets.items()
     )
     offered = f'<div class="bar" role="group" aria-label="Presets">{ready}</div>' if ready else ""
     own = """<button type="button" class="opens" data-opens \

@@ -1,32 +1,30 @@
-"""Settings written by us, by the names that they need.
-
-A model that lacks one of the names is not offered the preset.
-"""
+"""The presets that a model brings along, as controls."""
 
 from __future__ import annotations
 
 from app.controls import Controls, Setting
 from atmoe import Layout, State
-
-PRESETS: dict[str, dict[str, Setting]] = {
-    "For a patient": {
-        "audience": Setting(State.FIXED, 60),
-        "audience/patient": Setting(State.FIXED, 100),
-    },
-    "For the chart": {
-        "task/documentation": Setting(State.FIXED, 100),
-        "audience/professional": Setting(State.FIXED, 100),
-    },
-    "Drop specialty": {"specialty": Setting(State.OFF, 0)},
-    "Evidence first": {"task/evidence": Setting(State.FIXED, 80)},
-}
+from atmoe.presentation import Page
 
 
-def presets(layout: Layout) -> dict[str, Controls]:
-    """The presets that a model of this layout can take."""
-    known = {*layout.group_names, *layout.expert_names}
+def presets(page: Page, layout: Layout) -> dict[str, Controls]:
+    """By what their buttons say.
+
+    Args:
+        page: what the model says of itself.
+        layout: its groups and experts.
+
+    Raises:
+        SteeringError: a preset sets what cannot be together, such as every expert of a group off.
+    """
     return {
-        name: Controls(settings).checked(layout)
-        for name, settings in PRESETS.items()
-        if known.issuperset(settings)
+        name: Controls({target: _setting(share) for target, share in settings.items()}).checked(
+            layout
+        )
+        for name, settings in page.presets.items()
     }
+
+
+def _setting(share: float | str) -> Setting:
+    """A share in percent, or "off"."""
+    return Setting(State.OFF, 0) if isinstance(share, str) else Setting(State.FIXED, share)

@@ -16,7 +16,7 @@ STEPS = (
     (
         "question",
         "Ask",
-        "Ask about a disease and press Enter.",
+        "{ask} and press Enter.",
     ),
     (
         "first",
@@ -37,7 +37,7 @@ STEPS = (
         "share is not an effect: the tabs keep the two apart.",
     ),
 )
-"""(id of what is spoken of, title, words) of each step."""
+"""(id of what is spoken of, title, words) of each step; {ask} is the model's own."""
 CASES = " “Cases that were checked” holds questions whose answers we read, and some that fail."
 """What the first step says besides, where there are cases."""
 
@@ -47,14 +47,15 @@ def build_tour_button() -> gr.Button:
     return gr.Button("Tour", size="sm", scale=0, min_width=60, elem_id="tour-button")
 
 
-def wire_tour(page: gr.Blocks, with_cases: bool) -> None:
+def wire_tour(page: gr.Blocks, ask: str, with_cases: bool) -> None:
     """Show it to whoever comes for the first time, and on the button.
 
     Args:
         page: whose.
+        ask: what to do with the question box, in the model's words.
         with_cases: it offers cases.
     """
     steps = [dict(zip(("anchor", "title", "words"), step)) for step in STEPS]
-    steps[0]["words"] += CASES * with_cases
+    steps[0]["words"] = steps[0]["words"].format(ask=ask) + CASES * with_cases
     source = text_of("tour.js").rstrip().removesuffix(";")
     page.load(None, js=f"() => ({source})({json.dumps(steps)})", api_visibility="private")

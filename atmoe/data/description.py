@@ -16,6 +16,7 @@
     words: {diet: For}             # optional: what the page calls a group, in one short word
     language: en                   # optional: what it learns from; the page says where a question
                                    #   reads as another
+    page: {title: Kitchen}         # optional: what the page says of it (`atmoe.presentation`)
 
 A JSONL source holds one object a line:
 
@@ -43,6 +44,7 @@ from atmoe.data.examples import READERS, read_corpus
 from atmoe.data.schema import ANSWER_WORDS, Example
 from atmoe.data.templates import wordings_digest
 from atmoe.errors import DataError, PromptError
+from atmoe.presentation import NEUTRAL, Page, page_of
 from atmoe.prompt import check_text
 from atmoe.schema import address_of, language_of, words_of
 
@@ -61,6 +63,7 @@ _KEYS = {
     "scripts",
     "words",
     "language",
+    "page",
 }
 
 
@@ -80,6 +83,7 @@ class Description:
         scripts: prompts mostly in others are refused; none = all are read.
         words: what the page calls a group, by its name.
         language: what it learns from, as an ISO 639-1 code ("en"); "" = nothing is said.
+        page: what the page says of the model.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Description:
     scripts: tuple[str, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)
     language: str = ""
+    page: Page = NEUTRAL
 
     @property
     def main_group(self) -> str:
@@ -153,6 +158,7 @@ class Description:
             scripts=tuple(map(str, raw.get("scripts") or ())),
             words=_words(path, raw.get("words") or {}, tuple(groups)),
             language=_language(path, raw.get("language")),
+            page=_page(path, raw.get("page"), groups),
         )
 
     def reading(self, roots: Mapping[str, Path | None]) -> Description:
@@ -312,6 +318,15 @@ def _language(path: Path, raw: Any) -> str:
             f"{path}: language must be an ISO 639-1 code in quotes; write for example  "
             f'language: "en".'
         ) from error
+
+
+def _page(path: Path, raw: Any, groups: Mapping[str, Sequence[str]]) -> Page:
+    """What the page says; all defaults where nothing is said."""
+    experts = [f"{group}/{name}" for group, names in groups.items() for name in names]
+    try:
+        return page_of({} if raw is None else raw, (*groups, *experts))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; see atmoe/README.md on its page.") from error
 
 
 def _experts(path: Path, group: Any, raw: Any) -> tuple[str, ...]:

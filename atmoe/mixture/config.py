@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from atmoe import files
 from atmoe.errors import AssetError, AtMoeError
 from atmoe.mixture import base_cache
+from atmoe.presentation import NEUTRAL, Page, page_of
 from atmoe.routing.plan import Layout
 from atmoe.schema import language_of, words_of
 
@@ -31,11 +33,13 @@ class Info:
         base_sha256: of that base's weights.
         base_locator: how that base is found again, as `atmoe.mixture.base.Base` has it.
         base_content: the digest of its weights as they were read; not written.
-        sha256: of atmoe.json, and so of all that it names; "" where the model was not loaded.
+        sha256: of atmoe.json without its page, and so of all that it names; "" where the model was
+            not loaded.
         max_prompt_tokens: a prompt may have no more, template included.
         scripts: Unicode script names that most letters of a question must belong to; empty = any.
         words: what the page calls a group, by its name; a group without one goes by its name.
         language: the one that it learned from, as an ISO 639-1 code ("en"); "" = nothing is said.
+        page: what it says of itself where people meet it.
     """
 
     name: str
@@ -48,6 +52,12 @@ class Info:
     base_content: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
     language: str = ""
+    page: Page = NEUTRAL
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What a record says of the model: which it is, and its warning."""
+        return {"name": self.name, "sha256": self.sha256, "warning": self.page.warning}
 
 
 def seal(path: Path, layout: Layout, info: Info) -> None:
@@ -85,9 +95,30 @@ def write_config(file: Path, places: Sequence[Path], layout: Layout, info: Info)
         "scripts": list(info.scripts),
         **({"words": dict(info.words)} if info.words else {}),
         **({"language": info.language} if info.language else {}),
+        **({"page": page} if (page := info.page.to_dict()) else {}),
         "files": hashes,
     }
-    files.replace(file, (json.dumps(config, indent=1) + "\n").encode())
+    files.replace(file, _written(config))
+
+
+def _written(config: Mapping[str, Any]) -> bytes:
+    """An atmoe.json, to the byte."""
+    return (json.dumps(config, indent=1) + "\n").encode()
+
+
+def digest_of(data: bytes) -> str:
+    """The sha256 of an atmoe.json as it is without its page.
+
+    Other words on the page make no other model: its records, its index and what was measured of it
+    still belong to it.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    config = json.loads(data)
+    if isinstance(config, dict) and "page" in config:
+        data = _written({name: value for name, value in config.items() if name != "page"})
+    return hashlib.sha256(data).hexdigest()
 
 
 def names_of(layout: Layout) -> list[str]:
@@ -126,12 +157,13 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
             _text(config["name"], "the name"),
             _text(config["base"]["name"], "the base"),
             _text(config["base"]["sha256"], "the base"),
-            hashlib.sha256(data).hexdigest(),
+            digest_of(data),
             _whole(config["max_prompt_tokens"], "max_prompt_tokens", MOST_TOKENS),
             _texts(config["scripts"]),
             _locator(config["base"].get("locator", {})),
             words=words_of(config.get("words", {}), layout.group_names),
             language=language_of(config.get("language", "")),
+            page=page_of(config.get("page", {}), (*layout.group_names, *layout.expert_names)),
         )
         hashes = {name: _text(config["files"][name], name) for name in names_of(layout)}
     except AssetError:

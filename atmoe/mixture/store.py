@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from atmoe import files
 from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
-from atmoe.mixture.config import CONFIG, ROUTER, Info, sha256_of
+from atmoe.mixture.config import CONFIG, ROUTER, Info, digest_of
 from atmoe.mixture.experts import Adapter, ExpertBank, decoder_layers
 from atmoe.mixture.int8 import to_int8
 from atmoe.mixture.precision import chosen, computed_in
@@ -138,7 +138,7 @@ def load(
     for name, adapter in zip(layout.expert_names, adapters):
         warn_of_another_base(name, adapter, fetched)
     router = load_router(path, layout, model)
-    if sha256_of(path / CONFIG) != info.sha256:
+    if digest_of((path / CONFIG).read_bytes()) != info.sha256:
         raise AssetError(f"{path} was saved anew while it was read; load it again.")
     info = replace(
         info,

@@ -9,7 +9,7 @@ from typing import Any
 
 from atmoe.flags.finding import NO_VERDICT
 from atmoe.many.atlas import order
-from atmoe.report.document import LIMITS, POLICY
+from atmoe.report.document import POLICY, STRICT, limits_of
 from atmoe.report.style import STYLE, colours
 from atmoe.report.words import changes
 from atmoe.routing.plan import Layout
@@ -40,6 +40,7 @@ def cohort_report(
     steering: Steering,
     weights: Sequence[Sequence[float]],
     own: int = 0,
+    warning: str = STRICT,
 ) -> str:
     """The report of many questions.
 
@@ -51,13 +52,16 @@ def cohort_report(
         steering: what all were asked under that brought none of their own.
         weights: of each row without an error, what it gives each expert, mean over the layers.
         own: how many brought a steering of their own.
+        warning: the model's.
     """
     day = f"{datetime.now(UTC):%d %B %Y, %H:%M %Z}"
     measured = [name for name in MEASURED if name in columns]
     heads = ["id", "question", *layout.group_names, *(MEASURED[name] for name in measured)]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     body = "".join(_row(row, layout, measured) for row in rows)
-    limits = (*LIMITS, NO_VERDICT) if "flags" in columns else LIMITS
+    limits = limits_of(warning)
+    if "flags" in columns:
+        limits += (NO_VERDICT,)
     whose = changes(steering)
     under = f"Under the router's plans, steered: {whose}." if whose else "Under the router's plans."
     if own:
@@ -69,7 +73,7 @@ def cohort_report(
         f"<title>AT-MoE cohort, {escape(day)}</title><style>{STYLE}{colours()}"
         f"{OWN_STYLE}</style></head><body>"
         "<header><h1>AT-MoE Explorer: many questions</h1>"
-        f'<p class="warning"><strong>{escape(LIMITS[0])}</strong></p>'
+        f'<p class="warning"><strong>{escape(limits[0])}</strong></p>'
         f'<p class="small">{escape(count(len(rows), "question"))}, asked of {escape(model)} on '
         f"{escape(day)}. {escape(under)}</p></header><main>"
         '<section><h2>Questions</h2><div class="scroll" tabindex="0" role="region" '

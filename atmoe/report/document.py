@@ -41,15 +41,23 @@ FINISHES = {
 OF_LINK = "<strong>Taken from a link, not answered by whoever made this report</strong>"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may fetch and run for a report: nothing."""
+STRICT = "Research demo, not a medical device."
+"""The warning of records that hold none: all were made so before models had their own."""
 LIMITS = (
-    "Research demo, not a medical device. A small language model wrote these answers; it is often "
-    "wrong, and nobody has checked them. Do not use them for the care of anybody.",
+    "{warning} A small language model wrote these answers; it is often wrong, and nobody has "
+    "checked them. Do not act on them.",
     "A weight is what an expert was given, not proof that it mattered. What mattered is measured "
     "by leaving a part out (“Why”), for this one answer and not for others.",
     "The same question, worded otherwise, may get another answer and other weights.",
     "Whoever has this file can read the question. It says what the file's maker says: a file can "
     "be edited, and only answering again, with the model named below, shows whether it holds.",
 )
+
+
+def limits_of(warning: str) -> tuple[str, ...]:
+    """What must be known of answers, the model's own warning first."""
+    first, *others = LIMITS
+    return first.format(warning=warning), *others
 
 
 def report(
@@ -63,11 +71,12 @@ def report(
         made: when the report is made, with its time zone.
         drafts: of one of the two, where they were asked for.
     """
+    limits = limits_of(router.model.get("warning") or STRICT)
     answers = list(zip(NAMES, [router] if steered is None else [router, steered]))
     day = f"{made:%d %B %Y, %H:%M %Z}".strip()
     parts = [
         "<header><h1>AT-MoE Explorer: report of one question</h1>",
-        f'<p class="warning"><strong>{escape(LIMITS[0])}</strong></p>',
+        f'<p class="warning"><strong>{escape(limits[0])}</strong></p>',
         f'<p class="small">Made on {escape(day)}.</p></header><main>',
         _section("Question", f'<p class="answer">{escape(router.prompt)}</p>'),
         _section("Answers", "".join(_answer(name, record) for name, record in answers)),
@@ -77,7 +86,7 @@ def report(
         _section("What if", what_if(router)) if router.response else "",
         _section("Drafts", drafts_of(drafts)) if drafts else "",
         _section("Where the question lies", lies(router)),
-        _section("Limits", "".join(f"<p>{escape(limit)}</p>" for limit in LIMITS)),
+        _section("Limits", "".join(f"<p>{escape(limit)}</p>" for limit in limits)),
         _section("Made by", _made_by(answers)),
         "</main>",
     ]

@@ -110,6 +110,7 @@ def new_model(
         scripts=description.scripts,
         words=description.words,
         language=description.language,
+        page=description.page,
         base_locator=fetched.locator,
         base_content=fetched.content,
     )

@@ -3,7 +3,7 @@
 import pytest
 from browser import ENDED, TOKENS, flat, visit
 
-from app.page import LAUNCH, build
+from app.page import build, launching
 from app.view import sampling_of
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -17,7 +17,7 @@ SENTENCE = (
 def test_it_is_told_above_both_answers_which_are_given_all_the_same(browser, worlds):
     model = worlds("llama").build(scripts=("LATIN",), language="en")
     demo = build(model)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with visit(browser, (address, model)) as tab:
         caution = tab.page.locator("#first-asked .caution")
         tab.ask(SPANISH)

@@ -15,7 +15,7 @@ from browser import ENDED, QUESTION, TOKENS, Tab, cell, choose, expected, flat, 
 from conftest import ROOT
 
 from app.controls import Controls, Setting
-from app.page import LAUNCH, build
+from app.page import build, launching
 from app.steer import presets
 from app.steer.figure import UNREAD
 from app.view import REPETITION_PENALTY, sampling_of
@@ -144,6 +144,7 @@ def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_ag
     expect(tab.second_facts).to_contain_text(re.compile(r"\d tokens"))
     tab.press(group, "End")
     expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
+    expect(tab.page.locator("#second-asked")).to_contain_text(f"{group} fixed at 100%")
     expect(tab.second_facts).to_contain_text(re.compile(r"\d token"))
     tab.stop()
     expect(tab.second_facts).to_contain_text(re.compile("stopped before its end|per second"))
@@ -312,7 +313,7 @@ def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds, 
     )
     model = worlds("llama").build(scripts=("LATIN",))
     demo = build(model)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with visit(browser, (address, model)) as tab:
         expect(tab.page.get_by_role("group", name="Presets").get_by_role("button")).to_have_text(
             ["Half <b>"]
@@ -341,7 +342,7 @@ def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer
     report["range"]["logp"] = [-0.001, 0.0]  # no answer is as likely as that
     (tmp_path / "strength.json").write_text(json.dumps(report), "utf-8")
     demo = build(model, tmp_path)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with visit(browser, (address, model)) as tab:
         expect(tab.page.get_by_label("range slider for Strength of all experts")).to_have_attribute(
             "title",
@@ -588,7 +589,7 @@ def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next
     )  # slow until released
     monkeypatch.setattr("app.page.Worker", lambda: Worker(answers_at_once=1))
     demo = build(model)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     try:
         with (
             visit(browser, (address, model)) as first,

@@ -158,7 +158,7 @@ def test_a_plan_is_given_in_words_and_all_that_made_it_is_named(records):
     settings = dict(table(text, "How both answers were asked for")[1:])
     assert settings["Seed"] == "0" and settings["Longest answer, tokens"] == "12"
     assert settings["Repetition penalty"] == "1.1"
-    assert "26 November 2026, 12:05 UTC" in text and "not a medical device" in text
+    assert "26 November 2026, 12:05 UTC" in text and "Research demo. A small language model" in text
 
 
 def test_an_answer_alone_is_a_report_too(records):

@@ -18,7 +18,7 @@ from pathlib import Path
 from browser import CHROMIUM, QUIET, Tab
 from playwright.sync_api import expect, sync_playwright
 
-from app.page import LAUNCH, build
+from app.page import build, launching
 from atmoe import AtMoe
 from atmoe.answer.prefill import prefill
 from atmoe.mixture.precision import CHOICES, chosen
@@ -62,7 +62,7 @@ def main() -> None:
     model = AtMoe.from_pretrained(args.model, dtype=chosen(args.dtype))  # as app.py does
     prompt = question(model)
     demo = build(model, args.model / "reports")
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with sync_playwright() as control:
         browser = control.chromium.launch(
             executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET

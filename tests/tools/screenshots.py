@@ -12,7 +12,7 @@ from pathlib import Path
 from browser import CHROMIUM, ENDED, QUIET, Tab, drag
 from playwright.sync_api import expect, sync_playwright
 
-from app.page import LAUNCH, build
+from app.page import build, launching
 from atmoe import AtMoe
 from atmoe.mixture.precision import chosen
 
@@ -30,7 +30,7 @@ def main() -> None:
     args.outdir.mkdir(parents=True, exist_ok=True)
     model = AtMoe.from_pretrained(args.model, args.base, chosen())  # as app.py does
     demo = build(model, Path(args.model) / "reports")
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with sync_playwright() as control:
         browser = control.chromium.launch(
             executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET

@@ -18,7 +18,7 @@ from pathlib import Path
 from browser import CHROMIUM, ENDED, QUESTION, QUIET, Tab
 from playwright.sync_api import expect, sync_playwright
 
-from app.page import LAUNCH, build
+from app.page import build, launching
 from app.view import sampling_of
 from atmoe import AtMoe, Override, Sampling, State, Steering
 from atmoe.answer.batching import Batching
@@ -92,7 +92,7 @@ def main() -> None:
     args = parser.parse_args()
     model = AtMoe.from_pretrained(args.model, dtype=chosen(args.dtype))  # as app.py does
     demo = build(model)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with sync_playwright() as control:
         browser = control.chromium.launch(
             executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET

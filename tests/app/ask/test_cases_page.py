@@ -4,7 +4,7 @@ import pytest
 from browser import ENDED, TOKENS, visit
 
 from app.ask.cases import Case
-from app.page import LAUNCH, build
+from app.page import build, launching
 from app.view import sampling_of
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -21,7 +21,7 @@ def with_cases(worlds):
     """(address, model) of a page that offers the cases."""
     model = worlds("llama").build(scripts=("LATIN",))
     demo = build(model, cases=CASES)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     yield address, model
     demo.close()
 

@@ -1,25 +1,34 @@
-"""Presets are offered where their names exist, and do what they say."""
+"""A model's presets become controls, and do what they say."""
 
-import json
+import pytest
+from conftest import ASSETS
 
-from conftest import ROOT
+from app.controls import Setting
+from app.steer.presets import presets
+from atmoe import Layout, RoutingPlan, State
+from atmoe.errors import SteeringError
+from atmoe.mixture.replacing import read_config
+from atmoe.presentation import Page
 
-from app.steer.presets import PRESETS, presets
-from atmoe import Layout, RoutingPlan
 
-MEDICAL = json.loads((ROOT / "assets/medical/atmoe.json").read_text("utf-8"))
-
-
-def test_all_are_offered_for_the_model_that_is_shipped_and_each_changes_its_plan():
-    layout = Layout.of(
-        MEDICAL["layers"], {group["name"]: group["experts"] for group in MEDICAL["groups"]}
-    )
-    plan = RoutingPlan.uniform(layout)
-    assert list(presets(layout)) == list(PRESETS)
-    for preset in presets(layout).values():
+def test_all_of_the_shipped_model_can_be_set_and_each_changes_its_plan():
+    info, layout = read_config(ASSETS)
+    plan, offered = RoutingPlan.uniform(layout), presets(info.page, layout)
+    assert list(offered) == list(info.page.presets) and len(offered) == 4
+    for preset in offered.values():
         assert not preset.steering.apply(plan).close_to(plan)
 
 
-def test_what_a_model_lacks_is_not_offered():
-    layout = Layout.of(2, {"audience": ("patient", "reference"), "task": ("evidence", "overview")})
-    assert list(presets(layout)) == ["For a patient", "Evidence first"]
+def test_a_share_is_fixed_and_off_is_off():
+    layout = Layout.of(2, {"diet": ("vegan", "any"), "task": ("recipe", "swap")})
+    page = Page(presets={"Vegan": {"diet/vegan": 80, "task": "off"}})
+    assert presets(page, layout)["Vegan"].settings == {
+        "diet/vegan": Setting(State.FIXED, 80),
+        "task": Setting(State.OFF, 0),
+    }
+
+
+def test_what_cannot_be_together_is_refused_when_the_page_is_built():
+    layout = Layout.of(2, {"diet": ("vegan", "any")})
+    with pytest.raises(SteeringError):
+        presets(Page(presets={"Nobody": {"diet": "off"}}), layout)
