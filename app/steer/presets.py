@@ -15,7 +15,7 @@ def presets(page: Page, layout: Layout) -> dict[str, Controls]:
         layout: its groups and experts.
 
     Raises:
-        SteeringError: a preset sets what cannot be together, such as every expert of a group off.
+        SteeringError: a preset sets what there is not.
     """
     return {
         name: Controls({target: _setting(share) for target, share in settings.items()}).checked(

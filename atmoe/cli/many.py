@@ -88,7 +88,7 @@ def many(a: argparse.Namespace, command: str) -> Result:
     from atmoe.many.brief import columns
     from atmoe.many.out import Out, checked_out, digest
     from atmoe.many.rows import read_rows
-    from atmoe.many.run import steps_of, without_pauses
+    from atmoe.many.run import again, steps_of, without_pauses
 
     # 1. whatever can be wrong with the files, before the model is loaded
     checked_out(a.out)
@@ -109,9 +109,11 @@ def many(a: argparse.Namespace, command: str) -> Result:
         "columns": [a.column, a.id],
     }
     with closing(Out(a.out, columns(command, model.layout), run)) as out:
-        rows = islice(read_rows(a.prompts, a.column, a.id), out.done, None)
-        steps = steps_of(command, model, rows, steering, size=a.batch, **sampled)
-        for done in tqdm(without_pauses(steps), total=total, initial=out.done, unit="row"):
+        known = again(command, out.done, a.batch)
+        rows = islice(read_rows(a.prompts, a.column, a.id), out.done - known, None)
+        steps = steps_of(command, model, rows, steering, size=a.batch, known=known, **sampled)
+        new = islice(without_pauses(steps), known, None)
+        for done in tqdm(new, total=total, initial=out.done, unit="row"):
             whole = out.wants_all and done.value is not None
             out.add(done.named, done.value.to_dict() if whole else done.brief)
         out.finish()

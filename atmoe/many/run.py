@@ -3,7 +3,8 @@
     rows ─ windows, each sorted by length ─► routed ─ in the rows' order ─► answered ─► explained
 
 A window holds few batches, so that memory does not grow with the file, and little is lost by a
-stop.
+stop. Who stands in a batch with whom can change a row's last digits, so a run that goes on begins
+with the window in which it stopped: the same batches, and the same rows to the byte.
 """
 
 from __future__ import annotations
@@ -106,10 +107,20 @@ def answering_steps(
     steering: Steering = Steering(),
     sampling: Sampling = Sampling(),
     size: int = ANSWERED,
+    known: int = 0,
 ) -> Iterator[Done[Record] | None]:
-    """The record of each row's answer; the arguments are those of `routing_steps`.
+    """The record of each row's answer.
 
     A row is what its question is alone, to rounding. Nothing is timed: a batch's time is no row's.
+
+    Args:
+        model: answers.
+        rows: in the order in which they come out.
+        steering: of rows that bring none of their own.
+        sampling: of every answer.
+        size: of a batch.
+        known: of so many rows at the front the answers are known; batches of such rows alone are
+            not answered, and come out without a value.
 
     Yields:
         None, a pause, after each token of a batch; the rows.
@@ -121,9 +132,9 @@ def answering_steps(
             continue
         held.append(done)
         if len(held) == size:
-            yield from _answered(model, held, sampling)
-            held = []
-    yield from _answered(model, held, sampling)
+            yield from _answered(model, held, sampling, known >= size)
+            held, known = [], known - size
+    yield from _answered(model, held, sampling, known >= len(held))
 
 
 def explaining_steps(
@@ -132,6 +143,7 @@ def explaining_steps(
     steering: Steering = Steering(),
     sampling: Sampling = Sampling(),
     size: int = ANSWERED,
+    known: int = 0,
 ) -> Iterator[Done[Record] | None]:
     """The record of each row's answer with what it depended on; as `answering_steps` has it.
 
@@ -140,7 +152,7 @@ def explaining_steps(
     Yields:
         None, a pause, after each token and each part that was left out; the rows.
     """
-    for done in answering_steps(model, rows, steering, sampling, size):
+    for done in answering_steps(model, rows, steering, sampling, size, known):
         if done is None or done.value is None:
             yield done
             continue
@@ -175,9 +187,16 @@ def _pausing(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
 
 
 def _answered(
-    model: AtMoe, batch: Sequence[Done[Routed]], sampling: Sampling
+    model: AtMoe, batch: Sequence[Done[Routed]], sampling: Sampling, known: bool
 ) -> Iterator[Done[Record] | None]:
-    """A batch of questions, each under its own plan; errors come through."""
+    """A batch of questions, each under its own plan; errors come through.
+
+    Of a batch that is known, nothing comes but the rows.
+    """
+    if known:
+        for done in batch:
+            yield Done(done.row)
+        return
     routed = [done.value for done in batch if done.value is not None]
     records: list[Record] = []
     if routed:
@@ -224,6 +243,7 @@ def steps_of(
     steering: Steering,
     sampling: Sampling = Sampling(),
     size: int | None = None,
+    known: int = 0,
 ) -> Iterator[Done[Any] | None]:
     """What a command makes of rows, with pauses.
 
@@ -234,13 +254,26 @@ def steps_of(
         steering: of rows that bring none of their own.
         sampling: of answers.
         size: of a batch; None = what suits the command.
+        known: of so many rows at the front what comes is not wanted, and may lack its value.
     """
     if command == "score":
         return scoring(model, rows, steering)
     if command == "route":
         return routing_steps(model, rows, steering, size or ROUTED)
     work = answering_steps if command == "answer" else explaining_steps
-    return work(model, rows, steering, sampling, size or ANSWERED)
+    return work(model, rows, steering, sampling, size or ANSWERED, known)
+
+
+def again(command: str, done: int, size: int | None = None) -> int:
+    """How many of the rows that are done must be gone through again to go on with the others.
+
+    Args:
+        command: as of `steps_of`.
+        done: rows that are done.
+        size: of a batch; None = what suits the command.
+    """
+    window = {"score": 1, "route": WINDOW * (size or ROUTED)}
+    return done % window.get(command, WINDOW * (size or ANSWERED))
 
 
 def _asked(model: AtMoe, row: Row, steering: Steering) -> _Asked:

@@ -28,7 +28,8 @@ def test_a_share_is_fixed_and_off_is_off():
     }
 
 
-def test_what_cannot_be_together_is_refused_when_the_page_is_built():
+def test_what_is_no_share_is_refused_when_the_page_is_built():
     layout = Layout.of(2, {"diet": ("vegan", "any")})
+    page = Page.model_construct(presets={"Too much": {"diet": 300.0}})
     with pytest.raises(SteeringError):
-        presets(Page(presets={"Nobody": {"diet": "off"}}), layout)
+        presets(page, layout)
