@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atmoe import files
 from atmoe.cli.ending import run
-from atmoe.mixture.precision import CHOICES, VARIABLE, chosen
+from atmoe.mixture.precision import CHOICES, DEVICE_VARIABLE, DEVICES, VARIABLE, chosen, placed
 
 DEFAULT_MODEL = Path(__file__).parent / "assets" / "medical"
 ROOM = "atmoe-page-"
@@ -37,6 +37,12 @@ def main() -> int:
         help=f"precision (default: ${VARIABLE}, else auto: what this machine is quick in)",
     )
     parser.add_argument(
+        "--device",
+        metavar="|".join(DEVICES),
+        help=f"where to compute (default: ${DEVICE_VARIABLE}, else auto: a GPU of CUDA's where "
+        "there is one)",
+    )
+    parser.add_argument(
         "--host", help="address to listen on (default: this machine only; a Space sets it)"
     )
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
@@ -62,7 +68,8 @@ def _serve(args: argparse.Namespace) -> None:
     from app.page import build, launching
     from atmoe import AtMoe
 
-    model = AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype))
+    device = placed(args.device)
+    model = AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype, device), device=device)
     folder = Path(args.model)
     page = build(model, folder / "reports", read_cases(folder), _licence(folder / "README.md"))
     try:

@@ -27,6 +27,7 @@ from atmoe.flags.flagged import flagged
 from atmoe.flags.untaught import Words
 from atmoe.mixture import store
 from atmoe.mixture.mixture import Mixture
+from atmoe.mixture.precision import placed
 from atmoe.record import Record
 from atmoe.routing.plan import RoutingPlan
 from atmoe.sources.index import FOLDER, Index
@@ -101,6 +102,7 @@ class AtMoe(Mixture):
         base: str | Path | None = None,
         dtype: torch.dtype | str = "float32",
         check_base: bool = True,
+        device: str = "cpu",
     ) -> Self:
         """Load a saved AT-MoE and the base model it belongs to.
 
@@ -110,12 +112,15 @@ class AtMoe(Mixture):
             dtype: float32 or bfloat16; by name also "int8", and "auto" for what the machine is
                 quick in.
             check_base: False takes another base than the one that `path` was trained on.
+            device: "cpu", "cuda", "mps", or "auto" for a GPU where there is one.
 
         Raises:
             AssetError: something under `path` is missing, corrupt, or made for another base.
             BaseModelError: the base model cannot be had.
+            AtMoeError: no precision or device has that name.
         """
-        model = cls(*store.load(path, base, dtype, check_base))
+        device = placed(device)
+        model = cls(*store.load(path, base, dtype, check_base, device)).to(device)
         folder = Path(path) / FOLDER
         if folder.is_dir():
             try:

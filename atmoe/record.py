@@ -43,8 +43,8 @@ class Record(Answer):
             that is known.
         steering: what changed the router's plan.
         timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
-        versions: of the libraries that computed it, the precision ("dtype"), and what decoded it
-            ("engine", one of `Generation.engine`).
+        versions: of the libraries that computed it, the precision ("dtype"), what decoded it
+            ("engine", one of `Generation.engine`), and on what ("device"), where that is no CPU.
         explanation: what was measured of the answer, once it was asked for.
         response: what became of the question with one part at five shares, once that was asked
             for; of the router's answer only.
@@ -112,6 +112,7 @@ class Record(Answer):
                 "transformers": transformers.__version__,
                 "dtype": mixture.precision,
                 "engine": generation.engine,
+                **({} if mixture.device.type == "cpu" else {"device": str(mixture.device)}),
             },
             familiarity=None if found is None else found.familiarity,
             nearest=None if found is None else found.nearest,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atmoe.cli.common import FLOATING, MEDICAL, Commands, Result, count, load_model
-from atmoe.errors import AssetError
+from atmoe.errors import AssetError, AtMoeError
 
 BENCH_PARTS = (
     "explanation",
@@ -28,6 +28,9 @@ def bench(a: argparse.Namespace) -> Result:
     """Ratios of times, and which of them fell."""
     from atmoe.bench.run import PARTS, bench, check
 
+    if a.device not in (None, "cpu"):
+        raise AtMoeError("bench compares what runs on a CPU; leave --device out.")
+    a.device = "cpu"
     before = _read(a.check) if a.check else None
     report = bench(
         load_model(a),

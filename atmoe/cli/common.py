@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atmoe.errors import AssetError, DataError, PromptError, SteeringError
-from atmoe.mixture.precision import CHOICES
+from atmoe.mixture.precision import CHOICES, DEVICE_VARIABLE, DEVICES, placed
 
 if TYPE_CHECKING:
     from atmoe.answer.sampling import Sampling
@@ -79,7 +79,7 @@ class Commands:
         return parser
 
     def of_model(self, dtype: str, choices: Sequence[str] = CHOICES) -> argparse.ArgumentParser:
-        """--model and --dtype, and what is common to all."""
+        """--model, --dtype and --device, and what is common to all."""
         parser = argparse.ArgumentParser(add_help=False, parents=[self.common])
         parser.add_argument(
             "--model",
@@ -92,7 +92,18 @@ class Commands:
         parser.add_argument(
             "--dtype", choices=choices, default=dtype, help=f"precision{auto} (default: {dtype})"
         )
+        device_argument(parser)
         return parser
+
+
+def device_argument(parser: argparse.ArgumentParser) -> None:
+    """--device."""
+    parser.add_argument(
+        "--device",
+        metavar="|".join(DEVICES),
+        help=f"where to compute (default: ${DEVICE_VARIABLE}, else auto: a GPU of CUDA's where "
+        "there is one)",
+    )
 
 
 def common_arguments() -> argparse.ArgumentParser:
@@ -213,7 +224,7 @@ def positional(parser: argparse.ArgumentParser, name: str, text: str) -> None:
 
 
 def load_model(a: argparse.Namespace) -> AtMoe:
-    """The trained AT-MoE that --model, --base and --dtype name.
+    """The trained AT-MoE that --model, --base, --dtype and --device name.
 
     Raises:
         AssetError, BaseModelError: it cannot be loaded.
@@ -226,7 +237,7 @@ def load_model(a: argparse.Namespace) -> AtMoe:
         )
     from atmoe.model import AtMoe
 
-    return AtMoe.from_pretrained(a.model, a.base, a.dtype)
+    return AtMoe.from_pretrained(a.model, a.base, a.dtype, device=placed(a.device))
 
 
 def text_of(argument: str) -> str:

@@ -103,6 +103,7 @@ def many(a: argparse.Namespace, command: str) -> Result:
         "command": command,
         "model": model.info.sha256,
         "precision": model.precision,
+        "device": model.device.type,
         "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
         "steering": steering.to_dict(),
         "sampling": asdict(sampled["sampling"]) if sampled else None,

@@ -80,7 +80,9 @@ def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], 
     from atmoe.study import baselines
 
     def lora() -> Scorer:
-        one = AtMoe.from_pretrained(a.baselines / "lora", a.base, model.bank.dtype)
+        one = AtMoe.from_pretrained(
+            a.baselines / "lora", a.base, model.bank.dtype, device=str(model.device)
+        )
         plan = RoutingPlan.uniform(one.layout)
         return lambda prompts, answers: one.score_rows(prompts, answers, [plan] * len(prompts))[0]
 

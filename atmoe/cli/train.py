@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, described, load_model
+from atmoe.cli.common import (
+    BASELINES,
+    FLOATING,
+    Commands,
+    Result,
+    described,
+    device_argument,
+    load_model,
+)
 from atmoe.cli.sources import indexed
+from atmoe.mixture.precision import DEVICE_VARIABLE, placed
 
 if TYPE_CHECKING:
     from atmoe.data import Example
@@ -90,6 +100,8 @@ def _training(run: Callable[[argparse.Namespace], Result]) -> Callable[..., Resu
         from atmoe.train.launch import start_all
         from atmoe.train.team import Team
 
+        if a.device:
+            os.environ[DEVICE_VARIABLE] = placed(a.device)  # of every process
         start_all()
         result = run(a)
         if not Team().leads:
@@ -147,6 +159,7 @@ def add_commands(commands: Commands) -> None:
         seed="of everything",
         dtype="of the base model (default: bfloat16)",
     )
+    device_argument(parser)
     parser = commands.add(
         "router",
         _training(train_router),
@@ -196,6 +209,7 @@ def add_commands(commands: Commands) -> None:
         seed="of everything",
         dtype="of the base model (default: bfloat16)",
     )
+    device_argument(parser)
     parser = commands.add(
         "xlora",
         _training(train_xlora),

@@ -1,10 +1,14 @@
-"""In what precision to compute: named by a person, or chosen by the machine.
+"""Where and in what precision to compute: named by a person, or chosen by the machine.
+
+    cpu         everywhere, and what this project is measured on
+    cuda        chosen where there is one; cuda:1 is the second of several
+    mps         Apple's; never chosen, for nobody has tried it
 
     float32     everywhere, and what the others are measured against
     bfloat16    half the memory, and about twice the speed, where the processor multiplies it
                 itself; elsewhere slower than float32
     int8        the base's linears and head in int8, all else in bfloat16 where that is quick;
-                never chosen, always asked for
+                on a CPU alone; never chosen, always asked for
 
 Chosen by asking the processor what it has, not by a race: a race between two timings on a machine
 that others use too would choose one precision today and another tomorrow, and a record would not be
@@ -14,6 +18,7 @@ answered again as it was.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from atmoe.errors import AtMoeError
@@ -21,31 +26,80 @@ from atmoe.errors import AtMoeError
 NAMES = ("float32", "bfloat16", "int8")
 CHOICES = ("auto", *NAMES)
 VARIABLE = "ATMOE_DTYPE"
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICE_VARIABLE = "ATMOE_DEVICE"
 FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """What Linux calls bfloat16 products in a processor's list of features: x86's two, and ARM's."""
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def best() -> str:
-    """The quicker of "bfloat16" and "float32" on the processor, where every model is loaded.
+def placed(name: str | None = None) -> str:
+    """The device that a name stands for.
+
+    Args:
+        name: one of `DEVICES`, or one of several such as "cuda:1"; None = what $ATMOE_DEVICE names,
+            and where that names none, "auto".
 
     Returns:
-        "bfloat16" where the processor multiplies it in hardware, else "float32".
+        A name that torch takes; for "auto" "cuda" where there is one, else "cpu".
+
+    Raises:
+        AtMoeError: no device has that name, or this machine has none such.
     """
-    return "bfloat16" if FLAGS & _features() else "float32"
+    import torch
+
+    name = name or os.environ.get(DEVICE_VARIABLE) or "auto"
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise AtMoeError(
+            f"There is no device {name!r}; choose one of {', '.join(DEVICES)} (--device, or "
+            f"${DEVICE_VARIABLE})."
+        )
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }[kind]
+    if int(number or 0) >= there:
+        raise AtMoeError(
+            f"This machine has {there or 'no'} device{'s' * (there > 1)} of the kind {kind} that "
+            f"torch can use; leave --device out (and ${DEVICE_VARIABLE} empty) for the one that "
+            "it has."
+        )
+    return name
 
 
-def chosen(name: str | None = None) -> str:
+def best(device: str = "cpu") -> str:
+    """The quicker of "bfloat16" and "float32" on a device.
+
+    Args:
+        device: as `placed` gives it.
+
+    Returns:
+        "bfloat16" where the hardware multiplies it, else "float32".
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        with torch.cuda.device(device):
+            return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if device == "cpu" and FLAGS & _features() else "float32"
+
+
+def chosen(name: str | None = None, device: str = "cpu") -> str:
     """The precision that a name stands for.
 
     Args:
         name: one of `CHOICES`; None = what $ATMOE_DTYPE names, and where that names none, "auto".
+        device: what it is computed on, as `placed` gives it.
 
     Returns:
         One of `NAMES`; for "auto" what `best` says.
 
     Raises:
-        AtMoeError: no precision has that name.
+        AtMoeError: no precision has that name, or the device does not compute in it.
     """
     name = name or os.environ.get(VARIABLE) or "auto"
     if name not in CHOICES:
@@ -53,7 +107,9 @@ def chosen(name: str | None = None) -> str:
             f"There is no precision {name!r}; choose one of {', '.join(CHOICES)} (--dtype, or "
             f"${VARIABLE})."
         )
-    return best() if name == "auto" else name
+    if name == "int8" and device != "cpu":
+        raise AtMoeError(f"int8 is for the CPU; on {device} choose bfloat16 or float32 (--dtype).")
+    return best(device) if name == "auto" else name
 
 
 def computed_in(name: str) -> str:

@@ -101,7 +101,11 @@ def save_router(router: GroupedRouter, path: Path) -> None:
 
 
 def load(
-    path: str | Path, base: str | Path | None, dtype: torch.dtype | str, check_base: bool = True
+    path: str | Path,
+    base: str | Path | None,
+    dtype: torch.dtype | str,
+    check_base: bool = True,
+    device: str = "cpu",
 ) -> Parts:
     """Read a saved AT-MoE and its base.
 
@@ -110,6 +114,7 @@ def load(
         base: a path or hub id; None = what $ATMOE_BASE names, else the base that the model names.
         dtype: a name that `atmoe.mixture.precision.chosen` takes, or torch's own.
         check_base: False takes another base than the one that `path` was trained on.
+        device: where it will be, for "auto" is what that is quick in; the parts are on the CPU.
 
     Raises:
         AssetError: something under `path` is missing, corrupt, or made for another base.
@@ -117,7 +122,7 @@ def load(
         AtMoeError: no precision has that name.
     """
     # 1. what is asked for, and whether this base is the one
-    precision = chosen(str(dtype).removeprefix("torch."))
+    precision = chosen(str(dtype).removeprefix("torch."), device)
     path = Path(path)
     info, layout = read_config(path)
     base = base or os.environ.get(base_models.VARIABLE) or None

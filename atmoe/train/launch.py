@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 
 import psutil
-import torch
+
+from atmoe.mixture.precision import placed
 
 
 def asked_for(words: Sequence[str]) -> int:
@@ -34,7 +35,7 @@ def start_all() -> None:
     Returns where there is nothing to do.
     """
     parent = psutil.Process().parent()
-    if "WORLD_SIZE" in os.environ or torch.cuda.is_available() or parent is None:
+    if "WORLD_SIZE" in os.environ or placed() != "cpu" or parent is None:
         return
     count = asked_for(parent.cmdline())
     if count > 1:

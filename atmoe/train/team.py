@@ -15,6 +15,8 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object, reduce
 from torch import Tensor
 
+from atmoe.mixture.precision import placed
+
 T = TypeVar("T")
 
 
@@ -30,8 +32,9 @@ class Team:
     """
 
     def __init__(self):
+        # Whatever $ATMOE_DEVICE names; it reaches every process, as an argument would not.
         # Without a GPU, accelerate would overlook the other processes unless told to use CPUs.
-        self._state = PartialState(cpu=not torch.cuda.is_available())
+        self._state = PartialState(cpu=placed() == "cpu")
         self.rank: int = self._state.process_index
         self.size: int = self._state.num_processes
         self.device: torch.device = self._state.device

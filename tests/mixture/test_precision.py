@@ -1,7 +1,10 @@
 """Which precision a machine is given, and what a person may ask for instead."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
+from commands import refused
 
 from atmoe import AtMoe, AtMoeError, Sampling
 from atmoe.cli.main import main
@@ -38,7 +41,7 @@ def test_no_list_of_features_means_float32(monkeypatch, tmp_path):
 
 
 def test_a_name_overrides_the_variable_and_that_the_machine(monkeypatch):
-    monkeypatch.setattr(precision, "best", lambda: "float32")
+    monkeypatch.setattr(precision, "best", lambda device: "float32")
     monkeypatch.setenv(precision.VARIABLE, "int8")
     assert (
         precision.chosen() == "int8"
@@ -69,3 +72,78 @@ def test_experts_are_not_trained_in_int8(capsys):
     with pytest.raises(SystemExit):
         main(["train", "router", "--dtype", "int8"])
     assert "invalid choice: 'int8'" in capsys.readouterr().err
+
+
+# -- where ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """A machine with so many of CUDA's, as torch would tell of it."""
+
+    def there(count, bfloat16=True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bfloat16)
+        monkeypatch.setattr(torch.cuda, "device", lambda name: nullcontext())
+
+    monkeypatch.delenv(precision.DEVICE_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    there(0)
+    return there
+
+
+def test_auto_is_a_gpu_where_there_is_one_and_a_name_overrides_the_variable(gpus, monkeypatch):
+    assert precision.placed() == precision.placed("auto") == "cpu"
+    gpus(2)
+    assert precision.placed() == "cuda" and precision.placed("cpu") == "cpu"
+    monkeypatch.setenv(precision.DEVICE_VARIABLE, "cuda:1")
+    assert precision.placed() == "cuda:1" and precision.placed("cuda:0") == "cuda:0"
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_there_is_not_is_refused_in_a_sentence(name, gpus):
+    gpus(int(name == "cuda:1"))
+    with pytest.raises(AtMoeError, match="This machine has (no|1) device"):
+        precision.placed(name)
+    with pytest.raises(AtMoeError, match="This machine has"):
+        AtMoe.from_pretrained("nowhere", device=name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", "meta"])
+def test_a_name_that_is_none_is_refused(name, gpus):
+    with pytest.raises(AtMoeError, match=f"no device '{name}'; choose one of auto, cpu, cuda, mps"):
+        precision.placed(name)
+
+
+def test_where_and_in_what_is_one_decision(gpus, monkeypatch):
+    monkeypatch.setattr(precision, "FLAGS", set())
+    gpus(1)
+    assert precision.chosen("auto", "cuda") == "bfloat16" and precision.chosen("auto") == "float32"
+    gpus(1, bfloat16=False)
+    assert precision.chosen("auto", "cuda") == "float32"
+    assert precision.chosen("auto", "mps") == "float32"
+    assert precision.chosen("bfloat16", "cuda") == "bfloat16"
+    with pytest.raises(AtMoeError, match="int8 is for the CPU; on cuda choose bfloat16"):
+        precision.chosen("int8", "cuda")
+
+
+def test_a_command_says_what_there_is_not_and_the_variable_holds_for_it(gpus, capsys, monkeypatch):
+    said = refused(capsys, "route", "Why?", "--device", "cuda")
+    assert "This machine has no device of the kind cuda" in said
+    assert "bench compares what runs on a CPU" in refused(capsys, "bench", "--device", "cuda")
+    monkeypatch.setenv(precision.DEVICE_VARIABLE, "tpu")
+    assert "There is no device 'tpu'" in refused(capsys, "route", "Why?")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_on_a_gpu_it_answers_and_its_record_says_where(dtype, llama, own_cache, tmp_path):
+    llama.model.save_pretrained(tmp_path)
+    model = AtMoe.from_pretrained(tmp_path, llama.directory, dtype, device="cuda")
+    record = model.answer("How is asthma treated?", sampling=Sampling(6))
+    assert model.device.type == "cuda" and record.versions["device"].startswith("cuda")
+    if dtype == "float32":
+        want = llama.model.answer("How is asthma treated?", sampling=Sampling(6))
+        assert record.answer_tokens == want.answer_tokens
+        assert record.plan.close_to(want.plan, atol=1e-4)
