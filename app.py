@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument(
         "--model",
         default=os.environ.get("ATMOE_MODEL", DEFAULT_MODEL),
-        help="a saved AT-MoE (default: $ATMOE_MODEL, else assets/medical)",
+        help="a saved AT-MoE, a directory or a hub id (default: $ATMOE_MODEL, else assets/medical)",
     )
     parser.add_argument(
         "--base", help="the base model: a path or hub id (default: the one the model names)"
@@ -67,10 +67,11 @@ def _serve(args: argparse.Namespace) -> None:
     from app.ask.cases import read_cases
     from app.page import build, launching
     from atmoe import AtMoe
+    from atmoe.mixture.hub import folder_of
 
+    folder = folder_of(args.model)
     device = placed(args.device)
-    model = AtMoe.from_pretrained(args.model, args.base, chosen(args.dtype, device), device=device)
-    folder = Path(args.model)
+    model = AtMoe.from_pretrained(folder, args.base, chosen(args.dtype, device), device=device)
     page = build(model, folder / "reports", read_cases(folder), _licence(folder / "README.md"))
     try:
         page.launch(server_name=args.host, server_port=args.port, **launching(model))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
 from atmoe.answer.generation import Generation, generate
@@ -26,6 +27,7 @@ from atmoe.explanation.spans import token_texts
 from atmoe.flags.flagged import flagged
 from atmoe.flags.untaught import Words
 from atmoe.mixture import store
+from atmoe.mixture.hub import CARD, card_of, folder_of, take_along
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.precision import placed
 from atmoe.record import Record
@@ -81,10 +83,11 @@ class Scored:
         }
 
 
-class AtMoe(Mixture):
-    """The public face of a `Mixture`: load, save, route, answer, score.
+class AtMoe(Mixture, ModelHubMixin):
+    """The public face of a `Mixture`: load, save, push, route, answer, score.
 
     Plans and steering are arguments. Nothing that a call sets outlives it, so calls may interleave.
+    `push_to_hub` is huggingface_hub's: it saves the model and uploads that.
 
     Attributes:
         index: of what the experts learned from; None = there is none, and where answers come from
@@ -94,6 +97,8 @@ class AtMoe(Mixture):
 
     index: Index | None = None
     words: Words | None = None
+    _hub_mixin_config: Any = {}  # noqa: RUF012  # atmoe.json says it all, and config.json nothing
+    _folder: Path | None = None  # that it was loaded from
 
     @classmethod
     def from_pretrained(
@@ -103,25 +108,27 @@ class AtMoe(Mixture):
         dtype: torch.dtype | str = "float32",
         check_base: bool = True,
         device: str = "cpu",
+        revision: str | None = None,
     ) -> Self:
         """Load a saved AT-MoE and the base model it belongs to.
 
         Args:
-            path: where `save_pretrained` wrote it.
+            path: where `save_pretrained` wrote it; or its name on the hub, "org/name".
             base: a path or hub id; default: the base that `path` names.
             dtype: float32 or bfloat16; by name also "int8", and "auto" for what the machine is
                 quick in.
             check_base: False takes another base than the one that `path` was trained on.
             device: "cpu", "cuda", "mps", or "auto" for a GPU where there is one.
+            revision: of a model on the hub: a commit, a tag or a branch.
 
         Raises:
             AssetError: something under `path` is missing, corrupt, or made for another base.
             BaseModelError: the base model cannot be had.
             AtMoeError: no precision or device has that name.
         """
-        device = placed(device)
+        device, path = placed(device), folder_of(path, revision)
         model = cls(*store.load(path, base, dtype, check_base, device)).to(device)
-        folder = Path(path) / FOLDER
+        model._folder, folder = path, path / FOLDER
         if folder.is_dir():
             try:
                 model.index = model.load_index(folder)
@@ -147,17 +154,28 @@ class AtMoe(Mixture):
         depth, _, hidden = planner.weight.shape
         return Index.load(folder, self.info.sha256, depth, hidden, self.layout.groups)
 
-    def save_pretrained(self, path: str | Path) -> None:
+    def save_pretrained(self, path: str | Path, **_: Any) -> None:
         """Write experts (PEFT format), router and atmoe.json, for `from_pretrained`.
 
-        Its index and its words come along where what was written is the model they were made of.
+        Its index and its words, its card and its cases come along where what was written is the
+        model they were made of. Where no card lies then, it is given one that tells its experts and
+        its limits.
+
+        Args:
+            path: a directory, made where it is missing.
+            **_: what `push_to_hub` passes besides.
         """
-        store.save(path, self.bank, self.router, self.info)
-        written = store.read_config(Path(path))[0].sha256
+        path = Path(path)
+        store.save(path, self.bank, self.router, self.info, self._folder)
+        written = store.read_config(path)[0].sha256
+        if self._folder is not None and self.info.sha256 == written:
+            take_along(self._folder, path)
         if self.index is not None and self.index.model == written:
-            self.index.save(Path(path) / FOLDER)
+            self.index.save(path / FOLDER)
         if self.words is not None and self.words.model == written:
-            self.words.save(Path(path) / FOLDER)
+            self.words.save(path / FOLDER)
+        if not (path / CARD).exists():
+            card_of(self.info, self.layout).save(path / CARD)
 
     def route(self, prompt: str, kept: Kept | None = None) -> RoutingPlan:
         """The router's own plan for a prompt.

@@ -86,7 +86,8 @@ class Commands:
             type=Path,
             default=DEFAULT_MODEL,
             metavar="DIR",
-            help="a trained AT-MoE (default: $ATMOE_MODEL, else the medical one)",
+            help="a trained AT-MoE, a directory or a hub id (default: $ATMOE_MODEL, else the "
+            "medical one)",
         )
         auto = "; auto = what this machine is quick in" if "auto" in choices else ""
         parser.add_argument(
@@ -235,8 +236,10 @@ def load_model(a: argparse.Namespace) -> AtMoe:
             "assets/medical. Clone that and pass --model PATH/assets/medical, or a model of your "
             "own."
         )
+    from atmoe.mixture.hub import folder_of
     from atmoe.model import AtMoe
 
+    a.model = folder_of(a.model)
     return AtMoe.from_pretrained(a.model, a.base, a.dtype, device=placed(a.device))
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -20,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from atmoe.mixture.peft_files import (
+    CONFIG,
     PEFT_PREFIX,
     TARGETS,
     WEIGHTS,
@@ -76,6 +78,23 @@ class Adapter:
     def dtype(self) -> torch.dtype:
         """What its matrices are in; of several precisions, the first."""
         return next(iter(self.factors.values()))[0].dtype
+
+    def same(self, other: Adapter) -> bool:
+        """Whether both compute the same: every number of both, and what they are scaled by."""
+        return self.factors.keys() == other.factors.keys() and all(
+            math.isclose(self.scaling_of(name), other.scaling_of(name), rel_tol=1e-6)
+            and all(
+                torch.equal(one.float(), two.float()) for one, two in zip(pair, other.factors[name])
+            )
+            for name, pair in self.factors.items()
+        )
+
+    @property
+    def exact(self) -> torch.dtype:
+        """The smaller of bfloat16 and float32 that holds every number of its matrices."""
+        matrices = (matrix for pair in self.factors.values() for matrix in pair)
+        half = all(torch.equal(m.to(torch.bfloat16).to(m.dtype), m) for m in matrices)
+        return torch.bfloat16 if half else torch.float32
 
     @classmethod
     def load(cls, source: str | Path) -> Adapter:
@@ -174,6 +193,7 @@ class Adapter:
             inference_mode=True,
             use_rslora=stabilised,
         ).save_pretrained(str(path))
+        _in_order(path / CONFIG)
         tensors = {
             f"{PEFT_PREFIX}{name}.lora_{letter}.weight": matrix.detach().to(dtype).contiguous()
             for name, factors in self.factors.items()
@@ -213,3 +233,10 @@ class Adapter:
             a = (torch.rand(rank, in_features, generator=generator) * 2 - 1) * bound
             factors[name] = (a, torch.zeros(out_features, rank))
         return cls(factors, alpha / rank, alpha)
+
+
+def _in_order(config: Path) -> None:
+    """Sort what PEFT holds as a set, so that the same adapter is the same file."""
+    written = json.loads(config.read_text("utf-8"))
+    written["target_modules"] = sorted(written["target_modules"])
+    config.write_text(json.dumps(written, indent=2, sort_keys=True), "utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from atmoe import files
 from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
-from atmoe.mixture.config import CONFIG, ROUTER, Info, digest_of
+from atmoe.mixture.config import ADAPTER, CONFIG, ROUTER, Info, digest_of
 from atmoe.mixture.experts import Adapter, ExpertBank, decoder_layers
 from atmoe.mixture.int8 import to_int8
 from atmoe.mixture.precision import chosen, computed_in
@@ -54,40 +55,71 @@ class Parts(NamedTuple):
     base_parameters: int
 
 
-def save(path: str | Path, bank: ExpertBank, router: GroupedRouter, info: Info) -> None:
+def save(
+    path: str | Path,
+    bank: ExpertBank,
+    router: GroupedRouter,
+    info: Info,
+    origin: Path | None = None,
+) -> None:
     """Write experts (PEFT format), router and atmoe.json.
 
     Args:
         path: a directory, made where it is missing. A model that lies there is replaced at once.
-        bank: its experts are written in bfloat16 where it computes in that, else in float32.
+        bank: its experts are written in bfloat16 where that holds every number, else in float32.
         router: is written in float32.
         info: names and limits; its own sha256 is not written.
+        origin: as of `write`.
 
     Raises:
         OSError: something cannot be written; the model that lay there is left, whole.
     """
     with replacing(Path(path), router.layout, info) as room:
-        write(room, bank, router, info)
+        write(room, bank, router, info, origin)
 
 
-def write(path: Path, bank: ExpertBank, router: GroupedRouter, info: Info) -> None:
+def write(
+    path: Path,
+    bank: ExpertBank,
+    router: GroupedRouter,
+    info: Info,
+    origin: Path | None = None,
+) -> None:
     """Write experts and router, without atmoe.json.
 
     Args:
         path: a directory.
-        bank: its experts are written in bfloat16 where it computes in that, else in float32.
+        bank: its experts are written in bfloat16 where that holds every number, else in float32.
         router: is written in float32.
         info: whose base the experts name as their own.
+        origin: where the model was loaded from: what is still the same there is taken to the byte,
+            so that a model that nobody changed stays the same model.
 
     Raises:
         OSError: something cannot be written.
     """
-    dtype = bank.dtype if bank.dtype is torch.bfloat16 else torch.float32
     base = base_models.peft_name(info.base_name, info.base_sha256, info.base_locator)
     for index, name in enumerate(router.layout.expert_names):
         with files.writing(path / "experts" / name):
-            bank.adapter(index).save(path / "experts" / name, *base, dtype, bank.names)
+            adapter, own = bank.adapter(index), path / "experts" / name
+            if origin is None or not _copied(origin / "experts" / name, adapter, own):
+                adapter.save(own, *base, adapter.exact, bank.names)
     save_router(router, path)
+
+
+def _copied(source: Path, adapter: Adapter, path: Path) -> bool:
+    """Copy an expert's files where they hold this very adapter; else do nothing."""
+    if not all((source / file).is_file() for file in ADAPTER):
+        return False
+    try:
+        if not Adapter.load(source).same(adapter):
+            return False
+    except AssetError:  # changed since it was read
+        return False
+    path.mkdir(parents=True, exist_ok=True)
+    for file in ADAPTER:
+        shutil.copyfile(source / file, path / file)
+    return True
 
 
 def save_router(router: GroupedRouter, path: Path) -> None:
