@@ -25,8 +25,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--model",
-        default=os.environ.get("ATMOE_MODEL", DEFAULT_MODEL),
-        help="a saved AT-MoE, a directory or a hub id (default: $ATMOE_MODEL, else assets/medical)",
+        action="append",
+        help="a saved AT-MoE, a directory or a hub id (default: $ATMOE_MODEL, else "
+        "assets/medical); given again, another one, with a page of its own beside the first's",
     )
     parser.add_argument(
         "--base", help="the base model: a path or hub id (default: the one the model names)"
@@ -66,13 +67,21 @@ def _serve(args: argparse.Namespace) -> None:
     """Build the page and launch it; what it needs takes seconds to import."""
     from app.ask.cases import read_cases
     from app.page import build, launching
+    from app.several import Shown, serve
     from atmoe import AtMoe
     from atmoe.mixture.hub import folder_of
 
-    folder = folder_of(args.model)
     device = placed(args.device)
-    model = AtMoe.from_pretrained(folder, args.base, chosen(args.dtype, device), device=device)
-    page = build(model, folder / "reports", read_cases(folder), _licence(folder / "README.md"))
+    shown = []
+    for name in args.model or [os.environ.get("ATMOE_MODEL", DEFAULT_MODEL)]:
+        folder = folder_of(name)
+        model = AtMoe.from_pretrained(folder, args.base, chosen(args.dtype, device), device=device)
+        shown.append(Shown(model, folder, _licence(folder / "README.md")))
+    if len(shown) > 1:
+        serve(shown, args.host, args.port)
+        return
+    [(model, folder, licence)] = shown
+    page = build(model, folder / "reports", read_cases(folder), licence)
     try:
         page.launch(server_name=args.host, server_port=args.port, **launching(model))
     except KeyboardInterrupt:

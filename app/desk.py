@@ -19,12 +19,11 @@ from gradio.components import Component
 
 from app.answering import Given, answer, given
 from app.following import Update, sentence
-from app.job import Job, Kind, one_step
+from app.job import Job, Kind
 from app.markup import asked, message, notice
+from app.serving import Serving
 from app.session import Progress, Question, Session
-from app.worker import Worker
-from atmoe import AtMoe, RoutingPlan, Steering
-from atmoe.answer.batching import Batching
+from atmoe import RoutingPlan, Steering
 from atmoe.explanation.coherence import SAMPLING, Cohort
 
 P = ParamSpec("P")
@@ -88,19 +87,14 @@ class Shared:
 
     def __init__(
         self,
-        model: AtMoe,
-        worker: Worker,
+        serving: Serving,
         message: gr.HTML,
         button: gr.DownloadButton,
         cohort: Cohort | None = None,
     ):
-        self.model, self.worker, self.cohort = model, worker, cohort
-        self.message, self.button = message, button
-        self.batching = Batching(model)
+        self.model, self.worker, self.cohort = serving.model, serving.worker, cohort
+        self.message, self.button, self.batching = message, button, serving.batching
         self.desks: list[Desk] = []
-        worker.give(Job(one_step(self.batching.warm)))
-        if model.index is not None:
-            worker.give(Job(one_step(model.index.warm)))
 
     def job(
         self,

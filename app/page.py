@@ -34,7 +34,11 @@ from app.drafts.area import DraftsArea, build_drafts
 from app.drafts.desk import DraftsDesk
 from app.events import AT_ONCE, UNQUEUED
 from app.markup import header
+from app.models.area import ModelsArea, build_models
+from app.models.desk import ModelsDesk
+from app.models.neighbour import Neighbour
 from app.places import build_bar, place
+from app.serving import Serving
 from app.session import Session
 from app.share.area import ShareArea, build_actions, build_link_bar, build_share
 from app.share.link import steering_of_link
@@ -61,7 +65,6 @@ from app.what_if.area import WhatIfArea, build_what_if
 from app.what_if.desk import WhatIfDesk
 from app.why.area import WhyArea, build_why
 from app.why.desk import WhyDesk
-from app.worker import Worker
 from atmoe import AtMoe
 from atmoe.explanation.coherence import Cohort
 
@@ -97,6 +100,7 @@ PLACES = (
     ("What if", "what-if"),
     ("Drafts", "drafts"),
     ("Compare", "compare"),
+    ("Models", "models"),
     ("Table", "by-layer"),
     ("Cohort", "cohort"),
     ("Keep", "keep"),
@@ -122,6 +126,7 @@ class Areas:
     why: WhyArea
     what_if: WhatIfArea
     drafts: DraftsArea
+    models: ModelsArea | None
     cohort: CohortArea
     share: ShareArea
 
@@ -131,6 +136,8 @@ def build(
     reports: Path | None = None,
     cases: Sequence[Case] = (),
     licence: str = "",
+    serving: Serving | None = None,
+    neighbours: Sequence[Neighbour] = (),
 ) -> gr.Blocks:
     """The page over one model, with a worker of its own. Launch it with `**launching(model)`.
 
@@ -139,6 +146,8 @@ def build(
         reports: where what was measured of the model lies, as the evaluation commands print it.
         cases: questions of the model's to choose from.
         licence: the model's, as its card has it.
+        serving: the model at work already; default: it is set to work here.
+        neighbours: other models, to be asked the same.
 
     Raises:
         AtMoeError: a report there cannot be read.
@@ -152,15 +161,23 @@ def build(
         delete_cache=(3600, 3600),
     ) as page:
         session = gr.State(Session())
-        areas = _build_areas(model, strength_note(cohort), cases)
-        _wire(page, session, areas, model, cohort, licence)
-        for script in ("places.js", "page.js"):
+        areas = _build_areas(model, strength_note(cohort), cases, neighbours)
+        shared = Shared(
+            serving or Serving(model),
+            areas.ask.box.message,
+            areas.steer.weights.download,
+            cohort,
+        )
+        _wire(page, session, areas, shared, licence, neighbours)
+        for script in ("places.js", "page.js", *(("models.js",) if neighbours else ())):
             page.load(None, js=text_of(script), api_visibility="private")
         wire_tour(page, model.info.page.ask, bool(cases))
     return page.queue(max_size=WAITING_PEOPLE)
 
 
-def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Areas:
+def _build_areas(
+    model: AtMoe, strength_note: str, cases: Sequence[Case], neighbours: Sequence[Neighbour]
+) -> Areas:
     """All components, from above."""
     layout, words = model.layout, model.info.page
     with gr.Row(elem_id="header"):
@@ -183,7 +200,7 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
         with gr.Column(elem_id="words", elem_classes="area"):
             line, sources = build_line(), build_sources()
         with gr.Column(elem_id="tabs", elem_classes="area"):
-            build_bar(PLACES)
+            build_bar([p for p in PLACES if neighbours or p[1] != "models"])
             with place("weights"):
                 pictures = build_pictures(layout)
             with place("why"):
@@ -194,6 +211,10 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
                 drafts = build_drafts()
             with place("compare"):
                 compare = build_compare(difference)
+            models = None
+            if neighbours:
+                with place("models"):
+                    models = build_models(neighbours)
             with place("by-layer"):
                 reading, table = build_table(layout)
             with place("cohort"):
@@ -212,6 +233,7 @@ def _build_areas(model: AtMoe, strength_note: str, cases: Sequence[Case]) -> Are
         why=why,
         what_if=what_if,
         drafts=drafts,
+        models=models,
         cohort=cohort,
         share=share,
     )
@@ -221,14 +243,13 @@ def _wire(
     page: gr.Blocks,
     session: gr.State,
     areas: Areas,
-    model: AtMoe,
-    cohort: Cohort | None,
+    shared: Shared,
     licence: str,
+    neighbours: Sequence[Neighbour],
 ) -> None:
     """A desk for each area, and the events that call it."""
     # 1. the desks
-    button = areas.steer.weights.download
-    shared = Shared(model, Worker(), areas.ask.box.message, button, cohort)
+    layout = shared.model.layout
     steer_desk = SteerDesk(shared, areas.steer, areas.ask.second)
     ask_desk = AskDesk(shared, areas.ask, steer_desk)
     compare_desk = CompareDesk(shared, areas.compare, areas.ask)
@@ -242,9 +263,13 @@ def _wire(
     # In the order in which the download holds what they save.
     shared.desks += [compare_desk, third_desk, link_desk, replay_desk, what_if_desk, why_desk]
     shared.desks += [drafts_desk, ask_desk]
+    models_desk = None
+    if areas.models is not None:
+        models_desk = ModelsDesk(shared, areas.models, neighbours)
+        shared.desks.append(models_desk)
 
     # 2. what programs call: first, or an event of the page would have one of the names
-    Api(shared, partial(steering_of_link, layout=model.layout), licence).wire()
+    Api(shared, partial(steering_of_link, layout=layout), licence).wire()
 
     # 3. what calls them
     moved = steer_desk.wire(session)
@@ -263,6 +288,8 @@ def _wire(
 
     drafted = drafts_desk.wire(session, (*begun, moved))
 
+    compared = () if models_desk is None else models_desk.wire(session)
+
     CohortDesk(shared, areas.cohort).wire(session)
 
     # 4. what every answer's end calls
@@ -276,5 +303,5 @@ def _wire(
     report_desk.wire(session, begun, answered)
 
     # 5. what changes which buttons can do something
-    for event in (*begun, *asked.stopped, moved, *answered, *third, *dosed, *drafted):
+    for event in (*begun, *asked.stopped, moved, *answered, *third, *dosed, *drafted, *compared):
         event.then(shared.buttons, [session], shared.pressable(), **UNQUEUED)

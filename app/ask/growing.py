@@ -10,6 +10,7 @@ from app.following import Update, stream
 from app.job import Job
 from app.markup import passage, small_print
 from app.session import Progress, Session, Slot
+from atmoe.explanation.coherence import Cohort
 from atmoe.report.words import flags
 
 STOPPED = "Stopped before the first word."
@@ -42,7 +43,7 @@ def streamed(
     def show(progress: Progress) -> Update:
         slot.grow(progress.record)
         slot.shown = progress
-        return _grown(shared, progress, place, note())
+        return grown(progress, place, shared.cohort, note())
 
     def end(progress: Progress | None) -> Update:
         ended()
@@ -53,7 +54,7 @@ def streamed(
             slot.grow(shared.model.flagged(progress.record))
             assert slot.record is not None
             slot.shown = Progress(slot.record, ended=True)
-            update = _grown(shared, slot.shown, place, note())
+            update = grown(slot.shown, place, shared.cohort, note())
         return update | shared.download(session)
 
     return (yield from stream(shared.worker, slot, job, place.say, show, end))
@@ -66,14 +67,23 @@ def once_more(shared: Shared, slot: Slot, place: AnswerPlace) -> Update:
     """
     if slot.shown is None or slot.going or not slot.ended:
         return {}
-    return _grown(shared, slot.shown, place, "")
+    return grown(slot.shown, place, shared.cohort)
 
 
-def _grown(shared: Shared, progress: Progress, place: AnswerPlace, note: str) -> Update:
-    """An answer so far, what was measured of it, and a warning where it reads worse than others."""
+def grown(
+    progress: Progress, place: AnswerPlace, cohort: Cohort | None = None, note: str = ""
+) -> Update:
+    """An answer so far, what was measured of it, and a warning where it reads worse than others.
+
+    Args:
+        progress: of the answer.
+        place: where it stands.
+        cohort: the others; None = there are none.
+        note: what else is to be known of it.
+    """
     record = progress.record
     facts, rest = words.facts(progress), words.rest(progress)
-    warning = words.warning(progress, shared.cohort)
+    warning = words.warning(progress, cohort)
     return {
         place.text: passage(record.answer, record.flags),
         place.facts: small_print(facts, note, warning, rest, flags(record)),

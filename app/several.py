@@ -1,0 +1,122 @@
+"""Several models in one process: a page for each, under its name, and each beside the others.
+
+/            → the first
+/kitchen/    its page, and its endpoints
+/medical/    …
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from gradio.http_server import start_server
+
+from app.ask.cases import read_cases
+from app.models.neighbour import Neighbour
+from app.page import build, launching
+from app.serving import Serving
+from atmoe import AtMoe
+
+
+class Shown(NamedTuple):
+    """A model that gets a page.
+
+    Attributes:
+        model: answers.
+        folder: where it lies, with its reports and its cases.
+        licence: as its card has it.
+    """
+
+    model: AtMoe
+    folder: Path
+    licence: str = ""
+
+
+def names_of(models: Sequence[AtMoe]) -> list[str]:
+    """What each is called in an address: its own name, and a number where two have the same."""
+    names: list[str] = []
+    for model in models:
+        own = re.sub(r"[^a-z0-9]+", "-", model.info.name.casefold()).strip("-") or "model"
+        number, name = 1, own
+        while name in names:
+            number += 1
+            name = f"{own}-{number}"
+        names.append(name)
+    return names
+
+
+def several(shown: Sequence[Shown]) -> FastAPI:
+    """A server of all pages.
+
+    Args:
+        shown: at least two.
+
+    Raises:
+        AtMoeError: a report or the cases of one cannot be read.
+    """
+    names = names_of([each.model for each in shown])
+    servings = [Serving(each.model) for each in shown]
+    server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @server.get("/")
+    def first() -> RedirectResponse:
+        # relative, so that a proxy may show all of it under a path of its own
+        return RedirectResponse(f"{names[0]}/")
+
+    @server.get("/favicon.ico")
+    def icon() -> RedirectResponse:
+        return RedirectResponse(f"{names[0]}/favicon.ico")
+
+    for number, (name, each) in enumerate(zip(names, shown)):
+        neighbours = [
+            Neighbour(other, f"../{other}/", serving)
+            for place, (other, serving) in enumerate(zip(names, servings))
+            if place != number
+        ]
+        page = build(
+            each.model,
+            each.folder / "reports",
+            read_cases(each.folder),
+            each.licence,
+            servings[number],
+            neighbours,
+        )
+        gr.mount_gradio_app(server, page, f"/{name}", **_mounting(page, each.model))
+    return server
+
+
+def serve(shown: Sequence[Shown], host: str | None, port: int | None) -> None:
+    """Serve all pages until interrupted.
+
+    Args:
+        shown: at least two.
+        host: address to listen on; None = what $GRADIO_SERVER_NAME names, else this machine only.
+        port: None = the first free one from 7860, or from $GRADIO_SERVER_PORT.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    # The server that `launch` starts, with its way of finding a port.
+    host = host or os.environ.get("GRADIO_SERVER_NAME")
+    _, _, address, server = start_server(several(shown), host, port)  # type: ignore[arg-type]  # any ASGI
+    print(f"* Running on local URL:  {address}", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        server.close()
+
+
+def _mounting(page: gr.Blocks, model: AtMoe) -> dict[str, Any]:
+    """What `launch` would be told, for a page that is mounted."""
+    told = launching(model)
+    # `launch` alone takes these; what they set is what it would set.
+    page.max_threads = page._queue.max_thread_count = told.pop("max_threads")
+    return told

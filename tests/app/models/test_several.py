@@ -1,0 +1,81 @@
+"""Several models in one process: what each page is, and how they are asked beside one another."""
+
+import httpx
+import pytest
+from browser import ENDED, QUESTION, TOKENS, flat, visit
+from gradio.http_server import start_server
+from gradio_client import Client
+
+from app.several import Shown, names_of, several
+from app.view import sampling_of
+from atmoe.presentation import Page
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+
+@pytest.fixture(scope="module")
+def both(worlds, tmp_path_factory):
+    """The address of two models: of another base, with other experts' weights and other words."""
+    folder = tmp_path_factory.mktemp("several")
+    one = worlds("llama").build(scripts=("LATIN",), name="First one")
+    two = worlds("qwen3").build(scripts=("LATIN",), name="Second", page=Page(title="The second"))
+    _, _, address, server = start_server(several([Shown(one, folder), Shown(two, folder)]))
+    yield address, one, two
+    server.close()
+
+
+def test_names_are_an_addresss_and_no_two_alike(worlds):
+    model = worlds("llama").build(name="Küche & Co")
+    plain = worlds("llama").build(name="???")
+    assert names_of([model, model, plain]) == ["k-che-co", "k-che-co-2", "model"]
+
+
+def test_the_root_leads_to_the_first_and_each_has_its_own_endpoints(both):
+    address, one, two = both
+    assert httpx.get(address).headers["location"] == "first-one/"
+    for name, model in (("first-one", one), ("second", two)):
+        assert Client(f"{address}{name}/", verbose=False).predict(api_name="/models")["sha256"] == (
+            model.info.sha256
+        )
+
+
+def test_the_other_answers_the_same_question_beside_and_its_page_takes_the_question_over(
+    both, browser
+):
+    address, one, two = both
+    with visit(browser, (f"{address}first-one/", one)) as tab:
+        tab.open("Models")
+        ask = tab.page.get_by_role("button", name="Ask the other models")
+        expect(ask).to_be_disabled()
+        tab.ask()
+        expect(ask).to_be_enabled()
+        tab.open("Models")
+        ask.click()
+        expect(tab.page.locator("#model-0-facts")).to_contain_text(ENDED)
+        for place, model in ((tab.first, one), (tab.page.locator("#model-0 .passage"), two)):
+            answer = model.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0)).answer
+            assert flat(place.inner_text()) == flat(answer)
+        expect(tab.page.locator("#models")).to_contain_text("The router reads")
+        # the answers go with their question
+        tab.ask("What is gout?")
+        expect(tab.page.locator("#model-0")).to_contain_text("will appear here")
+        tab.open("Models")
+        tab.page.get_by_role("link", name="Open its page").click()
+        expect(tab.page.get_by_role("heading", name="The second")).to_be_visible()
+        expect(tab.question).to_have_value("What is gout?")
+        tab.tokens(TOKENS)
+        tab.page.keyboard.press("Escape")
+        tab.question.press("Enter")
+        expect(tab.first_facts).to_contain_text(ENDED)
+        answer = two.answer("What is gout?", sampling=sampling_of(TOKENS, 0, 0)).answer
+        assert flat(tab.first.inner_text()) == flat(answer)
+        # the second page's own address, and what a stream says that ends as its page is left
+        tab.troubles[:] = [
+            trouble
+            for trouble in tab.troubles
+            if not trouble.startswith((f"asked {address}second/", "Unexpected error Connection"))
+        ]
+
+
+def test_a_page_alone_offers_no_other_models(tab):
+    expect(tab.page.get_by_role("tab", name="Models")).to_have_count(0)
