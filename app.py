@@ -11,7 +11,10 @@ from atmoe import files
 from atmoe.cli.ending import run
 from atmoe.mixture.precision import CHOICES, DEVICE_VARIABLE, DEVICES, VARIABLE, chosen, placed
 
-DEFAULT_MODEL = Path(__file__).parent / "assets" / "medical"
+ASSETS = Path(__file__).parent / "assets"
+SHIPPED = ASSETS / "medical"
+DEFAULT_MODEL = SHIPPED if SHIPPED.is_dir() else ASSETS / "model"
+"""The shipped model; what `atmoe space` writes has one model, in that other place."""
 ROOM = "atmoe-page-"
 """What the name of the page's own temporary directory begins with."""
 
@@ -27,7 +30,7 @@ def main() -> int:
         "--model",
         action="append",
         help="a saved AT-MoE, a directory or a hub id (default: $ATMOE_MODEL, else "
-        "assets/medical); given again, another one, with a page of its own beside the first's",
+        "the one in assets/); given again, another one, with a page of its own beside the first's",
     )
     parser.add_argument(
         "--base", help="the base model: a path or hub id (default: the one the model names)"
@@ -47,6 +50,13 @@ def main() -> int:
         "--host", help="address to listen on (default: this machine only; a Space sets it)"
     )
     parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    parser.add_argument(
+        "--root-path",
+        type=_root_path,
+        metavar="/PATH",
+        help="where a proxy shows the page, if not at the root of its host (default: "
+        "$GRADIO_ROOT_PATH)",
+    )
     args = parser.parse_args()
 
     # Uploads and downloads hold people's questions: all of them lie in one directory, which goes
@@ -61,6 +71,13 @@ def main() -> int:
         finally:
             shutil.rmtree(room, ignore_errors=True)
     return 0
+
+
+def _root_path(text: str) -> str:
+    """A path from the root of a host, or a whole address, without a slash at its end."""
+    if not text.startswith(("/", "http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not begin with /, as /atmoe does")
+    return text.rstrip("/")
 
 
 def _serve(args: argparse.Namespace) -> None:
@@ -78,12 +95,17 @@ def _serve(args: argparse.Namespace) -> None:
         model = AtMoe.from_pretrained(folder, args.base, chosen(args.dtype, device), device=device)
         shown.append(Shown(model, folder, _licence(folder / "README.md")))
     if len(shown) > 1:
-        serve(shown, args.host, args.port)
+        serve(shown, args.host, args.port, args.root_path)
         return
     [(model, folder, licence)] = shown
     page = build(model, folder / "reports", read_cases(folder), licence)
     try:
-        page.launch(server_name=args.host, server_port=args.port, **launching(model))
+        page.launch(
+            server_name=args.host,
+            server_port=args.port,
+            root_path=args.root_path,
+            **launching(model),
+        )
     except KeyboardInterrupt:
         # Once it is served, Ctrl-C is its end; Gradio takes it so only from a moment later on.
         if not page.is_running:

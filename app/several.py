@@ -53,11 +53,12 @@ def names_of(models: Sequence[AtMoe]) -> list[str]:
     return names
 
 
-def several(shown: Sequence[Shown]) -> FastAPI:
+def several(shown: Sequence[Shown], root_path: str | None = None) -> FastAPI:
     """A server of all pages.
 
     Args:
         shown: at least two.
+        root_path: where a proxy shows all of it; None = at the root of its host.
 
     Raises:
         AtMoeError: a report or the cases of one cannot be read.
@@ -89,24 +90,33 @@ def several(shown: Sequence[Shown]) -> FastAPI:
             servings[number],
             neighbours,
         )
-        gr.mount_gradio_app(server, page, f"/{name}", **_mounting(page, each.model))
+        gr.mount_gradio_app(
+            server,
+            page,
+            f"/{name}",
+            **_mounting(page, each.model),
+            root_path=root_path and f"{root_path}/{name}",
+        )
     return server
 
 
-def serve(shown: Sequence[Shown], host: str | None, port: int | None) -> None:
+def serve(
+    shown: Sequence[Shown], host: str | None, port: int | None, root_path: str | None = None
+) -> None:
     """Serve all pages until interrupted.
 
     Args:
         shown: at least two.
         host: address to listen on; None = what $GRADIO_SERVER_NAME names, else this machine only.
         port: None = the first free one from 7860, or from $GRADIO_SERVER_PORT.
+        root_path: as of `several`.
 
     Raises:
         OSError: the port is taken.
     """
     # The server that `launch` starts, with its way of finding a port.
     host = host or os.environ.get("GRADIO_SERVER_NAME")
-    _, _, address, server = start_server(several(shown), host, port)  # type: ignore[arg-type]  # any ASGI
+    _, _, address, server = start_server(several(shown, root_path), host, port)  # type: ignore[arg-type]  # any ASGI
     print(f"* Running on local URL:  {address}", flush=True)
     try:
         threading.Event().wait()

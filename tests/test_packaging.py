@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate-strength",
     "evaluate-flags",
     "faithfulness",
+    "space",
     "index",
     "evaluate-sources",
     "evaluate-familiarity",
@@ -120,6 +121,14 @@ def test_without_the_repository_a_sentence_says_where_the_medical_model_is(insta
     assert done.returncode == 2 and done.stdout == ""
     [sentence] = done.stderr.splitlines()
     assert "lies in the repository" in sentence and "--model" in sentence
+
+
+def test_without_the_repository_a_sentence_says_where_the_page_is(installed, tmp_path):
+    code = "from atmoe.cli.main import main; main(['space', 'new'])"
+    done = elsewhere(code, tmp_path, installed)
+    assert done.returncode == 2 and done.stdout == ""
+    [sentence] = done.stderr.splitlines()
+    assert "git clone" in sentence and not (tmp_path / "new").exists()
 
 
 def test_the_version_is_that_of_the_package():

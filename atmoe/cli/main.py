@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from atmoe import __version__, files
-from atmoe.cli import ask, bench, flags, schema, sources, study, take, train
+from atmoe.cli import ask, bench, flags, schema, sources, space, study, take, train
 from atmoe.cli.common import Commands, common_arguments, data_arguments, steering_arguments
 from atmoe.cli.ending import emit, ending
 
 CHAPTERS: tuple[tuple[str, tuple[Callable[[Commands], None], ...]], ...] = (
     ("Ask one question, or a file of them", (ask.add_commands,)),
-    ("Take it along", (take.add_commands, schema.add_commands)),
+    ("Take it along", (take.add_commands, space.add_commands, schema.add_commands)),
     ("Train on examples of your own", (train.add_commands, sources.add_index)),
     (
         "Measure a model",

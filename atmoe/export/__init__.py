@@ -1,1 +1,1 @@
-"""A plan taken along: as one plain LoRA, for programs that know nothing of routing."""
+"""Taken along: a plan as one plain LoRA, for programs that know no routing; a page as a Space."""

