@@ -24,6 +24,7 @@ QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 ]
 QUESTION = "How is asthma treated?"
 TOKENS = 12
@@ -212,6 +213,14 @@ def keep(tab: Tab, name: str) -> None:
     tab.presets()
     tab.page.get_by_label("Name of a preset of your own").fill(name)
     tab.page.keyboard.press("Enter")
+
+
+def share(tab: Tab) -> str:
+    """Open the overlay of Share. → the link in it"""
+    tab.page.locator("#share-button").click()
+    link = tab.page.get_by_label("Link", exact=True)
+    expect(link).to_have_value(re.compile("^http"))
+    return link.input_value()
 
 
 def choose(tab: Tab, label: str, option: str) -> None:

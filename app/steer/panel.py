@@ -106,9 +106,9 @@ def _markup(
     offered = f'<div class="bar" role="group" aria-label="Presets">{ready}</div>' if ready else ""
     own = """<button type="button" class="opens" data-opens \
 aria-expanded="false">Own presets</button>
-<div class="menu" popover><form class="bar" data-part="save" aria-label="Own presets">\
+<div class="menu" popover><div class="bar" role="group" data-part="save" aria-label="Own presets">\
 <input type="text" maxlength="40" aria-label="Name of a preset of your own"
-placeholder="Name a preset of your own" autocomplete="off"><button>Save</button></form>
+placeholder="Name a preset of your own" autocomplete="off"><button type="button">Save</button></div>
 <ul class="bar" data-part="own" aria-label="Own presets, kept in this browser"></ul>\
 <p class="hint" role="status" data-part="kept"></p></div>"""
     return f"""<button type="button" class="sheet" data-sheet aria-expanded="false">Steer</button>

@@ -345,12 +345,14 @@ for (const button of element.querySelectorAll("[data-opens]")) {
   });
 }
 
-place("save").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const input = event.target.querySelector("input"), name = input.value.trim();
+// No form: a frame on somebody's site may forbid those.
+const save = () => {
+  const input = place("save").querySelector("input"), name = input.value.trim();
   drawOwn(own.save(name, props.value));
   if (own.read().presets.has(name)) input.value = "";
-});
+};
+place("save").querySelector("button").addEventListener("click", save);
+place("save").querySelector("input").addEventListener("keydown", ({ key, isComposing }) => key === "Enter" && !isComposing && save());
 document.addEventListener("atmoe:cells", ({ detail }) => setCells(detail));
 
 watch(["value", "shown"], () => {

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from browser import QUESTION, TOKENS, Tab, expect, expected, flat, visit
+from browser import QUESTION, TOKENS, Tab, expect, expected, flat, share, visit
 
 from app.controls import Controls, Setting
 from app.share.fragment import to_fragment
@@ -24,14 +24,6 @@ def search(tab: Tab) -> str:
 def address(tab: Tab, holds: str) -> None:
     """Wait until the address holds that."""
     tab.page.wait_for_function("(part) => location.search.includes(part)", arg=holds)
-
-
-def share(tab: Tab) -> str:
-    """Open the overlay. → the link in it"""
-    tab.page.locator("#share-button").click()
-    link = tab.page.get_by_label("Link", exact=True)
-    expect(link).to_have_value(re.compile("^http"))
-    return link.input_value()
 
 
 def refresh(tab: Tab) -> None:
