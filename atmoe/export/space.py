@@ -20,17 +20,15 @@ from atmoe.errors import AssetError, BaseModelError, DataError
 from atmoe.flags import untaught
 from atmoe.mixture import base
 from atmoe.mixture.config import CONFIG, Info, names_of
+from atmoe.mixture.hub import CARD, COMPANIONS
 from atmoe.mixture.replacing import read_config
 from atmoe.sources.index import FACTS, FOLDER, VECTORS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = Path("assets", "model")
-CARD = "README.md"
 ALONE = ("app.py", "LICENSE")
 FOLDERS = {"app": (".py",), "atmoe": (".py", ".json", ".typed"), "assets/app": None}
 """What is copied of each; None = every file. What somebody left there beside the code stays out."""
-BESIDE = (CARD, "cases.json", "reports/strength.json")
-"""What the page reads of a model beside its weights and its index, where it is there."""
 INDEX = tuple(f"{FOLDER}/{name}" for name in (FACTS, VECTORS, untaught.FILE))
 CPU = "--extra-index-url https://download.pytorch.org/whl/cpu"
 LARGE = 10 * 10**6
@@ -85,7 +83,11 @@ def write_space(model: Path, out: Path) -> Space:
     _check_base(model, info)
     card = _card(model / CARD, info)
     # 2. what is taken along, listed before anything is written, for `out` may lie in one of them
-    wanted = [CONFIG, *names_of(layout), *(n for n in (*BESIDE, *INDEX) if (model / n).is_file())]
+    wanted = [
+        CONFIG,
+        *names_of(layout),
+        *(n for n in (*COMPANIONS, *INDEX) if (model / n).is_file()),
+    ]
     taken = {Path(name): ROOT / name for name in (*ALONE, *_listed())}
     taken |= {MODEL / name: model / name for name in wanted}
     texts = {
@@ -148,6 +150,7 @@ def _card(path: Path, info: Info) -> SpaceCard:
     own, of_model = _front_matter(ROOT / CARD), _front_matter(path)
     fields = {
         **own,
+        "title": info.page.title,
         "sdk_version": _pinned("gradio"),
         "license": of_model.get("license"),
         "datasets": of_model.get("datasets"),
@@ -157,10 +160,10 @@ def _card(path: Path, info: Info) -> SpaceCard:
         # A file list would have to be guessed: the base is fetched at the first start.
         fields.pop("preload_from_hub", None)
     text = (
-        f"---\n{SpaceCardData(**fields).to_yaml()}\n---\n\n# {own['title']}\n\n"
+        f"---\n{SpaceCardData(**fields).to_yaml()}\n---\n\n# {info.page.title}\n\n"
         f"The AT-MoE model *{info.name}* on {info.base_name}: its answers, the named experts "
-        "that each was mixed from, and\na mixture that one can change by hand. A research demo; "
-        "enter no data that could identify anybody.\n"
+        "that each was mixed from, and\na mixture that one can change by hand. "
+        f"{info.page.warning} Enter nothing that could identify anybody.\n"
     )
     if path.is_file():
         text += f"\nIts data, limits and measures: [the model card]({(MODEL / CARD).as_posix()}).\n"

@@ -13,7 +13,7 @@ from browser import ENDED, QUESTION, expect, expected, share, visit
 from conftest import ROOT
 from proxy import proxied
 
-from app.page import LAUNCH, build
+from app.page import build, launching
 from app.view import sampling_of
 from atmoe import Steering
 
@@ -25,7 +25,7 @@ SELECTED = "Selected: press Ctrl+C"
 def below(served):
     """(address, model) of the page below a path."""
     demo = build(served[1])
-    demo.launch(prevent_thread_lock=True, quiet=True, root_path=PATH, **LAUNCH)
+    demo.launch(prevent_thread_lock=True, quiet=True, root_path=PATH, **launching(served[1]))
     with proxied(demo.local_url, PATH) as address:
         yield address, served[1]
     demo.close()
