@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-AT_ONCE = 32
-"""Of each kind of event, so many run at once for Gradio: the worker is who lets them wait, for it
-can say so."""
+AT_ONCE = 512
+"""Of each kind of event, so many run at once for Gradio, each on a thread that mostly sleeps: the
+worker is who lets them wait, for it can say how many are before them. Gradio's own queue would
+refuse them without a word of ours."""
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Of every event: no endpoint of its own, no spinner."""
 UNQUEUED: dict[str, Any] = {**QUIET, "queue": False}

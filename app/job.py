@@ -14,9 +14,12 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-STILL_SECONDS = 1.0
-"""Who waits is told again after so long: a generator that is asked for its next value cannot be
-closed, and a browser tab that was closed must not keep its place."""
+STILL_SECONDS, A_PERSON = 1.0, 0.05
+"""Who waits is told again after so long, and so much longer for each who is before: a generator
+that is asked for its next value cannot be closed, and a browser tab that was closed must not keep
+its place. Hundreds who are told every second would take the time that they wait for."""
+EXACT = 20
+"""Who has more before is told at every tenth."""
 
 
 class Later(Enum):
@@ -39,6 +42,11 @@ class Waiting:
     """
 
     before: int
+
+    @property
+    def told_again(self) -> float:
+        """After how many seconds."""
+        return STILL_SECONDS + A_PERSON * self.before
 
 
 class Kind(Enum):
@@ -86,7 +94,8 @@ class Job(Generic[T]):
 
     def wait(self, before: int) -> None:
         """Tell whoever reads the steps how many begin before it."""
-        if before != self._before:
+        told = self._before
+        if told is None or (before != told and (before <= EXACT or before // 10 != told // 10)):
             self._before = before
             self._queue.put(("waiting", before))
 
@@ -127,7 +136,9 @@ class Job(Generic[T]):
         waiting: Waiting | None = None
         while True:
             try:
-                kind, value = self._queue.get(timeout=None if waiting is None else STILL_SECONDS)
+                kind, value = self._queue.get(
+                    timeout=None if waiting is None else waiting.told_again
+                )
             except Empty:
                 assert waiting is not None  # or there would have been no time limit
                 yield waiting

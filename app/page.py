@@ -38,7 +38,7 @@ from app.models.area import ModelsArea, build_models
 from app.models.desk import ModelsDesk
 from app.models.neighbour import Neighbour
 from app.places import build_bar, place
-from app.serving import Serving
+from app.serving import HEALTH, Serving
 from app.session import Session
 from app.share.area import ShareArea, build_actions, build_link_bar, build_share
 from app.share.link import steering_of_link
@@ -68,8 +68,8 @@ from app.why.desk import WhyDesk
 from atmoe import AtMoe
 from atmoe.explanation.coherence import Cohort
 
-WAITING_PEOPLE = 32
-"""Of each kind of event, so many may wait in Gradio's queue."""
+WAITING_PEOPLE = 512
+"""Of each kind of event, so many may wait in Gradio's queue besides."""
 LAUNCH: dict[str, Any] = {
     "ssr_mode": False,
     "pwa": False,
@@ -110,10 +110,10 @@ PLACES = (
 
 
 def launching(model: AtMoe) -> dict[str, Any]:
-    """Arguments of `launch`: the page's own, and what a link to this model's page shows."""
+    """Arguments of `launch`: the page's own, what a link to it shows, and /healthz."""
     words = model.info.page
     card = Middleware(Card, title=words.title, about=words.about)
-    return {**LAUNCH, "app_kwargs": {"middleware": [card]}}
+    return {**LAUNCH, "app_kwargs": {"middleware": [card], "routes": [HEALTH]}}
 
 
 @dataclass(frozen=True)

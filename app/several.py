@@ -22,7 +22,7 @@ from gradio.http_server import start_server
 from app.ask.cases import read_cases
 from app.models.neighbour import Neighbour
 from app.page import build, launching
-from app.serving import Serving
+from app.serving import HEALTH, Serving
 from atmoe import AtMoe
 
 
@@ -65,7 +65,7 @@ def several(shown: Sequence[Shown], root_path: str | None = None) -> FastAPI:
     """
     names = names_of([each.model for each in shown])
     servings = [Serving(each.model) for each in shown]
-    server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=[HEALTH])
 
     @server.get("/")
     def first() -> RedirectResponse:

@@ -90,6 +90,11 @@ class Worker:
         # an abort.
         atexit.register(self.close)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still makes steps."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Let the thread end after the step under way, and whoever reads jobs come to their end."""
         self._arrivals.put(None)
