@@ -35,3 +35,7 @@ class TrainingError(AtMoeError):
 
 class SamplingError(AtMoeError):
     """A setting of generation (tokens, temperature, top-p, seed) is out of its range."""
+
+
+class ClusterError(AtMoeError):
+    """A cluster cannot be joined, or one of its machines lacks what the work needs."""

@@ -58,7 +58,7 @@ def test_the_tests_install_the_versions_that_the_package_names():
 
 def test_every_version_is_exact():
     for requirement in (*PROJECT["dependencies"], *(r for extra in EXTRAS.values() for r in extra)):
-        assert re.fullmatch(r"[\w.-]+==[\w.]+", requirement), requirement
+        assert re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", requirement), requirement
 
 
 def elsewhere(code: str, folder, path) -> subprocess.CompletedProcess:

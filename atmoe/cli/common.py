@@ -224,11 +224,11 @@ def positional(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     parser.add_argument(name, metavar=f"[{name}]", help=text).required = False
 
 
-def load_model(a: argparse.Namespace) -> AtMoe:
-    """The trained AT-MoE that --model, --base, --dtype and --device name.
+def model_directory(a: argparse.Namespace) -> Path:
+    """Where the trained AT-MoE that --model names should be, fetched where that is the hub.
 
     Raises:
-        AssetError, BaseModelError: it cannot be loaded.
+        AssetError: it is the shipped one, and only the package is here; or the hub has it not.
     """
     if a.model == MEDICAL and not MEDICAL.exists():
         raise AssetError(
@@ -237,10 +237,21 @@ def load_model(a: argparse.Namespace) -> AtMoe:
             "own."
         )
     from atmoe.mixture.hub import folder_of
-    from atmoe.model import AtMoe
 
     a.model = folder_of(a.model)
-    return AtMoe.from_pretrained(a.model, a.base, a.dtype, device=placed(a.device))
+    return a.model
+
+
+def load_model(a: argparse.Namespace) -> AtMoe:
+    """The trained AT-MoE that --model, --base, --dtype and --device name.
+
+    Raises:
+        AssetError, BaseModelError: it cannot be loaded.
+    """
+    path = model_directory(a)
+    from atmoe.model import AtMoe
+
+    return AtMoe.from_pretrained(path, a.base, a.dtype, device=placed(a.device))
 
 
 def text_of(argument: str) -> str:

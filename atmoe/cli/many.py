@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass
 from functools import wraps
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from atmoe.cli.common import Result, count, load_model, sampling_of, steering_of
+from atmoe.cli.common import (
+    Result,
+    count,
+    load_model,
+    model_directory,
+    sampling_of,
+    steering_of,
+)
 from atmoe.errors import DataError
+
+if TYPE_CHECKING:
+    from atmoe.many.rows import Row
+    from atmoe.many.run import Written
+    from atmoe.routing.plan import Layout
+
+OF_MANY = ("out", "column", "id", "batch", "cluster", "workers")
+"""Arguments that mean nothing without --prompts."""
+SAMPLED = ("answer", "explain")
+"""Commands that write an answer."""
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Who works on the rows: this process, or a cluster.
+
+    Attributes:
+        sha256: of the model.
+        layout: its.
+        precision: what it computes in.
+        written: (rows, whether all of a value is wanted) → what goes into the file of each.
+    """
+
+    sha256: str
+    layout: Layout
+    precision: str
+    written: Callable[[Iterator[Row], bool], Iterator[Written]]
 
 
 def arguments(parser: argparse.ArgumentParser, *positional: str) -> None:
@@ -45,6 +81,15 @@ def arguments(parser: argparse.ArgumentParser, *positional: str) -> None:
     )
     group.add_argument("--id", metavar="NAME", help="a column to keep (default: id, if there)")
     group.add_argument("--batch", type=count, metavar="N", help="rows at a time")
+    group.add_argument(
+        "--cluster",
+        metavar="auto|HOST:PORT",
+        help="let Ray's workers do it: auto = of the cluster that runs here, else of one that is "
+        "started for it",
+    )
+    group.add_argument(
+        "--workers", type=count, metavar="N", help="of a cluster (default: one for each machine)"
+    )
     parser.set_defaults(positional=positional)
 
 
@@ -56,8 +101,9 @@ def wanted(a: argparse.Namespace) -> bool:
     """
     given = [name for name in a.positional if getattr(a, name) is not None]
     if a.prompts is None:
-        if a.out is not None or a.column is not None or a.id is not None or a.batch is not None:
-            raise DataError("--out, --column, --id and --batch go with --prompts FILE.")
+        if any(getattr(a, name) is not None for name in OF_MANY):
+            *names, last = (f"--{name}" for name in OF_MANY)
+            raise DataError(f"{', '.join(names)} and {last} go with --prompts FILE.")
         if len(given) < len(a.positional):
             missing = " and ".join(name for name in a.positional if name not in given)
             raise DataError(f"There is no {missing}; write it out, or pass --prompts FILE.")
@@ -68,6 +114,8 @@ def wanted(a: argparse.Namespace) -> bool:
         raise DataError("--prompts needs --out FILE, where the rows go.")
     if a.batch is not None and "answer" in a.positional:
         raise DataError("score takes its rows one by one; leave --batch out.")
+    if a.workers is not None and a.cluster is None:
+        raise DataError("--workers are a cluster's; pass --cluster auto, or leave them out.")
     return True
 
 
@@ -88,35 +136,34 @@ def many(a: argparse.Namespace, command: str) -> Result:
     from atmoe.many.brief import columns
     from atmoe.many.out import Out, checked_out, digest
     from atmoe.many.rows import read_rows
-    from atmoe.many.run import again, steps_of, without_pauses
 
     # 1. whatever can be wrong with the files, before the model is loaded
     checked_out(a.out)
     total = sum(1 for _ in read_rows(a.prompts, a.column, a.id))
     if not total:
         raise DataError(f"{a.prompts} holds no prompt.")
-    # 2. go on behind what an earlier start has done
-    model, began = load_model(a), time.monotonic()
-    steering = steering_of(a)
-    sampled = {"sampling": sampling_of(a)} if command in ("answer", "explain") else {}
-    run = {
-        "command": command,
-        "model": model.info.sha256,
-        "precision": model.precision,
-        "device": model.device.type,
-        "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
-        "steering": steering.to_dict(),
-        "sampling": asdict(sampled["sampling"]) if sampled else None,
-        "columns": [a.column, a.id],
-    }
-    with closing(Out(a.out, columns(command, model.layout), run)) as out:
-        known = again(command, out.done, a.batch)
-        rows = islice(read_rows(a.prompts, a.column, a.id), out.done - known, None)
-        steps = steps_of(command, model, rows, steering, size=a.batch, known=known, **sampled)
-        new = islice(without_pauses(steps), known, None)
-        for done in tqdm(new, total=total, initial=out.done, unit="row"):
-            whole = out.wants_all and done.value is not None
-            out.add(done.named, done.value.to_dict() if whole else done.brief)
+    with ExitStack() as stack:
+        # 2. whatever can be wrong with the model, or with the cluster
+        if a.cluster is None:
+            maker = _alone(a, command)
+        else:
+            maker = stack.enter_context(_clustered(a, command))
+        began = time.monotonic()
+        run = {
+            "command": command,
+            "model": maker.sha256,
+            "precision": maker.precision,
+            "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
+            "steering": steering_of(a).to_dict(),
+            "sampling": asdict(sampling_of(a)) if command in SAMPLED else None,
+            "columns": [a.column, a.id],
+        }
+        # 3. go on behind what an earlier start has done, whoever did it
+        out = stack.enter_context(closing(Out(a.out, columns(command, maker.layout), run)))
+        rows = islice(read_rows(a.prompts, a.column, a.id), out.done, None)
+        made = maker.written(rows, out.wants_all)
+        for named, value in tqdm(made, total=total, initial=out.done, unit="row"):
+            out.add(named, value)
         out.finish()
         result = {
             "out": str(a.out),
@@ -126,3 +173,33 @@ def many(a: argparse.Namespace, command: str) -> Result:
         }
     said = f"{total} rows in {a.out}"
     return result, said + (f"; with an error instead: {out.errors}" if out.errors else "")
+
+
+def _alone(a: argparse.Namespace, command: str) -> _Maker:
+    """This process."""
+    from atmoe.many.run import steps_of, without_pauses
+
+    model, steering = load_model(a), steering_of(a)
+    sampled = {"sampling": sampling_of(a)} if command in SAMPLED else {}
+
+    def written(rows: Iterator[Row], whole: bool) -> Iterator[Written]:
+        steps = steps_of(command, model, rows, steering, size=a.batch, **sampled)
+        return (done.written(whole) for done in without_pauses(steps))
+
+    return _Maker(model.info.sha256, model.layout, model.precision, written)
+
+
+@contextmanager
+def _clustered(a: argparse.Namespace, command: str) -> Iterator[_Maker]:
+    """The workers of a cluster. No model is loaded here."""
+    from atmoe.many.cluster import joined
+    from atmoe.many.worker import Work
+    from atmoe.mixture.store import read_config
+
+    model = model_directory(a)
+    sampled = {"sampling": sampling_of(a)} if command in SAMPLED else {}
+    work = Work.of(command, model, a.base, a.dtype, steering_of(a), size=a.batch, **sampled)
+    info, layout = read_config(model)
+    # Ray tells of workers that died on standard output, which is the result's
+    with redirect_stdout(sys.stderr), joined(work, a.cluster, a.workers) as cluster:
+        yield _Maker(info.sha256, layout, work.precision, cluster.worked)

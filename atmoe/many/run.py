@@ -3,8 +3,7 @@
     rows ─ windows, each sorted by length ─► routed ─ in the rows' order ─► answered ─► explained
 
 A window holds few batches, so that memory does not grow with the file, and little is lost by a
-stop. Who stands in a batch with whom can change a row's last digits, so a run that goes on begins
-with the window in which it stopped: the same batches, and the same rows to the byte.
+stop.
 """
 
 from __future__ import annotations
@@ -36,6 +35,9 @@ ROUTED, ANSWERED = 16, 8
 WINDOW = 4
 """Batches of a window."""
 
+Written = tuple[dict[str, str], dict[str, Any]]
+"""A row as it goes into a file: `Done.named`, and what came of it."""
+
 
 @dataclass(frozen=True)
 class Done(Generic[Value]):
@@ -60,6 +62,16 @@ class Done(Generic[Value]):
     def brief(self) -> Brief:
         """The brief of its value; {} where there is none."""
         return {} if self.value is None else brief_of(self.value)
+
+    def written(self, whole: bool) -> Written:
+        """It as it goes into a file.
+
+        Args:
+            whole: all of its value, and not the brief of it.
+        """
+        if whole and self.value is not None:
+            return self.named, self.value.to_dict()
+        return self.named, self.brief
 
 
 class _Asked(NamedTuple):
@@ -107,20 +119,10 @@ def answering_steps(
     steering: Steering = Steering(),
     sampling: Sampling = Sampling(),
     size: int = ANSWERED,
-    known: int = 0,
 ) -> Iterator[Done[Record] | None]:
-    """The record of each row's answer.
+    """The record of each row's answer; the arguments are those of `routing_steps`.
 
     A row is what its question is alone, to rounding. Nothing is timed: a batch's time is no row's.
-
-    Args:
-        model: answers.
-        rows: in the order in which they come out.
-        steering: of rows that bring none of their own.
-        sampling: of every answer.
-        size: of a batch.
-        known: of so many rows at the front the answers are known; batches of such rows alone are
-            not answered, and come out without a value.
 
     Yields:
         None, a pause, after each token of a batch; the rows.
@@ -132,9 +134,9 @@ def answering_steps(
             continue
         held.append(done)
         if len(held) == size:
-            yield from _answered(model, held, sampling, known >= size)
-            held, known = [], known - size
-    yield from _answered(model, held, sampling, known >= len(held))
+            yield from _answered(model, held, sampling)
+            held = []
+    yield from _answered(model, held, sampling)
 
 
 def explaining_steps(
@@ -143,7 +145,6 @@ def explaining_steps(
     steering: Steering = Steering(),
     sampling: Sampling = Sampling(),
     size: int = ANSWERED,
-    known: int = 0,
 ) -> Iterator[Done[Record] | None]:
     """The record of each row's answer with what it depended on; as `answering_steps` has it.
 
@@ -152,7 +153,7 @@ def explaining_steps(
     Yields:
         None, a pause, after each token and each part that was left out; the rows.
     """
-    for done in answering_steps(model, rows, steering, sampling, size, known):
+    for done in answering_steps(model, rows, steering, sampling, size):
         if done is None or done.value is None:
             yield done
             continue
@@ -187,16 +188,9 @@ def _pausing(steps: Generator[Any, None, T]) -> Generator[None, None, T]:
 
 
 def _answered(
-    model: AtMoe, batch: Sequence[Done[Routed]], sampling: Sampling, known: bool
+    model: AtMoe, batch: Sequence[Done[Routed]], sampling: Sampling
 ) -> Iterator[Done[Record] | None]:
-    """A batch of questions, each under its own plan; errors come through.
-
-    Of a batch that is known, nothing comes but the rows.
-    """
-    if known:
-        for done in batch:
-            yield Done(done.row)
-        return
+    """A batch of questions, each under its own plan; errors come through."""
     routed = [done.value for done in batch if done.value is not None]
     records: list[Record] = []
     if routed:
@@ -243,7 +237,6 @@ def steps_of(
     steering: Steering,
     sampling: Sampling = Sampling(),
     size: int | None = None,
-    known: int = 0,
 ) -> Iterator[Done[Any] | None]:
     """What a command makes of rows, with pauses.
 
@@ -254,26 +247,24 @@ def steps_of(
         steering: of rows that bring none of their own.
         sampling: of answers.
         size: of a batch; None = what suits the command.
-        known: of so many rows at the front what comes is not wanted, and may lack its value.
     """
     if command == "score":
         return scoring(model, rows, steering)
     if command == "route":
         return routing_steps(model, rows, steering, size or ROUTED)
     work = answering_steps if command == "answer" else explaining_steps
-    return work(model, rows, steering, sampling, size or ANSWERED, known)
+    return work(model, rows, steering, sampling, size or ANSWERED)
 
 
-def again(command: str, done: int, size: int | None = None) -> int:
-    """How many of the rows that are done must be gone through again to go on with the others.
+def windows(command: str, rows: Iterable[Row], size: int | None = None) -> Iterator[list[Row]]:
+    """The rows as `steps_of` works on them: what it makes of a window depends on no other.
 
     Args:
-        command: as of `steps_of`.
-        done: rows that are done.
+        command: route, answer, explain or score.
+        rows: in the order in which they come out.
         size: of a batch; None = what suits the command.
     """
-    window = {"score": 1, "route": WINDOW * (size or ROUTED)}
-    return done % window.get(command, WINDOW * (size or ANSWERED))
+    return _batches(rows, WINDOW * (size or (ROUTED if command == "route" else ANSWERED)))
 
 
 def _asked(model: AtMoe, row: Row, steering: Steering) -> _Asked:
