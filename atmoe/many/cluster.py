@@ -171,18 +171,11 @@ def _connected(ray: Any, address: str, workers: int | None) -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        where = address if address != AUTO else os.environ.get("RAY_ADDRESS") or AUTO
+        where = _running(ray) if address == AUTO else address
         if where == LOCAL:
             ray.init(LOCAL, **quiet, **local)
-        elif where == AUTO:
-            try:
-                ray.init(AUTO, **quiet)
-            except ConnectionError:
-                ray.init(LOCAL, **quiet, **local)
         else:
-            host, _, port = where.rpartition(":")
-            # Ray itself tries for minutes where nobody listens
-            socket.create_connection((host, int(port)), SECONDS).close()
+            _knock(where)
             ray.init(where, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -197,6 +190,28 @@ def _connected(ray: Any, address: str, workers: int | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _running(ray: Any) -> str:
+    """The address of the cluster that runs here; `LOCAL` where none does.
+
+    What `ray.init("auto")` does, but that tries for minutes to join one that is gone.
+    """
+    try:
+        where = ray._private.services.canonicalize_bootstrap_address(AUTO)
+        if where is None:
+            return LOCAL
+        if not os.environ.get("RAY_ADDRESS"):
+            _knock(where)
+    except OSError:  # nobody answers
+        return LOCAL
+    return where
+
+
+def _knock(where: str) -> None:
+    """Raises: OSError, ValueError, where nobody answers, for which Ray itself waits minutes."""
+    host, _, port = where.rpartition(":")
+    socket.create_connection((host, int(port)), SECONDS).close()
 
 
 def _machines(ray: Any) -> list[tuple[str, int]]:

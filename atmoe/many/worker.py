@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -148,6 +149,8 @@ class Worker:
     """
 
     def __init__(self, work: Work):
+        # the frames of Ray's below ours count too, and no row may nest too deep for them alone
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 2000))
         self.work = work
         self.warnings: list[str] = []
         self.without: dict[str, Any] = {}  # what to say of every window where there is no model

@@ -54,11 +54,11 @@ def place(monkeypatch):
 
 
 def questions(folder: Path) -> Path:
-    """A file of 200 questions, of which three cannot be asked."""
-    lines = [json.dumps({"id": f"q{i}", "question": QUESTION.format(i)}) for i in range(200)]
-    lines[40], lines[150] = "{broken", json.dumps({"id": "q150", "question": ""})
+    """A file of 112 questions, of which three cannot be asked."""
+    lines = [json.dumps({"id": f"q{i}", "question": QUESTION.format(i)}) for i in range(112)]
+    lines[40], lines[90] = "{broken", json.dumps({"id": "q90", "question": ""})
     nobody = {"overrides": [{"target": "nobody", "state": "off"}]}
-    lines[199] = json.dumps({"id": "q199", "question": "Gout?", "steering": nobody})
+    lines[111] = json.dumps({"id": "q111", "question": "Gout?", "steering": nobody})
     file = folder / "asked.jsonl"
     file.write_text("\n".join(lines))
     return file
@@ -122,7 +122,7 @@ def test_a_worker_killed_in_the_midst_of_a_run_loses_no_row(
         started.kill()
     assert started.returncode == 0, complaint
     own = json.loads(printed)
-    assert (own["rows"], own["errors"]) == (said["rows"], said["errors"]) == (200, 3)
+    assert (own["rows"], own["errors"]) == (said["rows"], said["errors"]) == (112, 3)
     assert out.read_bytes() == whole.read_bytes()
     logs = [file for file in place.glob("**/logs/**/*") if file.is_file()]
     assert logs and not any(b"illness" in file.read_bytes() for file in logs)
@@ -144,7 +144,7 @@ def test_windows_give_what_the_whole_file_gives(llama, saved, command, whole):
     alone = without_pauses(steps_of(command, model, asked, STEERING, sampling, size))
     rows = json.loads(json.dumps([done.written(whole) for done in alone]))
     for _, value in [*made, *rows]:
-        if whole and "explanation" in value:
+        if whole and value.get("explanation"):
             del value["explanation"]["seconds"]  # is measured by the clock
     assert made == rows
     errors = [False, True, command == "score", True, True, False]  # score finds no answer in "c"
@@ -178,6 +178,16 @@ def test_a_fault_of_a_worker_comes_back_with_its_traceback(llama, saved):
     window = worker({"window": ['[{"nothing": 1}]']})["window"][0]
     with pytest.raises(RuntimeError, match="unexpected keyword argument 'nothing'"):
         list(cluster._read(json.loads(window), set()))
+
+
+def test_a_row_that_nests_as_deep_as_can_be_read_is_a_row_with_an_error(llama, saved):
+    before = sys.getrecursionlimit()
+    worker = Worker(Work.of("route", saved, str(llama.directory)))
+    steering = before * "[" + before * "]"
+    row = f'{{"number": 1, "id": "1", "question": "Gout?", "steering": {steering}}}'
+    window = worker({"window": [f"[{row}]"]})["window"][0]
+    sys.setrecursionlimit(before)
+    assert "not a steering" in json.loads(window)["rows"][0][0]["error"]
 
 
 def test_what_a_worker_is_warned_of_is_passed_on_once(llama, saved, caplog):
