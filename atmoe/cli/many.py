@@ -136,6 +136,7 @@ def many(a: argparse.Namespace, command: str) -> Result:
     from atmoe.many.brief import columns
     from atmoe.many.out import Out, checked_out, digest
     from atmoe.many.rows import read_rows
+    from atmoe.many.run import window_of
 
     # 1. whatever can be wrong with the files, before the model is loaded
     checked_out(a.out)
@@ -160,8 +161,10 @@ def many(a: argparse.Namespace, command: str) -> Result:
         }
         # 3. go on behind what an earlier start has done, whoever did it
         out = stack.enter_context(closing(Out(a.out, columns(command, maker.layout), run)))
-        rows = islice(read_rows(a.prompts, a.column, a.id), out.done, None)
-        made = maker.written(rows, out.wants_all)
+        # A window that was begun is worked on again, so that its rows have the same neighbours.
+        again = out.done % window_of(command, a.batch)
+        rows = islice(read_rows(a.prompts, a.column, a.id), out.done - again, None)
+        made = islice(maker.written(rows, out.wants_all), again, None)
         for named, value in tqdm(made, total=total, initial=out.done, unit="row"):
             out.add(named, value)
         out.finish()

@@ -256,15 +256,19 @@ def steps_of(
     return work(model, rows, steering, sampling, size or ANSWERED)
 
 
-def windows(command: str, rows: Iterable[Row], size: int | None = None) -> Iterator[list[Row]]:
-    """The rows as `steps_of` works on them: what it makes of a window depends on no other.
+def window_of(command: str, size: int | None = None) -> int:
+    """How many rows `steps_of` works on together: what comes of them depends on no others.
 
     Args:
         command: route, answer, explain or score.
-        rows: in the order in which they come out.
         size: of a batch; None = what suits the command.
     """
-    return _batches(rows, WINDOW * (size or (ROUTED if command == "route" else ANSWERED)))
+    return WINDOW * (size or (ROUTED if command == "route" else ANSWERED))
+
+
+def windows(command: str, rows: Iterable[Row], size: int | None = None) -> Iterator[list[Row]]:
+    """The rows, so many at a time; the arguments are those of `window_of`."""
+    return _batches(rows, window_of(command, size))
 
 
 def _asked(model: AtMoe, row: Row, steering: Steering) -> _Asked:
