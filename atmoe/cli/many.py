@@ -42,12 +42,14 @@ class _Maker:
         sha256: of the model.
         layout: its.
         precision: what it computes in.
+        device: and on what kind of device.
         written: (rows, whether all of a value is wanted) → what goes into the file of each.
     """
 
     sha256: str
     layout: Layout
     precision: str
+    device: str
     written: Callable[[Iterator[Row], bool], Iterator[Written]]
 
 
@@ -116,6 +118,8 @@ def wanted(a: argparse.Namespace) -> bool:
         raise DataError("score takes its rows one by one; leave --batch out.")
     if a.workers is not None and a.cluster is None:
         raise DataError("--workers are a cluster's; pass --cluster auto, or leave them out.")
+    if a.cluster is not None and a.device not in (None, "cpu"):
+        raise DataError("The workers of a cluster compute on CPUs; leave --device out.")
     return True
 
 
@@ -154,6 +158,7 @@ def many(a: argparse.Namespace, command: str) -> Result:
             "command": command,
             "model": maker.sha256,
             "precision": maker.precision,
+            "device": maker.device,
             "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
             "steering": steering_of(a).to_dict(),
             "sampling": asdict(sampling_of(a)) if command in SAMPLED else None,
@@ -189,7 +194,7 @@ def _alone(a: argparse.Namespace, command: str) -> _Maker:
         steps = steps_of(command, model, rows, steering, size=a.batch, **sampled)
         return (done.written(whole) for done in without_pauses(steps))
 
-    return _Maker(model.info.sha256, model.layout, model.precision, written)
+    return _Maker(model.info.sha256, model.layout, model.precision, model.device.type, written)
 
 
 @contextmanager
@@ -205,4 +210,4 @@ def _clustered(a: argparse.Namespace, command: str) -> Iterator[_Maker]:
     info, layout = read_config(model)
     # Ray tells of workers that died on standard output, which is the result's
     with redirect_stdout(sys.stderr), joined(work, a.cluster, a.workers) as cluster:
-        yield _Maker(info.sha256, layout, work.precision, cluster.worked)
+        yield _Maker(info.sha256, layout, work.precision, "cpu", cluster.worked)
