@@ -33,7 +33,7 @@ def arrow_model(model: AtMoe, experts: Path, base: str | None, seed: int = 0) ->
     Args:
         model: whose experts they are; its base is loaded again.
         experts: the directory of the saved AT-MoE.
-        base: the base model, as `atmoe.mixture.base.fetch` takes it.
+        base: the base model, as `atmoe.mixture.base.fetch` takes it; None = `model`'s own.
         seed: of Arrow's own draws.
 
     Raises:
@@ -63,7 +63,7 @@ def xlora_model(model: AtMoe, experts: Path, base: str | None, gain: float = 1.0
     Args:
         model: whose experts they are; its base is loaded again.
         experts: the directory of the saved AT-MoE.
-        base: the base model, as `atmoe.mixture.base.fetch` takes it.
+        base: the base model, as `atmoe.mixture.base.fetch` takes it; None = `model`'s own.
         gain: what the scalings, which sum to 1, are multiplied by.
     """
     plain = _base(model, base)
@@ -161,7 +161,11 @@ def _classifier(xlora: PeftModel) -> Any:
 
 def _base(model: AtMoe, base: str | None) -> Any:
     """The base model again, on its own: PEFT puts its layers into the one it is given."""
-    fetched = base_models.fetch(base)
+    info = model.info
+    if base is None and info.base_locator:
+        fetched = base_models.locate(info.base_name, info.base_sha256, info.base_locator)
+    else:
+        fetched = base_models.fetch(base)
     return base_models.load(fetched, model.bank.dtype)[0].to(model.device)
 
 

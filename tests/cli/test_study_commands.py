@@ -100,6 +100,9 @@ def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
     )  # the very same batches
     assert (xlora["steps"], xlora["answer_tokens"]) == (router["steps"], router["answer_tokens"])
     after = evaluate("--baselines", str(baselines))
+    # The model knows its base, and so PEFT's baselines do.
+    unnamed = [str(home / "own.yaml"), "--model", str(trained), "--limit", "6"]
+    assert run(capsys, "evaluate", *unnamed, "--baselines", str(baselines))["nll"] == after["nll"]
     assert set(after["nll"]) == {
         "base",
         "uniform",
