@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from atmoe.data import Example
 
 SPLITS = ("all", "validation", "train")
+NO_WORDING = (
+    "the wordings that come with atmoe are for the medical corpora, and none fits these data"
+)
 
 
 def on_side(a: argparse.Namespace, examples: Iterable[Example]) -> list[Example]:
@@ -44,7 +47,7 @@ def drawn(parser: argparse.ArgumentParser, split: str = "validation") -> None:
         "--split",
         choices=SPLITS,
         default=split,
-        help=f"examples of which diseases (default: {split})",
+        help=f"examples of which topics (default: {split})",
     )
 
 

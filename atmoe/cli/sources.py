@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import Commands, Result, count, described, load_model
-from atmoe.cli.measuring import seed
+from atmoe.cli.measuring import NO_WORDING, seed
 
 if TYPE_CHECKING:
     from atmoe import AtMoe
@@ -86,8 +86,12 @@ def _sources(report: Report) -> Iterator[str]:
     time = report["milliseconds"]
     yield (
         f"{report['examples']:,} examples; a look-up takes {time['median']} ms of a processor in "
-        f"the median, {time['most']} ms at most; intervals over diseases; {report['seconds']} s"
+        f"the median, {time['most']} ms at most; intervals over topics; {report['seconds']} s"
     )
+    columns = " ".join(next(iter(report["ways"].values())))
+    missing = [what for what in ("reach", "rephrased") if what not in columns]
+    if missing:
+        yield f"{' and '.join(missing)}: not measured; {NO_WORDING}"
     few = report["gradients"]
     if few is None:
         yield "gradients: not measured (--gradients N)"
@@ -135,9 +139,11 @@ def _familiarity(report: Report) -> Iterator[str]:
     for kind, part in report["flagged"].items():
         low, high = part["interval"]
         yield (
-            f"| {kind} | {part['mean']:.1%} | {low:.1%} to {high:.1%} | {part['questions']} | "
-            f"{part['refused']} |"
+            f"| {kind.replace('disease', 'topic')} | {part['mean']:.1%} | {low:.1%} to {high:.1%} "
+            f"| {part['questions']} | {part['refused']} |"
         )
+    if "unseen diseases, rephrased" not in report["flagged"]:
+        yield f"unseen topics, rephrased: not measured; {NO_WORDING}"
     low, high = report["auroc"]["interval"]
     yield (
         f"flagged below {report['threshold']}, a rank among {report['calibration']} questions, "

@@ -6,12 +6,13 @@ evaluate, evaluate-{routing,control,strength,answers} and faithfulness.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import BASELINES, Commands, Result, count, described, load_model
-from atmoe.cli.measuring import between, drawn, limit, on_side
+from atmoe.cli.measuring import NO_WORDING, between, drawn, limit, on_side
 
 if TYPE_CHECKING:
     from atmoe.data import Description, Example
@@ -35,7 +36,7 @@ def evaluate(a: argparse.Namespace) -> Result:
     lines = [
         *_losses(report["nll"]),
         f"nats per answer token over {report['examples']} examples, {report['tokens']} tokens; "
-        f"intervals over diseases; top-1 agreement: {agreement}; {report['seconds']} s",
+        f"intervals over topics; top-1 agreement: {agreement}; {report['seconds']} s",
         *(f"not measured: {name}: {why}" for name, why in missing.items()),
     ]
     return report, "\n".join(lines)
@@ -232,7 +233,7 @@ def _faithfulness(report: Report) -> Iterator[str]:
 
 
 def _number(x: float | None, form: str) -> str:
-    return "not defined" if x is None else format(x, form)
+    return "not defined" if x is None or math.isnan(x) else format(x, form)
 
 
 def evaluate_answers(a: argparse.Namespace) -> Result:
@@ -258,6 +259,8 @@ def _answers(report: Report) -> Iterator[str]:
             f"alone: {gained}; both at least 70% in {both['kept']:.0%} of pairs; both experts "
             f"take part in {both['in_team']:.0%}"
         )
+    else:
+        yield f"pairs of needs: none; {NO_WORDING}"
     yield f"{report['seconds']} s"
 
 
@@ -292,7 +295,8 @@ def _strength(report: Report) -> Iterator[str]:
         yield (
             f"strength {row['strength']:g}: repeated trigrams {repeated['median']:.1%} in the "
             f"median, above that range in {repeated['outside']:.0%} of answers; mean "
-            f"log-probability {logp['median']:.2f}, below its range in {logp['outside']:.0%}"
+            f"log-probability {_number(logp['median'], '.2f')}, below its range in "
+            f"{logp['outside']:.0%}"
         )
     leaves = report["leaves"]
     yield "the median answer leaves the range " + (
@@ -374,7 +378,7 @@ def add_commands(commands: Commands) -> None:
         "Do the routing weights explain the answers? Weight against measured effect.",
         [model, commands.data],
     )
-    limit(parser, 60, "prompts, of different diseases")
+    limit(parser, 60, "prompts, of different topics")
     drawn(parser)
 
     parser = commands.add(
@@ -393,5 +397,5 @@ def add_commands(commands: Commands) -> None:
         "log-probability at strengths 0 to 2.",
         [model, commands.data],
     )
-    limit(parser, 40, "prompts, of different diseases")
+    limit(parser, 40, "prompts, of different topics")
     drawn(parser)

@@ -41,7 +41,8 @@ def study(
     Returns:
         "threshold", "edge": of the three sentences.
         "flagged": kind → {"mean", "interval", "questions", "refused"}: "diseases of training",
-            "unseen diseases" and "unseen diseases, rephrased"; each kind of lines outside and
+            "unseen diseases" and "unseen diseases, rephrased" (left out where no wording of ours
+            fits a question); each kind of lines outside and
             "outside, all" (of the kinds that must be flagged); "people" and "shorthand". Refused is
             what the model does not read at all (no letters, another script); it counts in no mean.
         "auroc": of unseen diseases' questions, both wordings, against "outside, all": {"mean",
@@ -63,10 +64,12 @@ def study(
     unseen = tested(examples)
     unseen = rng.sample(unseen, min(count, len(unseen)))
     if not unseen:
-        raise DataError("There is no question about an unseen disease; name a larger corpus.")
+        raise DataError("There is no question about an unseen topic; name more data.")
     plain = _Scored(model, index, [e.prompt for e in unseen], [e.disease for e in unseen])
     words = [paraphrase(e, rng, "evaluation").prompt for e in unseen]
-    other = _Scored(model, index, words, [e.disease for e in unseen])
+    # Without a wording that fits, a question stays as it is: then nothing is called rephrased.
+    reworded = any(word != e.prompt for word, e in zip(words, unseen))
+    other = _Scored(model, index, words, [e.disease for e in unseen]) if reworded else None
     apart: dict[str, list[str]] = {}
     for kind, line in [*lines(outside(), "kept"), *lines(inside(), "kept")]:
         apart.setdefault(kind, []).append(line)
@@ -77,12 +80,12 @@ def study(
     flagged = {
         "diseases of training": known.flagged(seed),
         "unseen diseases": plain.flagged(seed),
-        "unseen diseases, rephrased": other.flagged(seed),
+        **({"unseen diseases, rephrased": other.flagged(seed)} if other else {}),
         **{kind: part.flagged(seed) for kind, part in scored.items()},
     }
     core = _Scored.together([scored[kind] for kind in MEASURED])
     flagged["outside, all"] = core.flagged(seed)
-    clean = _Scored.together([plain, other])
+    clean = _Scored.together([plain, other] if other else [plain])
     return {
         "threshold": FAR,
         "edge": EDGE,

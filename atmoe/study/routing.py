@@ -108,7 +108,8 @@ def study(
     both = unseen_instructions(examples, description, count // 2, seed + 1, two=True)
     if not one:
         raise DataError(
-            "No unseen wording fits these examples; the templates cover the medical corpora alone."
+            "No unseen wording fits these examples; the templates cover the medical corpora alone. "
+            "How often the router reads the label of your own prompts is in atmoe evaluate."
         )
     s, q = _shares(model, one, batch)
     report: dict[str, Any] = {

@@ -81,7 +81,8 @@ def study(
         "examples": rows of the index; "milliseconds": of a processor, for one look-up, {"median",
             "most"}.
         "ways": way → {"reach", "task", "specialty" …}, each as `rate` has it; groups by their
-            names, once for questions as they stand and once in unseen words ("…, rephrased").
+            names, once for questions as they stand and once in unseen words ("…, rephrased"). Reach
+            and what is rephrased are left out where no wording of ours fits a question.
         "gradients": {"examples", "questions", "ways": way → {"reach", group …}}; None = not
             measured.
 
@@ -101,14 +102,17 @@ def study(
         raise DataError("There is no question to ask; name a corpus that holds some.")
     reach = Asked(model, again, "rephrased")
     plain = Asked(model, unseen, "unseen")
-    other = Asked(model, [paraphrase(e, rng, "evaluation") for e in unseen], "unseen, rephrased")
+    others = [paraphrase(e, rng, "evaluation") for e in unseen]
+    # Without a wording that fits, a question stays as it is: then nothing is called rephrased.
+    reworded = any(e.prompt != own.prompt for e, own in zip(others, unseen))
+    other = Asked(model, others, "unseen, rephrased") if reworded else None
     ways = {}
     for name, weights in WAYS.items():
-        ways[name] = {
-            "reach": _reach(index, rows, reach, weights, seed),
-            **_shared(model, index, rows, plain, weights, "", seed),
-            **_shared(model, index, rows, other, weights, ", rephrased", seed),
-        }
+        ways[name] = _shared(model, index, rows, plain, weights, "", seed)
+        if again:
+            ways[name] = {"reach": _reach(index, rows, reach, weights, seed)} | ways[name]
+        if other:
+            ways[name] |= _shared(model, index, rows, other, weights, ", rephrased", seed)
     return {
         "examples": len(rows),
         "ways": ways,

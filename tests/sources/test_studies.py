@@ -59,10 +59,11 @@ def test_gradients_are_those_of_the_loss(model):
         assert float(_loss(model, chosen[0])) == pytest.approx(-float(logp.mean()), abs=1e-5)
 
 
-def test_reach_counts_the_disease_among_the_five(model, monkeypatch):
-    def reworded(example, rng, split):
-        return replace(example, prompt=f"In other words, {example.focus}?")
+def reworded(example, rng, split):
+    return replace(example, prompt=f"In other words, {example.focus}?")
 
+
+def test_reach_counts_the_disease_among_the_five(model, monkeypatch):
     monkeypatch.setattr(sources, "paraphrase", reworded)
     report = sources.study(model, EXAMPLES, count=30, subset=12)
     assert report["examples"] == len(TRAINING)
@@ -78,12 +79,25 @@ def test_reach_counts_the_disease_among_the_five(model, monkeypatch):
     assert report["milliseconds"]["median"] <= report["milliseconds"]["most"]
 
 
+def test_what_no_wording_fits_is_not_called_rephrased(model, monkeypatch):
+    for reword, expected in ((None, False), (reworded, True)):
+        if reword:
+            monkeypatch.setattr(sources, "paraphrase", reword)
+            monkeypatch.setattr(familiarity, "paraphrase", reword)
+        [columns] = {tuple(way) for way in sources.study(model, EXAMPLES, count=8)["ways"].values()}
+        assert ("reach" in columns) == ("task, rephrased" in columns) == expected
+        assert "task" in columns
+        flagged = familiarity.study(model, EXAMPLES, count=8)["flagged"]
+        assert ("unseen diseases, rephrased" in flagged) == expected
+
+
 def test_an_index_of_other_examples_is_noticed(model):
     with pytest.raises(DataError, match="made of other examples"):
         sources.study(model, EXAMPLES[:100], count=5)
 
 
-def test_familiarity_is_counted_below_the_threshold_where_nothing_is_very_near(model):
+def test_familiarity_is_counted_below_the_threshold_where_nothing_is_very_near(model, monkeypatch):
+    monkeypatch.setattr(familiarity, "paraphrase", reworded)
     report = familiarity.study(model, EXAMPLES, count=10)
     kinds = {kind for kind, _ in [*lines(outside(), "kept"), *lines(inside(), "kept")]}
     added = {"outside, all", "unseen diseases", "unseen diseases, rephrased"}
