@@ -42,11 +42,15 @@ def train_experts(a: argparse.Namespace) -> Result:
 def train_router(a: argparse.Namespace) -> Result:
     """Train the router (stage 2)."""
     from atmoe.train.router import train_router
-    from atmoe.train.settings import RouterSettings
+    from atmoe.train.rows import training_side
+    from atmoe.train.settings import RouterSettings, readings
 
-    settings = RouterSettings(**_given(a, RouterSettings))
+    given = _given(a, RouterSettings)
     description = described(a)
     examples = description.examples()
+    if "answer_tokens" not in given:
+        given = readings(len(training_side(examples))) | given
+    settings = RouterSettings(**given)
     report = train_router(load_model(a), examples, description, a.model, settings)
     sentence = f"Router saved in {a.model} {_after(report)}"
     return report, f"{sentence} {_indexed(a, examples)}" if a.index else sentence
@@ -112,7 +116,16 @@ def _training(run: Callable[[argparse.Namespace], Result]) -> Callable[..., Resu
 
 
 def _after(report: Mapping[str, Any]) -> str:
-    return f"after {report['steps']} steps, {report['seconds']:.0f} s."
+    """What a report says of how long it took, and of the loss on unseen topics."""
+    sentence = f"after {report['steps']} steps, {report['seconds']:.0f} s."
+    before = report.get("before")
+    if before:
+        name = next(iter(before))  # the one that was watched
+        sentence += (
+            f" Loss on unseen topics: {before[name]:.3f} before, {report[name]:.3f} after "
+            f"{report['kept_step']} steps, whose weights are kept."
+        )
+    return sentence
 
 
 def _given(a: argparse.Namespace, settings: type) -> dict[str, Any]:
@@ -154,7 +167,8 @@ def add_commands(commands: Commands) -> None:
         parser,
         rank="of every LoRA",
         alpha="of every LoRA",
-        answer_tokens="budget",
+        answer_tokens="budget (default: ten passes over the data at most, and fewer where the loss "
+        "on unseen topics falls no more)",
         learning_rate="peak",
         seed="of everything",
         dtype="of the base model (default: bfloat16)",
@@ -175,7 +189,8 @@ def add_commands(commands: Commands) -> None:
     _settings(
         parser,
         instructions="of the warm start",
-        answer_tokens="budget of the refinement",
+        answer_tokens="budget of the refinement (default: three passes over the data at most, and "
+        "fewer where the loss on unseen topics falls no more)",
         learning_rate="peak, of the in-group heads",
         label_weight="of the labelled auxiliary loss",
         depth="how many layers of the base model the planner reads",
@@ -204,7 +219,7 @@ def add_commands(commands: Commands) -> None:
         parser,
         rank="of the LoRA (default: 4 for each expert)",
         alpha="of the LoRA (default: that rank)",
-        answer_tokens="budget",
+        answer_tokens="budget (default: as of train experts)",
         learning_rate="peak",
         seed="of everything",
         dtype="of the base model (default: bfloat16)",

@@ -9,15 +9,14 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from atmoe.data import Description, Example, split
+from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.mixture import base as base_models
 from atmoe.mixture import store
@@ -30,23 +29,24 @@ from atmoe.model import AtMoe
 from atmoe.routing.plan import Layout
 from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
+from atmoe.train.budget import budget_of
 from atmoe.train.rows import (
     Row,
     answer_loss,
     batches,
     collate_rows,
     counts,
-    encode_row,
     label_targets,
     training_side,
 )
 from atmoe.train.team import Team
+from atmoe.train.validation import Weights, held_out_rows, labelled_loss
 
 SHARE = 0.5
 """What each of a row's experts is mixed by; three groups then give 1.5, the router's first gain."""
 
-Weights = Callable[[AtMoe, Sequence[Example]], Tensor]
-"""What the experts of each row are mixed by. [rows, layers, experts]"""
+PASSES, MOST = 10, 320_000
+"""Passes over the data, and answer tokens, of the largest budget that nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ExpertSettings:
     Attributes:
         rank: of every LoRA.
         alpha: of every LoRA; its scaling is alpha / rank.
-        answer_tokens: the budget.
+        answer_tokens: the budget; None = as the data bears (`atmoe.train.budget`).
         learning_rate: at its peak.
         seed: of everything.
         dtype: of the base model.
@@ -64,7 +64,7 @@ class ExpertSettings:
 
     rank: int = 4
     alpha: float = 16.0
-    answer_tokens: int = 320_000
+    answer_tokens: int | None = None
     learning_rate: float = 2e-3
     seed: int = 0
     dtype: str = "bfloat16"
@@ -138,7 +138,8 @@ def train_experts(
         start: the saved model whose experts these were, where they are trained on.
 
     Returns:
-        Seconds, steps, answer tokens in all and by expert, and the last validation losses.
+        Seconds, steps, answer tokens in all and by expert, the budget, and the validation losses:
+        the last ones, or those of the weights kept.
 
     Raises:
         TrainingError: `out` holds a run with other settings or one that cannot be read, or the
@@ -214,6 +215,11 @@ def _train(
     parameters = model.bank.parameters_to_train()
     _hold(model, [model.layout.expert_index(name) for name in description.ready])
     tokens: Counter = Counter()
+    chosen = held_out_rows(model, examples, description)
+    held_out = [row for rows in chosen for row in rows]
+    budget = budget_of(model, training, held_out, settings.answer_tokens, PASSES, MOST, "label")
+    if team.leads:
+        loop.tell(budget.sentences())
 
     def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
         if not rows:
@@ -232,8 +238,8 @@ def _train(
     sampler = Sampler(training, settings.seed, description.main_group, description.rows)
     result = loop.run(
         parameters=[{"params": parameters, "lr": settings.learning_rate}],
-        budget=settings.answer_tokens,
-        batches=counted(batches(model, iter(sampler), settings.answer_tokens)),
+        budget=budget.tokens,
+        batches=counted(batches(model, iter(sampler), budget.tokens, budget.step_tokens)),
         loss=loss,
         team=team,
         out=out,
@@ -242,11 +248,14 @@ def _train(
             "data": description.digest(training),
             "base": model.info.base_sha256,
             **({} if start is None else {"start": start}),
+            **budget.mark(description),
         },
-        validate=_validation(model, examples, description, weights),
+        validate=labelled_loss(model, chosen, description, weights, weights is label_weights),
+        stopping=budget.stopping,
     )
     return {
         "training_examples": len(training),
+        "budget": budget.report(),
         **result,
         "answer_tokens_by_expert": dict(sorted(tokens.items())),
     }
@@ -276,51 +285,3 @@ def _times(factor: Tensor) -> Callable[[Tensor], Tensor]:
         return grad * factor
 
     return hook
-
-
-def _validation(
-    model: AtMoe,
-    examples: Sequence[Example],
-    description: Description,
-    weights: Weights,
-    each: int = 8,
-) -> Callable[[], dict[str, float]] | None:
-    """What measures the loss on a few held-out rows of each expert of the main group.
-
-    They are read under their own weights ("label") and, where weights follow the labels, with those
-    experts shifted by one ("wrong_" and the group).
-
-    Returns:
-        None where nothing is held out.
-    """
-    group = description.main_group
-    names = [*description.groups[group]]
-    held_out = sorted(
-        (e for e in examples if split(e) == "validation" and group in e.labels), key=lambda e: e.id
-    )
-    chosen: list[list[Row]] = []
-    for name in names:
-        encoded = (encode_row(model, e) for e in held_out if e.labels[group] == name)
-        first = list(islice((row for row in encoded if row), each))
-        if first:
-            chosen.append(first)
-
-    def shifted(example: Example) -> Example:
-        following = names[(names.index(example.labels[group]) + 1) % len(names)]
-        return replace(example, labels={**example.labels, group: following})
-
-    @torch.inference_mode()
-    def validate() -> dict[str, float]:
-        losses: dict[str, list[float]] = {"label": []}
-        if weights is label_weights and len(names) > 1:
-            losses["wrong_" + group] = []
-        for rows in chosen:
-            batch, where, targets = collate_rows(model, rows)
-            right = [r.example for r in rows]
-            wrong = [shifted(e) for e in right]
-            for name, labelled in zip(losses, (right, wrong)):
-                hidden, _, _ = model.forward(batch, weights=weights(model, labelled), logits=False)
-                losses[name].append(float(answer_loss(model, hidden, where, targets)))
-        return {name: sum(values) / len(values) for name, values in losses.items()}
-
-    return validate if chosen else None

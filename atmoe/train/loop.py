@@ -5,8 +5,6 @@ It is seeded, logged and resumable, on one process or several.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import math
 import os
@@ -15,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,8 +21,10 @@ from tqdm import tqdm
 
 from atmoe import files
 from atmoe.errors import TrainingError
-from atmoe.mixture.base_cache import reason
+from atmoe.train.budget import Pace
+from atmoe.train.checkpoint import Checkpoint
 from atmoe.train.rows import Row
+from atmoe.train.stopping import Stopping, Watch
 from atmoe.train.team import Team
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
@@ -33,15 +33,6 @@ CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 Loss = Callable[[list[Row], list[Row]], tuple[Tensor, dict[str, float]]]
 """This process's rows (there may be none) and the whole batch → its addend of the batch's loss, and
 what to log."""
-
-
-class State(TypedDict):
-    """How far a run has come: steps taken, answer tokens seen, seconds, the last validation."""
-
-    step: int
-    tokens: int
-    seconds: float
-    validation: dict[str, float]
 
 
 def run(
@@ -54,13 +45,14 @@ def run(
     settings: Mapping[str, Any],
     team: Team,
     validate: Callable[[], dict[str, float]] | None = None,
+    stopping: Stopping | None = None,
     every: int = 100,
     save_every: int = 25,
     warmup: float = 0.03,
     floor: float = 0.1,
     clip: float = 1.0,
-) -> dict[str, float]:
-    """Train until `budget` answer tokens were seen.
+) -> dict[str, Any]:
+    """Train until `budget` answer tokens were seen, or `stopping` says that it is enough.
 
     The learning rate rises over `warmup` of the budget, then falls on a cosine to `floor` of
     itself.
@@ -75,18 +67,21 @@ def run(
         settings: what must be equal for a checkpoint in `out` to be continued.
         team: the processes.
         validate: called in the leading process alone.
-        every: steps from one validation to the next.
+        stopping: when to stop before the budget is spent, by what `validate` measures; then the
+            parameters end as those of the lowest loss, and not as the last ones.
+        every: steps from one validation to the next, where nothing stops before.
         save_every: steps from one checkpoint to the next.
         warmup: a share of the budget.
         floor: a share of the peak learning rate.
         clip: the largest norm of all gradients together.
 
     Returns:
-        {"seconds", "steps", "answer_tokens"} and the last validation.
+        {"seconds", "steps", "answer_tokens"} and the last validation; with `stopping` what
+        `Watch.report` has in its place.
 
     Raises:
         TrainingError: `out` holds a checkpoint of a run with other settings or one that cannot be
-            read, or the loss is not a number.
+            read, or a loss is not a number.
         OSError: checkpoint or log cannot be written.
     """
     # 1. begin, or go on from a checkpoint
@@ -96,8 +91,10 @@ def run(
         [dict(g) for g in parameters], betas=(0.9, 0.99), weight_decay=0.0
     )
     rates = [g["lr"] for g in parameters]
-    checkpoint = _Checkpoint(out / CHECKPOINT, settings, flat, optimizer, team)
+    watch = Watch(stopping, flat) if stopping else None
+    checkpoint = Checkpoint(out / CHECKPOINT, settings, flat, optimizer, team, watch)
     state = checkpoint.resume()
+    pace = Pace(budget, stopping.every if stopping else 0)
     bar = tqdm(
         total=budget,
         initial=state["tokens"],
@@ -119,6 +116,19 @@ def run(
                 state["validation"] = validate()
                 write({"step": step, "validation": _rounded(state["validation"])})
 
+        def watched(watch: Watch) -> None:
+            """Measures what decides when to stop: all processes decide by the same numbers."""
+            started = time.perf_counter()
+            validated(state["step"])
+            state["validation"] = team.agree(state["validation"])
+            pace.measuring = time.perf_counter() - started
+            if not all(map(math.isfinite, state["validation"].values())):
+                raise TrainingError(
+                    f"The loss on unseen topics is not a number after {state['step']} steps; lower "
+                    f"--learning-rate and start again."
+                )
+            watch.take(state["validation"], state["step"], state["tokens"])
+
         write(
             {
                 "settings": {k: str(v) for k, v in settings.items()},
@@ -127,10 +137,15 @@ def run(
             }
         )
         began = time.perf_counter() - state["seconds"]
+        if watch and watch.due(0):
+            watched(watch)  # before the first step
         for step, rows in enumerate(batches):
             if step < state["step"]:
                 # The same seed gives the same batches: those were seen before the interruption.
+                if watch and watch.over and step + 1 == state["step"]:
+                    break
                 continue
+            started = time.perf_counter()
             # 2. the learning rate of this step
             factor = _rate(min(state["tokens"] / budget, 1.0), warmup, floor)
             for group, rate in zip(optimizer.param_groups, rates):
@@ -156,6 +171,8 @@ def run(
             state["seconds"] = time.perf_counter() - began
             bar.update(tokens)
             bar.set_postfix(loss=f"{number:.3f}", refresh=False)
+            if (said := pace.step(tokens, time.perf_counter() - started)) and team.leads:
+                tell(said)
             write(
                 {
                     "step": step,
@@ -166,142 +183,37 @@ def run(
                     **_rounded(facts),
                 }
             )
-            if (step + 1) % every == 0:
+            due = watch is not None and watch.due(state["tokens"])
+            if watch and due:
+                watched(watch)
+            elif watch is None and (step + 1) % every == 0:
                 validated(step)
-            if (step + 1) % save_every == 0:
+            if due or (step + 1) % save_every == 0:
                 checkpoint.save(state)
+            if watch and watch.over:
+                break
         # 6. the end
-        validated(state["step"])
+        if watch is None:
+            validated(state["step"])
+        elif not watch.measured(state["tokens"]):
+            watched(watch)
         state["seconds"] = time.perf_counter() - began
         checkpoint.save(state)
     bar.close()
     state = team.agree(state)
+    if watch:
+        watch.restore()
     return {
         "seconds": round(state["seconds"], 1),
         "steps": state["step"],
         "answer_tokens": state["tokens"],
-        **state["validation"],
+        **(watch.report() if watch else state["validation"]),
     }
 
 
-class _Checkpoint:
-    """The file from which an interrupted run goes on: parameters, optimizer, how far it came."""
-
-    def __init__(
-        self,
-        path: Path,
-        settings: Mapping[str, Any],
-        parameters: Sequence[Tensor],
-        optimizer: torch.optim.Optimizer,
-        team: Team,
-    ):
-        self._path = path
-        text = json.dumps(settings, sort_keys=True, default=str)
-        self._mark = hashlib.sha256(text.encode()).hexdigest()
-        self._parameters, self._optimizer, self._team = parameters, optimizer, team
-
-    def resume(self) -> State:
-        """Take up what the file holds; the state of a new run where there is none.
-
-        Raises:
-            TrainingError: it is of a run with other settings, or cannot be read.
-        """
-        cure = f"delete {self._path}, or name an empty --out"
-        saved = read_tensors(self._path, self._team, cure)
-        if saved is None:
-            return {"step": 0, "tokens": 0, "seconds": 0.0, "validation": {}}
-        if saved.get("mark") != self._mark:
-            raise TrainingError(
-                f"{self._path.parent} holds a checkpoint of a run with other settings; name an "
-                f"empty --out, or delete {self._path}."
-            )
-        try:
-            return self._take(saved)
-        except Exception as error:  # torch raises nearly every type on a state that does not fit
-            raise TrainingError(
-                f"{self._path} is no checkpoint of this run ({reason(error)}); {cure}."
-            ) from error
-
-    def _take(self, saved: Mapping[str, Any]) -> State:
-        """Take up a checkpoint whose mark is right.
-
-        Raises:
-            Exception: of any type, where something in it is not what was saved.
-        """
-        # 1. does it fit? a tensor of another shape would be stretched, or fail only at the step
-        state: State = saved["state"]
-        step, tokens, seconds = state["step"], state["tokens"], state["seconds"]
-        if not (isinstance(step, int) and isinstance(tokens, int) and step >= 0 and tokens >= 0):
-            raise ValueError("it does not say how far the run has come")
-        if not (isinstance(seconds, float) and isinstance(state["validation"], dict)):
-            raise ValueError("it does not say how long the run has taken")
-        for p, value in zip(self._parameters, saved["parameters"], strict=True):
-            if p.shape != value.shape:
-                raise ValueError("its weights are of another shape")
-        # 2. take it
-        self._optimizer.load_state_dict(saved["optimizer"])
-        for p in self._parameters:
-            moments = self._optimizer.state[p].values() if p in self._optimizer.state else ()
-            if any(m.ndim and m.shape != p.shape for m in moments):
-                raise ValueError("its optimizer is of another shape")
-        for p, value in zip(self._parameters, saved["parameters"]):
-            p.data.copy_(value)
-        return state
-
-    def save(self, state: State) -> None:
-        """Write it in one stroke, so that an interruption leaves the one before.
-
-        Raises:
-            OSError: it cannot be written; the one before is left.
-        """
-        if not self._team.leads:
-            return
-        content = {
-            "mark": self._mark,
-            "parameters": [p.data for p in self._parameters],
-            "optimizer": self._optimizer.state_dict(),
-            "state": state,
-        }
-        write_tensors(self._path, content)
-
-
-def read_tensors(path: Path, team: Team, cure: str) -> dict[str, Any] | None:
-    """What `write_tensors` wrote, read by the leading process for all.
-
-    Args:
-        path: the file.
-        team: the processes; every one of them gets the content, or the error.
-        cure: what to do about a file that cannot be read.
-
-    Returns:
-        None where there is no such file.
-
-    Raises:
-        TrainingError: it is truncated, garbled, or something else.
-    """
-    content: Any = None
-    if team.leads and path.is_file():
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            if not isinstance(content, dict):
-                content = "it holds something else"
-        except Exception as error:  # torch raises nearly every type on a damaged file
-            content = reason(error)
-    content = team.agree(content)
-    if isinstance(content, str):
-        raise TrainingError(f"{path} cannot be read ({content}); {cure}.")
-    return content
-
-
-def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that `read_tensors` reads, whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    buffer = io.BytesIO()  # torch itself says of a full disk that a position is unexpected
-    torch.save(content, buffer)
-    files.replace(path, buffer.getvalue())
+def tell(sentence: str) -> None:
+    """Tell a person something while training goes on, above the bar of its progress."""
+    tqdm.write(sentence, file=sys.stderr)
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:

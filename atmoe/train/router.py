@@ -21,19 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atmoe.data import Description, Example, split
+from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
 from atmoe.mixture.replacing import experts_digest, replacing
 from atmoe.model import AtMoe
 from atmoe.routing.router import GroupedRouter
-from atmoe.study.agreement import agreement_of
-from atmoe.train import loop
+from atmoe.train import checkpoint, loop
+from atmoe.train.budget import budget_of
 from atmoe.train.effects import follow_effects
 from atmoe.train.experts import SHARE
 from atmoe.train.fitting import fit_heads, fit_planner, label_losses
-from atmoe.train.reading import planner_states, pooled_states, routed_shares
+from atmoe.train.reading import planner_states, pooled_states
 from atmoe.train.rows import (
     Row,
     answer_loss,
@@ -43,6 +43,9 @@ from atmoe.train.rows import (
     training_side,
 )
 from atmoe.train.settings import (
+    MOST,
+    PASSES,
+    READINGS,
     REFINEMENT,
     SHARES_READ,
     TWO_NEEDS,
@@ -51,6 +54,7 @@ from atmoe.train.settings import (
 )
 from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team
+from atmoe.train.validation import agreement, held_out_instructions, held_out_rows, routed_loss
 
 
 def train_router(
@@ -70,8 +74,8 @@ def train_router(
         settings: of the training.
 
     Returns:
-        Seconds, steps, answer tokens, agreement after each stage, gains and group shares at the
-        end.
+        Seconds, steps, answer tokens, the budget, agreement after each stage, gains and group
+        shares at the end.
 
     Raises:
         TrainingError: `out` holds a run with other settings or a file of it that cannot be read,
@@ -90,7 +94,20 @@ def train_router(
     router = TrainingRouter(GroupedRouter(model.layout, hidden, gain, depth))
     model.to(team.device)
     router.to(team.device)
-    held_out = _held_out(examples, description, settings.seed)
+    few = None if settings.answer_tokens else READINGS
+    held_out = held_out_instructions(examples, description, settings.seed, few)
+    chosen = held_out_rows(model, examples, description)
+    budget = budget_of(
+        model,
+        training,
+        [row for rows in chosen for row in rows],
+        settings.answer_tokens,
+        PASSES,
+        MOST,
+        "routed",
+    )
+    if team.leads:
+        loop.tell(f"Refinement, after heads are fitted to labels: {budget.sentences()}")
     mark = {
         **asdict(settings),
         "data": description.digest(training),
@@ -101,7 +118,7 @@ def train_router(
     warm_mark = {k: v for k, v in mark.items() if k not in REFINEMENT}
     path = out / "warm_start.pt"
     cure = f"delete {path}, and it is made again"
-    saved = loop.read_tensors(path, team, cure)
+    saved = checkpoint.read_tensors(path, team, cure)
     if saved is None or saved.get("mark") != warm_mark:
         saved = {
             "mark": warm_mark,
@@ -112,7 +129,7 @@ def train_router(
         }
         saved = team.agree(saved)  # whatever the order of sums did to each process
         if team.leads:
-            loop.write_tensors(path, saved)
+            checkpoint.write_tensors(path, saved)
     facts = _take(router, saved, f"{path} is no warm start of this model; {cure}.")
 
     # 2. the refinement
@@ -122,13 +139,15 @@ def train_router(
             {"params": [router.gain], "lr": settings.gain_learning_rate},
         ],
         batches=refinement_batches(
-            model, training, description, settings.answer_tokens, settings.seed
+            model, training, description, budget.tokens, settings.seed, budget.step_tokens
         ),
-        budget=settings.answer_tokens,
+        budget=budget.tokens,
         loss=_refinement_loss(model, router, settings, team),
         team=team,
         out=out / "router-run",
-        settings=mark,
+        settings=mark | budget.mark(description),
+        validate=routed_loss(model, router, chosen) if budget.stopping else None,
+        stopping=budget.stopping,
     )
 
     # 3. what came of it
@@ -138,6 +157,7 @@ def train_router(
         "stage": "router",
         "settings": asdict(settings),
         "training_examples": len(training),
+        "budget": budget.report(),
         **result,
         **facts,
         "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()],
@@ -209,12 +229,13 @@ def refinement_batches(
     description: Description,
     answer_tokens: int,
     seed: int,
+    step_tokens: int | None = None,
 ) -> Iterator[list[Row]]:
     """What the router is refined on; other routers (X-LoRA) are trained on the same."""
     sampler = Sampler(
         training, seed + 3, description.main_group, description.rows, two=TWO_NEEDS_REFINED
     )
-    return batches(model, iter(sampler), answer_tokens)
+    return batches(model, iter(sampler), answer_tokens, step_tokens)
 
 
 def warm_start(
@@ -261,36 +282,3 @@ def warm_start(
             model, router, training, description, settings, team
         )
     return facts | {"warm_start_seconds": round(time.perf_counter() - began, 1)}
-
-
-@torch.no_grad()
-def agreement(
-    model: AtMoe, router: TrainingRouter, rows: Sequence[Example], team: Team
-) -> dict[str, float]:
-    """How often the layer-averaged in-group top-1 is the label, by group; empty without rows."""
-    if not rows:
-        return {}
-    shares, examples = routed_shares(model, router, rows, team)
-    by_group = agreement_of(router.layout, shares.cpu(), examples)
-    return {group: round(value, 4) for group, value in by_group.items()}
-
-
-def _held_out(
-    examples: Sequence[Example], description: Description, seed: int, count: int = 240
-) -> list[Example]:
-    """Validation instructions, rephrased half of the time by templates that training never sees."""
-    validation = [e for e in examples if split(e) == "validation"]
-    if not validation:
-        return []
-    stream: Iterator[Example] = iter(
-        Sampler(
-            validation,
-            seed + 9,
-            description.main_group,
-            description.rows,
-            paraphrased=0.5,
-            two=0.0,
-            template_split="evaluation",
-        )
-    )
-    return list(islice(stream, count))

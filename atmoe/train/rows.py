@@ -69,19 +69,34 @@ def encode_row(model: AtMoe, example: Example) -> Row | None:
 
 
 def training_side(examples: Sequence[Example]) -> list[Example]:
-    """The examples whose disease is for training.
+    """The examples whose topic is for training.
 
     Raises:
         DataError: there is none.
     """
     training = [e for e in examples if split(e) == "train"]
+    if examples and not training:
+        topics = len({e.disease for e in examples})
+        raise DataError(
+            f"All {len(examples)} examples are about {topics} topic{'s' * (topics > 1)} that the "
+            f'split by topic held back; give them more topics, or leave "topic" out, which makes '
+            f"each prompt its own."
+        )
     if not training:
         raise DataError("No training examples were found; check what the sources hold.")
     return training
 
 
-def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[list[Row]]:
+def batches(
+    model: AtMoe, examples: Iterator[Example], budget: int, step_tokens: int | None = None
+) -> Iterator[list[Row]]:
     """Batches of an endless stream of examples, until `budget` answer tokens were given out.
+
+    Args:
+        model: reads the examples.
+        examples: without end.
+        budget: in answer tokens.
+        step_tokens: of a batch, as for `of_one_length`.
 
     Yields:
         Rows of similar length, as `of_one_length` packs them.
@@ -104,30 +119,34 @@ def batches(model: AtMoe, examples: Iterator[Example], budget: int) -> Iterator[
                 yield row
 
     given = 0
-    for batch in of_one_length(encoded()):
+    for batch in of_one_length(encoded(), step_tokens):
         given += sum(len(r.answer) for r in batch)
         yield batch
         if given >= budget:
             return
 
 
-def of_one_length(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows in batches of similar length, STEP_TOKENS a batch with padding.
+def of_one_length(rows: Iterable[Row], step_tokens: int | None = None) -> Iterator[list[Row]]:
+    """Rows in batches of similar length.
+
+    Args:
+        rows: one after another.
+        step_tokens: of a batch with padding (default: STEP_TOKENS); no less than the longest row.
 
     Yields:
         A batch as soon as it is full; those that the end leaves smaller come last.
     """
     waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
     for row in rows:
-        length = _padded(row)
+        length = padded(row)
         waiting[length].append(row)
-        if len(waiting[length]) == STEP_TOKENS // length:
+        if len(waiting[length]) == (step_tokens or STEP_TOKENS) // length:
             yield waiting[length]
             waiting[length] = []
     yield from filter(None, waiting.values())
 
 
-def _padded(*rows: Row) -> int:
+def padded(*rows: Row) -> int:
     """The length that rows are padded to together."""
     return next(n for n in LENGTHS if max(r.tokens for r in rows) <= n)
 
@@ -157,7 +176,7 @@ def collate_rows(model: AtMoe, rows: Sequence[Row]) -> tuple[Batch, Tensor, Tens
         The batch, padded to one of LENGTHS; where each answer token is predicted, as indices into
         the flattened [rows · tokens]; and the answer tokens, with IGNORED behind them.
     """
-    length = _padded(*rows)
+    length = padded(*rows)
     batch = collate(
         [r.prompt for r in rows],
         [r.answer for r in rows],

@@ -24,7 +24,7 @@ class RouterSettings:
             effects, which cost the medical model 0.06 nats a token beside equal shares; the square
             root keeps the order and costs 0.016.
         effect_decay: weight decay of the group heads' fit to them.
-        answer_tokens: of the refinement.
+        answer_tokens: of the refinement; None = as the data bears (`atmoe.train.budget`).
         learning_rate: of the in-group heads, which come warm.
         gain_learning_rate: of the gains.
         label_weight: of the cross-entropy with the labels, beside the language-model loss.
@@ -43,12 +43,29 @@ class RouterSettings:
     effect_rounds: int = 2
     effect_power: float = 0.5
     effect_decay: float = 3.0
-    answer_tokens: int = 60_000
+    answer_tokens: int | None = None
     learning_rate: float = 3e-4
     gain_learning_rate: float = 3e-2
     label_weight: float = 0.1
     seed: int = 0
     dtype: str = "bfloat16"
+
+
+PASSES, MOST = 3, 60_000
+"""Passes over the data, and answer tokens, of the largest refinement that nobody asked for."""
+
+READINGS = 8
+"""Each row of small data is read so often, on average, where nobody said how often."""
+
+
+def readings(rows: int) -> dict[str, int]:
+    """How much a warm start reads of so many training rows, where nobody said how much."""
+    instructions = min(RouterSettings.instructions, READINGS * rows)
+    return {
+        "instructions": instructions,
+        "fit_steps": min(RouterSettings.fit_steps, max(200, instructions // 10)),
+        "effect_answers": min(RouterSettings.effect_answers, max(1, rows // 2)),
+    }
 
 
 TWO_NEEDS, TWO_NEEDS_REFINED = 0.7, 0.3

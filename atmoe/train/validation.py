@@ -1,0 +1,149 @@
+"""What is measured on topics held back: losses of answers, and how often shares are the labels'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from atmoe.data import Description, Example, split
+from atmoe.data.sampler import Sampler
+from atmoe.model import AtMoe
+from atmoe.study.agreement import agreement_of
+from atmoe.train.reading import routed_shares
+from atmoe.train.rows import Row, answer_loss, collate_rows, encode_row
+from atmoe.train.standardised import TrainingRouter
+from atmoe.train.team import Team
+
+Validate = Callable[[], dict[str, float]]
+"""Measures the losses, by name: nats per answer token."""
+
+Weights = Callable[[AtMoe, Sequence[Example]], Tensor]
+"""What the experts of each row are mixed by. [rows, layers, experts]"""
+
+
+def held_out_rows(
+    model: AtMoe, examples: Sequence[Example], description: Description, each: int = 8
+) -> list[list[Row]]:
+    """A few held-out rows of each expert of the main group that has any."""
+    group = description.main_group
+    held_out = sorted(
+        (e for e in examples if split(e) == "validation" and group in e.labels), key=lambda e: e.id
+    )
+    chosen: list[list[Row]] = []
+    for name in description.groups[group]:
+        encoded = (encode_row(model, e) for e in held_out if e.labels[group] == name)
+        first = list(islice((row for row in encoded if row), each))
+        if first:
+            chosen.append(first)
+    return chosen
+
+
+def labelled_loss(
+    model: AtMoe,
+    chosen: Sequence[Sequence[Row]],
+    description: Description,
+    weights: Weights,
+    by_label: bool,
+) -> Validate | None:
+    """What measures the loss of rows, those of each expert of the main group counting the same.
+
+    They are read under their own weights ("label") and, where weights follow the labels, with those
+    experts shifted by one ("wrong_" and the group).
+
+    Args:
+        model: whose experts are trained.
+        chosen: rows of each expert.
+        description: of the groups.
+        weights: how a row mixes the experts.
+        by_label: whether weights follow the labels.
+
+    Returns:
+        None where nothing is held out.
+    """
+    group = description.main_group
+    names = [*description.groups[group]]
+
+    def shifted(example: Example) -> Example:
+        following = names[(names.index(example.labels[group]) + 1) % len(names)]
+        return replace(example, labels={**example.labels, group: following})
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        losses: dict[str, list[float]] = {"label": []}
+        if by_label and len(names) > 1:
+            losses["wrong_" + group] = []
+        for rows in chosen:
+            batch, where, targets = collate_rows(model, rows)
+            right = [r.example for r in rows]
+            wrong = [shifted(e) for e in right]
+            for name, labelled in zip(losses, (right, wrong)):
+                hidden, _, _ = model.forward(batch, weights=weights(model, labelled), logits=False)
+                losses[name].append(float(answer_loss(model, hidden, where, targets)))
+        return {name: sum(values) / len(values) for name, values in losses.items()}
+
+    return validate if chosen else None
+
+
+def routed_loss(
+    model: AtMoe, router: TrainingRouter, chosen: Sequence[Sequence[Row]]
+) -> Validate | None:
+    """The same under the plans of a router ("routed").
+
+    Returns:
+        None where nothing is held out.
+    """
+
+    @torch.inference_mode()
+    def validate() -> dict[str, float]:
+        losses = []
+        for rows in chosen:
+            batch, where, targets = collate_rows(model, rows)
+            hidden, _, _ = model.forward(batch, router=router, logits=False)
+            losses.append(float(answer_loss(model, hidden, where, targets)))
+        return {"routed": sum(losses) / len(losses)}
+
+    return validate if chosen else None
+
+
+@torch.no_grad()
+def agreement(
+    model: AtMoe, router: TrainingRouter, rows: Sequence[Example], team: Team
+) -> dict[str, float]:
+    """How often the layer-averaged in-group top-1 is the label, by group; empty without rows."""
+    if not rows:
+        return {}
+    shares, examples = routed_shares(model, router, rows, team)
+    by_group = agreement_of(router.layout, shares.cpu(), examples)
+    return {group: round(value, 4) for group, value in by_group.items()}
+
+
+def held_out_instructions(
+    examples: Sequence[Example], description: Description, seed: int, each: int | None = None
+) -> list[Example]:
+    """Validation instructions, rephrased half of the time by templates that training never sees.
+
+    Args:
+        examples: of both sides of the split.
+        description: whose groups they are drawn by.
+        seed: of what is drawn.
+        each: how often each is drawn at most, on average.
+    """
+    validation = [e for e in examples if split(e) == "validation"]
+    if not validation:
+        return []
+    stream: Iterator[Example] = iter(
+        Sampler(
+            validation,
+            seed + 9,
+            description.main_group,
+            description.rows,
+            paraphrased=0.5,
+            two=0.0,
+            template_split="evaluation",
+        )
+    )
+    return list(islice(stream, min(240, (each or 240) * len(validation))))
