@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.budget import budget_of
 from atmoe.train.rows import (
+    STEP_TOKENS,
     Row,
     answer_loss,
     batches,
@@ -41,6 +42,9 @@ from atmoe.train.rows import (
 )
 from atmoe.train.team import Team
 from atmoe.train.validation import Weights, held_out_rows, labelled_loss
+
+LEARNING_RATE = 2e-3
+"""At its peak, of whole steps; of smaller ones it is less in proportion."""
 
 SHARE = 0.5
 """What each of a row's experts is mixed by; three groups then give 1.5, the router's first gain."""
@@ -57,7 +61,7 @@ class ExpertSettings:
         rank: of every LoRA.
         alpha: of every LoRA; its scaling is alpha / rank.
         answer_tokens: the budget; None = as the data bears (`atmoe.train.budget`).
-        learning_rate: at its peak.
+        learning_rate: at its peak; None = LEARNING_RATE, or less where steps are smaller.
         seed: of everything.
         dtype: of the base model.
     """
@@ -65,7 +69,7 @@ class ExpertSettings:
     rank: int = 4
     alpha: float = 16.0
     answer_tokens: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     seed: int = 0
     dtype: str = "bfloat16"
 
@@ -220,6 +224,9 @@ def _train(
     budget = budget_of(model, training, held_out, settings.answer_tokens, PASSES, MOST, "label")
     if team.leads:
         loop.tell(budget.sentences())
+    if settings.learning_rate is None:
+        rate = LEARNING_RATE * budget.step_tokens / STEP_TOKENS
+        settings = replace(settings, learning_rate=rate)
 
     def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
         if not rows:
@@ -254,6 +261,7 @@ def _train(
         stopping=budget.stopping,
     )
     return {
+        "settings": asdict(settings),
         "training_examples": len(training),
         "budget": budget.report(),
         **result,

@@ -12,7 +12,7 @@ from test_train import DESCRIBED, example, small_batches  # noqa: F401  # a fixt
 
 from atmoe.data import split
 from atmoe.errors import DataError, TrainingError
-from atmoe.train import loop
+from atmoe.train import experts, loop, rows
 from atmoe.train.budget import PASSES_UNWATCHED, Pace, budget_of
 from atmoe.train.experts import PASSES, ExpertSettings, label_weights, new_model, train_experts
 from atmoe.train.rows import encode_row, training_side
@@ -211,6 +211,28 @@ def test_how_long_it_takes_is_what_the_first_steps_took(every):
     assert f"about {4 if every else 3} min" in said and "a step took 3 s" in said
     assert ("a measurement 4 s" in said) == bool(every)
     assert pace.step(10, 3.0) == ""
+
+
+@pytest.mark.parametrize("given, used", [(None, 1e-3), (3e-3, 3e-3)])
+def test_smaller_steps_take_a_lower_learning_rate_unless_it_is_given(
+    llama, tmp_path, monkeypatch, given, used
+):
+    monkeypatch.setattr(experts, "STEP_TOKENS", rows.STEP_TOKENS)  # as the small batches have it
+    rates = []
+    run = loop.run
+
+    def noted(**more):
+        rates.extend(group["lr"] for group in more["parameters"])
+        return run(**more | {"batches": iter(())})
+
+    monkeypatch.setattr(loop, "run", noted)
+    settings = ExpertSettings(rank=2, learning_rate=given, dtype="float32")
+    few = EXAMPLES[:12] + [e for e in EXAMPLES[12:] if split(e) == "validation"]
+    model = new_model(DESCRIBED, settings, str(llama.directory))
+    for tokens, rate in ((None, used), (700, given or experts.LEARNING_RATE)):
+        settings = replace(settings, answer_tokens=tokens)
+        report = train_experts(model, few, DESCRIBED, tmp_path / str(tokens), settings)
+        assert rates.pop() == report["settings"]["learning_rate"] == rate
 
 
 def test_experts_are_saved_as_the_lowest_loss_had_them(llama, tmp_path, capsys):
