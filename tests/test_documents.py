@@ -54,7 +54,10 @@ def test_the_answer_shown_is_what_the_command_prints(medical, monkeypatch):
 
 
 def test_every_mark_is_one_of_those():
-    made = {(part.document, part.mark) for part in PARTS} | {(README, "test command")}
+    made = {(part.document, part.mark) for part in PARTS} | {
+        (README, "test command"),
+        (LIBRARY, "recipe"),
+    }
     comment = re.compile(r"^<!-- (.*) -->$", re.MULTILINE)
     marks = [(name, mark) for name in TEXTS for mark in comment.findall(TEXTS[name])]
     assert sorted(m for m in marks if m[1] != "end") == sorted(made)

@@ -169,7 +169,7 @@ def add_commands(commands: Commands) -> None:
         alpha="of every LoRA",
         answer_tokens="budget (default: ten passes over the data at most, and fewer where the loss "
         "on unseen topics falls no more)",
-        learning_rate="peak",
+        learning_rate="peak (default: 2e-3, and in proportion where steps are smaller)",
         seed="of everything",
         dtype="of the base model (default: bfloat16)",
     )
@@ -220,7 +220,7 @@ def add_commands(commands: Commands) -> None:
         rank="of the LoRA (default: 4 for each expert)",
         alpha="of the LoRA (default: that rank)",
         answer_tokens="budget (default: as of train experts)",
-        learning_rate="peak",
+        learning_rate="peak (default: as of train experts)",
         seed="of everything",
         dtype="of the base model (default: bfloat16)",
     )
