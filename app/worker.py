@@ -28,11 +28,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Literal, TypeVar, overload
 
 from app.job import Job, Kind, Waiting, one_step
 from atmoe.answer.batching import MOST_ROWS
+from atmoe.answer.fused import give_back_memory
 
 T = TypeVar("T")
 
@@ -41,6 +42,9 @@ CLOSING_SECONDS = 20
 SHARE = 0.1
 """Of the time, for other work while answers stream."""
 OTHERS_AT_ONCE = 4
+IDLE_SECONDS = 3
+"""After so long without anybody, the system is given back what hundreds of people's threads and
+answers took."""
 
 
 class _Lane:
@@ -179,7 +183,7 @@ class Worker:
             Whether to go on.
         """
         while not self._jobs() or not self._arrivals.empty():
-            arrived = self._arrivals.get()
+            arrived = self._next()
             if arrived is None:
                 for job in self._jobs():
                     job.cancel()
@@ -191,6 +195,14 @@ class Worker:
             else:
                 self._lanes[arrived.kind].waiting.append(arrived)
         return True
+
+    def _next(self) -> Job | None:
+        """Whoever comes next."""
+        try:
+            return self._arrivals.get(timeout=IDLE_SECONDS)
+        except Empty:
+            give_back_memory()
+            return self._arrivals.get()
 
     def _jobs(self) -> list[Job]:
         """Whoever is under way or waits."""

@@ -472,3 +472,30 @@ def test_at_the_end_the_thread_ends_after_its_step_and_readers_come_to_an_end():
     reader.join(10)
     assert not reader.is_alive() and not worker._thread.is_alive()
     assert seen == list(range(len(seen)))
+
+
+def test_idle_it_gives_memory_back_once_and_works_on(monkeypatch):
+    given = []
+    monkeypatch.setattr("app.worker.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("app.worker.give_back_memory", lambda: given.append(1))
+    worker = Worker()
+    assert worker.call(lambda: 3) == 3
+    deadline = time.monotonic() + 30
+    while not given and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert given == [1]  # not again while nobody comes
+    assert worker.call(lambda: 4) == 4
+    worker.close()
+    assert not worker.alive
+
+
+def test_whoever_is_far_back_is_told_at_every_tenth_and_the_last_few_at_each():
+    job = Job(iter(()))
+    for before in range(137, -1, -1):
+        job.wait(before)
+    told = []
+    while not job._queue.empty():
+        told.append(job._queue.get()[1])
+    assert told == [137, *range(129, 20, -10), *range(20, -1, -1)]
+    assert Waiting(0).told_again == 1 and Waiting(200).told_again > 10

@@ -1,0 +1,19 @@
+"""/healthz, as a load balancer asks it."""
+
+import httpx
+
+from app import serving
+from app.serving import Serving
+
+
+def test_it_is_well_as_long_as_every_worker_is(tab, worlds):
+    address = tab.address.partition("?")[0]
+    assert httpx.get(f"{address}healthz").json() == {"status": "ok"}
+    dead = Serving(worlds("llama").model)
+    dead.worker.close()
+    try:
+        reply = httpx.get(f"{address}healthz")
+        assert reply.status_code == 503 and reply.json() == {"status": "a worker has ended"}
+    finally:
+        serving._all.discard(dead)
+    assert httpx.get(f"{address}healthz").status_code == 200
