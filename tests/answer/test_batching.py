@@ -8,8 +8,9 @@ from conftest import ASSETS, LAYOUT, PROMPTS, one_hot, random_plan
 
 from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
 from atmoe.answer import batching
-from atmoe.answer.batching import Batching, Decoding, even_rows
+from atmoe.answer.batching import Batching, Decoding
 from atmoe.answer.engine import Engine, engine_of
+from atmoe.answer.even import even_rows
 from atmoe.answer.fused import Product
 from atmoe.errors import PlanError, PromptError
 
