@@ -587,7 +587,7 @@ def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next
     monkeypatch.setattr(
         Batching, "step", lambda self: (gate.acquire(timeout=0.2), step(self))
     )  # slow until released
-    monkeypatch.setattr("app.page.Worker", lambda: Worker(answers_at_once=1))
+    monkeypatch.setattr("app.serving.Worker", lambda: Worker(answers_at_once=1))
     demo = build(model)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     try:
