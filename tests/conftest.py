@@ -294,7 +294,7 @@ def served_medical(medical):
     from app.page import build, launching
 
     demo = build(medical, ASSETS / "reports")
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(medical))
     yield address, medical
     demo.close()
 
