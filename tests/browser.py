@@ -29,8 +29,9 @@ QUIET = [
 QUESTION = "How is asthma treated?"
 TOKENS = 12
 WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 180))
-LEFT = "BodyStreamBuffer was aborted"
-"""What Chromium says of a stream that ends because its page is left; it is nobody's fault."""
+LEFT = re.compile("BodyStreamBuffer was aborted|Unexpected error Connection errored out")
+"""What Chromium and Gradio say of a stream that ends because its page is left. One that broke else
+would show: its answer would be missing."""
 ENDED = re.compile("per second|given before")
 expect.set_options(timeout=WAIT)
 
@@ -50,11 +51,15 @@ class Tab:
         self.page.set_default_timeout(WAIT)
         self.page.on(
             "pageerror",
-            lambda error: self.troubles.append(str(error)) if LEFT not in str(error) else None,
+            lambda error: None if LEFT.search(str(error)) else self.troubles.append(str(error)),
         )
         self.page.on(
             "console",
-            lambda said: self.troubles.append(said.text) if said.type == "error" else None,
+            lambda said: (
+                self.troubles.append(said.text)
+                if said.type == "error" and not LEFT.search(said.text)
+                else None
+            ),
         )
         self.page.on(
             "request",
