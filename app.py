@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 
 from atmoe import files
+from atmoe.cli.common import device_argument
 from atmoe.cli.ending import run
-from atmoe.mixture.precision import CHOICES, DEVICE_VARIABLE, DEVICES, VARIABLE, chosen, placed
+from atmoe.mixture.precision import CHOICES, VARIABLE, chosen, placed
 
 ASSETS = Path(__file__).parent / "assets"
 SHIPPED = ASSETS / "medical"
@@ -40,12 +41,7 @@ def main() -> int:
         choices=CHOICES,
         help=f"precision (default: ${VARIABLE}, else auto: what this machine is quick in)",
     )
-    parser.add_argument(
-        "--device",
-        metavar="|".join(DEVICES),
-        help=f"where to compute (default: ${DEVICE_VARIABLE}, else auto: a GPU of CUDA's where "
-        "there is one)",
-    )
+    device_argument(parser)
     parser.add_argument(
         "--host", help="address to listen on (default: this machine only; a Space sets it)"
     )
@@ -83,7 +79,8 @@ def _root_path(text: str) -> str:
 def _serve(args: argparse.Namespace) -> None:
     """Build the page and launch it; what it needs takes seconds to import."""
     from app.ask.cases import read_cases
-    from app.page import build, launching
+    from app.launch import launching
+    from app.page import build
     from app.several import Shown, serve
     from atmoe import AtMoe
     from atmoe.mixture.hub import folder_of

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from app.api import Api
 from app.ask.area import (
@@ -22,8 +20,7 @@ from app.ask.area import (
 )
 from app.ask.cases import Case
 from app.ask.desk import AskDesk
-from app.assets import FOLDER, text_of
-from app.card import Card
+from app.assets import text_of
 from app.cohort.area import CohortArea, build_cohort
 from app.cohort.desk import CohortDesk
 from app.compare.area import CompareArea, build_compare, build_difference
@@ -32,13 +29,13 @@ from app.compare.third_desk import ThirdDesk
 from app.desk import Shared
 from app.drafts.area import DraftsArea, build_drafts
 from app.drafts.desk import DraftsDesk
-from app.events import AT_ONCE, UNQUEUED
+from app.events import UNQUEUED
 from app.markup import header
 from app.models.area import ModelsArea, build_models
 from app.models.desk import ModelsDesk
 from app.models.neighbour import Neighbour
 from app.places import build_bar, place
-from app.serving import HEALTH, Serving
+from app.serving import Serving
 from app.session import Session
 from app.share.area import ShareArea, build_actions, build_link_bar, build_share
 from app.share.link import steering_of_link
@@ -70,29 +67,6 @@ from atmoe.explanation.coherence import Cohort
 
 WAITING_PEOPLE = 512
 """Of each kind of event, so many may wait in Gradio's queue besides."""
-LAUNCH: dict[str, Any] = {
-    "ssr_mode": False,
-    "pwa": False,
-    "run_history": False,
-    "show_error": False,
-    "enable_monitoring": False,
-    "mcp_server": True,
-    "max_file_size": "1mb",
-    "max_threads": 9 * AT_ONCE,
-    "footer_links": [],
-    "css_paths": sorted(FOLDER.glob("*.css")),
-    "theme": gr.themes.Default(
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
-        primary_hue="blue",
-        spacing_size="sm",
-        text_size="md",
-    ),
-}
-"""Arguments of `launch` that belong to the page. The endpoints are tools of an MCP server as well.
-Server-side rendering and the installable app are switched on by a Space unless refused; a run
-history would keep people's questions in their browser. Each generator that waits for the worker
-holds one of the threads, and what needs no waiting must find one free."""
 
 PLACES = (
     ("Weights", "weights"),
@@ -107,13 +81,6 @@ PLACES = (
     ("Help", "help"),
 )
 """What takes turns below the answers: its name and its id."""
-
-
-def launching(model: AtMoe) -> dict[str, Any]:
-    """Arguments of `launch`: the page's own, what a link to it shows, and /healthz."""
-    words = model.info.page
-    card = Middleware(Card, title=words.title, about=words.about)
-    return {**LAUNCH, "app_kwargs": {"middleware": [card], "routes": [HEALTH]}}
 
 
 @dataclass(frozen=True)
@@ -139,7 +106,9 @@ def build(
     serving: Serving | None = None,
     neighbours: Sequence[Neighbour] = (),
 ) -> gr.Blocks:
-    """The page over one model, with a worker of its own. Launch it with `**launching(model)`.
+    """The page over one model, with a worker of its own.
+
+    Launch it with what `app.launch.launching` says.
 
     Args:
         model: answers.

@@ -20,8 +20,9 @@ from fastapi.responses import RedirectResponse
 from gradio.http_server import start_server
 
 from app.ask.cases import read_cases
+from app.launch import launching
 from app.models.neighbour import Neighbour
-from app.page import build, launching
+from app.page import build
 from app.serving import HEALTH, Serving
 from atmoe import AtMoe
 

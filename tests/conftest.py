@@ -278,7 +278,8 @@ def medical() -> AtMoe:
 @pytest.fixture(scope="session")
 def served(worlds):
     """(address, model) of the page, served once for all tests: a tiny model, or $ATMOE_MODEL."""
-    from app.page import build, launching
+    from app.launch import launching
+    from app.page import build
 
     path = os.environ.get("ATMOE_MODEL")
     model = AtMoe.from_pretrained(path) if path else worlds("llama").build(scripts=("LATIN",))
@@ -291,7 +292,8 @@ def served(worlds):
 @pytest.fixture(scope="module")
 def served_medical(medical):
     """(address, model) of the page over the shipped model; a module's `served` may be this one."""
-    from app.page import build, launching
+    from app.launch import launching
+    from app.page import build
 
     demo = build(medical, ASSETS / "reports")
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(medical))

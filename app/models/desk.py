@@ -12,7 +12,7 @@ from gradio.events import Dependency
 
 from app.answering import answer
 from app.ask.growing import STOPPED, grown
-from app.desk import AnswerPlace, Desk, Shared, guarded
+from app.desk import Desk, Shared, guarded
 from app.events import UNQUEUED, streaming
 from app.following import Update, stream
 from app.job import Job, Kind
@@ -78,7 +78,7 @@ class ModelsDesk(Desk):
     def run(self, session: Session) -> Iterator[Update]:
         """Stream the answers, one model after the other."""
         yield {self.area.lines[0]: gr.skip()}
-        for number, slot in enumerate(list(session.tab(ModelsState).slots)):
+        for number, slot in enumerate(session.tab(ModelsState).slots):
             yield from self._one(session, number, slot)
 
     def _one(self, session: Session, number: int, slot: Slot) -> Iterator[Update]:
@@ -125,7 +125,6 @@ class ModelsDesk(Desk):
 
     def _blank(self, says: Sequence[str]) -> Update:
         update: Update = dict.fromkeys(self.area.lines, "")
-        places: Sequence[AnswerPlace] = self.area.places
-        for place, said in zip(places, says):
+        for place, said in zip(self.area.places, says):
             update |= place.say(said) | {place.facts: line("")}
         return update

@@ -8,15 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atmoe.cli import many
-from atmoe.cli.common import (
-    Commands,
-    Result,
-    load_model,
-    positional,
-    sampling_of,
-    steering_of,
-    text_of,
-)
+from atmoe.cli.common import Commands, Result, positional
+from atmoe.cli.given import load_model, sampling_of, steering_of, text_of
 
 if TYPE_CHECKING:
     from atmoe.explanation.value import Change, Explanation

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from atmoe.cli.common import FLOATING, MEDICAL, Commands, Result, count, load_model
+from atmoe.cli.common import FLOATING, MEDICAL, Commands, Result, count
+from atmoe.cli.given import load_model
 from atmoe.errors import AssetError, AtMoeError
 
 BENCH_PARTS = (

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from atmoe.cli.common import Commands, Result, count, described, load_model
+from atmoe.cli.common import Commands, Result, count
+from atmoe.cli.given import described, load_model
 from atmoe.cli.measuring import between, drawn, limit, on_side
 
 Report = Mapping[str, Any]

@@ -13,14 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atmoe.cli.common import (
-    Result,
-    count,
-    load_model,
-    model_directory,
-    sampling_of,
-    steering_of,
-)
+from atmoe.cli.common import Result, count
+from atmoe.cli.given import load_model, model_directory, sampling_of, steering_of
 from atmoe.errors import DataError
 
 if TYPE_CHECKING:

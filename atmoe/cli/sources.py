@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import Commands, Result, count, described, load_model
+from atmoe.cli.common import Commands, Result, count
+from atmoe.cli.given import described, load_model
 from atmoe.cli.measuring import NO_WORDING, seed
 
 if TYPE_CHECKING:

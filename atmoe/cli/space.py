@@ -6,15 +6,16 @@ import argparse
 import shlex
 from pathlib import Path
 
-from atmoe.cli.common import DEFAULT_MODEL, Commands, Result
+from atmoe.cli.common import Commands, Result, model_argument
 
 
 def space(a: argparse.Namespace) -> Result:
     """The page and one model, as a directory to upload."""
     from atmoe.export.space import MODEL, write_space
+    from atmoe.mixture.hub import folder_of
     from atmoe.sources.index import FOLDER
 
-    written = write_space(a.model, a.out)
+    written = write_space(folder_of(a.model), a.out)
     command = shlex.join(["hf", "upload", "OWNER/NAME", str(a.out), "--repo-type", "space"])
     size = sum(written.sizes.values())
     notes = []
@@ -49,11 +50,5 @@ def add_commands(commands: Commands) -> None:
         "space", space, "Write the page and a model as a Hugging Face Space, ready to upload."
     )
     parser.add_argument("out", type=Path, metavar="DIR", help="a new directory, or an empty one")
-    parser.add_argument(
-        "--model",
-        type=Path,
-        default=DEFAULT_MODEL,
-        metavar="DIR",
-        help="a trained AT-MoE (default: $ATMOE_MODEL, else the medical one)",
-    )
+    model_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import BASELINES, Commands, Result, count, described, load_model
+from atmoe.cli.common import BASELINES, Commands, Result, count
+from atmoe.cli.given import described, load_model
 from atmoe.cli.measuring import NO_WORDING, between, drawn, limit, on_side
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atmoe import files
-from atmoe.cli.common import Commands, Result, load_model, positional, steering_of, text_of
+from atmoe.cli.common import Commands, Result, positional
+from atmoe.cli.given import load_model, steering_of, text_of
 from atmoe.errors import DataError, PlanError
 
 if TYPE_CHECKING:

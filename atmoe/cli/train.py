@@ -9,15 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli.common import (
-    BASELINES,
-    FLOATING,
-    Commands,
-    Result,
-    described,
-    device_argument,
-    load_model,
-)
+from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, device_argument
+from atmoe.cli.given import described, load_model
 from atmoe.cli.sources import indexed
 from atmoe.mixture.precision import DEVICE_VARIABLE, placed
 

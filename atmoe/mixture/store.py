@@ -117,9 +117,14 @@ def _copied(source: Path, adapter: Adapter, path: Path) -> bool:
     except AssetError:  # changed since it was read
         return False
     path.mkdir(parents=True, exist_ok=True)
+    copy_expert(source, path)
+    return True
+
+
+def copy_expert(source: Path, path: Path) -> None:
+    """Take an expert's files as they are, from directory to directory."""
     for file in ADAPTER:
         shutil.copyfile(source / file, path / file)
-    return True
 
 
 def save_router(router: GroupedRouter, path: Path) -> None:

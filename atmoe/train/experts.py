@@ -6,7 +6,6 @@ share of ½. The routing is the row's labels, not a router: what an expert is fo
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +22,7 @@ from atmoe.mixture import store
 from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import decoder_layers, layer_linears
-from atmoe.mixture.peft_files import CONFIG, WEIGHTS, located
+from atmoe.mixture.peft_files import WEIGHTS, located
 from atmoe.mixture.replacing import experts_digest, replacing
 from atmoe.model import AtMoe
 from atmoe.routing.plan import Layout
@@ -196,8 +195,7 @@ def _keep_as_it_came(source: Path | str, path: Path) -> None:
     """Write a ready expert in its own precision: its very files, where they are PEFT's of today."""
     found = located(source)
     if (found / WEIGHTS[0]).is_file():
-        for file in (CONFIG, WEIGHTS[0]):
-            shutil.copyfile(found / file, path / file)
+        store.copy_expert(found, path)
     else:
         adapter = Adapter.load(source)
         adapter.save(path, adapter.base, dtype=adapter.dtype)

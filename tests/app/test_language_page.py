@@ -3,7 +3,8 @@
 import pytest
 from browser import ENDED, TOKENS, flat, visit
 
-from app.page import build, launching
+from app.launch import launching
+from app.page import build
 from app.view import sampling_of
 
 expect = pytest.importorskip("playwright.sync_api").expect

@@ -6,7 +6,8 @@ import httpx
 import pytest
 from browser import ENDED, visit
 
-from app.page import build, launching
+from app.launch import launching
+from app.page import build
 from atmoe.presentation import Page
 
 expect = pytest.importorskip("playwright.sync_api").expect

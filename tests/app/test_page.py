@@ -14,9 +14,9 @@ import pytest
 from browser import ENDED, QUESTION, TOKENS, Tab, cell, choose, expected, flat, third, visit
 from conftest import ROOT
 
-from app.controls import Controls, Setting
-from app.page import build, launching
-from app.steer import presets
+from app.controls import Controls
+from app.launch import launching
+from app.page import build
 from app.steer.figure import UNREAD
 from app.view import REPETITION_PENALTY, sampling_of
 from app.worker import Worker
@@ -25,6 +25,7 @@ from atmoe.answer.batching import Batching
 from atmoe.answer.prefill import _Reading
 from atmoe.errors import SteeringError
 from atmoe.explanation.doses import dosing
+from atmoe.presentation import Page
 from atmoe.steering.reference import Beside
 from atmoe.study.strength import study
 
@@ -304,14 +305,12 @@ def test_undo_and_redo_take_the_controls_back_and_forth(tab):
     expect(redo).to_be_disabled()
 
 
-def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds, monkeypatch):
-    half = {"task/treat": Setting(State.FIXED, 50), "field": Setting(State.OFF, 0)}
-    monkeypatch.setattr(
-        presets,
-        "PRESETS",
-        {"Half <b>": half, "Not for this one": {"task/dance": Setting(State.OFF, 0)}},
-    )
-    model = worlds("llama").build(scripts=("LATIN",))
+def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds):
+    half = {"Half <b>": {"task/treat": 50, "field": "off"}}
+    other = Page(presets={**half, "Not for this one": {"task/dance": "off"}})
+    with pytest.raises(SteeringError, match="no expert 'dance' in 'task'"):
+        build(worlds("llama").build(page=other))
+    model = worlds("llama").build(scripts=("LATIN",), page=Page(presets=half))
     demo = build(model)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with visit(browser, (address, model)) as tab:

@@ -13,7 +13,8 @@ from browser import ENDED, QUESTION, expect, expected, share, visit
 from conftest import ROOT
 from proxy import proxied
 
-from app.page import build, launching
+from app.launch import launching
+from app.page import build
 from app.view import sampling_of
 from atmoe import Steering
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from browser import CHROMIUM, QUIET, Tab
 from playwright.sync_api import expect, sync_playwright
 
-from app.page import build, launching
+from app.launch import launching
+from app.page import build
 from atmoe import AtMoe
 from atmoe.answer.prefill import prefill
 from atmoe.mixture.precision import CHOICES, chosen

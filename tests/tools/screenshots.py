@@ -12,7 +12,8 @@ from pathlib import Path
 from browser import CHROMIUM, ENDED, QUIET, Tab, drag
 from playwright.sync_api import expect, sync_playwright
 
-from app.page import build, launching
+from app.launch import launching
+from app.page import build
 from atmoe import AtMoe
 from atmoe.mixture.precision import chosen
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from browser import CHROMIUM, ENDED, QUESTION, QUIET, Tab
 from playwright.sync_api import expect, sync_playwright
 
-from app.page import build, launching
+from app.launch import launching
+from app.page import build
 from app.view import sampling_of
 from atmoe import AtMoe, Override, Sampling, State, Steering
 from atmoe.answer.batching import Batching

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_train import DESCRIBED, example, small_batches  # noqa: F401  # a fixture
+from test_train import DESCRIBED, example, run_nothing, small_batches  # noqa: F401  # a fixture
 
 from atmoe.data import split
 from atmoe.errors import DataError, TrainingError
@@ -122,17 +122,7 @@ def test_a_checkpoint_whose_measurements_do_not_fit_is_refused(tmp_path):
 
 def test_a_loss_that_is_no_number_is_an_error(tmp_path):
     with pytest.raises(TrainingError, match="unseen topics is not a number.*--learning-rate"):
-        loop.run(
-            parameters=[{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 1}],
-            batches=iter(()),
-            budget=1,
-            loss=None,
-            out=tmp_path,
-            settings={},
-            team=Team(),
-            validate=lambda: {"off": math.nan},
-            stopping=Stopping("off", 1),
-        )
+        run_nothing(tmp_path, {}, validate=lambda: {"off": math.nan}, stopping=Stopping("off", 1))
 
 
 # -- what the data bears ----------------------------------------------------------------------

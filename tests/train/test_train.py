@@ -209,18 +209,24 @@ def test_an_interrupted_training_resumes_to_the_same_weights(llama, fresh, tmp_p
     assert any(p.abs().sum() > 0 for p in got)
 
 
+def run_nothing(out, settings, **named):
+    """A run of one number and no batch."""
+    return loop.run(
+        parameters=[{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 1}],
+        batches=iter(()),
+        budget=1,
+        loss=None,
+        out=out,
+        settings=settings,
+        team=Team(),
+        **named,
+    )
+
+
 def test_a_checkpoint_of_other_settings_is_refused(fresh, tmp_path):
     run_loop(fresh, tmp_path)
     with pytest.raises(TrainingError, match="other settings.*--out"):
-        loop.run(
-            parameters=[{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 1}],
-            batches=iter(()),
-            budget=1,
-            loss=None,
-            out=tmp_path,
-            settings={"seed": 5},
-            team=Team(),
-        )
+        run_nothing(tmp_path, {"seed": 5})
 
 
 def test_standardising_a_router_changes_no_share(model):

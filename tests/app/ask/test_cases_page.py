@@ -4,7 +4,8 @@ import pytest
 from browser import ENDED, TOKENS, visit
 
 from app.ask.cases import Case
-from app.page import build, launching
+from app.launch import launching
+from app.page import build
 from app.view import sampling_of
 
 expect = pytest.importorskip("playwright.sync_api").expect
