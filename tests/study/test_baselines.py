@@ -68,7 +68,8 @@ def test_arrow_over_copies_of_one_expert_is_that_expert(llama, tmp_path):
         shutil.copytree(tmp_path / "experts" / names[0], tmp_path / "experts" / name)
 
     class Four:  # what is asked of a model here, with other experts
-        layout, bank, device, tokenizer = (
+        info, layout, bank, device, tokenizer = (
+            llama.model.info,
             Layout.of(LAYERS, {"g": ["a", "b", "c", "d"]}),
             llama.model.bank,
             llama.model.device,
