@@ -29,7 +29,9 @@ QUIET = [
 QUESTION = "How is asthma treated?"
 TOKENS = 12
 WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 180))
-LEFT = re.compile("BodyStreamBuffer was aborted|Unexpected error Connection errored out")
+LEFT = re.compile(
+    "BodyStreamBuffer was aborted|signal is aborted|Unexpected error Connection errored out"
+)
 """What Chromium and Gradio say of a stream that ends because its page is left. One that broke else
 would show: its answer would be missing."""
 ENDED = re.compile("per second|given before")

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event, Semaphore
 
 import pytest
-from browser import ENDED, QUESTION, TOKENS, Tab, cell, choose, expected, flat, third, visit
+from browser import ENDED, QUESTION, TOKENS, WAIT, Tab, cell, choose, expected, flat, third, visit
 from conftest import ROOT
 
 from app.controls import Controls
@@ -385,8 +385,11 @@ def test_an_opened_record_restores_the_page_and_comes_out_identical(browser, ser
         tab.lock(group).click()
         steered = tab.steered()
         expect(tab.page.locator("#comparison tbody tr")).to_have_count(2)
-        record.write_bytes(tab.downloaded())
-    data = json.loads(record.read_text("utf-8"))
+        data = {"comparison": None}
+        deadline = time.monotonic() + WAIT / 1000
+        while not data["comparison"] and time.monotonic() < deadline:  # or it is of "End" still
+            record.write_bytes(tab.downloaded())
+            data = json.loads(record.read_text("utf-8"))
     assert data["comparison"]["logp"] and data["controls"]["set"] == {group: ["fixed", 99, True]}
     data["steered"] |= {
         "answer": "Something <b>else",

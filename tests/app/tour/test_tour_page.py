@@ -31,12 +31,24 @@ def seen(tab: Tab, selector: str) -> dict:
     )
 
 
+def settled(tab: Tab) -> int:
+    """How tall the page is, once that is the same for half a second."""
+    return tab.page.evaluate(
+        """async () => { const tall = () => document.documentElement.scrollHeight;
+        for (let before = -1, now = tall(); now !== before; now = tall()) {
+            before = now; await new Promise((done) => setTimeout(done, 500)); }
+        return tall(); }"""
+    )
+
+
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_four_steps_stand_beside_what_they_speak_of_and_move_nothing(
     browser, served, width, height
 ):
     with visit(browser, served, width=width, height=height, tour=True) as tab:
-        tall = tab.page.evaluate("document.documentElement.scrollHeight")
+        expect(card(tab)).to_be_visible()
+        # Whatever comes as the page opens is there once nothing has moved for a while.
+        tall = settled(tab)
         for number, ((anchor, title, _), words) in enumerate(zip(STEPS, SAID, strict=True), 1):
             expect(card(tab)).to_have_accessible_name(f"Tour, step {number} of 4: {title}")
             expect(card(tab)).to_contain_text(words)
