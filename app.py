@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atmoe import files
 from atmoe.cli.common import device_argument
-from atmoe.cli.ending import run
+from atmoe.cli.ending import Terminated, run
 from atmoe.mixture.precision import CHOICES, VARIABLE, chosen, placed
 
 ASSETS = Path(__file__).parent / "assets"
@@ -64,6 +64,9 @@ def main() -> int:
         os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = str(room)
         try:
             _serve(args)
+        except Terminated:
+            _finish()
+            raise
         finally:
             shutil.rmtree(room, ignore_errors=True)
     return 0
@@ -80,11 +83,13 @@ def _serve(args: argparse.Namespace) -> None:
     """Build the page and launch it; what it needs takes seconds to import."""
     from app.ask.cases import read_cases
     from app.launch import launching
+    from app.logs import bound
     from app.page import build
     from app.several import Shown, serve
     from atmoe import AtMoe
     from atmoe.mixture.hub import folder_of
 
+    bound()
     device = placed(args.device)
     shown = []
     for name in args.model or [os.environ.get("ATMOE_MODEL", DEFAULT_MODEL)]:
@@ -108,6 +113,12 @@ def _serve(args: argparse.Namespace) -> None:
         if not page.is_running:
             raise
         page.close(verbose=False)
+
+
+def _finish() -> None:
+    """Let the answers under way come to their end, if it came so far that there may be some."""
+    if serving := sys.modules.get("app.serving"):
+        serving.finish()
 
 
 def _licence(card: Path) -> str:

@@ -79,6 +79,7 @@ class Shared:
     """One model, one worker and one batch for everybody, and what any desk may change.
 
     Attributes:
+        serving: the model at work.
         message: where a sentence stands that must not be missed.
         button: downloads the record.
         cohort: what was measured of the model's answers at several strengths, where it was.
@@ -92,7 +93,8 @@ class Shared:
         button: gr.DownloadButton,
         cohort: Cohort | None = None,
     ):
-        self.model, self.worker, self.cohort = serving.model, serving.worker, cohort
+        self.serving, self.cohort = serving, cohort
+        self.model, self.worker = serving.model, serving.worker
         self.message, self.button, self.batching = message, button, serving.batching
         self.desks: list[Desk] = []
 

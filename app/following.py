@@ -34,12 +34,28 @@ def sentence(error: Exception) -> str:
     return OUR_FAULT
 
 
-def waiting(before: int, what: str = "answer") -> str:
-    """Where someone stands who waits for a place."""
-    if not before:
-        return "Waiting for a free place: yours is next."
+def waiting(before: int, what: str = "answer", seconds: float | None = None) -> str:
+    """Where someone stands who waits for a place, and for about how long.
+
+    Args:
+        before: how many begin before it.
+        what: is waited for.
+        seconds: as measured of those before; None = it cannot be told yet.
+    """
     verb = "s are" if before > 1 else " is"
-    return f"Waiting for a free place: {before} {what}{verb} before yours."
+    place = f"{before} {what}{verb} before yours" if before else "yours is next"
+    return f"Waiting for a free place: {place}{_about(seconds)}."
+
+
+def _about(seconds: float | None) -> str:
+    """A time as one tells it, with what goes before it."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return ", in a few seconds"
+    if seconds < 90:
+        return f", in about {round(seconds, -1):.0f} seconds"
+    return f", in about {seconds / 60:.0f} minutes"
 
 
 def stream(
@@ -129,7 +145,7 @@ def follow(
         if not current():
             break
         if isinstance(step, Waiting):
-            yield say(waiting(step.before, what))
+            yield say(waiting(step.before, what, step.seconds))
         else:
             last = step
             if update := show(step):

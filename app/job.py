@@ -39,9 +39,12 @@ class Waiting:
 
     Attributes:
         before: how many of its kind will begin before it.
+        seconds: about how long that takes, at the pace of late; None = nobody has waited yet whose
+            place came free.
     """
 
     before: int
+    seconds: float | None = None
 
     @property
     def told_again(self) -> float:
@@ -92,12 +95,24 @@ class Job(Generic[T]):
         """Whether `cancel` was called."""
         return self._cancelled.is_set()
 
-    def wait(self, before: int) -> None:
-        """Tell whoever reads the steps how many begin before it."""
+    def wait(self, before: int, pace: float | None = None) -> None:
+        """Tell whoever reads the steps how many begin before it.
+
+        Args:
+            before: so many.
+            pace: seconds from one beginning to the next, where somebody waits.
+        """
         told = self._before
         if told is None or (before != told and (before <= EXACT or before // 10 != told // 10)):
             self._before = before
-            self._queue.put(("waiting", before))
+            seconds = None if pace is None else pace * (before + 1)
+            self._queue.put(("waiting", Waiting(before, seconds)))
+
+    def refuse(self, error: Exception) -> None:
+        """End it with an error, on the worker's thread, in the place of its next step."""
+        self._steps.close()
+        self.over = True
+        self._queue.put(("error", error))
 
     def advance(self) -> bool:
         """Make one step, on the worker's thread.
@@ -143,7 +158,7 @@ class Job(Generic[T]):
                 assert waiting is not None  # or there would have been no time limit
                 yield waiting
                 continue
-            waiting = Waiting(value) if kind == "waiting" else None
+            waiting = value if kind == "waiting" else None
             if kind == "error":
                 raise value
             if kind == "end":

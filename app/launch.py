@@ -10,7 +10,8 @@ from starlette.middleware import Middleware
 from app.assets import FOLDER
 from app.card import Card
 from app.events import AT_ONCE
-from app.serving import HEALTH
+from app.serving import HEALTH, Streaming
+from app.visitors import visitors
 from atmoe import AtMoe
 
 LAUNCH: dict[str, Any] = {
@@ -39,7 +40,8 @@ holds one of the threads, and what needs no waiting must find one free."""
 
 
 def launching(model: AtMoe) -> dict[str, Any]:
-    """Arguments of `launch`: the page's own, what a link to it shows, and /healthz."""
+    """Arguments of `launch`: the page's own, what a link to it shows, /healthz, and sessions."""
     words = model.info.page
     card = Middleware(Card, title=words.title, about=words.about)
-    return {**LAUNCH, "app_kwargs": {"middleware": [card], "routes": [HEALTH]}}
+    app = {"middleware": [card, Middleware(Streaming)], "routes": [HEALTH], "lifespan": visitors}
+    return {**LAUNCH, "app_kwargs": app}

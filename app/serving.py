@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import weakref
+from typing import ClassVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.job import Job, one_step
 from app.worker import Worker
@@ -35,9 +39,53 @@ _all: weakref.WeakSet[Serving] = weakref.WeakSet()
 
 
 def health(request: Request) -> JSONResponse:
-    """Whether every model of this process can still answer, for a load balancer: 200 or 503."""
-    well = all(serving.worker.alive for serving in _all)
-    return JSONResponse({"status": "ok" if well else "a worker has ended"}, 200 if well else 503)
+    """Whether every model of this process takes questions, for a load balancer: 200 or 503."""
+    well = all(serving.worker.open for serving in _all)
+    return JSONResponse({"status": "ok" if well else "closing"}, 200 if well else 503)
+
+
+FINISHING_SECONDS, TELLING_SECONDS = 10.0, 5.0
+"""So long answers under way may go on when the page is to end; and so long, at most, their last
+words may take to whoever reads them."""
+STREAMS = ("/gradio_api/call/", "/gradio_api/queue/data")
+"""Where answers stream: to programs, and to the page."""
+
+
+class Streaming:
+    """Middleware that knows which answers are still being sent.
+
+    Args:
+        app: what answers requests.
+    """
+
+    under_way: ClassVar[set[int]] = set()
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if any(path in scope.get("path", "") for path in STREAMS):
+            self.under_way.add(id(scope))
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.under_way.discard(id(scope))
+
+
+def finish() -> None:
+    """Let answers under way come to their end, and tell whoever waits that the page is going."""
+    threads = [
+        threading.Thread(target=serving.worker.finish, args=(FINISHING_SECONDS,))
+        for serving in _all
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    until = time.monotonic() + TELLING_SECONDS
+    while Streaming.under_way and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 HEALTH = Route("/healthz", health)

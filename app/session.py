@@ -175,6 +175,18 @@ class Session:
             if not getattr(making, "of_its_own", False):
                 making.cancel()
 
+    def closed(self) -> None:
+        """Its tab was closed: let go of what can be made again, should somebody come back."""
+        if self.question is not None:
+            self.question.kept.drop()
+
+    def end(self) -> None:
+        """Nobody comes back to it."""
+        for making in (self.first, self.second, self.third, *list(self.tabs.values())):
+            making.cancel()
+        if self.folder is not None:
+            self.folder.cleanup()
+
     def still_there(self, record: Record) -> bool:
         """Whether a record is still that of an answer shown.
 

@@ -34,6 +34,7 @@ from typing import Literal, TypeVar, overload
 from app.job import Job, Kind, Waiting, one_step
 from atmoe.answer.batching import MOST_ROWS
 from atmoe.answer.fused import give_back_memory
+from atmoe.errors import ClosingError
 
 T = TypeVar("T")
 
@@ -47,13 +48,25 @@ IDLE_SECONDS = 3
 answers took."""
 
 
-class _Lane:
-    """Jobs of one kind: at most `places` under way, the others waiting in the order they came."""
+LATE = 0.2
+"""What the newest beginning counts in the pace at which a line moves."""
+CLOSING = "This page is being restarted; ask again in a minute."
 
-    def __init__(self, places: int):
+
+class _Lane:
+    """Jobs of one kind: at most `places` under way, the others waiting in the order they came.
+
+    Attributes:
+        pace: seconds from one beginning to the next while somebody waits; None = not seen yet.
+    """
+
+    def __init__(self, places: int, clock: Callable[[], float]):
         self.places = places
         self.under_way: deque[Job] = deque()
         self.waiting: deque[Job] = deque()
+        self.pace: float | None = None
+        self._clock = clock
+        self._began: float | None = None  # the last one, where others have waited ever since
 
     def admit(self, most: int) -> None:
         """Let some begin, as far as there are places, and tell the others where they stand.
@@ -65,10 +78,23 @@ class _Lane:
             for job in [job for job in jobs if job.cancelled]:
                 jobs.remove(job)
                 job.advance()  # whoever reads it comes to its end, however long its next turn is
-        for _ in range(min(most, len(self.waiting), self.places - len(self.under_way))):
+        beginning = min(most, len(self.waiting), self.places - len(self.under_way))
+        for _ in range(beginning):
             self.under_way.append(self.waiting.popleft())
+        self._timed(beginning)
         for before, job in enumerate(self.waiting):
-            job.wait(before)
+            job.wait(before, self.pace)
+
+    def _timed(self, beginning: int) -> None:
+        """See how fast the line moves."""
+        now = self._clock()
+        if beginning and self._began is not None:
+            each = (now - self._began) / beginning
+            self.pace = each if self.pace is None else self.pace + LATE * (each - self.pace)
+        if not self.waiting:
+            self._began = None
+        elif beginning or self._began is None:
+            self._began = now
 
 
 class Worker:
@@ -77,9 +103,11 @@ class Worker:
     def __init__(
         self, answers_at_once: int = MOST_ROWS, clock: Callable[[], float] = time.perf_counter
     ):
-        self._arrivals: SimpleQueue[Job | None] = SimpleQueue()
-        self._answers, self._others = _Lane(answers_at_once), _Lane(OTHERS_AT_ONCE)
-        self._unasked, self._idle, self._many = _Lane(1), _Lane(1), _Lane(1)
+        # a job; None = close; a number = begin nothing more, and close at that time at the latest
+        self._arrivals: SimpleQueue[Job | float | None] = SimpleQueue()
+        self._until: float | None = None
+        self._answers, self._others = _Lane(answers_at_once, clock), _Lane(OTHERS_AT_ONCE, clock)
+        self._unasked, self._idle, self._many = (_Lane(1, clock) for _ in range(3))
         self._lanes = {
             Kind.ANSWER: self._answers,
             Kind.OTHER: self._others,
@@ -95,14 +123,25 @@ class Worker:
         atexit.register(self.close)
 
     @property
-    def alive(self) -> bool:
-        """Whether it still makes steps."""
-        return self._thread.is_alive()
+    def open(self) -> bool:
+        """Whether it still begins jobs."""
+        return self._thread.is_alive() and self._until is None
 
     def close(self) -> None:
         """Let the thread end after the step under way, and whoever reads jobs come to their end."""
         self._arrivals.put(None)
         self._thread.join(CLOSING_SECONDS)
+
+    def finish(self, seconds: float) -> None:
+        """Let what was asked for and has begun come to its end, and wait for that.
+
+        Whoever waits for a place, or comes now, is told that the page is being restarted.
+
+        Args:
+            seconds: at most; what is not done by then ends as if it were stopped.
+        """
+        self._arrivals.put(self._clock() + seconds)
+        self._thread.join(seconds + CLOSING_SECONDS)
 
     def give(self, job: Job) -> None:
         """Have a job made, whether or not anybody reads its steps."""
@@ -183,20 +222,42 @@ class Worker:
             Whether to go on.
         """
         while not self._jobs() or not self._arrivals.empty():
+            if self._until is not None and not self._jobs() and self._arrivals.empty():
+                return False
             arrived = self._next()
             if arrived is None:
-                for job in self._jobs():
-                    job.cancel()
-                    job.advance()
-                return False
-            if arrived.kind is Kind.CALL:
+                return self._end()
+            if isinstance(arrived, float):
+                self._until = arrived
+                self._begin_nothing()
+            elif arrived.kind is Kind.CALL:
                 while arrived.advance():
                     pass
+            elif self._until is not None:
+                arrived.refuse(ClosingError(CLOSING))
             else:
                 self._lanes[arrived.kind].waiting.append(arrived)
+        if self._until is not None and self._clock() >= self._until:
+            return self._end()
         return True
 
-    def _next(self) -> Job | None:
+    def _end(self) -> Literal[False]:
+        """Have whoever reads jobs come to their end."""
+        for job in self._jobs():
+            job.cancel()
+            job.advance()
+        return False
+
+    def _begin_nothing(self) -> None:
+        """Leave what was asked for and has begun, and nothing else."""
+        for lane in self._lanes.values():
+            while lane.waiting:
+                lane.waiting.popleft().refuse(ClosingError(CLOSING))
+        for lane in (self._unasked, self._idle, self._many):
+            while lane.under_way:
+                lane.under_way.popleft().refuse(ClosingError(CLOSING))
+
+    def _next(self) -> Job | float | None:
         """Whoever comes next."""
         try:
             return self._arrivals.get(timeout=IDLE_SECONDS)

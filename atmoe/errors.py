@@ -37,5 +37,9 @@ class SamplingError(AtMoeError):
     """A setting of generation (tokens, temperature, top-p, seed) is out of its range."""
 
 
+class ClosingError(AtMoeError):
+    """The page is about to end, and begins nothing any more."""
+
+
 class ClusterError(AtMoeError):
     """A cluster cannot be joined, or one of its machines lacks what the work needs."""

@@ -31,7 +31,7 @@ from atmoe.answer.engine import Engine, Turns, engine_of
 from atmoe.answer.even import even_rows
 from atmoe.answer.fused import Lease
 from atmoe.answer.generation import Step, end_tokens, grow
-from atmoe.answer.kept import Kept
+from atmoe.answer.kept import Kept, Shelf
 from atmoe.answer.past import Past
 from atmoe.answer.prefill import Prefilled, prefill
 from atmoe.answer.sampling import Chooser, Sampling
@@ -143,12 +143,14 @@ class Batching:
         model: the mixture that answers.
         rows: in the order they came.
         most: rows at once.
+        shelf: what is kept of everybody's prompts.
     """
 
     def __init__(self, mixture: Mixture, most: int = MOST_ROWS):
         self.model = mixture
         self.most = most
         self.rows: list[Decoding] = []
+        self.shelf = Shelf()
         self._engine: Engine | None = None
         self._multiple: int | None = None  # of rows, not tried out yet
         self._reader: Lease | None = None
@@ -212,7 +214,10 @@ class Batching:
         """
         self.ready()
         plans = None if plan is None else [plan]
-        return prefill(self.model, [prompt], plans, use_cache, kept, self._reader)
+        read = prefill(self.model, [prompt], plans, use_cache, kept, self._reader)
+        if kept is not None:
+            self.shelf.put(kept)
+        return read
 
     def remove(self, row: Decoding) -> None:
         """Free a row's place and its memory; one that has left already is left alone."""

@@ -15,6 +15,7 @@ model. A base that the engine does not know leaves nothing.
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,14 +27,14 @@ from atmoe.answer.fused import Lease
 from atmoe.prompt import Prompt
 from atmoe.routing.plan import Layout, RoutingPlan
 
-LIMIT = 128 * 2**20
-"""Bytes of one prompt, above which nothing of it is kept.
+LIMIT, TOGETHER = 128 * 2**20, 256 * 2**20
+"""Bytes of one prompt, above which nothing of it is kept; and of everybody's.
 
 SmolLM2-135M takes 56 kB a token in bfloat16, twice that in float32.
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class Kept:
     """Empty until the router reads a prompt of one row; then of that one, until it reads another.
 
@@ -53,6 +54,10 @@ class Kept:
     def bytes(self) -> int:
         """How much is kept."""
         return 0 if self._read is None else self._read.bytes
+
+    def drop(self) -> None:
+        """Let it go: whoever needs it reads the prompt again. Any thread may."""
+        self._read = None
 
     def so_far(self, layout: Layout) -> RoutingPlan | None:
         """The router's plan over the layers that it has read, however few; None before the first.
@@ -101,6 +106,37 @@ class Kept:
         """
         read = Read(engine, prompt, lease, plan, tuple(states), tuple(map(copy.copy, cache.layers)))
         self._read = read if read.bytes <= self.limit else None
+
+
+class Shelf:
+    """All that is kept, within one limit; what was used longest ago goes first.
+
+    Whoever asked holds what is theirs; with them it goes from here.
+
+    Args:
+        limit: of all together, in bytes.
+    """
+
+    def __init__(self, limit: int = TOGETHER):
+        self.limit = limit
+        self._held: weakref.WeakKeyDictionary[Kept, None] = weakref.WeakKeyDictionary()
+
+    @property
+    def bytes(self) -> int:
+        """How much is kept."""
+        return sum(kept.bytes for kept in self._held)
+
+    def put(self, kept: Kept) -> None:
+        """It was used just now."""
+        self._held.pop(kept, None)
+        self._held[kept] = None
+        total = self.bytes
+        for oldest in list(self._held):
+            if total <= self.limit:
+                return
+            total -= oldest.bytes
+            oldest.drop()
+            del self._held[oldest]
 
 
 @dataclass(frozen=True)

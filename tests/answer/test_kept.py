@@ -6,6 +6,7 @@ from conftest import LAYERS, PROMPTS, random_plan
 from decoding import last_of
 
 from atmoe import Override, RoutingPlan, Sampling, State, Steering
+from atmoe.answer.batching import Batching
 from atmoe.answer.decoder import Plain
 from atmoe.answer.fused import Product
 from atmoe.answer.kept import Kept
@@ -142,3 +143,24 @@ def test_layers_read_so_far_are_the_first_of_the_routers_plan(model, monkeypatch
     assert len(plans) == LAYERS
     model.route(PROMPTS[1], kept)  # another prompt begins anew
     assert plans[LAYERS] is None
+
+
+def test_all_that_is_kept_has_one_limit_and_the_longest_unused_goes_first(model):
+    batch, kepts = Batching(model), [Kept() for _ in range(3)]
+    for kept in kepts[:2]:
+        batch.route(PROMPTS[0], kept)
+    one = kepts[0].bytes
+    assert one > 0 and batch.shelf.bytes == 2 * one
+    batch.shelf.limit = 2 * one
+    # used again: now the second is the longest unused
+    batch.prefill(model.encode(PROMPTS[0]), LATE.apply(batch.route(PROMPTS[0])), kepts[0])
+    assert kepts[0].reused == 3
+    batch.route(PROMPTS[0], kepts[2])
+    assert [kept.bytes for kept in kepts] == [one, 0, one] and batch.shelf.bytes == 2 * one
+    # it is read again, and is the same
+    plan = batch.route(PROMPTS[0])
+    assert same(model, PROMPTS[0], LATE.apply(plan), kepts[1]) == 0
+    # with whoever asked it is gone
+    del kept, kepts
+    assert batch.shelf.bytes == 0
+    batch.close()

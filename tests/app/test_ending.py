@@ -1,16 +1,22 @@
 """The page's process: however it ends, nobody's question stays on the disk."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import ROOT
 from processes import SECONDS, free_port, start_page
+
+TOKENS = 200
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +87,33 @@ def test_a_page_that_is_stopped_while_it_starts_says_so_in_a_word(saved, tmp_pat
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130 and said.strip() == "app.py: stopped"
+
+
+def test_a_page_that_is_stopped_finishes_what_streams_and_tells_the_rest(saved, tmp_path):
+    process, address = start(saved, tmp_path)
+    with httpx.Client(base_url=address, timeout=SECONDS) as client, ThreadPoolExecutor(40) as pool:
+
+        def ask(number: int) -> str:
+            data = {"data": [f"How is asthma treated, {number}?", None, TOKENS, 0, 0.0, True]}
+            event = client.post("/gradio_api/call/answer", json=data).json()["event_id"]
+            with client.stream("GET", f"/gradio_api/call/answer/{event}") as stream:
+                told = []
+                for line in stream.iter_lines():
+                    told.append(line)
+                    if line == "event: generating":
+                        begun.set()
+                return "\n".join(told)
+
+        begun = threading.Event()
+        asked = [pool.submit(ask, number) for number in range(40)]
+        assert begun.wait(SECONDS)
+        process.send_signal(signal.SIGTERM)
+        told = [each.result() for each in asked]
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 143 and "app.py: stopped" in said
+    refused = [text for text in told if "restarted; ask again in a minute. [closing]" in text]
+    whole = [text for text in told if "event: complete" in text]
+    assert len(refused) + len(whole) == len(told) and refused and whole
+    for text in whole:
+        last = json.loads(text.rpartition("data: ")[2])[0]
+        assert last["finish"] in ("stop", "length")

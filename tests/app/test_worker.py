@@ -18,7 +18,7 @@ from app.worker import OTHERS_AT_ONCE, SHARE, Worker
 from atmoe import AtMoeError, Override, Sampling, State, Steering
 from atmoe.answer.batching import Batching
 from atmoe.answer.remembered import Remembered
-from atmoe.errors import PromptError
+from atmoe.errors import ClosingError, PromptError
 from atmoe.record import AGAIN
 
 
@@ -388,7 +388,8 @@ def test_no_more_than_a_few_measure_at_once():
     count = OTHERS_AT_ONCE + 2
     read = all_at_once(worker, *(Job(clock.steps(name, 0.05, 4, log)) for name in range(count)))
     assert [name for name, _ in log[:OTHERS_AT_ONCE]] == list(range(OTHERS_AT_ONCE))
-    assert [step for step in read[-1] if isinstance(step, Waiting)][:2] == [Waiting(1), Waiting(0)]
+    waited = [step.before for step in read[-1] if isinstance(step, Waiting)]
+    assert waited[:2] == [1, 0]
 
 
 def test_a_short_call_waits_for_one_step_only(worker):
@@ -487,7 +488,7 @@ def test_idle_it_gives_memory_back_once_and_works_on(monkeypatch):
     assert given == [1]  # not again while nobody comes
     assert worker.call(lambda: 4) == 4
     worker.close()
-    assert not worker.alive
+    assert not worker.open
 
 
 def test_whoever_is_far_back_is_told_at_every_tenth_and_the_last_few_at_each():
@@ -496,6 +497,86 @@ def test_whoever_is_far_back_is_told_at_every_tenth_and_the_last_few_at_each():
         job.wait(before)
     told = []
     while not job._queue.empty():
-        told.append(job._queue.get()[1])
+        told.append(job._queue.get()[1].before)
     assert told == [137, *range(129, 20, -10), *range(20, -1, -1)]
     assert Waiting(0).told_again == 1 and Waiting(200).told_again > 10
+
+
+def test_the_time_to_wait_is_the_pace_at_which_others_began():
+    clock, log = Clock(), []
+    worker = Worker(answers_at_once=1, clock=clock)
+    jobs = [Job(clock.steps(name, 0.5, 4, log), Kind.ANSWER) for name in range(4)]
+    read = all_at_once(worker, *jobs)
+    # 4 steps of half a second each; nobody has been seen to begin before the first of them
+    assert read[1][0] == Waiting(0)
+    waited = [step for step in read[3] if isinstance(step, Waiting)]
+    assert [step.before for step in waited] == [2, 1, 0] and waited[0].seconds is None
+    assert waited[1].seconds == pytest.approx(4.0, abs=1.1)
+    assert waited[2].seconds == pytest.approx(2.0, abs=0.6)
+
+
+def test_when_it_finishes_what_has_begun_goes_on_and_who_waits_is_told():
+    gate, begun = threading.Event(), threading.Event()
+
+    def answering(name):
+        begun.set()
+        for number in range(5):
+            gate.wait(10)
+            yield name, number
+
+    worker, ends = Worker(answers_at_once=1), {}
+
+    def read(name, kind):
+        steps = []
+        try:
+            steps.extend(worker.run(Job(answering(name), kind)))
+            ends[name] = steps
+        except ClosingError as error:
+            ends[name] = str(error)
+
+    def start(name, kind):
+        thread = threading.Thread(target=read, args=(name, kind))
+        thread.start()
+        return thread
+
+    first = start("first", Kind.ANSWER)
+    assert begun.wait(10)
+    late = [start("second", Kind.ANSWER), start("unasked", Kind.UNASKED)]
+    while worker._arrivals.qsize() < 2:
+        time.sleep(0.01)
+    finishing = threading.Thread(target=worker.finish, args=(60,))
+    finishing.start()
+    while worker._arrivals.qsize() < 3:
+        time.sleep(0.01)
+    later = start("later", Kind.OTHER)
+    while worker._arrivals.qsize() < 4:
+        time.sleep(0.01)
+    gate.set()
+    for thread in (first, *late, later, finishing):
+        thread.join(30)
+        assert not thread.is_alive()
+    assert ends.pop("first") == [("first", number) for number in range(5)]
+    assert ends.keys() == {"second", "unasked", "later"}
+    assert all("restarted; ask again" in told for told in ends.values())
+    assert not worker.open
+
+
+def test_finishing_has_an_end_however_long_an_answer_would_be():
+    worker, ended = Worker(), threading.Event()
+
+    def endless():
+        try:
+            begun.set()
+            yield from itertools.count()
+        finally:
+            ended.set()
+
+    begun = threading.Event()
+    reader = threading.Thread(target=lambda: list(worker.run(Job(endless(), Kind.ANSWER))))
+    reader.start()
+    assert begun.wait(10)
+    began = time.monotonic()
+    worker.finish(0.3)
+    reader.join(10)
+    assert 0.3 <= time.monotonic() - began < 10
+    assert ended.is_set() and not reader.is_alive() and not worker.open

@@ -227,12 +227,14 @@ def test_share_note(overrides, group, said):
 
 
 @pytest.mark.parametrize(
-    ("before", "what", "said"),
+    ("before", "what", "seconds", "said"),
     [
-        (0, "answer", "yours is next."),
-        (1, "answer", "1 answer is before yours."),
-        (2, "measurement", "2 measurements are before yours."),
+        (0, "answer", None, "yours is next."),
+        (1, "answer", None, "1 answer is before yours."),
+        (0, "answer", 3.2, "yours is next, in a few seconds."),
+        (2, "measurement", 44, "2 measurements are before yours, in about 40 seconds."),
+        (30, "answer", 200, "30 answers are before yours, in about 3 minutes."),
     ],
 )
-def test_who_waits_is_told_where_they_stand(before, what, said):
-    assert waiting(before, what) == f"Waiting for a free place: {said}"
+def test_who_waits_is_told_where_they_stand_and_how_long(before, what, seconds, said):
+    assert waiting(before, what, seconds) == f"Waiting for a free place: {said}"
