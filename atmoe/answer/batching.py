@@ -303,7 +303,7 @@ class Batching:
             weights = torch.cat([row.weights for row in group])
             with torch.inference_mode():
                 padded = torch.cat([weights, self._nothing(self._spare(group))])
-                leases[group] = engine.copy.lease(padded, fold=False)
+                leases[group] = engine.copy.lease(padded, fold=False, steps=True)
         self._lease(leases)
 
     def _lease(self, leases: dict[tuple[Decoding, ...], Lease]) -> None:

@@ -103,7 +103,7 @@ class Decoder:
         self._engine = engine
         self._past = Past(engine, batch, cache, tokens)
         with torch.inference_mode():
-            self._lease = engine.copy.lease(weights)
+            self._lease = engine.copy.lease(weights, steps=True)
         self.name = "lean, folded" if self._lease.folded else "lean"
 
     def __call__(self, tokens: Sequence[int]) -> Tensor:

@@ -35,6 +35,7 @@ from atmoe.answer.fused import (
     packed_linear,
 )
 from atmoe.mixture.experts import ExpertLinear, decoder_layers
+from atmoe.mixture.int4 import Int4Linear
 from atmoe.mixture.int8 import Int8Linear
 from atmoe.mixture.mixture import Mixture
 
@@ -320,6 +321,6 @@ def _width(module: nn.Module) -> int:
 
 def _simple(module: nn.Module, dtype: torch.dtype) -> bool:
     """A plain linear, with experts or without, all in one precision, and not in training."""
-    return type(_plain(module)) in (nn.Linear, Int8Linear) and all(
+    return type(_plain(module)) in (nn.Linear, Int8Linear, Int4Linear) and all(
         p.dtype in (dtype, torch.int8) and not p.requires_grad for p in module.parameters()
     )

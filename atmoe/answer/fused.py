@@ -19,6 +19,14 @@ clean weights with all B behind them:
 
     y = [W B] [x; m · A x]
 
+Weights in 4-bit groups (`atmoe.mixture.int4`) are read so in steps of one token a row, and nothing
+is folded into them:
+
+    y = W₄ x + B (m · A x)
+
+with A and B of those experts alone that have a share in one of the rows: W₄ is so quickly read that
+the others would take as long again.
+
 Weights in int8 (`atmoe.mixture.int8`) stay so, a plan folded in too; behind rows of different plans
 stands a bfloat16 copy of them, for int8 is quick at few rows only.
 """
@@ -26,10 +34,12 @@ stands a bfloat16 copy of them, for int8 is quick at few rows only.
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -37,9 +47,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from atmoe.mixture import int4
 from atmoe.mixture.experts import ExpertBank, ExpertLinear
+from atmoe.mixture.int4 import Groups, Int4Linear
 from atmoe.mixture.int8 import Int8Linear, quantised
 from atmoe.mixture.int8 import product as int8_product
+
+SIDE = 8
 
 
 class Fused:
@@ -48,6 +62,7 @@ class Fused:
     Attributes:
         W: [out of all, in]
         S: the scales of W where it is int8, [out of all]; None otherwise.
+        groups: W in 4-bit groups besides, where it is made of such; None otherwise.
         A: [ranks of all, in]; None without experts.
         bias: [out of all], or None.
         layer: which one it is; None without experts.
@@ -63,6 +78,9 @@ class Fused:
         if isinstance(self._plain[0], Int8Linear):
             self.S = _share_storage(self._plain, "scale")
         self.bias = _joint_bias(self._plain)
+        self.groups: Groups | None = None
+        if all(isinstance(linear, Int4Linear) for linear in self._plain):
+            self.groups = int4.packed(self.W)
         # 2. the experts
         self._adapted = [e for e in experts if e]
         self.A: Tensor | None = None
@@ -109,6 +127,37 @@ class Fused:
             scale = scale * self._factor_of_rank
         return scale.to(self.A.dtype)
 
+    def behind(self, ranks: Tensor | None = None) -> Tensor:
+        """All B as one matrix, zero where a linear has no part in a rank; only with experts.
+
+        Args:
+            ranks: of these alone.
+
+        Returns:
+            [out of all, ranks]
+        """
+        assert self.A is not None
+        behind = self.A.new_zeros(len(self.W), len(self.A))
+        for out, rank, B in self.parts:
+            behind[out, rank] = B
+        return behind if ranks is None else behind[:, ranks]
+
+    def picked(self, experts: Tensor) -> Picked | None:
+        """Some of the experts.
+
+        Args:
+            experts: which, [experts], bool.
+
+        Returns:
+            None where none of them is beside this linear.
+        """
+        ranks = experts[self._expert_of_rank].nonzero()[:, 0]
+        if self.A is None or not len(ranks):
+            return None
+        block = math.gcd(*self._expert_of_rank.bincount().tolist())
+        A, B = self.A[ranks].float(), self.behind(ranks).float()
+        return Picked(ranks, A.view(-1, block, A.shape[1]), B.T.contiguous())
+
     def clean(self) -> Tensor:
         """W as floating numbers."""
         return self.W if self.S is None else self.W.to(self.S.dtype).mul_(self.S[:, None])
@@ -136,14 +185,27 @@ class Product:
         weights: [rows, layers, experts] of plans that are not folded in, (α / r) included; None
             leaves the experts out, unless they are in the copy.
         copied: what to compute with instead of the clean weights.
+        steps: for one token a row: in 4-bit groups, where the copy has them.
+        picked: then, the experts beside them.
     """
 
-    __slots__ = ("_scale", "copied", "fused")
+    __slots__ = ("_picked", "_scale", "_steps", "copied", "fused")
 
-    def __init__(self, fused: Fused, weights: Tensor | None, copied: _Copied | None):
+    def __init__(
+        self,
+        fused: Fused,
+        weights: Tensor | None,
+        copied: _Copied | None,
+        steps: bool = False,
+        picked: Picked | None = None,
+    ):
         self.fused = fused
         self.copied = copied
+        self._steps = steps
         self._scale = None if weights is None else fused.scale(weights)
+        self._picked: Callable[[Tensor], Tensor] | None = None
+        if picked is not None and self._scale is not None:
+            self._picked = partial(picked, scale=self._scale[:, picked.ranks])
 
     def weigh(self, weights: Tensor) -> None:
         """Compute under other weights from now on.
@@ -156,6 +218,13 @@ class Product:
     def __call__(self, x: Tensor) -> Tensor:
         """What the linears give for x, [rows, in] → [rows, out of all]."""
         fused, copied, scale = self.fused, self.copied, self._scale
+        if self._steps and copied and copied.groups:
+            y = int4.product(x, copied.groups)
+            if fused.bias is not None:
+                y += fused.bias
+            if self._picked is not None:
+                y += self._picked(x)
+            return y
         if copied and copied.packed:
             if scale is not None:
                 x = torch.cat([x, self.low(x) * scale], 1)
@@ -184,35 +253,75 @@ class _Copied:
         S: the scales of W where it is int8.
         packed: whether both are in oneDNN's order.
         A: for plans beside.
+        groups: W in 4-bit groups, for plans beside.
     """
 
     W: Tensor
     S: Tensor | None = None
     packed: bool = False
     A: Tensor | None = None
+    groups: Groups | None = None
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Some of the experts beside one fused linear, in float32.
+
+    So few numbers are multiplied sooner in float32 than they are handed to oneDNN (3 of 25
+    microseconds). What a row comes to must not depend on who else is there, or whose experts are:
+    `SIDE` rows at least, and A in blocks of one shape.
+
+    Attributes:
+        ranks: theirs, of the ranks of all.
+        A: [blocks, ranks of a block, in]
+        B: [ranks, out of all]
+    """
+
+    ranks: Tensor
+    A: Tensor
+    B: Tensor
+
+    def __call__(self, x: Tensor, scale: Tensor) -> Tensor:
+        """B (scale · A x): [rows, in], and [rows, ranks], → [rows, out of all]."""
+        rows = len(x)
+        side = self.B.new_zeros(x.shape[1], rows + -rows % SIDE)
+        side[:, :rows] = x.T
+        low = torch.bmm(self.A, side.expand(len(self.A), -1, -1)).flatten(0, 1).T
+        low[:rows] *= scale
+        return (low @ self.B)[:rows]
 
 
 class Copy:
-    """The one copy of all fused weights at a time, leased to those who decode under its plan."""
+    """The one copy of all fused weights at a time, leased to those who decode under its plan.
+
+    Attributes:
+        picks: whether experts without a share are left out beside 4-bit groups; false where it was
+            seen that this changes a bit of the others.
+    """
 
     def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
         self._fused = fused
         self._bank = bank
         self._packs = can_pack(fused[0].W if fused[0].S is None else fused[0].S)
+        self._groups = any(each.groups for each in fused)
+        self.picks = True
+        self._picked: tuple[Tensor, list[Picked | None]] | None = None  # the last, and for whom
         self._lock = threading.Lock()
         self._leases = 0
         # What is folded in, [1, layers, experts]; None = nothing, the copy is for plans beside it.
         self._plan: Tensor | None = None
         self._copied: list[_Copied | None] = []
 
-    def lease(self, weights: Tensor, fold: bool = True) -> Lease:
+    def lease(self, weights: Tensor, fold: bool = True, steps: bool = False) -> Lease:
         """The products for the plans of some rows. Close the lease when done.
 
         Args:
             weights: [rows, layers, experts], gain included.
             fold: False computes every row beside the weights, though all have one plan, so that who
                 else is there decides nothing.
+            steps: for one token a row at a time.
         """
+        fold = fold and not (steps and self._groups)
         weights = weights * self._bank.scaling
         alike = fold and bool((weights == weights[:1]).all())
         clean = fold and not weights.any()
@@ -228,7 +337,9 @@ class Copy:
             # 3. this plan's by now, or nobody's plan is in it
             self._leases += 1
             folded = self._plan is not None
-            return self._lease(None if folded else weights, self._copied, folded, self._give_back)
+            return self._lease(
+                None if folded else weights, self._copied, folded, self._give_back, steps
+            )
 
     def _write(self, plan: Tensor | None) -> None:
         """Fill the copy, with a plan [1, layers, experts] folded in or for plans beside it."""
@@ -259,15 +370,31 @@ class Copy:
         copied: Sequence[_Copied | None],
         folded: bool,
         give_back: Callable[[], None] = lambda: None,
+        steps: bool = False,
     ) -> Lease:
-        products = [Product(f, weights, c) for f, c in zip(self._fused, copied)]
+        picked: list[Picked | None] = [None] * len(self._fused)
+        if steps and self._groups and weights is not None:
+            picked = self._pick(weights)
+        products = [
+            Product(f, weights, c, steps, p) for f, c, p in zip(self._fused, copied, picked)
+        ]
         return Lease(products, folded, give_back)
+
+    def _pick(self, weights: Tensor) -> list[Picked | None]:
+        """The experts that have a share in one of these rows, beside each linear."""
+        experts = (weights != 0).any(0).any(0)
+        if not self.picks:
+            experts = torch.ones_like(experts)
+        if self._picked is None or not torch.equal(self._picked[0], experts):
+            with torch.inference_mode():
+                self._picked = experts, [fused.picked(experts) for fused in self._fused]
+        return self._picked[1]
 
     def _give_back(self) -> None:
         with self._lock:
             self._leases -= 1
             if not self._leases:
-                self._plan, self._copied = None, []
+                self._plan, self._copied, self._picked = None, [], None
 
 
 class Lease:
@@ -330,11 +457,13 @@ def give_back_memory() -> None:
 def _beside(fused: Fused) -> _Copied:
     """[W B] and A in oneDNN's order, for rows of different plans."""
     if fused.A is None:
-        return _Copied(pack(fused.clean()), packed=True)
-    behind = fused.A.new_zeros(len(fused.W), len(fused.A))
-    for out, rank, B in fused.parts:
-        behind[out, rank] = B
-    return _Copied(pack(torch.cat([fused.clean(), behind], 1)), packed=True, A=pack(fused.A))
+        return _Copied(pack(fused.clean()), packed=True, groups=fused.groups)
+    return _Copied(
+        pack(torch.cat([fused.clean(), fused.behind()], 1)),
+        packed=True,
+        A=pack(fused.A),
+        groups=fused.groups,
+    )
 
 
 def _joint_factor(linears: Sequence[ExpertLinear]) -> Tensor | None:

@@ -22,13 +22,14 @@ from transformers.generation.streamers import BaseStreamer
 from atmoe.answer.sampling import Sampling
 from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
+from atmoe.bench.page import page
 from atmoe.bench.peers import peers
 from atmoe.bench.scale import decoded, over, precisions, prefills, rows, sizes, start, timed
 from atmoe.errors import AtMoeError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.smallest_change import smallest_changes
 from atmoe.mixture import base as base_models
-from atmoe.mixture.precision import NAMES
+from atmoe.mixture.precision import usable
 from atmoe.model import AtMoe
 
 QUESTION = (
@@ -45,7 +46,17 @@ QUESTIONS = (
     "How is malaria prevented?",
 )
 """Eight people's, so that their plans differ."""
-PARTS = ("explanation", "decoding", "rows", "prefill", "sizes", "precision", "peers", "start")
+PARTS = (
+    "explanation",
+    "decoding",
+    "page",
+    "rows",
+    "prefill",
+    "sizes",
+    "precision",
+    "peers",
+    "start",
+)
 FALLS = 0.9
 """A ratio below this part of the one kept has fallen."""
 
@@ -96,6 +107,9 @@ def bench(
         "rows": lambda: rows(model, QUESTIONS, answer_tokens, repeats),
         "prefill": lambda: prefills(model, plain, QUESTION, repeats),
         "sizes": lambda: sizes(model, base, QUESTION, answer_tokens, repeats),
+        "page": lambda: page(
+            path, base, QUESTIONS, lambda: generate(plain, answer_tokens), answer_tokens, repeats
+        ),
         "precision": lambda: precisions(
             model,
             path,
@@ -118,7 +132,7 @@ def bench(
             report["decoding"] = decoding(model, plain, answer_tokens, repeats)
             ratios |= {"routed to generate": report["decoding"]["routed_to_generate"]}
         elif part == "start":
-            report["start"] = {name: start(path, base, name) for name in NAMES}
+            report["start"] = {name: start(path, base, name) for name in usable()}
         else:
             ratios |= {name: _spread(values) for name, values in measure[part]().items()}
         gc.collect()

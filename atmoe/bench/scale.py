@@ -28,6 +28,7 @@ from atmoe.answer.sampling import Sampling
 from atmoe.mixture import base as base_models
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter, layer_linears
+from atmoe.mixture.precision import usable
 from atmoe.mixture.store import build
 from atmoe.model import AtMoe
 from atmoe.routing.plan import Layout, RoutingPlan
@@ -234,10 +235,10 @@ def precisions(
     tokens: int,
     repeats: int,
 ) -> dict[str, list[float]]:
-    """Decoding in int8 against the model itself, and against transformers' generate of the base.
+    """Decoding in fewer bits against the model itself, and transformers' generate of the base.
 
     Args:
-        model: in the precision that int8 is compared with.
+        model: in the precision that these are compared with.
         path: where it is saved.
         base: as for `AtMoe.from_pretrained`.
         question: what is asked.
@@ -245,18 +246,20 @@ def precisions(
         tokens: to decode.
         repeats: of each.
     """
-    small = AtMoe.from_pretrained(path, base, "int8")
+    fewer = [name for name in usable() if name.startswith("int")]
+    small = {name: AtMoe.from_pretrained(path, base, name) for name in fewer}
     speeds = in_turns(
         {
             "generate": generate,
             "model": lambda: routed_speed(model, [question], tokens),
-            "int8": lambda: routed_speed(small, [question], tokens),
+            **{name: partial(routed_speed, of, [question], tokens) for name, of in small.items()},
         },
         repeats,
     )
     return {
-        "int8 to generate": over(speeds, "int8", "generate"),
-        "int8 to the model": over(speeds, "int8", "model"),
+        f"{name} to {called}": over(speeds, name, beside)
+        for name in fewer
+        for beside, called in (("generate", "generate"), ("model", "the model"))
     }
 
 

@@ -15,6 +15,7 @@ from atmoe.errors import AssetError, AtMoeError
 BENCH_PARTS = (
     "explanation",
     "decoding",
+    "page",
     "rows",
     "prefill",
     "sizes",

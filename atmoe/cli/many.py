@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from atmoe.cli.common import Result, count
 from atmoe.cli.given import load_model, model_directory, sampling_of, steering_of
 from atmoe.errors import DataError
+from atmoe.mixture.precision import chosen
 
 if TYPE_CHECKING:
     from atmoe.many.rows import Row
@@ -35,7 +36,7 @@ class _Maker:
     Attributes:
         sha256: of the model.
         layout: its.
-        precision: what it computes in.
+        precision: what it was told to compute in.
         device: and on what kind of device.
         written: (rows, whether all of a value is wanted) → what goes into the file of each.
     """
@@ -188,7 +189,8 @@ def _alone(a: argparse.Namespace, command: str) -> _Maker:
         steps = steps_of(command, model, rows, steering, size=a.batch, **sampled)
         return (done.written(whole) for done in without_pauses(steps))
 
-    return _Maker(model.info.sha256, model.layout, model.precision, model.device.type, written)
+    device = model.device.type
+    return _Maker(model.info.sha256, model.layout, chosen(a.dtype, device), device, written)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from atmoe.errors import PlanError, PromptError
 from atmoe.mixture.base import scaled_and_capped
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import ExpertBank, Mixing, decoder_layers, mixed_by
+from atmoe.mixture.int4 import Int4Linear
 from atmoe.mixture.int8 import Int8Linear
 from atmoe.mixture.passes import entering, entry_hook
 from atmoe.mixture.planning import First, first_reading
@@ -74,10 +75,11 @@ class Mixture:
 
     @property
     def precision(self) -> str:
-        """What it computes in: "float32", "bfloat16" or "int8"."""
-        linears = self.bank.linears.values()
-        if any(isinstance(linear.linear, Int8Linear) for linear in linears):
-            return "int8"
+        """What it computes in: one of `atmoe.mixture.precision.NAMES`."""
+        linears = [linear.linear for linear in self.bank.linears.values()]
+        for kind, name in ((Int8Linear, "int8"), (Int4Linear, "int4")):
+            if any(isinstance(linear, kind) for linear in linears):
+                return name
         return str(self.bank.dtype).removeprefix("torch.")
 
     def to(self, device: torch.device | str) -> Self:

@@ -9,6 +9,9 @@
                 itself; elsewhere slower than float32
     int8        the base's linears and head in int8, all else in bfloat16 where that is quick;
                 on a CPU alone; never chosen, always asked for
+    int4        bfloat16, but for the base's linears while tokens are decoded: where its file has
+                them in 4-bit groups they are read so, and where it has none this is bfloat16;
+                chosen on a CPU that multiplies bfloat16, and only there
 
 Chosen by asking the processor what it has, not by a race: a race between two timings on a machine
 that others use too would choose one precision today and another tomorrow, and a record would not be
@@ -23,7 +26,7 @@ from pathlib import Path
 
 from atmoe.errors import AtMoeError
 
-NAMES = ("float32", "bfloat16", "int8")
+NAMES = ("float32", "bfloat16", "int8", "int4")
 CHOICES = ("auto", *NAMES)
 VARIABLE = "ATMOE_DTYPE"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -96,7 +99,7 @@ def chosen(name: str | None = None, device: str = "cpu") -> str:
         device: what it is computed on, as `placed` gives it.
 
     Returns:
-        One of `NAMES`; for "auto" what `best` says.
+        One of `NAMES`; for "auto" the quickest that loses nothing to speak of.
 
     Raises:
         AtMoeError: no precision has that name, or the device does not compute in it.
@@ -107,9 +110,24 @@ def chosen(name: str | None = None, device: str = "cpu") -> str:
             f"There is no precision {name!r}; choose one of {', '.join(CHOICES)} (--dtype, or "
             f"${VARIABLE})."
         )
-    if name == "int8" and device != "cpu":
-        raise AtMoeError(f"int8 is for the CPU; on {device} choose bfloat16 or float32 (--dtype).")
-    return best(device) if name == "auto" else name
+    if name in ("int8", "int4") and device != "cpu":
+        raise AtMoeError(
+            f"{name} is for the CPU; on {device} choose bfloat16 or float32 (--dtype)."
+        )
+    if name == "int4" and best() != "bfloat16":
+        raise AtMoeError(
+            "int4 needs a processor that multiplies bfloat16 itself, and this one does not; "
+            "choose int8 or float32 (--dtype)."
+        )
+    if name != "auto":
+        return name
+    quick = best(device)
+    return "int4" if device == "cpu" and quick == "bfloat16" else quick
+
+
+def usable() -> tuple[str, ...]:
+    """Those of `NAMES` that this machine's processor takes."""
+    return tuple(name for name in NAMES if name != "int4" or best() == "bfloat16")
 
 
 def computed_in(name: str) -> str:
@@ -121,7 +139,7 @@ def computed_in(name: str) -> str:
     Returns:
         "float32" or "bfloat16".
     """
-    return best() if name == "int8" else name
+    return best() if name in ("int8", "int4") else name
 
 
 def _features() -> set[str]:

@@ -23,6 +23,7 @@ from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
 from atmoe.mixture.config import ADAPTER, CONFIG, ROUTER, Info, digest_of
 from atmoe.mixture.experts import Adapter, ExpertBank, decoder_layers
+from atmoe.mixture.int4 import to_int4
 from atmoe.mixture.int8 import to_int8
 from atmoe.mixture.precision import chosen, computed_in
 from atmoe.mixture.replacing import read_config, replacing
@@ -193,6 +194,8 @@ def load(
     parts = build(model, tokenizer, adapters, router, info)
     if precision == "int8":
         to_int8(model)
+    elif precision == "int4":
+        to_int4(model)
     return parts
 
 

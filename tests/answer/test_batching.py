@@ -13,6 +13,7 @@ from atmoe.answer.engine import Engine, engine_of
 from atmoe.answer.even import even_rows
 from atmoe.answer.fused import Product
 from atmoe.errors import PlanError, PromptError
+from atmoe.mixture.int4 import to_int4
 
 PLANS = [random_plan(0), RoutingPlan.off(LAYOUT), one_hot("reader/expert"), random_plan(1), None]
 HOW = [
@@ -85,9 +86,13 @@ def test_rows_that_come_and_go_are_each_alone_bit_for_bit(world, seen, seed, dty
             assert torch.equal(got, exact)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int4"])
 def test_shipped_rows_that_come_and_go_are_each_alone_bit_for_bit(medical, seen, dtype):
-    model = medical if dtype is torch.float32 else AtMoe.from_pretrained(ASSETS, dtype=dtype)
+    model = medical
+    if dtype != "float32":
+        model = AtMoe.from_pretrained(ASSETS, dtype="bfloat16")
+    if dtype == "int4":  # on any processor
+        to_int4(model.base)
     off = RoutingPlan.off(model.layout)
     asked = [
         (question, plan, sampling)

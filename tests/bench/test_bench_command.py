@@ -13,6 +13,7 @@ from atmoe.bench import scale as bench_scale
 from atmoe.bench.run import PARTS, bench, check, decoding, explaining
 from atmoe.cli import bench as cli
 from atmoe.cli.main import main
+from atmoe.mixture import precision
 from atmoe.model import AtMoe
 
 
@@ -63,6 +64,7 @@ def test_decoding_is_timed_beside_generate(llama):
 def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
     """Of the model that was saved: its precisions and PEFT's models are loaded from there."""
     monkeypatch.setattr("atmoe.bench.run.QUESTION", "How is asthma treated?")
+    monkeypatch.setattr(precision, "best", lambda device="cpu": "bfloat16")  # on any processor
     made = []
     monkeypatch.setattr(
         AtMoe,
@@ -86,14 +88,24 @@ def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
         "prefill experts 8 to 4",
         "decode rank 5 to 2",
         "prefill rank 5 to 2",
+        "page in bfloat16 to generate",
+        "page in bfloat16, 8 people to one",
+        "page in int4 to generate",
+        "page in int4, 8 people to one",
+        "page in int4 to bfloat16",
+        "page in int4 to bfloat16, 8 people",
         "int8 to generate",
         "int8 to the model",
+        "int4 to generate",
+        "int4 to the model",
         "routed to PEFT, one LoRA",
         "routed to PEFT, 6 LoRAs",
         "routed to PEFT X-LoRA",
     }
     assert all(map(ordered, report["ratios"].values())) and report["dtype"] == "float32"
-    assert made == [(saved, str(llama.directory), "int8")]
+    assert made == [
+        (saved, str(llama.directory), name) for name in ("bfloat16", "int4", "int8", "int4")
+    ]
 
 
 def test_the_processors_time_leaves_out_waiting(llama, saved, monkeypatch):
