@@ -185,7 +185,7 @@ class Product:
         weights: [rows, layers, experts] of plans that are not folded in, (α / r) included; None
             leaves the experts out, unless they are in the copy.
         copied: what to compute with instead of the clean weights.
-        steps: for one token a row: in 4-bit groups, where the copy has them.
+        steps: for one token a row: in 4-bit groups, where the linear has them.
         picked: then, the experts beside them.
     """
 
@@ -218,8 +218,8 @@ class Product:
     def __call__(self, x: Tensor) -> Tensor:
         """What the linears give for x, [rows, in] → [rows, out of all]."""
         fused, copied, scale = self.fused, self.copied, self._scale
-        if self._steps and copied and copied.groups:
-            y = int4.product(x, copied.groups)
+        if self._steps and fused.groups:
+            y = int4.product(x, fused.groups)
             if fused.bias is not None:
                 y += fused.bias
             if self._picked is not None:
@@ -253,14 +253,12 @@ class _Copied:
         S: the scales of W where it is int8.
         packed: whether both are in oneDNN's order.
         A: for plans beside.
-        groups: W in 4-bit groups, for plans beside.
     """
 
     W: Tensor
     S: Tensor | None = None
     packed: bool = False
     A: Tensor | None = None
-    groups: Groups | None = None
 
 
 @dataclass(frozen=True)
@@ -325,7 +323,10 @@ class Copy:
         weights = weights * self._bank.scaling
         alike = fold and bool((weights == weights[:1]).all())
         clean = fold and not weights.any()
-        # 1. without packing a copy serves no rows of several plans, and none without experts
+        # 1. 4-bit groups need no copy; without packing it serves no rows of several plans, and none
+        # without experts
+        if steps and all(fused.groups for fused in self._fused):
+            return self._uncopied(weights, steps)
         if not self._packs and (clean or not alike):
             return self._uncopied(None if clean else weights)
         with self._lock:
@@ -333,7 +334,7 @@ class Copy:
             if not self._leases:
                 self._write(weights[:1] if alike else None)
             elif self._plan is not None and not (alike and torch.equal(self._plan, weights[:1])):
-                return self._uncopied(weights)
+                return self._uncopied(weights, steps)
             # 3. this plan's by now, or nobody's plan is in it
             self._leases += 1
             folded = self._plan is not None
@@ -360,9 +361,10 @@ class Copy:
         weight = fused.folded(plan) if plan.any() else fused.W
         return _Copied(pack(weight), packed=True) if self._packs else _Copied(weight)
 
-    def _uncopied(self, weights: Tensor | None) -> Lease:
+    def _uncopied(self, weights: Tensor | None, steps: bool = False) -> Lease:
         """Products over the clean weights; None leaves the experts out, as if folded in."""
-        return self._lease(weights, [None] * len(self._fused), folded=weights is None)
+        uncopied = [None] * len(self._fused)
+        return self._lease(weights, uncopied, folded=weights is None, steps=steps)
 
     def _lease(
         self,
@@ -457,12 +459,9 @@ def give_back_memory() -> None:
 def _beside(fused: Fused) -> _Copied:
     """[W B] and A in oneDNN's order, for rows of different plans."""
     if fused.A is None:
-        return _Copied(pack(fused.clean()), packed=True, groups=fused.groups)
+        return _Copied(pack(fused.clean()), packed=True)
     return _Copied(
-        pack(torch.cat([fused.clean(), fused.behind()], 1)),
-        packed=True,
-        A=pack(fused.A),
-        groups=fused.groups,
+        pack(torch.cat([fused.clean(), fused.behind()], 1)), packed=True, A=pack(fused.A)
     )
 
 
