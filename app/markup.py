@@ -181,7 +181,12 @@ def line(text: str) -> str:
 
 
 def small_print(
-    text: str, note: str = "", warning: str = "", rest: str = "", flags: Sequence[str] = ()
+    text: str,
+    note: str = "",
+    warning: str = "",
+    rest: str = "",
+    flags: Sequence[str] = (),
+    cut: bool = False,
 ) -> str:
     """What stands below an answer.
 
@@ -191,6 +196,7 @@ def small_print(
         warning: what was measured against it.
         rest: more facts, on demand; they lie over what is below them.
         flags: what was found in its words, a sentence each, on demand.
+        cut: the answer was stopped at its limit; the style sheet says so where its words end.
     """
     parts = [line(text)]
     if rest:
@@ -203,6 +209,8 @@ def small_print(
         parts.append(f'<p class="hint">{escape(note)}</p>')
     if warning:
         parts.append(f'<p class="warns" role="status">{escape(warning)}</p>')
+    if cut:
+        parts.append('<i class="cut" hidden></i>')
     return "".join(parts)
 
 

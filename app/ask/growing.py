@@ -83,8 +83,8 @@ def grown(
     """
     record = progress.record
     facts, rest = words.facts(progress), words.rest(progress)
-    warning = words.warning(progress, cohort)
+    warning, cut = words.warning(progress, cohort), progress.ended and record.finish == "length"
     return {
         place.text: passage(record.answer, record.flags),
-        place.facts: small_print(facts, note, warning, rest, flags(record)),
+        place.facts: small_print(facts, note, warning, rest, flags(record), cut),
     }
