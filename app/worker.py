@@ -33,7 +33,7 @@ from typing import Literal, TypeVar, overload
 
 from app.job import Job, Kind, Waiting, one_step
 from atmoe.answer.batching import MOST_ROWS
-from atmoe.answer.fused import give_back_memory
+from atmoe.answer.packing import give_back_memory
 from atmoe.errors import ClosingError
 
 T = TypeVar("T")

@@ -29,9 +29,9 @@ from torch import Tensor
 from atmoe.answer.decoder import Plain
 from atmoe.answer.engine import Engine, Turns, engine_of
 from atmoe.answer.even import even_rows
-from atmoe.answer.fused import Lease
 from atmoe.answer.generation import Step, end_tokens, grow
 from atmoe.answer.kept import Kept, Shelf
+from atmoe.answer.leases import Lease
 from atmoe.answer.past import Past
 from atmoe.answer.prefill import Prefilled, prefill
 from atmoe.answer.sampling import Chooser, Sampling

@@ -26,14 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from atmoe.answer.fused import (
-    Copy,
-    Fused,
-    can_pack,
-    give_back_memory,
-    pack,
-    packed_linear,
-)
+from atmoe.answer.fused import Fused
+from atmoe.answer.leases import Copy
+from atmoe.answer.packing import can_pack, give_back_memory, pack, packed_linear
 from atmoe.mixture.experts import ExpertLinear, decoder_layers
 from atmoe.mixture.int4 import Int4Linear
 from atmoe.mixture.int8 import Int8Linear

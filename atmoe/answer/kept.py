@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from atmoe.answer.engine import Engine
-from atmoe.answer.fused import Lease
+from atmoe.answer.leases import Lease
 from atmoe.prompt import Prompt
 from atmoe.routing.plan import Layout, RoutingPlan
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from atmoe.answer.engine import LINEARS, Engine, engine_of
-from atmoe.answer.fused import Lease, Product
 from atmoe.answer.kept import Kept
+from atmoe.answer.leases import Lease, Product
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import parting
 from atmoe.mixture.planning import First, first_reading

@@ -11,7 +11,7 @@ from atmoe.answer import batching
 from atmoe.answer.batching import Batching, Decoding
 from atmoe.answer.engine import Engine, engine_of
 from atmoe.answer.even import even_rows
-from atmoe.answer.fused import Product
+from atmoe.answer.leases import Product
 from atmoe.errors import PlanError, PromptError
 from atmoe.mixture.int4 import to_int4
 

@@ -8,8 +8,8 @@ from decoding import last_of
 from atmoe import Override, RoutingPlan, Sampling, State, Steering
 from atmoe.answer.batching import Batching
 from atmoe.answer.decoder import Plain
-from atmoe.answer.fused import Product
 from atmoe.answer.kept import Kept
+from atmoe.answer.leases import Product
 from atmoe.answer.prefill import _Reading, prefill
 
 LATE = Steering((Override("task", State.OFF, scope="3-4"),))

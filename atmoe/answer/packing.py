@@ -1,0 +1,42 @@
+"""Matrices in oneDNN's own order, where it has one that is quicker to read; and the memory left."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+
+import torch
+from torch import Tensor
+
+
+def pack(weight: Tensor) -> Tensor:
+    """A matrix in oneDNN's order, for `packed_linear` alone."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+
+
+def packed_linear(x: Tensor, packed: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` with a packed matrix."""
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Whether it is bfloat16 on a CPU whose oneDNN multiplies that.
+
+    It is tried out, for these operators are PyTorch's own and may go.
+    """
+    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
+        return False
+    try:
+        one = torch.eye(16, dtype=torch.bfloat16)
+        return torch.equal(packed_linear(one, pack(one)), one)
+    except (AttributeError, RuntimeError):  # NotImplementedError is one
+        return False
+
+
+def give_back_memory() -> None:
+    """Let the system have what was freed, where the C library can be asked to (glibc).
+
+    Fusing leaves holes of the weights' size, which it would keep for the thread that made them.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
