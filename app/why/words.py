@@ -32,17 +32,21 @@ MOST_WORDS = 6
 MOST_MISMATCHES = 2
 """So many are named in the paragraph."""
 SIGNS = {
-    Level.EXPLAIN: ("✓", "The weights explain it"),
+    Level.EXPLAIN: ("●", "The weights explain it"),
     Level.PARTLY: ("◐", "The weights explain it partly"),
-    Level.NOT: ("✗", "The weights do not explain it"),
+    Level.NOT: ("○", "The weights do not explain it"),
 }
-"""Of a verdict: its sign, and what the sign says."""
+"""Of a verdict: its sign, and what the sign says. A circle, as full as they explain: a tick beside
+an answer would be read as “correct”."""
+NO_PRAISE = "That is about the weights, not about whether the answer is right."
 
 
 def sign(ruled: Verdict) -> str:
     """A verdict as a sign in words, its sentence behind it."""
     mark, words = SIGNS[ruled.level]
-    return popover(f'<span aria-hidden="true">{mark}</span> {words}', [ruled.sentence], "verdict")
+    return popover(
+        f'<span aria-hidden="true">{mark}</span> {words}', [ruled.sentence, NO_PRAISE], "verdict"
+    )
 
 
 def paragraph(explanation: Explanation) -> str:

@@ -162,15 +162,16 @@ def test_changes_to_the_same_sentence_are_one_line_and_the_nearest_is_named_firs
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({}, "✓</span> The weights explain it</summary>"),
+        ({}, "●</span> The weights explain it</summary>"),
         ({"reader_expert": (0.15, 0.01)}, "◐</span> The weights explain it partly</summary>"),
-        ({"gained": 0.0}, "✗</span> The weights do not explain it</summary>"),
+        ({"gained": 0.0}, "○</span> The weights do not explain it</summary>"),
     ],
 )
 def test_a_verdict_is_a_sign_with_its_sentence_behind_it(changed, words):
     ruled = verdict(told(**changed))
     html = why_text.sign(ruled)
     assert words in html and html.index(words) < html.index(ruled.sentence)
+    assert "not about whether the answer is right" in html and "✓" not in html
 
 
 def test_shapley_bars_stand_on_one_another_and_end_at_the_answer():
