@@ -1,16 +1,23 @@
 """AT-MoE Explorer: `python app.py` opens the page; a Space runs the same."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atmoe import files
 from atmoe.cli.common import device_argument
 from atmoe.cli.ending import Terminated, run
 from atmoe.mixture.precision import CHOICES, VARIABLE, chosen, placed
+
+if TYPE_CHECKING:
+    from app.several import Shown
 
 ASSETS = Path(__file__).parent / "assets"
 SHIPPED = ASSETS / "medical"
@@ -64,9 +71,6 @@ def main() -> int:
         os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = str(room)
         try:
             _serve(args)
-        except Terminated:
-            _finish()
-            raise
         finally:
             shutil.rmtree(room, ignore_errors=True)
     return 0
@@ -80,12 +84,10 @@ def _root_path(text: str) -> str:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    """Build the page and launch it; what it needs takes seconds to import."""
-    from app.ask.cases import read_cases
-    from app.launch import launching
+    """Load what is shown and launch it; what that needs takes seconds to import."""
     from app.logs import bound
-    from app.page import build
-    from app.several import Shown, serve
+    from app.serving import finish
+    from app.several import Shown
     from atmoe import AtMoe
     from atmoe.mixture.hub import folder_of
 
@@ -96,6 +98,20 @@ def _serve(args: argparse.Namespace) -> None:
         folder = folder_of(name)
         model = AtMoe.from_pretrained(folder, args.base, chosen(args.dtype, device), device=device)
         shown.append(Shown(model, folder, _licence(folder / "README.md")))
+    try:
+        _launch(shown, args)
+    except Terminated:
+        finish()
+        raise
+
+
+def _launch(shown: Sequence[Shown], args: argparse.Namespace) -> None:
+    """A page for each model, until interrupted."""
+    from app.ask.cases import read_cases
+    from app.launch import launching
+    from app.page import build
+    from app.several import serve
+
     if len(shown) > 1:
         serve(shown, args.host, args.port, args.root_path)
         return
@@ -113,12 +129,6 @@ def _serve(args: argparse.Namespace) -> None:
         if not page.is_running:
             raise
         page.close(verbose=False)
-
-
-def _finish() -> None:
-    """Let the answers under way come to their end, if it came so far that there may be some."""
-    if serving := sys.modules.get("app.serving"):
-        serving.finish()
 
 
 def _licence(card: Path) -> str:

@@ -171,9 +171,13 @@ class Session:
 
     def stop(self) -> None:
         """Abandon whatever is being made of the question, at the next token."""
-        for making in (self.first, self.second, self.third, *list(self.tabs.values())):
+        for making in self._makings():
             if not getattr(making, "of_its_own", False):
                 making.cancel()
+
+    def _makings(self) -> list[Slot | TabState]:
+        """Whatever may be under way."""
+        return [self.first, self.second, self.third, *self.tabs.values()]
 
     def closed(self) -> None:
         """Its tab was closed: let go of what can be made again, should somebody come back."""
@@ -182,7 +186,7 @@ class Session:
 
     def end(self) -> None:
         """Nobody comes back to it."""
-        for making in (self.first, self.second, self.third, *list(self.tabs.values())):
+        for making in self._makings():
             making.cancel()
         if self.folder is not None:
             self.folder.cleanup()

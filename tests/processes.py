@@ -9,6 +9,8 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from conftest import ROOT
+
 SECONDS = 90
 
 
@@ -41,3 +43,11 @@ def start_page(
             time.sleep(0.2)
     process.kill()
     raise AssertionError("the page was not served")
+
+
+def start(saved: Sequence[str], folder: Path) -> tuple[subprocess.Popen, str]:
+    """`python app.py` over a model, with a temporary folder of its own, once it answers."""
+    port = free_port()
+    env = {"TMPDIR": str(folder), "ATMOE_CACHE": str(folder / "cache")}
+    arguments = [*saved, "--port", str(port), "--dtype", "float32"]
+    return start_page(ROOT / "app.py", folder, env, port, arguments)

@@ -51,7 +51,7 @@ class Fused:
         self.bias = _joint_bias(self._plain)
         self.groups: Groups | None = None
         if all(isinstance(linear, Int4Linear) for linear in self._plain):
-            self.groups = int4.packed(self.W)
+            self.groups = int4.joint(self._plain)
         # 2. the experts
         self._adapted = [e for e in experts if e]
         self.A: Tensor | None = None

@@ -142,6 +142,7 @@ class Copy:
         self._bank = bank
         self._packs = can_pack(fused[0].W if fused[0].S is None else fused[0].S)
         self._groups = any(each.groups for each in fused)
+        self._all_groups = all(each.groups for each in fused)
         self.picks = True
         self._picked: tuple[Tensor, list[Picked | None]] | None = None  # the last, and for whom
         self._lock = threading.Lock()
@@ -165,7 +166,7 @@ class Copy:
         clean = fold and not weights.any()
         # 1. 4-bit groups need no copy; without packing it serves no rows of several plans, and none
         # without experts
-        if steps and all(fused.groups for fused in self._fused):
+        if steps and self._all_groups:
             return self._uncopied(weights, steps)
         if not self._packs and (clean or not alike):
             return self._uncopied(None if clean else weights)
@@ -229,7 +230,10 @@ class Copy:
             experts = torch.ones_like(experts)
         if self._picked is None or not torch.equal(self._picked[0], experts):
             with torch.inference_mode():
-                self._picked = experts, [fused.picked(experts) for fused in self._fused]
+                self._picked = (
+                    experts,
+                    [fused.picked(experts) if fused.groups else None for fused in self._fused],
+                )
         return self._picked[1]
 
     def _give_back(self) -> None:

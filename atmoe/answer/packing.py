@@ -8,6 +8,8 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from atmoe.mixture.int4 import tried_out
+
 
 def pack(weight: Tensor) -> Tensor:
     """A matrix in oneDNN's order, for `packed_linear` alone."""
@@ -20,17 +22,13 @@ def packed_linear(x: Tensor, packed: Tensor, bias: Tensor | None = None) -> Tens
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Whether it is bfloat16 on a CPU whose oneDNN multiplies that.
+    """Whether it is bfloat16 on a CPU whose oneDNN multiplies that."""
 
-    It is tried out, for these operators are PyTorch's own and may go.
-    """
-    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
-        return False
-    try:
+    def comes_out() -> bool:
         one = torch.eye(16, dtype=torch.bfloat16)
         return torch.equal(packed_linear(one, pack(one)), one)
-    except (AttributeError, RuntimeError):  # NotImplementedError is one
-        return False
+
+    return tried_out(weight, comes_out)
 
 
 def give_back_memory() -> None:

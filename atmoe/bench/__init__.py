@@ -1,1 +1,14 @@
 """What things cost, as ratios of two sides that take turns in one run."""
+
+PARTS = (
+    "explanation",
+    "decoding",
+    "page",
+    "rows",
+    "prefill",
+    "sizes",
+    "precision",
+    "peers",
+    "start",
+)
+"""What can be measured, in its order; here, for what measures it takes long to import."""

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from atmoe.answer.sampling import Sampling
+from atmoe.bench import PARTS
 from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
 from atmoe.bench.page import page
@@ -46,17 +47,6 @@ QUESTIONS = (
     "How is malaria prevented?",
 )
 """Eight people's, so that their plans differ."""
-PARTS = (
-    "explanation",
-    "decoding",
-    "page",
-    "rows",
-    "prefill",
-    "sizes",
-    "precision",
-    "peers",
-    "start",
-)
 FALLS = 0.9
 """A ratio below this part of the one kept has fallen."""
 

@@ -8,27 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from atmoe.bench import PARTS as BENCH_PARTS
 from atmoe.cli.common import FLOATING, MEDICAL, Commands, Result, count
 from atmoe.cli.given import load_model
 from atmoe.errors import AssetError, AtMoeError
 
-BENCH_PARTS = (
-    "explanation",
-    "decoding",
-    "page",
-    "rows",
-    "prefill",
-    "sizes",
-    "precision",
-    "peers",
-    "start",
-)
-"""Those of `atmoe.bench.run`, which is slow to import."""
-
 
 def bench(a: argparse.Namespace) -> Result:
     """Ratios of times, and which of them fell."""
-    from atmoe.bench.run import PARTS, bench, check
+    from atmoe.bench.run import bench, check
 
     if a.device not in (None, "cpu"):
         raise AtMoeError("bench compares what runs on a CPU; leave --device out.")
@@ -38,7 +26,7 @@ def bench(a: argparse.Namespace) -> Result:
         load_model(a),
         a.model,
         a.base,
-        a.only or PARTS,
+        a.only or BENCH_PARTS,
         repeats=a.repeats,
         processor=a.clock == "processor",
         gguf=a.gguf,

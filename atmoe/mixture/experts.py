@@ -299,6 +299,20 @@ def decoder_layers(model: PreTrainedModel) -> tuple[nn.ModuleList, str]:
     )
 
 
+def replace_linears(model: PreTrainedModel, replaced: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put something in the place of each plain linear of the decoder layers.
+
+    Args:
+        model: is changed.
+        replaced: a linear → what stands in its place; itself, where nothing does.
+    """
+    for layer in decoder_layers(model)[0]:
+        for parent in list(layer.modules()):
+            for name, module in list(parent.named_children()):
+                if type(module) is nn.Linear:
+                    setattr(parent, name, replaced(module))
+
+
 def layer_linears(model: PreTrainedModel) -> list[str]:
     """The paths of all linears inside the decoder layers: what a new adapter changes by default."""
     layers, prefix = decoder_layers(model)

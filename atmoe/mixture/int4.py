@@ -13,12 +13,13 @@ No plan is folded into such weights, for it would not fit in the groups; experts
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from atmoe.mixture.experts import decoder_layers
+from atmoe.mixture.experts import replace_linears
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,6 +31,10 @@ APART = 2**-7
 mean square): bfloat16's rounding is below a half of that, and weights of more bits are at 0.09."""
 
 
+Found = tuple[Tensor, Tensor, Tensor]
+"""q, [out, in], and s and m, [out, in / 32], of a matrix: w = s · q + m."""
+
+
 class Int4Linear(nn.Linear):
     """A frozen linear whose weights are in 4-bit groups, though they are kept as floating numbers.
 
@@ -38,10 +43,19 @@ class Int4Linear(nn.Linear):
         bias: [out], or None; as it was.
     """
 
-    def __init__(self, linear: nn.Linear):
+    def __init__(self, linear: nn.Linear, found: Found):
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
+        q, s, m = found
+        self._found: Found | None = (q.to(torch.uint8), s, m)
+
+    def take(self) -> Found:
+        """Its groups: as they were found, for the first who asks; then found again."""
+        found, self._found = self._found, None
+        found = found or groups_of(self.weight)
+        assert found is not None  # or it would be no such linear
+        return found
 
 
 class Groups(NamedTuple):
@@ -56,15 +70,14 @@ class Groups(NamedTuple):
     scales: Tensor
 
 
-def groups_of(weight: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+def groups_of(weight: Tensor) -> Found | None:
     """The 4-bit groups that a matrix is made of.
 
     Args:
         weight: [out, in].
 
     Returns:
-        q, [out, in], and s and m, [out, in / 32], with w = s · q + m; None where it is made of
-        none.
+        None where it is made of none.
     """
     out, width = weight.shape
     if width % GROUP:
@@ -92,9 +105,18 @@ def packed(weight: Tensor) -> Groups:
         weight: [out, in], bfloat16.
     """
     found = groups_of(weight)
-    assert found is not None  # or it would be no `Int4Linear`
-    q, s, m = found
-    scales = torch.stack([s, m + 8 * s], -1).transpose(0, 1).contiguous().to(weight.dtype)
+    assert found is not None
+    return _in_order(*found, weight.dtype)
+
+
+def joint(linears: Sequence[Int4Linear]) -> Groups:
+    """Several linears that read the same input, one below the other, for `product`."""
+    q, s, m = map(torch.cat, zip(*(linear.take() for linear in linears)))
+    return _in_order(q, s, m, linears[0].weight.dtype)
+
+
+def _in_order(q: Tensor, s: Tensor, m: Tensor, dtype: torch.dtype) -> Groups:
+    scales = torch.stack([s, m + 8 * s], -1).transpose(0, 1).contiguous().to(dtype)
     return Groups(torch.ops.aten._convert_weight_to_int4pack_for_cpu(q.int(), 1), scales)
 
 
@@ -103,20 +125,31 @@ def product(x: Tensor, groups: Groups) -> Tensor:
     return torch.ops.aten._weight_int4pack_mm_for_cpu(x, groups.packed, GROUP, groups.scales)
 
 
-def can_pack(weight: Tensor) -> bool:
-    """Whether this machine has the kernel for a matrix of that kind: bfloat16, on the CPU.
+def tried_out(weight: Tensor, trial: Callable[[], bool]) -> bool:
+    """Whether operators for bfloat16 on the CPU serve a matrix; they are PyTorch's own and may go.
 
-    It is tried out, for these operators are PyTorch's own and may go.
+    Args:
+        weight: the matrix.
+        trial: whether they give what they ought to.
     """
     if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
         return False
     try:
+        return trial()
+    except (AttributeError, RuntimeError):  # NotImplementedError is one
+        return False
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Whether this machine has the kernel for a matrix of that kind: bfloat16, on the CPU."""
+
+    def comes_out() -> bool:
         # one group of each of 16 rows: q is 0 … 15 twice over, and comes out again
         q = (torch.arange(GROUP) % 16).expand(16, -1).to(torch.bfloat16)
         one = torch.eye(GROUP, dtype=torch.bfloat16)
         return torch.equal(product(one, packed(q)).T, q)
-    except (AttributeError, RuntimeError):  # NotImplementedError is one
-        return False
+
+    return tried_out(weight, comes_out)
 
 
 def to_int4(model: PreTrainedModel) -> None:
@@ -124,17 +157,11 @@ def to_int4(model: PreTrainedModel) -> None:
 
     None is on a machine without the kernel. The head and the embeddings stay as they are.
     """
-    layers = decoder_layers(model)[0]
-    if not can_pack(next(iter(model.parameters()))):
-        return
-    for layer in layers:
-        for parent in list(layer.modules()):
-            for name, module in list(parent.named_children()):
-                if isinstance(module, nn.Linear) and _is_made_of_groups(module):
-                    setattr(parent, name, Int4Linear(module))
+    if can_pack(next(iter(model.parameters()))):
+        replace_linears(model, _known)
 
 
-def _is_made_of_groups(linear: nn.Linear) -> bool:
-    """Whether it is a plain one of which the kernel takes the shape, in 4-bit groups."""
-    fits = type(linear) is nn.Linear and linear.out_features % 16 == 0
-    return fits and groups_of(linear.weight) is not None
+def _known(linear: nn.Linear) -> nn.Linear:
+    """A linear known to be in groups; itself, where it is not or the kernel does not take it."""
+    found = groups_of(linear.weight) if linear.out_features % 16 == 0 else None
+    return linear if found is None else Int4Linear(linear, found)

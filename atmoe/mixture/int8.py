@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from atmoe.mixture.experts import decoder_layers
+from atmoe.mixture.experts import replace_linears
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -116,11 +116,7 @@ def to_int8(model: PreTrainedModel) -> None:
 
     Embeddings stay as they are.
     """
-    for layer in decoder_layers(model)[0]:
-        for parent in list(layer.modules()):
-            for name, module in list(parent.named_children()):
-                if type(module) is nn.Linear:
-                    setattr(parent, name, Int8Linear(module))
+    replace_linears(model, Int8Linear)
     head = model.get_output_embeddings()
     if type(head) is nn.Linear:
         model.set_output_embeddings(Int8Linear(head))

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import ROOT
-from processes import SECONDS, free_port, start_page
+from processes import SECONDS, start
 
 TOKENS = 200
 
@@ -26,14 +26,6 @@ def saved(worlds, tmp_path_factory):
     llama = worlds("llama")
     llama.model.save_pretrained(home / "model")
     return ["--model", str(home / "model"), "--base", str(llama.directory)]
-
-
-def start(saved, folder: Path) -> tuple[subprocess.Popen, str]:
-    """`python app.py` with a temporary folder of its own, once it answers."""
-    port = free_port()
-    env = {"TMPDIR": str(folder), "ATMOE_CACHE": str(folder / "cache")}
-    arguments = [*saved, "--port", str(port), "--dtype", "float32"]
-    return start_page(ROOT / "app.py", folder, env, port, arguments)
 
 
 def upload(address: str, text: str) -> None:

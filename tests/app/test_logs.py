@@ -6,8 +6,7 @@ import sys
 
 import httpx
 import pytest
-from conftest import ROOT
-from processes import SECONDS, free_port, start_page
+from processes import SECONDS, start
 
 from app.logs import LETTERS, Line, told
 
@@ -46,11 +45,8 @@ def test_no_request_writes_much_or_what_was_asked(worlds, tmp_path):
     """Each way to be refused that an address of the page has, and one way to be answered."""
     llama = worlds("llama")
     llama.model.save_pretrained(tmp_path / "model")
-    port = free_port()
-    env = {"TMPDIR": str(tmp_path), "ATMOE_CACHE": str(tmp_path / "cache")}
-    arguments = ["--model", str(tmp_path / "model"), "--base", str(llama.directory)]
-    arguments += ["--dtype", "float32", "--port", str(port)]
-    process, address = start_page(ROOT / "app.py", tmp_path, env, port, arguments)
+    saved = ["--model", str(tmp_path / "model"), "--base", str(llama.directory)]
+    process, address = start(saved, tmp_path)
     with httpx.Client(base_url=address, timeout=SECONDS) as client:
 
         def call(*data):

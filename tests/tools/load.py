@@ -122,13 +122,19 @@ def out_of_order(began: list[float], first: list[float | None]) -> float:
     return wrong / pairs if pairs else 0.0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(doc: str | None, tokens: int) -> argparse.ArgumentParser:
+    """Of whoever starts a page: its model and precision, and how long an answer is."""
+    parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--model", type=Path, default=Path("assets/medical"))
+    parser.add_argument("--tokens", type=int, default=tokens)
+    parser.add_argument("--dtype", choices=CHOICES)
+    return parser
+
+
+def main() -> None:
+    parser = arguments(__doc__, tokens=24)
     parser.add_argument("--people", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--tokens", type=int, default=24)
-    parser.add_argument("--dtype", choices=CHOICES)
     args = parser.parse_args()
     dtype = chosen(args.dtype)
     model = AtMoe.from_pretrained(args.model, dtype=dtype)

@@ -21,11 +21,12 @@ from torch import Tensor
 from atmoe import AtMoe, RoutingPlan
 from atmoe.answer.decoder import decoder
 from atmoe.answer.prefill import prefill
-from atmoe.data import MEDICAL, Description, split
+from atmoe.cli.common import data_arguments
+from atmoe.cli.given import described
+from atmoe.cli.measuring import on_side
 from atmoe.study.evaluate import choose
 
 ROWS = 8
-CORPORA = ("medquad", "pubmedqa", "mts-dialog")
 
 
 def forced(
@@ -50,17 +51,15 @@ def forced(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, parents=[data_arguments()])
     parser.add_argument("--model", type=Path, default=Path("assets/medical"))
-    for corpus in CORPORA:
-        parser.add_argument(f"--{corpus}", type=Path, required=True)
+    parser.set_defaults(base=None, split="validation")
     parser.add_argument("--limit", type=int, default=44, help="answers a task")
     parser.add_argument("--tokens", type=int, default=96, help="of each answer, at most")
     parser.add_argument("--precisions", default="float32,bfloat16,int4")
     args = parser.parse_args()
-    roots = {corpus: getattr(args, corpus.replace("-", "_")) for corpus in CORPORA}
-    description = Description.load(MEDICAL).reading(roots)
-    unseen = [example for example in description.examples() if split(example) == "validation"]
+    description = described(args)
+    unseen = on_side(args, description.examples())
     examples = choose(unseen, args.limit, 0, description.main_group)
     names = args.precisions.split(",")
     models = {name: AtMoe.from_pretrained(args.model, dtype=name) for name in names}
