@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import CORPORA, MEDICAL
 from atmoe.errors import AssetError, DataError, PromptError, SteeringError
@@ -105,12 +105,22 @@ def described(a: argparse.Namespace) -> Description:
 
     description = Description.load(a.description or MEDICAL, a.data)
     a.base = a.base or description.base
-    named = {reader: getattr(a, reader.replace("-", "_")) for reader in CORPORA}
-    if any(named.values()):
-        return description.reading(named)
-    if not (a.description or a.data):
+    corpora = _corpora(a)
+    if any(corpora.values()):
+        return description.reading(corpora)
+    if not named(a):
         raise DataError(
             "No corpus was named; give at least one of --medquad DIR, --pubmedqa DIR, "
             "--mts-dialog DIR, or a description of your own."
         )
     return description
+
+
+def named(a: argparse.Namespace) -> bool:
+    """Whether any data was named."""
+    return bool(a.description or a.data or any(_corpora(a).values()))
+
+
+def _corpora(a: argparse.Namespace) -> dict[str, Any]:
+    """Reader → the corpus that was named on the command line for it, or None."""
+    return {reader: getattr(a, reader.replace("-", "_")) for reader in CORPORA}

@@ -1,4 +1,7 @@
-"""Many prompts: what `route`, `answer`, `explain` and `score` do with --prompts FILE --out FILE."""
+"""Many prompts: what a command does with --prompts FILE --out FILE.
+
+`route`, `answer`, `explain`, `score` and `faithfulness` take them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from itertools import islice
 from pathlib import Path
@@ -19,13 +22,15 @@ from atmoe.errors import DataError
 from atmoe.mixture.precision import chosen
 
 if TYPE_CHECKING:
+    from atmoe.answer.sampling import Sampling
     from atmoe.many.rows import Row
     from atmoe.many.run import Written
     from atmoe.routing.plan import Layout
+    from atmoe.steering.overrides import Steering
 
 OF_MANY = ("out", "column", "id", "batch", "cluster", "workers")
 """Arguments that mean nothing without --prompts."""
-SAMPLED = ("answer", "explain")
+SAMPLED = ("answer", "explain", "faithfulness")
 """Commands that write an answer."""
 
 
@@ -133,21 +138,23 @@ def many(a: argparse.Namespace, command: str) -> Result:
     from tqdm import tqdm
 
     from atmoe.many.brief import columns
-    from atmoe.many.out import Out, checked_out, digest
+    from atmoe.many.out import JSON_LINES, Out, checked_out, digest
     from atmoe.many.rows import read_rows
     from atmoe.many.run import window_of
 
     # 1. whatever can be wrong with the files, before the model is loaded
-    checked_out(a.out)
+    if checked_out(a.out) not in JSON_LINES and command == "faithfulness":
+        raise DataError("faithfulness keeps all that it measures; let --out end in .jsonl.")
+    steering, sampling = _settings(a, command)
     total = sum(1 for _ in read_rows(a.prompts, a.column, a.id))
     if not total:
         raise DataError(f"{a.prompts} holds no prompt.")
     with ExitStack() as stack:
         # 2. whatever can be wrong with the model, or with the cluster
         if a.cluster is None:
-            maker = _alone(a, command)
+            maker = _alone(a, command, steering, sampling)
         else:
-            maker = stack.enter_context(_clustered(a, command))
+            maker = stack.enter_context(_clustered(a, command, steering, sampling))
         began = time.monotonic()
         run = {
             "command": command,
@@ -155,8 +162,8 @@ def many(a: argparse.Namespace, command: str) -> Result:
             "precision": maker.precision,
             "device": maker.device,
             "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
-            "steering": steering_of(a).to_dict(),
-            "sampling": asdict(sampling_of(a)) if command in SAMPLED else None,
+            "steering": steering.to_dict(),
+            "sampling": asdict(sampling) if command in SAMPLED else None,
             "columns": [a.column, a.id],
         }
         # 3. go on behind what an earlier start has done, whoever did it
@@ -178,15 +185,25 @@ def many(a: argparse.Namespace, command: str) -> Result:
     return result, said + (f"; with an error instead: {out.errors}" if out.errors else "")
 
 
-def _alone(a: argparse.Namespace, command: str) -> _Maker:
+def _settings(a: argparse.Namespace, command: str) -> tuple[Steering, Sampling]:
+    """How rows are steered, and answers sampled: a study has its own of both."""
+    from atmoe.answer.sampling import Sampling
+    from atmoe.steering.overrides import Steering
+    from atmoe.study import faithfulness
+
+    if command == "faithfulness":
+        return Steering(), replace(faithfulness.SAMPLING, seed=a.seed)
+    return steering_of(a), sampling_of(a) if command in SAMPLED else Sampling()
+
+
+def _alone(a: argparse.Namespace, command: str, steering: Steering, sampling: Sampling) -> _Maker:
     """This process."""
     from atmoe.many.run import steps_of, without_pauses
 
-    model, steering = load_model(a), steering_of(a)
-    sampled = {"sampling": sampling_of(a)} if command in SAMPLED else {}
+    model = load_model(a)
 
     def written(rows: Iterator[Row], whole: bool) -> Iterator[Written]:
-        steps = steps_of(command, model, rows, steering, size=a.batch, **sampled)
+        steps = steps_of(command, model, rows, steering, sampling, a.batch)
         return (done.written(whole) for done in without_pauses(steps))
 
     device = model.device.type
@@ -194,15 +211,16 @@ def _alone(a: argparse.Namespace, command: str) -> _Maker:
 
 
 @contextmanager
-def _clustered(a: argparse.Namespace, command: str) -> Iterator[_Maker]:
+def _clustered(
+    a: argparse.Namespace, command: str, steering: Steering, sampling: Sampling
+) -> Iterator[_Maker]:
     """The workers of a cluster. No model is loaded here."""
     from atmoe.many.cluster import joined
     from atmoe.many.worker import Work
     from atmoe.mixture.store import read_config
 
     model = model_directory(a)
-    sampled = {"sampling": sampling_of(a)} if command in SAMPLED else {}
-    work = Work.of(command, model, a.base, a.dtype, steering_of(a), size=a.batch, **sampled)
+    work = Work.of(command, model, a.base, a.dtype, steering, sampling, a.batch)
     info, layout = read_config(model)
     # Ray tells of workers that died on standard output, which is the result's
     with redirect_stdout(sys.stderr), joined(work, a.cluster, a.workers) as cluster:

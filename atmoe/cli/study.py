@@ -6,14 +6,17 @@ evaluate, evaluate-{routing,control,strength,answers} and faithfulness.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atmoe.cli import many
 from atmoe.cli.common import BASELINES, Commands, Result, count
-from atmoe.cli.given import described, load_model
+from atmoe.cli.given import described, load_model, named
 from atmoe.cli.measuring import NO_WORDING, between, drawn, limit, on_side
+from atmoe.errors import DataError
 
 if TYPE_CHECKING:
     from atmoe.data import Description, Example
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from atmoe.study.evaluate import Scorer
 
 Report = Mapping[str, Any]
+PROMPTS = 60
+"""How many faithfulness is measured over, unless another number is asked for."""
 
 
 def evaluate(a: argparse.Namespace) -> Result:
@@ -190,15 +195,34 @@ def _control(report: Report, easy: str, hard: str) -> Iterator[str]:
 
 
 def faithfulness(a: argparse.Namespace) -> Result:
-    """Whether the weights explain the answers."""
+    """Whether the weights explain the answers, to questions of the corpora or of a file."""
     from atmoe.study.control import sample
     from atmoe.study.faithfulness import study
 
+    if many.wanted(a):
+        return _faithfulness_of_file(a)
+    a.split = a.split or "validation"
     description, examples = _held_out(a)
     model = load_model(a)
-    chosen = sample(examples, description.main_group, a.limit, a.seed)
+    chosen = sample(examples, description.main_group, a.limit or PROMPTS, a.seed)
     report = study(model, [e.prompt for e in chosen], a.seed)
-    return report, "\n".join(_faithfulness(report))
+    return report, "\n".join([*_faithfulness(report), f"{report['seconds']} s"])
+
+
+def _faithfulness_of_file(a: argparse.Namespace) -> Result:
+    """The same of the questions of a file; what was measured of each goes to another."""
+    from atmoe.study.faithfulness import Judged, summary
+
+    if a.limit or a.split or named(a):
+        raise DataError(
+            "--prompts FILE brings its own questions, all of which are asked; leave the corpora, "
+            "the description, --limit and --split out."
+        )
+    result, said = many.many(a, "faithfulness")
+    with a.out.open(encoding="utf-8") as file:
+        rows = [Judged.from_dict(row) for row in map(json.loads, file) if not row.get("error")]
+    report = {**summary(rows, a.seed), **result}
+    return report, "\n".join([*_faithfulness(report), said])
 
 
 def _faithfulness(report: Report) -> Iterator[str]:
@@ -216,7 +240,7 @@ def _faithfulness(report: Report) -> Iterator[str]:
     sanity = report["sanity"]
     yield (
         f"another prompt's plan: explains worse in {sanity['explains_worse']:.0%}, makes the "
-        f"answer less likely in {sanity['less_likely']:.0%}"
+        f"answer less likely in {_number(sanity['less_likely'], '.0%')}"
     )
     verdicts = ", ".join(f"{level} {n}" for level, n in report["verdicts"].items())
     shuffled = ", ".join(f"{level} {n}" for level, n in report["verdicts_shuffled"].items())
@@ -228,8 +252,7 @@ def _faithfulness(report: Report) -> Iterator[str]:
     yield f"{report['team_size']:.1f} experts take part on average"
     yield f"verdicts with another prompt's weights: {shuffled}"
     yield (
-        f"Shapley additivity error {_number(report['shapley_error'], '.1e')}; verdicts: "
-        f"{verdicts}; {report['seconds']} s"
+        f"Shapley additivity error {_number(report['shapley_error'], '.1e')}; verdicts: {verdicts}"
     )
 
 
@@ -379,8 +402,11 @@ def add_commands(commands: Commands) -> None:
         "Do the routing weights explain the answers? Weight against measured effect.",
         [model, commands.data],
     )
-    limit(parser, 60, "prompts, of different topics")
+    limit(parser, PROMPTS, "prompts, of different topics")
     drawn(parser)
+    # so that it can be told whether they were given
+    parser.set_defaults(limit=None, split=None)
+    many.arguments(parser)
 
     parser = commands.add(
         "evaluate-answers",

@@ -15,6 +15,7 @@ from atmoe.model import Routed, Scored
 from atmoe.record import Record
 from atmoe.routing.plan import Layout, RoutingPlan
 from atmoe.sources.value import Source
+from atmoe.study.faithfulness import Judged
 from atmoe.study.reading import grade_of, word_count
 
 Brief = dict[str, Any]
@@ -71,8 +72,10 @@ def brief_of_record(record: Record) -> Brief:
     return brief | (_measured(record.explanation) if record.explanation else {})
 
 
-def brief_of(value: Routed | Scored | Record) -> Brief:
+def brief_of(value: Routed | Scored | Record | Judged) -> Brief:
     """Of whatever one of the commands makes."""
+    if isinstance(value, Judged):
+        return brief_of_record(value.record)
     if isinstance(value, Routed):
         return brief_of_routed(value)
     if isinstance(value, Scored):
@@ -108,12 +111,13 @@ def columns(command: str, layout: Layout) -> tuple[str, ...]:
     """The columns of a table of a command's rows: the same for all of them, and for a file.
 
     Args:
-        command: route, answer, explain or score.
+        command: route, answer, explain, score or faithfulness, which has those of explain.
         layout: the model's.
 
     Raises:
         AtMoeError: another command.
     """
+    command = "explain" if command == "faithfulness" else command
     first = ("id", "question", "error")
     if command == "score":
         return (*first, "mean_logprob", "tokens")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from itertools import islice
+from random import Random
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from atmoe.answer.generation import generate
@@ -25,10 +26,11 @@ from atmoe.model import AtMoe, Routed, Scored
 from atmoe.prompt import Prompt
 from atmoe.record import Record
 from atmoe.steering.overrides import Steering
+from atmoe.study.faithfulness import RANDOM_ORDERS, Judged, following, judged
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Value = TypeVar("Value", Routed, Record, Scored)
+Value = TypeVar("Value", Routed, Record, Scored, Judged)
 
 ROUTED, ANSWERED = 16, 8
 """Rows of a batch that is routed, and of one that is answered."""
@@ -164,6 +166,38 @@ def explaining_steps(
             yield Done(done.row, error=str(error))
 
 
+def judging_steps(
+    model: AtMoe,
+    rows: Iterable[Row],
+    steering: Steering = Steering(),
+    sampling: Sampling = Sampling(),
+    size: int = ANSWERED,
+) -> Iterator[Done[Judged] | None]:
+    """The record of each row's answer, explained, and how its weights did; as `explaining_steps`.
+
+    Each answer is also read under the plan of the next one of its window.
+
+    Yields:
+        None, a pause, as there, and after each row's test; the rows.
+    """
+    for window in _batches(rows, WINDOW * size):
+        held: list[Done[Record]] = []
+        for done in explaining_steps(model, window, steering, sampling, size):
+            if done is None:
+                yield None
+            else:
+                held.append(done)
+        others = iter(following([done.value for done in held if done.value is not None]))
+        for done in held:
+            record = done.value
+            if record is None:
+                yield Done(done.row, error=done.error)
+                continue
+            rng = Random(f"{sampling.seed} {record.prompt}")
+            yield Done(done.row, judged(model, record, next(others), RANDOM_ORDERS, rng))
+            yield None
+
+
 def scoring(
     model: AtMoe, rows: Iterable[Row], steering: Steering = Steering()
 ) -> Iterator[Done[Scored]]:
@@ -241,7 +275,7 @@ def steps_of(
     """What a command makes of rows, with pauses.
 
     Args:
-        command: route, answer, explain or score.
+        command: route, answer, explain, score or faithfulness.
         model: is asked.
         rows: in the order in which they come out.
         steering: of rows that bring none of their own.
@@ -252,7 +286,11 @@ def steps_of(
         return scoring(model, rows, steering)
     if command == "route":
         return routing_steps(model, rows, steering, size or ROUTED)
-    work = answering_steps if command == "answer" else explaining_steps
+    work = {
+        "answer": answering_steps,
+        "explain": explaining_steps,
+        "faithfulness": judging_steps,
+    }[command]
     return work(model, rows, steering, sampling, size or ANSWERED)
 
 
@@ -260,7 +298,7 @@ def window_of(command: str, size: int | None = None) -> int:
     """How many rows `steps_of` works on together: what comes of them depends on no others.
 
     Args:
-        command: route, answer, explain or score.
+        command: as there.
         size: of a batch; None = what suits the command.
     """
     return WINDOW * (size or (ROUTED if command == "route" else ANSWERED))

@@ -37,7 +37,7 @@ class Work:
     """What is to be made of every row: a worker is told it once.
 
     Attributes:
-        command: route, answer, explain or score.
+        command: one that `steps_of` knows.
         model: the directory of the model, under the same absolute path on every machine.
         base: a path or hub id; None = the one that the model names.
         precision: one of `atmoe.mixture.precision.NAMES`.
@@ -76,7 +76,7 @@ class Work:
         """Work as this machine understands it, so that every other understands it so.
 
         Args:
-            command: route, answer, explain or score.
+            command: one that `steps_of` knows.
             model: a directory.
             base: a path or hub id; None = what $ATMOE_BASE names here, else what the model names.
             dtype: one of `atmoe.mixture.precision.CHOICES`.

@@ -2,14 +2,7 @@
 
 rank correlation     Kendall's τ-b of weight and effect (and of contribution and effect), units of
                      all prompts pooled
-comprehensiveness    p(full) − p(without the top k), and
-sufficiency          p(full) − p(only the top k), experts in the order of their weight, mean over k
-                     (ERASER, arXiv 1911.03429); p is the answer's probability per token, exp f.
-                     Normalised between the best and the worst order (arXiv 2408.08137), of those
-                     that were tried: by effect, its reverse, by weight, and for comprehensiveness
-                     the random ones
-deletion             the area under f as experts go in the order of their weight, as a percentile
-                     among random orders
+deletion             experts deleted in the order of their weight (`atmoe.study.deletion`)
 sanity               a plan taken from another prompt must explain worse: its weights must correlate
                      less with this prompt's effects, the answer must be less likely under it, and
                      its weights beside these effects must earn no verdict "explain"
@@ -24,19 +17,17 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
-from atmoe.explanation.sweep import finish, sweep
-from atmoe.explanation.units import part_of, parts_of, without
+from atmoe.explanation.units import part_of, parts_of
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import leaders, verdict
 from atmoe.model import AtMoe
@@ -44,122 +35,92 @@ from atmoe.record import Record
 from atmoe.routing.plan import RoutingPlan
 from atmoe.study.answering import answered
 from atmoe.study.bootstrap import DRAWS, interval
+from atmoe.study.deletion import deletion, mean_logp
 
-TOP = (1, 2, 3, 5, 8)
-"""How many experts are deleted, or kept."""
 KINDS = ("group", "expert", "band")
+SAMPLING = Sampling(max_new_tokens=64, repetition_penalty=1.1)
+"""Of the answers that are studied, unless others are asked for: greedy."""
+RANDOM_ORDERS = 10
+"""In which experts are deleted, of each answer."""
 
 
 def kendall(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Kendall's τ-b (ties corrected), −1 to 1; None where either is constant."""
-    dx, dy = _signs(x), _signs(y)
-    norm = float((dx.square().sum() * dy.square().sum()).sqrt())
-    return float((dx * dy).sum()) / norm if norm else None
+    from scipy.stats import kendalltau
+
+    tau = float(kendalltau(x, y).statistic)
+    return None if math.isnan(tau) else tau
 
 
-def _signs(values: Sequence[float]) -> Tensor:
-    """Which of each two values is greater [values, values]: 1, −1, or 0 for a tie."""
-    v = torch.as_tensor(values, dtype=torch.float64)
-    return torch.sign(v[:, None] - v[None])
+@dataclass(frozen=True)
+class Judged:
+    """An answer that was explained, and how its weights did.
 
-
-def orders(explanation: Explanation, count: int, rng: random.Random) -> dict[str, list[str]]:
-    """Orders in which experts can be deleted.
-
-    Returns:
-        "weight", "effect" and "reverse" (of effect), the largest first, and `count` random ones,
-        "random 0" and so on.
+    Attributes:
+        record: explained.
+        deletion: as `atmoe.study.deletion.deletion` has it.
+        less_likely: whether the answer is less likely under another prompt's plan; None = there was
+            no other prompt.
     """
-    experts = explanation.of("expert")
-    names = [u.name for u in experts]
-    by_name = {
-        "weight": [u.name for u in sorted(experts, key=lambda u: -u.weight)],
-        "effect": [u.name for u in sorted(experts, key=lambda u: -u.effect)],
-        "reverse": [u.name for u in sorted(experts, key=lambda u: u.effect)],
-    }
-    for i in range(count):
-        by_name[f"random {i}"] = rng.sample(names, len(names))
-    return by_name
+
+    record: Record
+    deletion: Mapping[str, float]
+    less_likely: bool | None
+
+    @property
+    def explanation(self) -> Explanation:
+        """What was measured of the answer."""
+        assert self.record.explanation is not None
+        return self.record.explanation
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record's own, and beside it the rest."""
+        more = {"deletion": dict(self.deletion), "less_likely": self.less_likely}
+        return self.record.to_dict() | more
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Judged:
+        """The inverse of `to_dict`.
+
+        Raises:
+            AtMoeError: not such a record, or of a format this version does not read.
+        """
+        return cls(Record.from_dict(data), data["deletion"], data["less_likely"])
 
 
-def deletion(
-    model: AtMoe, record: Record, explanation: Explanation, count: int, rng: random.Random
-) -> dict[str, float]:
-    """One record's deletion metrics.
+def judged(
+    model: AtMoe, record: Record, other: RoutingPlan | None, count: int, rng: random.Random
+) -> Judged:
+    """An explained answer, judged.
 
     Args:
-        model: that gave the answer.
-        record: of it.
-        explanation: of it.
-        count: how many random orders are tried.
-        rng: what they are drawn from.
-
-    Returns:
-        "comprehensiveness", "sufficiency": normalised, 1 = as good as the best order tried.
-        "percentile": of the deletion area among random orders, 100 = falls fastest.
-        A metric is left out where best and worst order do not differ; all are where there is one
-        expert.
+        model: that gave it.
+        record: of it, explained.
+        other: the plan of another prompt; None = there is no other prompt.
+        count: how many random orders experts are deleted in.
+        rng: what those are drawn from.
     """
-    # 1. the experts that are dropped, by (order, k, "without" the top k or "only" these)
-    by_name = orders(explanation, count, rng)
-    experts = [u.name for u in explanation.of("expert")]
-    top = [k for k in TOP if k < len(experts)]
-    if not top:  # of a single expert there are no orders
-        return {}
-    dropped: dict[tuple[str, int, str], frozenset[str]] = {}
-    for name, order in by_name.items():
-        for k in top:
-            dropped[name, k, "without"] = frozenset(order[:k])
-            if not name.startswith("random"):
-                dropped[name, k, "only"] = frozenset(order[k:])
-
-    # 2. the answer read without them; orders often begin alike, so each set is one row
-    plans = {
-        names: without(record.plan, tuple(n for n in experts if n in names))
-        for names in dropped.values()
-    }
-    logp = _mean_logp(model, record, [record.plan, *plans.values()])
-    logp_without = dict(zip(plans, logp[1:].tolist()))
-    f = {what: logp_without[names] for what, names in dropped.items()}
-    p = {what: math.exp(value) for what, value in f.items()}
-    full = float(logp[0].exp())
-
-    # 3. the orders beside each other
-    def cost(name: str, what: str) -> float:
-        return statistics.mean(full - p[name, k, what] for k in top)
-
-    def area(name: str) -> float:
-        return statistics.mean(f[name, k, "without"] for k in top)
-
-    metrics = {}
-    comprehensive = {name: cost(name, "without") for name in by_name}
-    sufficient = {name: -cost(name, "only") for name in ("weight", "effect", "reverse")}
-    for metric, values in (("comprehensiveness", comprehensive), ("sufficiency", sufficient)):
-        best, worst = max(values.values()), min(values.values())
-        if best > worst:
-            metrics[metric] = (values["weight"] - worst) / (best - worst)
-    above = [
-        (area(name) > area("weight")) + 0.5 * (area(name) == area("weight"))
-        for name in by_name
-        if name.startswith("random")
-    ]
-    if above:
-        metrics["percentile"] = 100 * statistics.mean(above)
-    return metrics
+    assert record.explanation is not None
+    metrics = deletion(model, record, record.explanation, count, rng)
+    if other is None:
+        return Judged(record, metrics, None)
+    own, others = mean_logp(model, record, [record.plan, other]).tolist()
+    return Judged(record, metrics, others < own)
 
 
-def _mean_logp(model: AtMoe, record: Record, plans: Sequence[RoutingPlan]) -> Tensor:
-    """Mean log-probability per token of a record's answer under each plan [plans], float64."""
-    prompt = model.encode(record.prompt)
-    return finish(sweep(model, prompt, record.answer_tokens, plans)).logp.double().mean(1)
+def following(records: Sequence[Record]) -> list[RoutingPlan | None]:
+    """The plan of each one's next, the first being the last one's; None where there is but one."""
+    if len(records) < 2:
+        return [None] * len(records)
+    return [record.plan for record in (*records[1:], records[0])]
 
 
 def study(
     model: AtMoe,
     prompts: Sequence[str],
     seed: int = 0,
-    random_orders: int = 10,
-    sampling: Sampling | None = None,
+    random_orders: int = RANDOM_ORDERS,
+    sampling: Sampling = SAMPLING,
     batch: int = 10,
 ) -> dict[str, Any]:
     """Answer each prompt under the router's plan, explain it, and say how true the weights are.
@@ -169,11 +130,54 @@ def study(
         prompts: at least two.
         seed: of the random orders.
         random_orders: how many a prompt.
-        sampling: of the answers; by default greedy, 64 tokens.
+        sampling: of the answers.
         batch: how many prompts are answered at once.
 
     Returns:
-        "prompts", "answer_tokens", "seed", "sampling", "dtype", "random_orders", "seconds".
+        What `summary` says, and "seed", "sampling", "dtype", "random_orders", "seconds".
+
+    Raises:
+        DataError: fewer than two prompts, so that no plan can be taken from another.
+    """
+    _at_least_two(prompts)
+    began, rng = time.perf_counter(), random.Random(seed)
+    records = [
+        replace(record, explanation=explain(model, record))
+        for record in tqdm(
+            [r for r in answered(model, prompts, sampling, batch) if r.answer_tokens],
+            desc="explaining",
+            mininterval=5,
+        )
+    ]
+    rows = [
+        judged(model, record, other, random_orders, rng)
+        for record, other in zip(
+            tqdm(records, desc="deleting experts", mininterval=5), following(records)
+        )
+    ]
+    return summary(rows, seed) | {
+        "seed": seed,
+        "sampling": asdict(sampling),
+        "dtype": model.precision,
+        "random_orders": random_orders,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def _at_least_two(prompts: Sequence[Any]) -> None:
+    if len(prompts) < 2:
+        raise DataError("Faithfulness needs at least two prompts that were answered; give it more.")
+
+
+def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
+    """What is said of all answers together.
+
+    Args:
+        rows: at least two.
+        seed: of what intervals are drawn from.
+
+    Returns:
+        "prompts", "answer_tokens".
         "kendall": "weight" and "contribution" → {kind of unit: τ-b with effect}.
         "top_expert_agrees": group → the fraction of prompts in which the expert with most weight is
             the one whose removal costs most; "all": of all groups.
@@ -188,22 +192,10 @@ def study(
             much more of it lies late. Means over prompts, 95% intervals from bootstrapping them.
 
     Raises:
-        DataError: fewer than two prompts, so that no plan can be taken from another.
+        DataError: fewer than two.
     """
-    if len(prompts) < 2:
-        raise DataError("Faithfulness needs at least two prompts; raise --limit or name more data.")
-    began, rng = time.perf_counter(), random.Random(seed)
-    sampling = sampling or Sampling(max_new_tokens=64, repetition_penalty=1.1)
-    # 1. answers, and what is measured of each
-    records = [r for r in answered(model, prompts, sampling, batch) if r.answer_tokens]
-    explanations = [explain(model, r) for r in tqdm(records, desc="explaining", mininterval=5)]
-    metrics = [
-        deletion(model, record, explanation, random_orders, rng)
-        for record, explanation in zip(
-            tqdm(records, desc="deleting experts", mininterval=5), explanations
-        )
-    ]
-    # 2. what is said of all of them
+    _at_least_two(rows)
+    explanations = [row.explanation for row in rows]
     agreeing: dict[str, list[bool]] = {}
     for explanation in explanations:
         for group, (heaviest, strongest) in leaders(explanation).items():
@@ -213,12 +205,12 @@ def study(
     shapley_errors = [
         abs(sum(x.shapley.values()) - (x.logp - x.base_logp)) for x in explanations if x.shapley
     ]
+    metrics = [row.deletion for row in rows]
+    others = following([row.record for row in rows])
+    swapped = [with_weights_of(x, plan) for x, plan in zip(explanations, others) if plan]
     return {
-        "prompts": len(records),
-        "answer_tokens": sum(len(r.answer_tokens) for r in records),
-        "seed": seed,
-        "sampling": asdict(sampling),
-        "dtype": model.precision,
+        "prompts": len(rows),
+        "answer_tokens": sum(len(row.record.answer_tokens) for row in rows),
         "kendall": {
             measure: {kind: _correlation(explanations, measure, kind) for kind in KINDS}
             for measure in ("weight", "contribution")
@@ -227,20 +219,18 @@ def study(
         "comprehensiveness": _mean_metric(metrics, "comprehensiveness"),
         "sufficiency": _mean_metric(metrics, "sufficiency"),
         "deletion_percentile": _mean_metric(metrics, "percentile"),
-        "random_orders": random_orders,
-        "sanity": sanity(model, records, explanations),
+        "sanity": sanity(rows, swapped),
         "shapley_error": max(shapley_errors, default=None),
-        "verdicts": dict(Counter(str(verdict(x).level) for x in explanations)),
-        "verdicts_shuffled": dict(
-            Counter(
-                str(verdict(with_weights_of(x, r.plan)).level)
-                for x, r in zip(explanations, [*records[1:], records[0]])
-            )
-        ),
+        "verdicts": _levels(explanations),
+        "verdicts_shuffled": _levels(swapped),
         **_by_third(explanations, seed),
-        "team_size": statistics.mean(len(r.plan.team) for r in records),
-        "seconds": round(time.perf_counter() - began, 1),
+        "team_size": statistics.mean(len(row.record.plan.team) for row in rows),
     }
+
+
+def _levels(explanations: Iterable[Explanation]) -> dict[str, int]:
+    """Level of the verdict → how many have it."""
+    return dict(Counter(str(verdict(explanation).level) for explanation in explanations))
 
 
 def _by_third(explanations: Sequence[Explanation], seed: int) -> dict[str, Any]:
@@ -261,7 +251,7 @@ def _by_third(explanations: Sequence[Explanation], seed: int) -> dict[str, Any]:
     means = parts[drawn].mean(1)  # [draws, thirds · groups]
     places = {(p.band, p.group): i for i, p in enumerate(thirds)}
 
-    def told(of: Tensor, resampled: Tensor) -> list[float]:
+    def told(of: torch.Tensor, resampled: torch.Tensor) -> list[float]:
         return [round(x, 4) for x in (float(of.mean()), *interval(resampled))]
 
     by_third: dict[str, dict[str, list[float]]] = {}
@@ -299,26 +289,25 @@ def _fraction(flags: Sequence[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
 
 
-def sanity(
-    model: AtMoe, records: Sequence[Record], explanations: Sequence[Explanation]
-) -> dict[str, float]:
-    """Each record under the plan of the next one.
+def sanity(rows: Sequence[Judged], swapped: Sequence[Explanation]) -> dict[str, float | None]:
+    """Whether another prompt's plan does worse.
+
+    Args:
+        rows: as they were measured.
+        swapped: their effects beside another prompt's weights.
 
     Returns:
         "explains_worse": the fraction of prompts in which that plan's weights correlate less with
             the effects measured here.
-        "less_likely": the fraction in which the answer is less likely under it.
+        "less_likely": the fraction in which the answer is less likely under it; None where there
+            was no other prompt to any.
     """
-    worse, less = [], []
-    for i, (record, own) in enumerate(zip(records, explanations)):
-        other = (i + 1) % len(records)
-        effects = [u.effect for u in own.of("expert")]
+    worse = []
+    for row, other in zip(rows, swapped):
         tau_own, tau_other = (
-            kendall([u.weight for u in explanation.of("expert")], effects) or 0.0
-            for explanation in (own, explanations[other])
+            kendall([u.weight for u in units], [u.effect for u in units]) or 0.0
+            for units in (row.explanation.of("expert"), other.of("expert"))
         )
         worse.append(tau_other < tau_own)
-        prompt, plans = model.encode(record.prompt), [record.plan, records[other].plan]
-        logp = finish(sweep(model, prompt, record.answer_tokens, plans)).logp
-        less.append(bool(logp[1].mean() < logp[0].mean()))
-    return {"explains_worse": statistics.mean(worse), "less_likely": statistics.mean(less)}
+    less = [row.less_likely for row in rows if row.less_likely is not None]
+    return {"explains_worse": statistics.mean(worse), "less_likely": _fraction(less)}

@@ -136,7 +136,7 @@ def test_a_worker_killed_in_the_midst_of_a_run_loses_no_row(
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(place) in str(p.info)]
 
 
-@pytest.mark.parametrize("command", ["route", "answer", "explain", "score"])
+@pytest.mark.parametrize("command", ["route", "answer", "explain", "score", "faithfulness"])
 @pytest.mark.parametrize("whole", [True, False])
 def test_windows_give_what_the_whole_file_gives(llama, saved, command, whole):
     sampling, asked = Sampling(max_new_tokens=4), 2 * ROWS

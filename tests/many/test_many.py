@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from random import Random
 
 import pyarrow.parquet
 import pytest
@@ -21,6 +23,8 @@ from atmoe.many.brief import brief_of, columns, flat
 from atmoe.many.out import Out
 from atmoe.many.rows import Row, read_rows
 from atmoe.many.run import answering, explaining, routing, scoring
+from atmoe.study.deletion import deletion
+from atmoe.study.faithfulness import RANDOM_ORDERS, SAMPLING, Judged, following, summary
 
 OFF = {"overrides": [{"target": "field", "state": "off"}]}
 ROWS = [
@@ -82,6 +86,46 @@ def test_an_explanation_is_measured_of_each_answer(model):
     assert set(row) <= set(columns("explain", model.layout))
     shares = done[0].value.plan.group_shares.mean(0).tolist()
     assert row["shares task"] == pytest.approx(shares[0], abs=1e-4)
+
+
+def test_weights_are_tested_over_a_file_as_over_a_corpus(capsys, saved, model, tmp_path):
+    asked, out = tmp_path / "asked.jsonl", tmp_path / "out.jsonl"
+    rows = [{"question": question} for question in (PROMPTS[0], "", *PROMPTS[1:3])]
+    asked.write_text("\n".join(map(json.dumps, rows)))
+    given = ["faithfulness", "--prompts", str(asked), "--out", str(out), "--seed", "7", *saved]
+    report = run(capsys, *given)
+    assert (report["rows"], report["errors"], report["prompts"]) == (4, 1, 3)
+    held = list(map(json.loads, out.read_text().splitlines()))
+    assert "empty" in held[1]["error"]
+    kept = [Judged.from_dict(row) for row in held if "error" not in row]
+    for row, other in zip(kept, following([row.record for row in kept])):
+        # made alone, and not as one of a batch
+        record = model.answer(row.record.prompt, sampling=replace(SAMPLING, seed=7))
+        found = explain(model, record)
+        effects = [unit.effect for unit in found.units]
+        assert [unit.effect for unit in row.explanation.units] == pytest.approx(effects, abs=1e-4)
+        likely = [
+            model.score(record.prompt, record.answer, [plan]).mean()
+            for plan in (record.plan, other)
+        ]
+        assert row.less_likely == (likely[1] < likely[0])
+        orders = Random(f"7 {record.prompt}")
+        measured = deletion(model, row.record, row.explanation, RANDOM_ORDERS, orders)
+        assert row.deletion == pytest.approx(measured, abs=1e-3)
+    assert summary(kept, 7).items() <= report.items()
+
+
+def test_what_a_study_over_a_file_cannot_take_is_refused(capsys, saved, tmp_path):
+    asked = tmp_path / "asked.txt"
+    asked.write_text("Gout?\n")
+    given = ["faithfulness", "--prompts", str(asked), *saved, "--out"]
+    assert "let --out end in .jsonl" in refused(capsys, *given, str(tmp_path / "out.csv"))
+    for more in (["--limit", "5"], ["--split", "train"], ["--medquad", str(tmp_path)]):
+        assert "brings its own questions" in refused(
+            capsys, *given, str(tmp_path / "out.jsonl"), *more
+        )
+    assert "go with --prompts FILE" in refused(capsys, "faithfulness", *saved, "--workers", "2")
+    assert "at least two prompts" in refused(capsys, *given, str(tmp_path / "out.jsonl"))
 
 
 def test_a_score_is_the_librarys(model):

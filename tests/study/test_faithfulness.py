@@ -1,5 +1,6 @@
 """Metrics of faithfulness, against other implementations or the long way."""
 
+import json
 import random
 import re
 from dataclasses import replace
@@ -14,7 +15,16 @@ from atmoe import Sampling
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.units import without
-from atmoe.study.faithfulness import deletion, kendall, orders, sanity, study, with_weights_of
+from atmoe.study.deletion import deletion, orders
+from atmoe.study.faithfulness import (
+    Judged,
+    following,
+    judged,
+    kendall,
+    study,
+    summary,
+    with_weights_of,
+)
 
 
 def test_kendalls_tau_with_ties():
@@ -97,13 +107,34 @@ def test_the_order_by_effect_is_not_beaten_by_its_reverse(explained):
 
 def test_sanity_takes_plans_from_others(explained):
     model, record, found = explained
+    record = replace(record, explanation=found)
     other = record_of(model, prompt=PROMPTS[1])
-    got = sanity(model, [record, other], [found, explain(model, other)])
-    assert set(got) == {"explains_worse", "less_likely"}
-    assert sanity(model, [record, record], [found, found]) == {
-        "explains_worse": 0,
-        "less_likely": 0,
-    }
+    other = replace(other, explanation=explain(model, other))
+
+    def measured(*records):
+        rows = [
+            judged(model, r, plan, 2, random.Random(0))
+            for r, plan in zip(records, following(records))
+        ]
+        assert [Judged.from_dict(json.loads(json.dumps(r.to_dict()))).to_dict() for r in rows] == [
+            row.to_dict() for row in rows
+        ]
+        return rows
+
+    rows = measured(record, other)
+    for row, plan in zip(rows, (other.plan, record.plan)):
+        own, swapped = (
+            model.score(row.record.prompt, row.record.answer, [p]).mean()
+            for p in (row.record.plan, plan)
+        )
+        assert row.less_likely == (swapped < own)
+    said = summary(rows)["sanity"]
+    assert said["less_likely"] == sum(row.less_likely for row in rows) / 2
+    assert summary(measured(record, record))["sanity"] == {"explains_worse": 0, "less_likely": 0}
+    (alone,) = measured(record)
+    assert alone.less_likely is None and summary([alone, alone])["sanity"]["less_likely"] is None
+    with pytest.raises(DataError, match="at least two prompts"):
+        summary([alone])
 
 
 def test_the_whole_study(model):
