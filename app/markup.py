@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from itertools import groupby
+from itertools import count, groupby
 from typing import NamedTuple
 
 from atmoe import Sampling
@@ -15,6 +15,8 @@ from atmoe.presentation import Page
 
 Written = Callable[[int, int], str]
 """The markup of a piece of a text, by where it begins and ends."""
+
+_numbers = count()
 
 ENTITIES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"})
 """A component's markup is a template in two languages at once; no name may be read as either."""
@@ -164,8 +166,9 @@ def asked(question: str, under: str, sampling: Sampling | None = None, caution: 
         how = f' data-sampling="{" ".join(map(str, values))}"'
     return (
         f'<p class="of" data-question="{escape(question)}"{how} title="{escape(question)} · '
-        f'{escape(under)}"><span class="old">Old: the question or a setting has changed. </span>'
-        f"<q>{escape(question)}</q> · <b>{escape(under)}</b></p>"
+        f'{escape(under)}"><span class="old of-question">Old: answers</span>'
+        '<span class="old of-setting">Old: a setting has changed.</span>'
+        f"<b>{escape(under)}</b><q>{escape(question)}</q></p>"
         + (f'<p class="caution" role="status">{escape(caution)}</p>' if caution else "")
     )
 
@@ -221,7 +224,13 @@ def lines(texts: Sequence[str]) -> str:
 
 def message(text: str) -> str:
     """A sentence that must not be missed; empty = nothing to say."""
-    return f'<div class="message" role="alert">{escape(text)}</div>' if text else ""
+    if not text:
+        return ""
+    # Numbered, so that the same sentence is drawn anew after it was closed.
+    return (
+        f'<div class="message" role="alert" data-number="{next(_numbers)}">{escape(text)}'
+        '<button type="button" aria-label="Close"></button></div>'
+    )
 
 
 def marked(text: str) -> str:
@@ -258,9 +267,27 @@ def header(page: Page, parameters: int, model: str) -> str:
         parameters: how many the base model has.
         model: its name.
     """
-    first, point, others = page.warning.partition(". ")
+    first, _, others = page.warning.partition(". ")
     return (
         f"<h1>{escape(page.title)}</h1>"
-        f'<p class="warning"><strong>{escape(first + point)}</strong>{escape(others)} '
-        f"A {round(parameters / 1e6)}-million-parameter model ({escape(model)}), often wrong.</p>"
+        f'<p class="warning"><strong>{escape(first.rstrip("."))}. Often wrong.</strong> '
+        f"{escape(others)} A {round(parameters / 1e6)}-million-parameter model "
+        f"({escape(model)}).</p>"
     )
+
+
+def folded(markdown: str) -> str:
+    """Markdown of which each paragraph that begins with a bold title stands behind that title.
+
+    The first one is open. A list, or a paragraph without a title, belongs to the one above it.
+    """
+    parts = re.split(r"^\*\*(.+?)\*\*(?=\s)", markdown, flags=re.MULTILINE)
+    written = parts[0]
+    for place, (title, rest) in enumerate(zip(parts[1::2], parts[2::2])):
+        opened = " open" * (place == 0)
+        text = (
+            rest if title.endswith(".") else f"{title}{rest}"
+        )  # a title that a sentence begins with
+        written += f"<details{opened}><summary>{title.rstrip('.')}</summary>\n\n{text.strip()}\n"
+        written += "\n</details>\n\n"
+    return written

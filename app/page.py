@@ -30,7 +30,7 @@ from app.desk import Shared
 from app.drafts.area import DraftsArea, build_drafts
 from app.drafts.desk import DraftsDesk
 from app.events import UNQUEUED
-from app.markup import header
+from app.markup import folded, header
 from app.models.area import ModelsArea, build_models
 from app.models.desk import ModelsDesk
 from app.models.neighbour import Neighbour
@@ -192,7 +192,9 @@ def _build_areas(
                 download = build_download()
                 share = build_share(actions, bar)
             with place("help"):
-                gr.Markdown(f"{text_of('reading.md')}\n\n{words.notes}", elem_id="how-to-read")
+                begins, _, rest = text_of("reading.md").partition("\n\n")
+                notes = "\n\n".join((begins, words.notes, rest))
+                gr.Markdown(folded(notes), elem_id="how-to-read")
     build_cells()
     weights = Weights(*pictures, table, reading, download)
     return Areas(

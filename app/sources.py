@@ -12,6 +12,7 @@ from atmoe.report.words import item, listing
 from atmoe.sources.value import NOT_PROOF, Found, Source, sentence_of
 
 NEAREST = "Nearest in training"
+NO_PRAISE = "This says nothing about whether the answer is right."
 
 
 def told(found: Found | None) -> str:
@@ -25,6 +26,7 @@ def told(found: Found | None) -> str:
     far = ' class="far"' if found.far else ""
     return (
         f'<div class="sources"><span{far}>{"⚠ " * found.far}{escape(found.sentence)}</span> '
+        f"{'' if found.far else NO_PRAISE} "
         f'<details class="popover nearest"><summary>{NEAREST}</summary>'
         f"<div>{listing(found.nearest)}</div></details></div>"
     )

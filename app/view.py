@@ -36,6 +36,11 @@ class View:
         """
         return cls(router_plan, steering.apply(router_plan), steering)
 
+    @property
+    def same(self) -> bool:
+        """Whether the plan in force has the router's own shares, whatever was set."""
+        return self.plan.close_to(self.router_plan)
+
 
 def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sampling:
     """The settings of an answer. Checked here, because a request need not come from our page.

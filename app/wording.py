@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-FIRST, SECOND = "Router's answer", "Your steering"
+FIRST, SECOND = "Router's answer", "Your answer"
 """The two answers, where one of them is chosen."""

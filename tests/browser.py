@@ -243,6 +243,6 @@ def third(tab: Tab, kind: Beside) -> str:
     tab.page.evaluate(
         "document.querySelectorAll('#third-facts span').forEach((old) => (old.dataset.old = 1))"
     )
-    tab.page.get_by_role("button", name="Answer beside").click()
+    tab.page.get_by_role("button", name="Answer with this too").click()
     expect(tab.page.locator("#third-facts span:not([data-old])")).to_contain_text("per second")
     return tab.page.locator("#third .passage").inner_text()

@@ -16,10 +16,14 @@ from app.inputs import unrefusing
 from app.markup import line, message, notice
 from app.steer.desk import UNTOUCHED
 from app.view import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY
+from app.wording import FIRST, SECOND
 from atmoe import Sampling
 from atmoe.presentation import NEUTRAL, Page
 
-UNASKED = "The router's own answer will appear here."
+UNASKED = (
+    "Ask above: the router shares out weight among named experts, layer by layer, and the answer "
+    "given under its shares stands here."
+)
 
 WHICH_ANSWER = """<div role="group" aria-label="Which answer is shown">
 <button type="button" data-show="router" aria-pressed="true">Router</button>
@@ -129,12 +133,12 @@ def build_settings() -> Settings:
 
 def build_first() -> AnswerPlace:
     """Where the router's answer will stand."""
-    return _build_answer("Router's answer", "first", UNASKED)
+    return _build_answer(FIRST, "first", UNASKED)
 
 
 def build_second() -> AnswerPlace:
     """Where the steered answer will stand."""
-    return _build_answer("Your steering", "second", UNTOUCHED)
+    return _build_answer(SECOND, "second", UNTOUCHED)
 
 
 def _build_settings() -> Settings:

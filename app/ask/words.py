@@ -22,12 +22,13 @@ def facts(progress: Progress) -> str:
     if given_by_link(record):  # before all else, and never folded away
         parts.insert(0, BY_LINK)
     if not progress.ended:
+        parts.insert(0, "Still being written")
         most = int(record.sampling["max_new_tokens"])
         parts.append(f"{len(record.answer_tokens)} of at most {count(most, 'token')}")
         return " · ".join(parts)
     reading = grade_of(record.answer)
     if reading is not None:
-        parts.append(f"grade {rounded(reading)}")
+        parts.append(f"reads at school grade {rounded(reading)}")
     finish = FINISHES.get(record.finish, "stopped before its end")
     parts.append(finish.format(record.sampling["max_new_tokens"]))
     return " · ".join(parts)

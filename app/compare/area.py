@@ -84,10 +84,12 @@ def build_compare(difference: gr.HTML) -> CompareArea:
                     label="A third answer",
                     scale=1,
                     min_width=240,
-                    info="The random steer shows whether the direction of yours mattered, or only "
-                    "the push.",
+                    info="Base model: no expert. Uniform plan: all experts alike. Random steer: "
+                    "moved as far from the router as yours, in a direction that was drawn.",
                 )
-                start = gr.Button("Answer beside", size="sm", min_width=130, interactive=False)
+                start = gr.Button(
+                    "Answer with this too", size="sm", min_width=160, interactive=False
+                )
                 stop = gr.Button("Stop third answer", size="sm", min_width=150, interactive=False)
             third = AnswerPlace(
                 gr.HTML(line(""), elem_id="third"),

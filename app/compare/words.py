@@ -38,7 +38,7 @@ class Voice:
 
 
 ROUTER = Voice("Router's answer", "the router's answer", "the router's plan")
-YOURS = Voice("Your steering", "yours", "your steering")
+YOURS = Voice("Your answer", "yours", "your steering")
 BESIDE = {
     Beside.BASE: Voice("Base model, all experts off", "the base model's", "the base model"),
     Beside.UNIFORM: Voice("Uniform plan", "the uniform plan's", "the uniform plan"),
@@ -49,6 +49,7 @@ MEASURES = (
     "Reading grade: Flesch–Kincaid, in US school years, of whole sentences, each item of a list "
     "being one; it counts syllables and knows nothing of sense."
 )
+SAME_PLAN = "The same answer: the router gave these shares already"
 SHARED_WORDS = 8
 """So many of the words before the parting are quoted."""
 
@@ -64,7 +65,10 @@ MEANINGS = {
 
 def first_words(first: Record, second: Record) -> str:
     """The difference in a line."""
-    said = escape(summary(first, second)).replace("*you*", "<em>you</em>")
+    text = summary(first, second)
+    if first.answer == second.answer and first.plan.close_to(second.plan):
+        text = SAME_PLAN
+    said = escape(text).replace("*you*", "<em>you</em>")
     title = re.sub("<.*?>", "", said)  # where the line is too narrow for all of it
     return f'<p role="status" title="{title}">{said}</p>'
 
@@ -76,9 +80,13 @@ def by_sentence(first: str, second: str, voices: Sequence[Voice]) -> str:
     # Where the two share nothing, all would be underlined.
     shared = any(sentence is not None and sentence.kind is not Kind.ONLY for sentence, _ in rows)
     body = "".join(f"<tr>{_cell(row, 0, shared)}{_cell(row, 1, shared)}</tr>" for row in rows)
-    legend = " · ".join(f"{SIGNS[kind]} {MEANINGS[kind]}" for kind in Kind)
+    kinds = {sentence.kind for row in rows for sentence in row if sentence is not None}
+    counted = f'<p class="why">{_counted(rows, voices)}</p>'
+    if kinds == {Kind.SAME}:  # both columns would be the answers once more
+        return counted
+    legend = " · ".join(f"{SIGNS[kind]} {MEANINGS[kind]}" for kind in Kind if kind in kinds)
     return (
-        f'<p class="why">{_counted(rows, voices)}</p><p class="hint">{legend}</p>'
+        f'{counted}<p class="hint">{legend}</p>'
         '<table class="beside" data-name="sentences">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )

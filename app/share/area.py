@@ -32,7 +32,7 @@ in the history stay there.</p></div>"""
 
 
 TAKE = """<h3>Figures and tables on this page</h3>\
-<p>As they stand; what lies in a part that is folded is listed once that was opened. The record \
+<p>Those that stand there now; what was never opened or measured is not among them. The record \
 above holds the numbers behind them, to their last digit.</p>\
 <ul></ul>"""
 
@@ -113,8 +113,9 @@ def build_share(actions: Actions, bar: LinkBar) -> ShareArea:
         bar: over the page.
     """
     gr.Markdown(
-        "Opened again, a record restores the page; both answers are made again, and this says "
-        "whether they came out the same. A file is read once, and deleted within a minute."
+        "A record that is opened restores the page; both answers are made again, and it is said "
+        "here whether they came out the same. The file that you open is read once, and this copy "
+        "of it is deleted within a minute."
     )
     record = gr.UploadButton(
         "Open a record (JSON)", file_types=[".json"], size="sm", elem_id="open-record"

@@ -20,8 +20,8 @@ from atmoe import Layout
 
 READING = "The router's reading of your question will stand here."
 CAUTION = (
-    "Dark 0%, bright 100%. Weight is what was given, not proof that it mattered: see *Why*. "
-    "Click, or drag over cells, to set them."
+    "Groups: share of the whole; experts: share inside their group. Dark 0%, bright 100%, grey: "
+    "takes no part. No proof of effect: see *Why*. Click or drag to set cells."
 )
 
 

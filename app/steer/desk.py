@@ -29,8 +29,8 @@ from atmoe.sources.value import Found
 from atmoe.wording import likely
 
 UNTOUCHED = (
-    "Untouched: the same weights as the router's answer. Change a group to see a second answer "
-    "here."
+    "Untouched: the same weights as the router's answer. Click an expert at the left, and a second "
+    "answer under your shares stands here, beside the first."
 )
 
 
@@ -158,13 +158,17 @@ class SteerDesk(Desk):
             | {
                 place.facts: line(""),
                 **self.asked(session),
-                self.area.badge: badge(
-                    words.whose_weights(session.controls), not steering.untouched
-                ),
+                self.area.badge: self._badge(session),
             }
             | self.shared.download(session)
             | cleared
         )
+
+    def _badge(self, session: Session) -> str:
+        """Whose weights are in force."""
+        view, changed = self._view(session), not session.steering.untouched
+        same = changed and view is not None and view.same
+        return badge(words.whose_weights(session.controls, same), changed)
 
     def asked(self, session: Session) -> Update:
         """What the steered answer answers, and the steering it is given under."""

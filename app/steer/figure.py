@@ -18,7 +18,7 @@ from app.theme import BARE_AXIS, HOVER, LOOK, MARGIN, SCALE, VERMILION
 from app.view import View
 from atmoe import Layout, State
 
-GROUP_ROW, EXPERT_ROW, GAP, AXIS_HEIGHT = 22, 16, 6, 34
+GROUP_ROW, EXPERT_ROW, GAP, AXIS_HEIGHT = 22, 16, 6, 20
 """Pixels: a row of the groups, of the experts, between two groups' experts, and below."""
 LETTER, MOST_LEFT = 6.6, 200
 """Pixels that a letter of a name takes on average, and that names take at most."""
@@ -45,7 +45,7 @@ class Panel:
         names: of the rows.
         targets: what the rows stand for in a steering.
         percents: shares [names][layers], or None where there is nothing to show yet; of the first
-            layers alone while the router still reads.
+            layers alone while the router still reads. None in place of a share is drawn grey.
         words: what the pointer is told of each cell, [names][layers].
         outlines: what a person changed.
         above: other shares, drawn as a thin strip above each row.
@@ -53,10 +53,10 @@ class Panel:
 
     names: list[str]
     targets: list[str]
-    percents: list[list[float]] | None
+    percents: Sequence[Sequence[float | None]] | None
     words: list[list[str]] | None = None
     outlines: tuple[Outline, ...] = ()
-    above: list[list[float]] | None = None
+    above: Sequence[Sequence[float | None]] | None = None
 
 
 def group_figure(
@@ -112,15 +112,22 @@ def expert_figure(
             else [f"{expert} takes no part"] * len(force[0])
             for expert, target, now, before in zip(experts, full[group], force, router)
         ]
+        inside = [target in team for target in full[group]]
+        own, above = (_of_team(shares, inside) for shares in (force, router))
         own_boxes = [
             (row - rows.start, first, last)
             for row, first, last in boxes
             if rows.start <= row < rows.stop
         ]
-        above = router if router != force else None
         labels = [marks.get(t, "") + label for t, label in zip(full[group], shown[group])]
-        panels.append(Panel(labels, full[group], force, words, tuple(own_boxes), above))
+        strips = above if router != force else None
+        panels.append(Panel(labels, full[group], own, words, tuple(own_boxes), strips))
     return _draw(layout, panels, EXPERT_ROW, pale=pale)
+
+
+def _of_team(shares: list[list[float]], inside: list[bool]) -> list[list[float | None]]:
+    """Shares [n][layers] of those that take part; an expert that does not has no share, not 0."""
+    return [list(row) if part else [None] * len(row) for row, part in zip(shares, inside)]
 
 
 def signed_groups(layout: Layout) -> list[str]:
@@ -213,8 +220,7 @@ def _draw(
         **BARE_AXIS, range=[-0.5, layout.layers - 0.5], nticks=10, showticklabels=False
     )
     if axis:
-        title = {"text": "layer, first to last", "standoff": 2, "font": {"size": 11}}
-        figure.update_xaxes(row=len(panels), col=1, title=title, showticklabels=True)
+        figure.update_xaxes(row=len(panels), col=1, showticklabels=True)
     if panels[0].percents is None:
         figure.add_annotation(
             text="Filled in once you ask",
@@ -246,12 +252,13 @@ def _to_the_last(row: Sequence[Any], layers: Sequence[int], filler: Any) -> list
 def _draw_panel(figure: go.Figure, layout: Layout, panel: Panel, place: int) -> None:
     """One panel, at its place from above, counted from 1."""
     layers, rows = list(range(layout.layers)), range(len(panel.names))
-    shares = [_to_the_last(row, layers, None) for row in panel.percents or [[] for _ in rows]]
+    known: Sequence[Sequence[float | None]] = panel.percents or [[] for _ in rows]
+    shares = [_to_the_last(row, layers, None) for row in known]
     words = panel.words and [_to_the_last(row, layers, UNREAD) for row in panel.words]
     edges = list[float](rows)
     if panel.above is not None and words is not None:
         # Two rows for each name, between edges instead of around middles.
-        shares = [row for pair in zip(panel.above, shares) for row in pair]
+        shares = [list(row) for pair in zip(panel.above, shares) for row in pair]
         words = [row for own in words for row in (own, own)]
         edges = [edge for row in rows for edge in (row - 0.5, row - 0.5 + STRIP)]
         edges.append(len(panel.names) - 0.5)
@@ -262,7 +269,7 @@ def _draw_panel(figure: go.Figure, layout: Layout, panel: Panel, place: int) -> 
             y=edges,
             text=words,
             hovertemplate="%{text}<extra></extra>",
-            hoverongaps=False,
+            hoverongaps=True,
             coloraxis="coloraxis",
             xgap=1,
             ygap=1,

@@ -87,7 +87,8 @@ def shown(view: View | None, at: int = 0, refused: str = "", scope: str = "all")
             }
             for t in router
         }
-    return {"targets": targets, "at": at, "refused": refused}
+    same = view is not None and not view.steering.untouched and view.same
+    return {"targets": targets, "at": at, "refused": refused, "same": same}
 
 
 def _markup(
@@ -145,9 +146,10 @@ def _group(index: int, layout: Layout, words: Mapping[str, str]) -> str:
             f"{_states(target, expert, f'{index}-{i}')}{_share(target)}</div>"
         )
     word = words.get(name, name)
+    named = _safe(word) + (f" <small>({_safe(name)})</small>" if word != name else "")
     return f"""<section class="group target" data-target="{_safe(name)}" \
 data-even="{100 // len(layout.groups)}">
-<div class="lever"><h3>{_safe(word)}</h3>
+<div class="lever"><h3>{named}</h3>
 <div class="segments" role="group" aria-label="Experts in {_safe(name)}, by share">{segments}\
 <i class="break"></i><span class="ticks" aria-hidden="true"></span></div>
 <button type="button" class="opens" data-opens aria-expanded="false" \
@@ -176,10 +178,10 @@ def _share(target: str) -> str:
     """One number: the share in force, as a slider and as digits."""
     slider, number = (
         f'<input type="{kind}" min="0" max="100" step="1" data-part="{kind}" '
-        f'aria-label="{role} for {_safe(target)} share, %">'
+        f'placeholder="–" aria-label="{role} for {_safe(target)} share, %">'
         for kind, role in (("range", "range slider"), ("number", "number input"))
     )
-    name = "" if "/" in target else f'<span class="name">{_safe(target)}</span>'
+    name = "" if "/" in target else '<span class="name" aria-hidden="true">of all</span>'
     return f"""<div class="move">{name}<span class="track">{slider}</span>{number}\
 <span aria-hidden="true">%</span></div><small class="note" data-part="note">{UNASKED}</small>"""
 

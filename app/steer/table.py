@@ -5,6 +5,7 @@ Each share is a button that picks its cell, by the numbers that it has in the pi
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from html import escape
 
 from app.steer.figure import outlines, percents, signed_experts, signed_groups
@@ -30,21 +31,25 @@ def shares_table(layout: Layout, view: View | None) -> str:
         [*percents(plan.group_shares), *percents(plan.expert_shares)]
         for plan in (view.router_plan, view.plan)
     )
+    team = {*view.router_plan.team, *view.plan.team}
     places = _rows(layout)
     taken = {
         (column, layer)
         for column, first, last in outlines(view, [target for *_, target in places])
         for layer in range(first, last + 1)
     }
-    heads = "".join(
-        f'<th scope="col">{escape(title)}</th>'
-        for title in (*signed_groups(layout), *signed_experts(layout))
-    )
+    # Who takes part stands first, so that it is seen without scrolling.
+    titles = (*signed_groups(layout), *signed_experts(layout))
+    inside = [_takes_part(place, team) for place in places]
+    columns = sorted(range(len(places)), key=lambda column: not inside[column])
+    heads = "".join(f'<th scope="col">{escape(titles[column])}</th>' for column in columns)
     body = ""
     for layer in range(layout.layers):
         cells = "".join(
-            _cell(place, layer, before[layer], now[layer], (column, layer) in taken)
-            for column, (place, before, now) in enumerate(zip(places, router, force))
+            _cell(places[i], layer, router[i][layer], force[i][layer], (i, layer) in taken)
+            if inside[i]
+            else _no_part(places[i], f"{places[i][1]},{layer}")
+            for i in columns
         )
         body += f'<tr><th scope="row">{layer}</th>{cells}</tr>'
     return (
@@ -74,17 +79,37 @@ def thirds_table(layout: Layout, view: View | None) -> str:
     )
     heads = "".join(f'<th scope="col">{band}</th>' for band in bands)
     titles = (*signed_groups(layout), *signed_experts(layout))
+    team = {*view.router_plan.team, *view.plan.team}
     body = ""
     for title, place in zip(titles, _rows(layout)):
+        if place[:2] in (("groups-map", 0), ("experts-map", 0)):
+            whole = "Groups: of the whole" if place[0] == "groups-map" else "Experts: of the group"
+            body += f'<tr class="parts"><th colspan="{len(bands) + 1}">{whole}</th></tr>'
         cells = "".join(
             _third_cell(place, layers[band], band, router[band][place[2]], force[band][place[2]])
+            if _takes_part(place, team)
+            else _no_part(place, f"{place[1]},{layers[band][0]}", f"{place[1]},{layers[band][-1]}")
             for band in bands
         )
         body += f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>'
     return (
         '<table class="thirds" data-name="shares by third of the layers, percent">'
-        "<caption>Share in percent, mean over a third of the layers"
+        "<caption>Share in percent, mean over a third of the layers; –: takes no part"
         f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _takes_part(place: Place, team: Collection[str]) -> bool:
+    """Whether a row has a share at all: groups have."""
+    return place[0] == "groups-map" or place[2] in team
+
+
+def _no_part(place: Place, at: str, to: str = "") -> str:
+    """The cell of an expert that takes no part, which can be called in there."""
+    until = f' data-to="{to}"' if to else ""
+    return (
+        f'<td class="absent"><button type="button" data-cell="{place[0]}" data-at="{at}"{until} '
+        f'aria-label="{escape(place[2])} takes no part">–</button></td>'
     )
 
 

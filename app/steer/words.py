@@ -28,12 +28,17 @@ MAX_RUNS = 4
 """More alternations than this, and layers are counted instead of listed."""
 
 
-def whose_weights(controls: Controls) -> str:
-    """Whose weights are in force: as many changes as the list beside the controls holds."""
+def whose_weights(controls: Controls, same: bool = False) -> str:
+    """Whose weights are in force: as many changes as the list beside the controls holds.
+
+    Args:
+        controls: as they are set.
+        same: what they set is what the router gave.
+    """
     number = controls.changes
     if not number:
         return "Router's own weights"
-    changed = count(number, "change")
+    changed = count(number, "change") + " · same shares" * same
     return changed if controls.on else f"Switched off · {changed} kept"
 
 
@@ -71,7 +76,12 @@ def reading(view: View) -> str:
     )
     if view.steering.untouched:
         return router
-    return f"{router} **With your steering** ({changes(view.steering)}): {_averages(view.plan)}."
+    now = "the same shares as the router's"
+    if not view.same:
+        now = _averages(view.plan)
+        if any("/" in override.target for override in view.steering.overrides):
+            now = f"{_tops(view.plan)}; of the routing weight, {now}"
+    return f"{router} **With your steering** ({changes(view.steering)}): {now}."
 
 
 def routing_line(view: View, words: Mapping[str, str]) -> str:
@@ -131,7 +141,8 @@ def _tops(plan: RoutingPlan) -> str:
     parts = []
     for group, experts in plan.layout.groups:
         share, expert = max(zip(means[plan.layout.members(group)], experts))
-        parts.append(f"**{expert}** received {share:.0%} of the {group} share")
+        if share:
+            parts.append(f"**{expert}** received {share:.0%} of the {group} share")
     return listed(parts)
 
 

@@ -13,8 +13,9 @@ from atmoe import Layout
 from atmoe.explanation.doses import targets
 
 UNASKED = (
-    "The question of an answer is answered again here, with one group or expert at 0, 25, 50, 75 "
-    "and 100%."
+    "The question is answered five times more, from the router's plan and not yours, with one "
+    "group or expert at 0, 25, 50, 75 and 100%. A slider then plays the five answers; a table and "
+    "a chart say how they differ."
 )
 
 
@@ -64,7 +65,15 @@ def build_what_if(layout: Layout) -> WhatIfArea:
         progress = gr.HTML(line(""), elem_id="dose-progress", elem_classes="facts")
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
-            share = gr.Slider(0, 100, 0, step=25, label="Answer at this share, %", buttons=[])
+            share = gr.Slider(
+                0,
+                100,
+                0,
+                step=25,
+                label="Answer at this share, %",
+                buttons=[],
+                elem_id="dose-share",
+            )
             answer = gr.HTML(notice(UNASKED), elem_id="dose-answer")
             table = gr.HTML(line(""), elem_id="dose-table", apply_default_css=False)
         with gr.Column(scale=1, min_width=320):

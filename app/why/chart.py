@@ -37,7 +37,7 @@ def chart(explanation: Explanation) -> str:
         f"<caption>How much less likely the whole answer is, per token, "
         f'without each part</caption><thead><tr><th scope="col">Part</th>'
         f'<th scope="col" class="track ticks" aria-label="Bar">{ticks}</th>'
-        f'<th scope="col">Effect on the whole answer</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'<th scope="col">Without it, the answer is</th></tr></thead><tbody>{rows}</tbody></table>'
         f'<p class="hint">{escape(floor_note(explanation))}</p>'
     )
 
@@ -61,7 +61,7 @@ def _shown(explanation: Explanation) -> list[Unit]:
     both.
     """
     units = []
-    for group in explanation.of("group"):
+    for group in sorted(explanation.of("group"), key=lambda unit: -unit.effect):
         experts = [u for u in explanation.of("expert") if u.group == group.name and u.weight > 0]
         experts.sort(key=lambda unit: -unit.effect)
         if len(experts) != 1:
@@ -80,7 +80,7 @@ def _row(explanation: Explanation, unit: Unit) -> str:
     return (
         f'<tr class="{kind}" data-unit="{escape(unit.name)}"><th scope="row">{name}</th>'
         f'<td class="track" aria-hidden="true">{_floor(explanation)}{_bar(unit.effect, what)}</td>'
-        f"<td>{what} <small>{escape(likely(unit.effect))}</small></td></tr>"
+        f"<td>{escape(likely(unit.effect))} <small>{what}</small></td></tr>"
     )
 
 

@@ -32,7 +32,6 @@ from app.why.state import WhyProgress, WhyState, why
 from app.wording import FIRST, SECOND
 from atmoe import Record
 from atmoe.explanation.value import Explanation
-from atmoe.explanation.verdict import verdict
 from atmoe.sources.value import NOT_MEASURED
 
 FACES = 2
@@ -217,7 +216,7 @@ class WhyDesk(Desk):
         top = max(explanation.of("expert"), key=lambda u: u.effect).name
         update: Update = {
             area.sentence: headline(explanation, which),
-            area.verdict: why_words.sign(verdict(explanation)),
+            area.verdict: why_words.sign(explanation),
             area.chart: chart(explanation),
             area.paragraph: marked(why_words.paragraph(explanation)),
             area.grid: grid(explanation),

@@ -7,7 +7,7 @@ return is HTML in which every text from outside is escaped.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from app.markup import popover
@@ -17,9 +17,9 @@ from atmoe.explanation.verdict import (
     MATTERED,
     Level,
     Mismatch,
-    Verdict,
     hardly,
     size,
+    undisputed,
     verdict,
 )
 from atmoe.wording import likely, listed, minus, times
@@ -32,21 +32,34 @@ MOST_WORDS = 6
 MOST_MISMATCHES = 2
 """So many are named in the paragraph."""
 SIGNS = {
-    Level.EXPLAIN: ("●", "The weights explain it"),
-    Level.PARTLY: ("◐", "The weights explain it partly"),
-    Level.NOT: ("○", "The weights do not explain it"),
+    Level.EXPLAIN: ("●", "Weights and effects agree"),
+    Level.PARTLY: ("◐", "Weights and effects agree in part"),
+    Level.NOT: ("○", "Weights and effects disagree"),
 }
-"""Of a verdict: its sign, and what the sign says. A circle, as full as they explain: a tick beside
+"""Of a verdict: its sign, and what the sign says. A circle, as full as they agree: a tick beside
 an answer would be read as “correct”."""
-NO_PRAISE = "That is about the weights, not about whether the answer is right."
+NO_PRAISE = "This says nothing about whether the answer is right."
 
 
-def sign(ruled: Verdict) -> str:
-    """A verdict as a sign in words, its sentence behind it."""
+def sign(explanation: Explanation) -> str:
+    """The verdict as a sign in words, with what it is not; its sentence is behind it."""
+    ruled = verdict(explanation)
     mark, words = SIGNS[ruled.level]
     return popover(
-        f'<span aria-hidden="true">{mark}</span> {words}', [ruled.sentence, NO_PRAISE], "verdict"
+        f'<span aria-hidden="true">{mark}</span> {words} <small>{NO_PRAISE}</small>',
+        [ruled.sentence, *_alone(explanation)],
+        "verdict",
     )
+
+
+def _alone(explanation: Explanation) -> Iterator[str]:
+    """Where nothing could disagree: a group of whose experts one alone has weight."""
+    groups = undisputed(explanation)
+    if groups:
+        yield (
+            f"In {listed(groups)} one expert has all the weight, so there is no order in which "
+            "weight and effect could differ."
+        )
 
 
 def paragraph(explanation: Explanation) -> str:

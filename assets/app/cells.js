@@ -102,7 +102,10 @@ const draw = () => {
   for (const input of [bar("first"), bar("last")]) input.max = rows[0].percents.length - 1;
   [bar("first").value, bar("last").value] = [first, last];
   const shares = rows.slice(top, bottom + 1).flatMap(({ percents }) => percents.slice(first, last + 1)).filter((share) => share !== null);
-  bar("share").value = Math.round(shares.length ? shares.reduce((sum, share) => sum + share, 0) / shares.length : 100 / rows.length);
+  // Where the cells differ no one number is theirs; between which they lie is told, and a number is asked for.
+  const [least, most] = [Math.round(Math.min(...shares)), Math.round(Math.max(...shares))];
+  bar("share").value = shares.length && least === most ? least : "";
+  bar("share").placeholder = shares.length && least !== most ? `${least}–${most}` : "";
   beside();
 };
 
@@ -230,7 +233,12 @@ on(element, "click", ({ target }) => {
 });
 on(element, "keydown", (event) => {
   if (event.key === "Enter" && event.target === bar("share")) setPicked("fixed");
-  else if (event.key === "Escape" && pick) close();
+});
+// Wherever the keyboard is: a mouse that picks leaves it where it was.
+on(document, "keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented || !pick || picker.hidden) return;
+  if (element.contains(document.activeElement) || document.activeElement === document.body) close();
+  else choose(null);
 });
 on(element, "change", ({ target }) => {
   if (target !== bar("first") && target !== bar("last")) return;

@@ -2,12 +2,10 @@
 async (place) => {
   const button = document.querySelector(`#copy-${place}`), passage = document.querySelector(`#${place} .passage:not(.told)`);
   const name = (button.dataset.name ??= button.textContent.trim());
-  let said = "Nothing to copy yet";
-  if (passage) {
-    getSelection().selectAllChildren(passage);
-    // Without https a browser gives no clipboard: then the answer is selected, ready to be copied.
-    said = await navigator.clipboard?.writeText(passage.textContent).then(() => "Copied", () => null) ?? "Selected: press Ctrl+C";
-  }
+  if (!passage) return;
+  getSelection().selectAllChildren(passage);
+  // Without https a browser gives no clipboard: then the answer is selected, ready to be copied.
+  const said = await navigator.clipboard?.writeText(passage.textContent).then(() => "Copied", () => null) ?? "Selected: press Ctrl+C";
   button.setAttribute("aria-live", "polite");
   button.textContent = said;
   clearTimeout(button.timer);

@@ -27,8 +27,13 @@
     const box = bare(document.querySelector("#question textarea, #question input")?.value ?? "");
     for (const [area, place] of [["answer", "first"], ["steered", "second"]]) {
       const of = document.querySelector(`#${place}-asked .of`);
-      const stale = of !== null && box !== "" && (bare(of.dataset.question) !== box || (of.dataset.sampling !== undefined && of.dataset.sampling !== settingsNow()));
-      document.getElementById(area)?.classList.toggle("stale", stale);
+      const another = of !== null && box !== "" && bare(of.dataset.question) !== box;
+      const stale = another || (of !== null && box !== "" && of.dataset.sampling !== undefined && of.dataset.sampling !== settingsNow());
+      const classes = document.getElementById(area)?.classList;
+      classes?.toggle("stale", stale);
+      classes?.toggle("another", another);
+      const copy = document.getElementById(`copy-${place}`);
+      if (copy) copy.disabled = of === null;
     }
   };
   // On a narrow screen one answer is shown at a time: yours as soon as it begins.
@@ -46,7 +51,13 @@
     const now = document.querySelector("#second-asked .of") !== null;
     if (now !== steered) show(now ? "yours" : "router");
     steered = now;
+    const mark = document.querySelector("#mark-words input");
+    if (mark) mark.disabled = !mark.checked && document.querySelector("mark.differs") === null;
   }, 200);
+  // A refusal is closed by its button, or by Escape.
+  const message = document.getElementById("message"), unsay = () => message.querySelector(".message")?.setAttribute("hidden", "");
+  message.addEventListener("click", ({ target }) => target.closest("button") && unsay());
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && unsay());
   // Enter sends already; Ctrl-Enter or Cmd-Enter, the habit from longer forms, must too.
   document.querySelector("#question textarea, #question input").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("#answer-button").click();

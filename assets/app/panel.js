@@ -32,8 +32,9 @@ const draw = () => {
     const { state, share, locked } = read(target), known = targets[target];
     for (const radio of row.querySelectorAll(stateOf(target))) radio.checked = radio.value === state;
     for (const kind of ["range", "number"]) {
-      const input = part(target, kind), value = state === "off" ? 0 : share;
-      if (Number(input.value) !== value || input.value === "") input.value = value;
+      // Before the router has spoken there is no number to show, and none is made up.
+      const input = part(target, kind), value = state === "off" ? 0 : state === "router" && !known && kind === "number" ? "" : share;
+      if (value === "" || Number(input.value) !== value || input.value === "") input.value = value;
       input.disabled = locked;
     }
     const lock = element.querySelector(`[data-lock="${CSS.escape(target)}"]`);
@@ -52,6 +53,9 @@ const draw = () => {
   for (const input of element.querySelectorAll("[data-strength]")) input.value = strength;
   for (const radio of element.querySelectorAll("[data-scope]")) radio.checked = radio.value === scope;
   element.querySelector("[data-on]").checked = on;
+  const nothing = !Object.keys(props.value.set).length && !cells.length && strength === 1;
+  element.querySelector("[data-on]").disabled = nothing && on;
+  element.querySelector("[data-do=reset]").disabled = nothing && on && scope === "all";
   const able = history.can(), steps = ["undo", "redo"].map((what) => element.querySelector(`[data-do=${what}]`));
   for (const button of steps) button.disabled = false;
   // A button that can do no more must not take the keyboard's place on the page with it.
@@ -76,13 +80,14 @@ const drawSegments = (bar) => {
     button.querySelector("b").textContent = absent || !known[target] ? "" : `${share}%`;
     const does = state === "off" ? "off" : absent ? (asked ? "no share" : "takes no part") : `${share}%`;
     button.setAttribute("aria-label", `${target}: ${does}${state === "fixed" ? ", set by you" : ""}`);
-    button.title = `${target.split("/")[1]}: ${does}${known[target] ? `; the router gave ${Math.round(known[target].router)}%` : ""}. Click: leads with LEAD_PERCENT%`;
+    button.title = `${target.split("/")[1]}: ${does}${known[target] ? `; the router gave ${Math.round(known[target].router)}%` : ""}. Click: it leads its group`;
     button.setAttribute("aria-pressed", state === "fixed");
     before += known[target]?.router ?? 0;
     if (known[target]?.router >= 0.5 && before < 99.5) marks.push(before);
   });
   const differs = buttons.some((b, i) => known[b.dataset.lead] && Math.abs(known[b.dataset.lead].router - shares[i]) >= 1);
   bar.querySelector(".ticks").replaceChildren(...(differs ? marks : []).map((at) => Object.assign(document.createElement("i"), { style: `left:${at}%` })));
+  bar.classList.toggle("unasked", !buttons.some((b) => known[b.dataset.lead]));
   bar.classList.toggle("some-absent", buttons.some((b) => b.classList.contains("absent")));
 };
 
@@ -103,7 +108,7 @@ const drawChanges = () => {
     items.push({ key: `${t}:${first}`, text: `${said(t, state, share)} · ${layers}`, back: () => setCells({ targets: [t], first, last, state: null }) });
   }
   if (strength !== 1) items.push({ key: "strength", text: `strength ${strength}`, back: () => send({ strength: 1 }) });
-  const list = place("changes"), now = JSON.stringify([items.map((i) => [i.key, i.text]), on]);
+  const list = place("changes"), now = JSON.stringify([items.map((i) => [i.key, i.text]), on, props.shown.same]);
   if (list.dataset.now === now) return;
   list.dataset.now = now;
   list.classList.toggle("kept-only", !on);
@@ -114,6 +119,7 @@ const drawChanges = () => {
     item.append(Object.assign(document.createElement("span"), { textContent: text }), button);
     return item;
   }));
+  if (items.length && on && props.shown.same) list.append(Object.assign(document.createElement("li"), { className: "none", textContent: "The router gave the same shares already." }));
   if (!items.length) list.append(Object.assign(document.createElement("li"), { className: "none", textContent: "None: the router's own weights." }));
   if (held) (list.querySelector("button") ?? element.querySelector(".segment")).focus();
 };

@@ -232,6 +232,8 @@ def _faithfulness(report: Report) -> Iterator[str]:
         yield f"Kendall's tau-b of {measure} and effect: {by_kind}"
     agrees = ", ".join(f"{g} {x:.0%}" for g, x in report["top_expert_agrees"].items())
     yield f"the expert with most weight is the one whose removal costs most: {agrees}"
+    several = report["among_several"]
+    yield f"where several of a group have weight: {several['agree']} of {several['of']}"
     yield (
         f"normalised comprehensiveness {_number(report['comprehensiveness'], '.2f')}, sufficiency "
         f"{_number(report['sufficiency'], '.2f')}; deletion percentile "

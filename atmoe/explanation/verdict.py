@@ -148,6 +148,16 @@ def leaders(explanation: Explanation) -> Leaders:
     return pairs
 
 
+def undisputed(explanation: Explanation) -> list[str]:
+    """The groups of several experts of which one alone has weight: no order is wrong there."""
+    experts = explanation.of("expert")
+    return [
+        group
+        for group, own in explanation.layout.groups
+        if len(own) > 1 and sum(u.weight > 0 for u in experts if u.group == group) == 1
+    ]
+
+
 def verdict(explanation: Explanation) -> Verdict:
     """The verdict on one answer, from what was measured of it."""
     pairs = leaders(explanation)

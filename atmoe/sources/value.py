@@ -15,7 +15,7 @@ is very near: short questions rank low, whatever they name."""
 SENTENCES = (
     "This question is unlike anything the experts learned from.",
     "This question lies at the edge of what the experts learned from.",
-    "This question is like those the experts learned from.",
+    "This question is worded like those the experts learned from.",
 )
 """Of a question that is far, at the edge, and neither."""
 NOT_PROOF = "nearest in training; not proof that it was learned there"

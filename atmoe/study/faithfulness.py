@@ -29,7 +29,7 @@ from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.units import part_of, parts_of
 from atmoe.explanation.value import Explanation
-from atmoe.explanation.verdict import leaders, verdict
+from atmoe.explanation.verdict import leaders, undisputed, verdict
 from atmoe.model import AtMoe
 from atmoe.record import Record
 from atmoe.routing.plan import RoutingPlan
@@ -181,6 +181,8 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
         "kendall": "weight" and "contribution" → {kind of unit: τ-b with effect}.
         "top_expert_agrees": group → the fraction of prompts in which the expert with most weight is
             the one whose removal costs most; "all": of all groups.
+        "among_several": the same, "agree" of so many, where several experts of a group have weight:
+            of one alone it is true by construction, unless its removal makes the answer likelier.
         "comprehensiveness", "sufficiency", "deletion_percentile": means over prompts.
         "sanity": as `sanity`.
         "shapley_error": by how much Shapley values fail to add up, at most.
@@ -202,6 +204,12 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
             agreeing.setdefault(group, []).append(heaviest is strongest)
     agreement = {group: _fraction(flags) for group, flags in agreeing.items()}
     agreement["all"] = _fraction([flag for flags in agreeing.values() for flag in flags])
+    disputed = [
+        heaviest is strongest
+        for explanation in explanations
+        for group, (heaviest, strongest) in leaders(explanation).items()
+        if group not in undisputed(explanation)
+    ]
     shapley_errors = [
         abs(sum(x.shapley.values()) - (x.logp - x.base_logp)) for x in explanations if x.shapley
     ]
@@ -216,6 +224,7 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
             for measure in ("weight", "contribution")
         },
         "top_expert_agrees": agreement,
+        "among_several": {"agree": sum(disputed), "of": len(disputed)},
         "comprehensiveness": _mean_metric(metrics, "comprehensiveness"),
         "sufficiency": _mean_metric(metrics, "sufficiency"),
         "deletion_percentile": _mean_metric(metrics, "percentile"),

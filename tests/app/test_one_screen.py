@@ -15,6 +15,8 @@ Your doctor will ask about triggers such as dust, smoke, pollen or exercise, and
 measure how much air you can blow out. Call for help at once if relief medicine does
 not work."""
 """90 words, as answers have them."""
+OLD = ("question", "setting")
+"""Why an answer may be old."""
 TABS = ("Weights", "Why", "What if", "Compare", "Table", "Keep", "Help")
 
 
@@ -183,19 +185,62 @@ def test_every_change_has_its_own_way_back(tab):
 
 def test_an_answer_to_another_question_looks_old(tab):
     tab.ask()
-    old = tab.page.locator("#first-asked .old")
+    another, setting = (tab.page.locator(f"#first-asked .of-{why}") for why in OLD)
     expect(tab.page.locator("#first-asked")).to_contain_text(QUESTION)
-    expect(old).to_be_hidden()
+
+    def looks(question: bool, settings: bool) -> None:
+        for told, whether in ((another, question), (setting, settings)):
+            (expect(told).to_be_visible if whether else expect(told).to_be_hidden)()
+        style = "(part) => getComputedStyle(part).outlineStyle"
+        drawn = "dashed" if question or settings else "none"
+        for part in ("#first .passage", "#words", "#weights"):
+            assert tab.page.locator(part).first.evaluate(style) == drawn
+
+    looks(False, False)
     tab.question.fill("What causes gout?")
-    expect(old).to_be_visible()
+    looks(True, False)
     tab.question.fill("?!")  # refused: nothing stands as if it were its answer
     tab.page.keyboard.press("Enter")
     expect(tab.message).to_contain_text("no words")
-    expect(old).to_be_visible()
+    looks(True, False)
+    # whose answers they are, and that they are old, is not covered by it
+    below = box_of(tab.message)["y"]
+    for title in ("#answer .titled", "#steered .titled"):
+        box = box_of(tab.page.locator(title))
+        assert box["y"] + box["height"] <= below
     tab.question.fill(QUESTION)
-    expect(old).to_be_hidden()
+    looks(False, False)
     tab.tokens(TOKENS + 1)
-    expect(old).to_be_visible()
+    looks(False, True)
+
+
+def test_a_refusal_is_closed_and_comes_again(tab):
+    for close in (lambda: tab.message.get_by_role("button", name="Close").click(), None):
+        tab.question.fill("?!")
+        tab.page.keyboard.press("Enter")
+        expect(tab.message).to_contain_text("no words")
+        (close or (lambda: tab.page.keyboard.press("Escape")))()
+        expect(tab.message).to_be_hidden()
+
+
+def test_before_a_question_no_number_is_made_up_and_nothing_idle_can_be_pressed(tab):
+    numbers = [
+        tab.page.get_by_label(f"number input for {group} share, %", exact=True)
+        for group in tab.layout.group_names
+    ]
+    for number in numbers:
+        expect(number).to_have_value("")
+    for name in ("Reset all", "Undo", "Redo", "Copy"):
+        for button in tab.page.get_by_role("button", name=name, exact=True).all():
+            expect(button).to_be_disabled()
+    expect(tab.page.get_by_label("Steering on")).to_be_disabled()
+    tab.ask()
+    for number in numbers:
+        expect(number).not_to_have_value("")
+    expect(tab.page.get_by_label("Steering on")).to_be_disabled()
+    lead(tab, "reader/lay")
+    expect(tab.page.get_by_label("Steering on")).to_be_enabled()
+    expect(tab.page.get_by_role("button", name="Reset all")).to_be_enabled()
 
 
 def test_the_table_is_filled_with_the_first_question_and_picks_cells(tab):

@@ -94,7 +94,7 @@ def test_only_what_can_do_something_can_be_pressed(tab):
         return tab.page.get_by_role("button", name=name, exact=True)
 
     stop, beside, stop_beside = (
-        button(name) for name in ("Stop", "Answer beside", "Stop third answer")
+        button(name) for name in ("Stop", "Answer with this too", "Stop third answer")
     )
     expect(stop).to_be_disabled()
     tab.open("Compare")
@@ -509,7 +509,7 @@ def test_one_part_is_answered_at_five_shares_and_a_slider_plays_them(tab):
     expect(rows).to_have_count(5)
     tab.ask("What causes gout?")
     expect(rows).to_have_count(0)
-    expect(tab.page.locator("#dose-answer")).to_contain_text("is answered again here")
+    expect(tab.page.locator("#dose-answer")).to_contain_text("is answered five times more")
 
 
 def test_off_scope_strength_and_reset(tab):

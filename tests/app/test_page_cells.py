@@ -61,6 +61,25 @@ def test_a_dragged_rectangle_is_switched_off_and_the_answer_follows(tab):
     expect(tab.badge).to_have_text("Router's own weights")
 
 
+def test_escape_closes_what_a_mouse_picked_and_cells_that_differ_have_no_one_share(tab):
+    tab.ask()
+    share = tab.page.locator("#cells [data-part=share]")
+    plan = tab.model.route(QUESTION)
+    shares = [round(100 * float(x)) for x in plan.group_shares[1:4, :2].flatten()]
+    assert min(shares) != max(shares)
+    drag(tab, (0, 1), (1, 3))
+    expect(share).to_have_value("")
+    expect(share).to_have_attribute("placeholder", f"{min(shares)}–{max(shares)}")
+    bar(tab, "Fix at this share").click()
+    expect(tab.page.locator("#cells [data-part=refusal]")).to_contain_text("enter one")
+    drag(tab, (0, 2), (0, 2))
+    expect(share).to_have_value(str(round(100 * float(plan.group_shares[2, 0]))))
+    tab.page.keyboard.press("Escape")
+    expect(tab.page.locator("#cells .picker")).to_be_hidden()
+    assert tab.page.locator(".cell-grid [aria-selected=true]").count() == 0
+    expect(listed(tab)).to_have_count(0)
+
+
 def test_the_keyboard_alone_picks_and_sets_cells(tab):
     tab.ask()
     page, layers = tab.page, tab.layout.layers

@@ -178,4 +178,7 @@ def test_where_effects_lie_adds_up_and_has_intervals(worlds):
         late, early = (report["effect_by_third"][t][group][0] for t in ("late", "early"))
         assert mean == pytest.approx(late - early, abs=2e-4)
     assert sum(report["verdicts_shuffled"].values()) == report["prompts"]
+    assert report["among_several"]["of"] == 2 * report["prompts"]  # everybody has weight here
+    agreeing = report["top_expert_agrees"]["all"] * 2 * report["prompts"]
+    assert report["among_several"]["agree"] == pytest.approx(agreeing)
     assert report["team_size"] == 6

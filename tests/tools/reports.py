@@ -298,6 +298,9 @@ def faithfulness_table(report: Mapping) -> str:
         where = "all groups" if group == "all" else group
         what = f"the expert with most weight is the one whose removal costs most, {where}"
         rows.append((what, f"{share:.0%}"))
+    if several := report.get("among_several"):
+        what = "the same, where several experts of a group have weight"
+        rows.append((what, f"{several['agree']} of {several['of']}"))
     sane = report["sanity"]
     comprehensiveness = _defined(report["comprehensiveness"], ".2f")
     sufficiency = _defined(report["sufficiency"], ".2f")

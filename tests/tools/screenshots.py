@@ -1,6 +1,6 @@
 """Pictures of the page for the README:
 
-    PYTHONPATH=.:tests python tests/tools/screenshots.py OUTDIR [--model DIR]
+    PYTHONPATH=.:tests python tests/tools/screenshots.py OUTDIR [--model DIR] [--only wide-light …]
 
 Twelve moments (before asking, while streaming, steered, cells picked, each of the places, an old
 answer, a refusal) in light and dark, at 1400 × 900, 1920 × 1080 and on a phone.
@@ -12,6 +12,7 @@ from pathlib import Path
 from browser import CHROMIUM, ENDED, QUIET, Tab, drag
 from playwright.sync_api import expect, sync_playwright
 
+from app.ask.cases import read_cases
 from app.launch import launching
 from app.page import build
 from atmoe import AtMoe
@@ -27,10 +28,11 @@ def main() -> None:
     parser.add_argument("--model", default="assets/medical")
     parser.add_argument("--base")
     parser.add_argument("--tokens", type=int, default=80)
+    parser.add_argument("--only", nargs="+", metavar="SIZE-SCHEME", help="such as wide-light")
     args = parser.parse_args()
     args.outdir.mkdir(parents=True, exist_ok=True)
     model = AtMoe.from_pretrained(args.model, args.base, chosen())  # as app.py does
-    demo = build(model, Path(args.model) / "reports")
+    demo = build(model, Path(args.model) / "reports", read_cases(Path(args.model)))
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with sync_playwright() as control:
         browser = control.chromium.launch(
@@ -38,6 +40,8 @@ def main() -> None:
         )
         for scheme in ("light", "dark"):
             for name, (width, height) in SIZES.items():
+                if args.only and f"{name}-{scheme}" not in args.only:
+                    continue
                 take(
                     Tab(browser, (address, model), width, height, color_scheme=scheme),
                     args,
@@ -66,8 +70,10 @@ def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
     narrow = name.startswith("phone")
     if narrow:
         tab.page.locator("[data-sheet]").click()
-    expert = tab.layout.groups[-1][1][0]
-    tab.segment(f"{tab.layout.group_names[-1]}/{expert}").click()
+    group, experts = tab.layout.groups[-1]
+    tab.segment(
+        f"{group}/{experts[-1]}"
+    ).click()  # the chart's voice, which the router did not take
     tab.steered()
     shoot("3-steered")
     if narrow:

@@ -55,7 +55,7 @@ def test_drafts_of_a_steered_answer_go_with_it(tab):
     tab.press(group, "End")
     tab.steered()
     tab.open("Drafts")
-    tab.page.locator("#drafts").get_by_label("Your steering").check()
+    tab.page.locator("#drafts").get_by_label("Your answer").check()
     draft(tab)
     expect(part(tab, "texts").locator(".passage")).to_have_count(5)
     tab.press(group, "Home")

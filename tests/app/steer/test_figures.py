@@ -210,7 +210,28 @@ def test_one_outside_the_team_is_said_to_take_no_part(router):
     plan = RoutingPlan(LAYOUT, router.group_shares, shares)
     task, field, _ = figures.expert_figure(LAYOUT, View.of(plan, Steering())).data
     assert list(task.text[1]) == ["warn takes no part"] * 6
+    # no share, which is not a share of 0
+    assert list(task.z[1]) == [None] * 6 and 0.0 in field.z[0] and None not in field.z[0]
     assert "heart receives 0.0%" in field.text[0][3]
     called = Steering((Override("task/warn", State.FIXED, 0.5),))
     task = figures.expert_figure(LAYOUT, View.of(plan, called)).data[0]
+    assert None not in [share for row in task.z for share in row]
     assert "warn receives 50.0%" in task.text[-1][0] and "router gave 0.0%" in task.text[-1][0]
+
+
+def test_tables_show_who_takes_part_first_and_no_share_of_the_others(router):
+    shares = router.expert_shares.clone()
+    shares[:, :2] = torch.tensor([0.0, 1.0])
+    plan = RoutingPlan(LAYOUT, router.group_shares, shares)
+    view = View.of(plan, Steering())
+    cells = buttons(shares_table(LAYOUT, view))
+    assert [at for _, at, _, _ in cells].index("0,0") == 0  # a group's
+    assert cells[3 + 6 - 1][:2] == ("experts-map", "0,0")
+    for table, columns in ((shares_table, 6), (thirds_table, 3)):
+        html = table(LAYOUT, view)
+        absent = [
+            text for plot, at, _, text in buttons(html) if (plot, at[0]) == ("experts-map", "0")
+        ]
+        assert absent == ["–"] * columns and "task/treat takes no part" in html
+        numbers = [text for _, _, _, text in buttons(html) if text != "–"]
+        assert len(numbers) == columns * (3 + 5)

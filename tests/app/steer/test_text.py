@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from app.ask import words as answer_text
+from app.compare.words import SAME_PLAN, first_words
 from app.controls import Cells, Controls, Setting
 from app.following import waiting
 from app.session import Progress
 from app.steer import words as text
+from app.steer.panel import shown
 from app.view import View
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 from atmoe.explanation.coherence import Coherence
@@ -76,6 +78,27 @@ def test_reading_names_the_change_and_both_plans():
         "(task fixed at 90% in all layers; strength 0.5): "
         "**task** received 90% and **field** received 10%" in said
     )
+
+
+def test_a_change_to_what_the_router_gave_is_told_to_change_nothing():
+    alone = plan([[0.7, 0.3]] * 4, task=((1.0, 0.0),) * 4)
+    view = View.of(alone, Steering((Override("task/treat", State.FIXED, 1.0),)))
+    assert view.same and shown(view)["same"]
+    assert text.reading(view).endswith(
+        "fixed at 100% in all layers): the same shares as the router's."
+    )
+    controls = Controls({"task/treat": Setting(State.FIXED, 100)})
+    assert text.whose_weights(controls, view.same) == "1 change · same shares"
+    record = SimpleNamespace(answer="Rest.", plan=view.plan)
+    router = SimpleNamespace(answer="Rest.", plan=alone)
+    assert SAME_PLAN in first_words(router, record)
+    moved = View.of(alone, Steering((Override("task/treat", State.FIXED, 0.9),)))
+    assert not moved.same and not shown(moved)["same"]
+    assert "**treat** received 90% of the task share" in text.reading(moved)
+    assert "The same, word by word" in first_words(
+        router, SimpleNamespace(answer="Rest.", plan=moved.plan)
+    )
+    assert not shown(View.of(alone, Steering()))["same"]  # nothing was set
 
 
 def test_reading_claims_no_cause():
@@ -157,7 +180,7 @@ def test_changes():
 
 
 def test_facts():
-    assert answer_text.facts(progress()) == "3 words · grade 1 · ended by itself"
+    assert answer_text.facts(progress()) == "3 words · reads at school grade 1 · ended by itself"
     assert answer_text.rest(progress()) == (
         "5 tokens · mean log-probability −1.21 per token · repeated trigrams 12% · "
         "31 tokens per second"
@@ -165,7 +188,7 @@ def test_facts():
     assert "stopped at the 160-token limit" in answer_text.facts(progress("length"))
     assert "stopped before its end" in answer_text.facts(progress("cancelled"))
     growing = progress(ended=False, answer="Rest", tokens=1)
-    assert answer_text.facts(growing) == "1 word · 1 of at most 160 tokens"
+    assert answer_text.facts(growing) == "Still being written · 1 word · 1 of at most 160 tokens"
     assert answer_text.rest(growing) == ""
     unflagged = progress()
     unflagged.record.flags = ()

@@ -79,4 +79,4 @@ def test_the_only_expert_of_a_group_stands_for_both_and_who_takes_no_part_has_no
         "reader/lay",
         "reader/expert",
     ]
-    assert "field: heart" in html and "strongly <small>1.22 times less likely</small>" in html
+    assert "field: heart" in html and "1.22 times less likely <small>strongly</small>" in html

@@ -162,16 +162,31 @@ def test_changes_to_the_same_sentence_are_one_line_and_the_nearest_is_named_firs
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({}, "●</span> The weights explain it</summary>"),
-        ({"reader_expert": (0.15, 0.01)}, "◐</span> The weights explain it partly</summary>"),
-        ({"gained": 0.0}, "○</span> The weights do not explain it</summary>"),
+        ({}, "●</span> Weights and effects agree <"),
+        ({"reader_expert": (0.15, 0.01)}, "◐</span> Weights and effects agree in part <"),
+        ({"gained": 0.0}, "○</span> Weights and effects disagree <"),
     ],
 )
 def test_a_verdict_is_a_sign_with_its_sentence_behind_it(changed, words):
-    ruled = verdict(told(**changed))
-    html = why_text.sign(ruled)
+    found = told(**changed)
+    html, ruled = why_text.sign(found), verdict(found)
     assert words in html and html.index(words) < html.index(ruled.sentence)
-    assert "not about whether the answer is right" in html and "✓" not in html
+    # open, and not behind it
+    assert html.index(why_text.NO_PRAISE) < html.index("</summary>") and "✓" not in html
+
+
+def test_a_group_in_which_one_expert_has_all_the_weight_is_told_beside_the_verdict():
+    found = told()
+    assert "one expert has all the weight" not in why_text.sign(found)
+    group, experts = next((g, own) for g, own in found.layout.groups if len(own) > 1)
+    alone = replace(
+        found,
+        units=tuple(
+            replace(u, weight=0.0) if u.name in {f"{group}/{e}" for e in experts[1:]} else u
+            for u in found.units
+        ),
+    )
+    assert f"In {group} one expert has all the weight" in why_text.sign(alone)
 
 
 def test_shapley_bars_stand_on_one_another_and_end_at_the_answer():
