@@ -10,5 +10,6 @@ PARTS = (
     "precision",
     "peers",
     "start",
+    "profile",
 )
 """What can be measured, in its order; here, for what measures it takes long to import."""

@@ -25,6 +25,7 @@ from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
 from atmoe.bench.page import page
 from atmoe.bench.peers import peers
+from atmoe.bench.profile import profile
 from atmoe.bench.scale import decoded, over, precisions, prefills, rows, sizes, start, timed
 from atmoe.errors import AtMoeError
 from atmoe.explanation.measure import explain
@@ -121,6 +122,8 @@ def bench(
         elif part == "decoding":
             report["decoding"] = decoding(model, plain, answer_tokens, repeats)
             ratios |= {"routed to generate": report["decoding"]["routed_to_generate"]}
+        elif part == "profile":
+            report["profile"] = profile(path, base, QUESTION)
         elif part == "start":
             report["start"] = {name: start(path, base, name) for name in usable()}
         else:

@@ -13,6 +13,9 @@ from atmoe.cli.common import FLOATING, MEDICAL, Commands, Result, count
 from atmoe.cli.given import load_model
 from atmoe.errors import AssetError, AtMoeError
 
+PROFILED = {"prompt": "reading a prompt", "token": "one more token"}
+"""What is profiled, in words."""
+
 
 def bench(a: argparse.Namespace) -> Result:
     """Ratios of times, and which of them fell."""
@@ -54,6 +57,15 @@ def _ratios(report: Mapping[str, Any]) -> Iterator[str]:
             f"{start['peak_mb']:.0f} MB: {start['imports_mb']:.0f} before loading, and "
             f"{start['own_to_weights']} times the weights"
         )
+    yield from _profile(report)
+
+
+def _profile(report: Mapping[str, Any]) -> Iterator[str]:
+    """Where the time of a prompt and of a token goes, in each precision."""
+    for precision, stretches in report.get("profile", {}).items():
+        for stretch, shares in stretches.items():
+            told = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
+            yield f"{precision}, {PROFILED[stretch]}: {told}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,9 +7,12 @@ import pytest
 import torch
 from commands import run
 from conftest import LAYOUT, logits_of
+from torch.profiler import ProfilerActivity
+from torch.profiler import profile as profiling
 
 from atmoe import AtMoeError, RoutingPlan
 from atmoe.bench import scale as bench_scale
+from atmoe.bench.profile import BASE, ELSE, EXPERTS, HEAD, OUTSIDE, SEEN, Stretch
 from atmoe.bench.run import PARTS, bench, check, decoding, explaining
 from atmoe.cli import bench as cli
 from atmoe.cli.main import main
@@ -103,9 +106,53 @@ def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
         "routed to PEFT X-LoRA",
     }
     assert all(map(ordered, report["ratios"].values())) and report["dtype"] == "float32"
-    assert made == [
-        (saved, str(llama.directory), name) for name in ("bfloat16", "int4", "int8", "int4")
-    ]
+    loaded = ("bfloat16", "int4", "int8", "int4", "bfloat16", "int4")
+    assert made == [(saved, str(llama.directory), name) for name in loaded]
+    assert list(report["profile"]) == ["bfloat16", "int4"]
+    for stretches in report["profile"].values():
+        assert list(stretches) == ["prompt", "token"]
+        for shares in stretches.values():
+            assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+            assert {BASE, EXPERTS, HEAD, SEEN, ELSE, OUTSIDE} == set(shares)
+            assert list(shares.values()) == sorted(shares.values(), reverse=True)
+
+
+def test_what_an_operation_is_for_is_told_by_its_shapes(llama):
+    """Of operations as torch has them: x [3, 32] through matrices of the base, experts, head."""
+    model = llama.model
+    timed = Stretch(model)
+    hidden, vocabulary = model.base.config.hidden_size, model.base.config.vocab_size
+    x = torch.randn(3, hidden)
+    made = {
+        BASE: [lambda: torch.nn.functional.linear(x, torch.randn(2 * hidden, hidden))],
+        HEAD: [lambda: torch.nn.functional.linear(x, torch.randn(vocabulary, hidden))],
+        EXPERTS: [
+            lambda: torch.bmm(x.expand(2, 3, hidden), torch.randn(2, hidden, 4)),
+            lambda: torch.randn(3, 4) @ torch.randn(4, hidden),
+            lambda: torch.addmm(torch.zeros(hidden), torch.randn(3, 4), torch.randn(4, hidden)),
+        ],
+        SEEN: [
+            lambda: torch.nn.functional.scaled_dot_product_attention(*[x.view(1, 1, 3, -1)] * 3)
+        ],
+        ELSE: [lambda: torch.nn.functional.rms_norm(x, (hidden,)), lambda: torch.cat([x, x])],
+    }
+    for part, operations in made.items():
+        for operation in operations:
+            with profiling(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+                operation()
+            told = [
+                timed.part(event.key, event.input_shapes)
+                for event in seen.key_averages(group_by_input_shape=True)
+            ]
+            assert part in told and set(told) <= {part, ELSE}
+
+
+def test_a_profile_is_told_in_words(llama, saved, capsys):
+    given = ["--model", str(saved), "--base", str(llama.directory)]
+    main(["bench", "--only", "profile", "--repeats", "1", *given])
+    said = capsys.readouterr().out
+    for words in ("reading a prompt: ", "one more token: ", HEAD, EXPERTS):
+        assert words in said
 
 
 def test_the_processors_time_leaves_out_waiting(llama, saved, monkeypatch):
