@@ -267,11 +267,11 @@ def header(page: Page, parameters: int, model: str) -> str:
         parameters: how many the base model has.
         model: its name.
     """
-    first, _, others = page.warning.partition(". ")
+    first, point, others = page.warning.partition(". ")
     return (
         f"<h1>{escape(page.title)}</h1>"
-        f'<p class="warning"><strong>{escape(first.rstrip("."))}. Often wrong.</strong> '
-        f"{escape(others)} A {round(parameters / 1e6)}-million-parameter model "
+        f'<p class="warning"><strong>{escape(first + point)}</strong>{escape(others)} '
+        f"<strong>Often wrong.</strong> A {round(parameters / 1e6)}-million-parameter model "
         f"({escape(model)}).</p>"
     )
 

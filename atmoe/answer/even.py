@@ -2,7 +2,6 @@
 
 a step of made-up rows, whole      ┐  the same bits in any number of rows and at any place?
 products that come to nothing      ┘  else so many rows are always taken together
-experts without a share left out   ─► the same bits? else all of them are always computed
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor
 
 from atmoe.answer.engine import Engine, Turns
-from atmoe.answer.fused import Picked
 
 
 def even_rows(engine: Engine, most: int) -> int:
@@ -32,7 +30,6 @@ def even_rows(engine: Engine, most: int) -> int:
     """
     layout = engine.model.layout
     one = engine.model.router.gain.new_zeros(1, layout.layers, len(layout.expert_names))
-    engine.copy.picks = _picks(engine, most)
     # Leased throughout, so that the copy is made once.
     with torch.inference_mode(), closing(engine.copy.lease(one, fold=False, steps=True)):
         multiple = 1
@@ -41,47 +38,6 @@ def even_rows(engine: Engine, most: int) -> int:
                 return multiple
             multiple *= 2
     return 0
-
-
-def _picks(engine: Engine, most: int) -> bool:
-    """Whether a row beside 4-bit groups is the same, in every bit, if others' experts are left out.
-
-    Args:
-        engine: what decodes.
-        most: rows at once.
-    """
-    random = torch.Generator().manual_seed(0)
-    experts = len(engine.model.layout.expert_names)
-    everybody = torch.ones(experts, dtype=torch.bool)
-    shapes = set()
-    for fused in engine.fused:
-        all_of_them = fused.picked(everybody)
-        shape = fused.W.shape
-        if fused.groups is None or all_of_them is None or shape in shapes:
-            continue
-        shapes.add(shape)
-        for size in range(1, experts, max(1, experts // 4)):
-            some = torch.randperm(experts, generator=random)[:size]
-            picked = fused.picked(torch.zeros(experts, dtype=torch.bool).index_fill(0, some, True))
-            assert picked is not None  # every expert is beside every linear
-            x, scale = _made_up(picked, random, most)
-            wide = scale.new_zeros(most, len(all_of_them.ranks))
-            wide[:, picked.ranks] = scale
-            whole = all_of_them(x, wide)
-            if not torch.equal(picked(x, scale), whole):
-                return False
-            if not torch.equal(picked(x[:1], scale[:1]), whole[:1]):
-                return False
-    return True
-
-
-def _made_up(
-    picked: Picked, random: torch.Generator, rows: int, which: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Inputs of experts beside, and what their ranks are multiplied by: of many sizes."""
-    x = torch.randn(rows, picked.A.shape[-1], generator=random).bfloat16()
-    scale = torch.exp2(8 * torch.randn(rows, len(picked.ranks), generator=random))
-    return (x, scale) if which is None else (x[which], scale[which])
 
 
 def _even(engine: Engine, multiple: int, top: int) -> bool:
@@ -111,7 +67,7 @@ def _trial_products(engine: Engine, which: Tensor) -> Tensor:
     random = torch.Generator().manual_seed(0)
     layout, gain = engine.model.layout, engine.model.router.gain
     nothing = gain.new_zeros(len(which), layout.layers, len(layout.expert_names))
-    everybody = torch.ones(len(layout.expert_names), dtype=torch.bool)
+    everybody = gain.new_ones(layout.layers, len(layout.expert_names))
     outputs, shapes = [], set()
 
     def draw(weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -134,7 +90,8 @@ def _trial_products(engine: Engine, which: Tensor) -> Tensor:
             outputs.append(product(draw(fused.W, fused.bias)))
             beside = fused.picked(everybody) if fused.groups else None
             if beside is not None:  # float32, in which no order is rounded away
-                outputs.append(beside(*_made_up(beside, random, 64, which)))
+                rows = torch.randn(64, fused.W.shape[1], generator=random)[which]
+                outputs.append(torch.stack([beside(row) for row in rows]))
             elif fused.A is not None:
                 outputs.append(product.low(draw(fused.A, None)))
         return torch.cat(outputs, 1)

@@ -10,7 +10,6 @@ so fusing costs no memory. What is computed with it: `atmoe.answer.leases`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,8 +22,6 @@ from atmoe.mixture import int4
 from atmoe.mixture.experts import ExpertLinear
 from atmoe.mixture.int4 import Groups, Int4Linear
 from atmoe.mixture.int8 import Int8Linear
-
-SIDE = 8
 
 
 class Fused:
@@ -91,43 +88,53 @@ class Fused:
 
     def scale_of(self, weights: Tensor) -> Tensor | None:
         """As `scale`, of this layer's own weights, [rows, experts]."""
-        if self.A is None:
-            return None
-        scale = weights.index_select(1, self._expert_of_rank)
-        if self._factor_of_rank is not None:
-            scale = scale * self._factor_of_rank
-        return scale.to(self.A.dtype)
+        return None if self.A is None else self._of_ranks(weights).to(self.A.dtype)
 
-    def behind(self, ranks: Tensor | None = None) -> Tensor:
+    def _of_ranks(self, weights: Tensor) -> Tensor:
+        """What each rank is multiplied by, [rows, ranks of all], for experts' [rows, experts]."""
+        scale = weights.index_select(1, self._expert_of_rank)
+        return scale if self._factor_of_rank is None else scale * self._factor_of_rank
+
+    def behind(self) -> Tensor:
         """All B as one matrix, zero where a linear has no part in a rank; only with experts.
 
-        Args:
-            ranks: of these alone.
-
         Returns:
-            [out of all, ranks]
+            [out of all, ranks of all]
         """
         assert self.A is not None
         behind = self.A.new_zeros(len(self.W), len(self.A))
         for out, rank, B in self.parts:
             behind[out, rank] = B
-        return behind if ranks is None else behind[:, ranks]
+        return behind
 
-    def picked(self, experts: Tensor) -> Picked | None:
-        """Some of the experts.
+    def picked(self, weights: Tensor) -> Picked | None:
+        """The experts of one plan that have a share here.
 
         Args:
-            experts: which, [experts], bool.
+            weights: [layers, experts], (α / r) included.
 
         Returns:
             None where none of them is beside this linear.
         """
-        ranks = experts[self._expert_of_rank].nonzero()[:, 0]
-        if self.A is None or not len(ranks):
+        if self.A is None or self.layer is None:
             return None
-        block = math.gcd(*self._expert_of_rank.bincount().tolist())
-        A, B = self.A[ranks].float(), self.behind(ranks).float()
-        return Picked(ranks, A.view(-1, block, A.shape[1]), B.T.contiguous())
+        scale = self._of_ranks(weights[self.layer, None])[0]
+        ranks = scale.nonzero()[:, 0]
+        if not len(ranks):
+            return None
+        A = self.A[ranks].float() * scale[ranks, None]
+        behind = []
+        for _, rank, own in self.parts:
+            among = ranks[(rank.start <= ranks) & (ranks < rank.stop)] - rank.start
+            behind.append(own[:, among].T.float())
+        alike = len({B.shape for B in behind}) == 1
+        if alike and sum(B.shape[1] for B in behind) == len(self.W):
+            return Picked(A, torch.stack(behind))
+        B, first = A.new_zeros(1, len(ranks), len(self.W)), 0
+        for (out, _, _), own in zip(self.parts, behind):
+            B[0, first : first + len(own), out] = own
+            first += len(own)
+        return Picked(A, B)
 
     def clean(self) -> Tensor:
         """W as floating numbers."""
@@ -150,30 +157,27 @@ class Fused:
 
 @dataclass(frozen=True)
 class Picked:
-    """Some of the experts beside one fused linear, in float32.
+    """Those experts of one plan that have a share, beside one fused linear, in float32.
 
-    So few numbers are multiplied sooner in float32 than they are handed to oneDNN (3 of 25
-    microseconds). What a row comes to must not depend on who else is there, or whose experts are:
-    `SIDE` rows at least, and A in blocks of one shape.
+    Each row has its own, and is multiplied alone: what it comes to does not depend on who else is
+    there, or whose experts are. So few numbers are multiplied sooner row by row, and sooner in
+    float32, than they are handed to a library's kernel for many.
 
     Attributes:
-        ranks: theirs, of the ranks of all.
-        A: [blocks, ranks of a block, in]
-        B: [ranks, out of all]
+        A: what they are multiplied by is in it, [ranks, in].
+        B: of linears of one size and with as many ranks each, [linears, ranks of each, out of
+            each]; of others together, zero where one has no part in a rank, [1, ranks, out of all].
     """
 
-    ranks: Tensor
     A: Tensor
     B: Tensor
 
-    def __call__(self, x: Tensor, scale: Tensor) -> Tensor:
-        """B (scale · A x): [rows, in], and [rows, ranks], → [rows, out of all]."""
-        rows = len(x)
-        side = self.B.new_zeros(x.shape[1], rows + -rows % SIDE)
-        side[:, :rows] = x.T
-        low = torch.bmm(self.A, side.expand(len(self.A), -1, -1)).flatten(0, 1).T
-        low[:rows] *= scale
-        return (low @ self.B)[:rows]
+    def __call__(self, x: Tensor) -> Tensor:
+        """B A x of one row: [in] in float32 → [out of all]."""
+        low = torch.mv(self.A, x)
+        if len(self.B) == 1:
+            return low @ self.B[0]
+        return torch.bmm(low.view(len(self.B), 1, -1), self.B).flatten()
 
 
 def _joint_factor(linears: Sequence[ExpertLinear]) -> Tensor | None:

@@ -19,8 +19,8 @@ copy, and nothing is folded into them:
 
     y = W₄ x + B (m · A x)
 
-with A and B of those experts alone that have a share in one of the rows: W₄ is so quickly read that
-the others would take as long again.
+with A and B of those experts alone that have a share in a row, and each row's experts by
+themselves: W₄ is so quickly read that the others would take as long again.
 
 Weights in int8 (`atmoe.mixture.int8`) stay so, a plan folded in too; behind rows of different plans
 stands a bfloat16 copy of them, for int8 is quick at few rows only.
@@ -31,7 +31,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import repeat
+from weakref import WeakValueDictionary
 
 import torch
 import torch.nn.functional as F
@@ -54,10 +55,10 @@ class Product:
             leaves the experts out, unless they are in the copy.
         copied: what to compute with instead of the clean weights.
         steps: for one token a row: in 4-bit groups, where the linear has them.
-        picked: then, the experts beside them.
+        picked: then, each row's experts beside them.
     """
 
-    __slots__ = ("_picked", "_scale", "_steps", "copied", "fused")
+    __slots__ = ("_scale", "_steps", "copied", "fused", "picked")
 
     def __init__(
         self,
@@ -65,15 +66,13 @@ class Product:
         weights: Tensor | None,
         copied: _Copied | None,
         steps: bool = False,
-        picked: Picked | None = None,
+        picked: Sequence[Picked | None] = (),
     ):
         self.fused = fused
         self.copied = copied
+        self.picked = picked if any(picked) else ()
         self._steps = steps
         self._scale = None if weights is None else fused.scale(weights)
-        self._picked: Callable[[Tensor], Tensor] | None = None
-        if picked is not None and self._scale is not None:
-            self._picked = partial(picked, scale=self._scale[:, picked.ranks])
 
     def weigh(self, weights: Tensor) -> None:
         """Compute under other weights from now on.
@@ -90,8 +89,10 @@ class Product:
             y = int4.product(x, fused.groups)
             if fused.bias is not None:
                 y += fused.bias
-            if self._picked is not None:
-                y += self._picked(x)
+            if self.picked:
+                nothing = y.new_zeros(y.shape[1], dtype=torch.float32) if None in self.picked else y
+                rows = zip(self.picked, x.float().unbind(0))
+                y += torch.stack([nothing if p is None else p(row) for p, row in rows])
             return y
         if copied and copied.packed:
             if scale is not None:
@@ -129,13 +130,12 @@ class _Copied:
     A: Tensor | None = None
 
 
-class Copy:
-    """The one copy of all fused weights at a time, leased to those who decode under its plan.
+class _Picks(list[Picked | None]):
+    """One plan's experts beside each linear. A class, for to a list nobody can refer weakly."""
 
-    Attributes:
-        picks: whether experts without a share are left out beside 4-bit groups; false where it was
-            seen that this changes a bit of the others.
-    """
+
+class Copy:
+    """The one copy of all fused weights at a time, leased to those who decode under its plan."""
 
     def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
         self._fused = fused
@@ -143,8 +143,8 @@ class Copy:
         self._packs = can_pack(fused[0].W if fused[0].S is None else fused[0].S)
         self._groups = any(each.groups for each in fused)
         self._all_groups = all(each.groups for each in fused)
-        self.picks = True
-        self._picked: tuple[Tensor, list[Picked | None]] | None = None  # the last, and for whom
+        # Experts that were picked, by the plan: as long as somebody decodes under it.
+        self._picked: WeakValueDictionary[bytes, _Picks] = WeakValueDictionary()
         self._lock = threading.Lock()
         self._leases = 0
         # What is folded in, [1, layers, experts]; None = nothing, the copy is for plans beside it.
@@ -215,32 +215,30 @@ class Copy:
         give_back: Callable[[], None] = lambda: None,
         steps: bool = False,
     ) -> Lease:
-        picked: list[Picked | None] = [None] * len(self._fused)
+        picks = []
         if steps and self._groups and weights is not None:
-            picked = self._pick(weights)
+            picks = [self._pick(row) for row in weights]
+        of_each = zip(*picks) if picks else repeat(())
         products = [
-            Product(f, weights, c, steps, p) for f, c, p in zip(self._fused, copied, picked)
+            Product(f, weights, c, steps, p) for f, c, p in zip(self._fused, copied, of_each)
         ]
-        return Lease(products, folded, give_back)
+        return Lease(products, folded, give_back, picks)
 
-    def _pick(self, weights: Tensor) -> list[Picked | None]:
-        """The experts that have a share in one of these rows, beside each linear."""
-        experts = (weights != 0).any(0).any(0)
-        if not self.picks:
-            experts = torch.ones_like(experts)
-        if self._picked is None or not torch.equal(self._picked[0], experts):
+    def _pick(self, weights: Tensor) -> _Picks:
+        """The experts that have a share under one plan, [layers, experts], beside each linear."""
+        key = weights.detach().float().contiguous().numpy().tobytes()
+        picks = self._picked.get(key)
+        if picks is None:
             with torch.inference_mode():
-                self._picked = (
-                    experts,
-                    [fused.picked(experts) if fused.groups else None for fused in self._fused],
-                )
-        return self._picked[1]
+                picks = _Picks(f.picked(weights) if f.groups else None for f in self._fused)
+            self._picked[key] = picks
+        return picks
 
     def _give_back(self) -> None:
         with self._lock:
             self._leases -= 1
             if not self._leases:
-                self._plan, self._copied, self._picked = None, [], None
+                self._plan, self._copied = None, []
 
 
 class Lease:
@@ -251,10 +249,17 @@ class Lease:
         folded: whether the plan is in the weights.
     """
 
-    def __init__(self, products: list[Product], folded: bool, give_back: Callable[[], None]):
+    def __init__(
+        self,
+        products: list[Product],
+        folded: bool,
+        give_back: Callable[[], None],
+        picks: Sequence[_Picks] = (),
+    ):
         self.products = products
         self.folded = folded
         self._give_back = give_back
+        self._picks = picks  # held for others under the same plan
 
     def again(self) -> list[Product]:
         """Products over the same copy, to be weighed anew; the lease must outlive them."""
@@ -263,7 +268,7 @@ class Lease:
     def close(self) -> None:
         """Give the copy back; a second time does nothing."""
         if self.products:
-            self.products = []
+            self.products, self._picks = [], ()
             self._give_back()
 
 
