@@ -26,7 +26,7 @@ from atmoe.model import AtMoe
 
 STEPS = 32
 """Tokens that are profiled, after one that is not."""
-PRODUCT = ("mm", "linear", "matmul")
+PRODUCT = ("mm", "mv", "linear", "matmul")
 """What the names of matrix products hold."""
 ATTENTION = ("attention", "softmax")
 BASE, EXPERTS, HEAD = "the base's matrices", "the experts' matrices", "the head"
@@ -120,9 +120,10 @@ class Stretch:
             return HEAD
         if "pack" in name:  # an operand in fewer bits, whose shape is not the matrix's
             return BASE
-        # behind the bias where there is one, and behind the rows
         operands = [shape for shape in shapes if len(shape) >= 2]
-        if len(operands) < 2:
+        # behind the rows, and behind a bias; one row alone is no matrix
+        place = 0 if "mv" in name else 2 if "add" in name and len(operands) > 2 else 1
+        if len(operands) <= place:
             return ELSE
-        matrix = operands[2 if "add" in name and len(operands) > 2 else 1]
+        matrix = operands[place]
         return EXPERTS if min(matrix[-2:]) < self._narrowest else BASE

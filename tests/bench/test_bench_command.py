@@ -129,6 +129,8 @@ def test_what_an_operation_is_for_is_told_by_its_shapes(llama):
         EXPERTS: [
             lambda: torch.bmm(x.expand(2, 3, hidden), torch.randn(2, hidden, 4)),
             lambda: torch.randn(3, 4) @ torch.randn(4, hidden),
+            lambda: torch.mv(torch.randn(4, hidden), x[0]),
+            lambda: torch.randn(4) @ torch.randn(4, hidden),
             lambda: torch.addmm(torch.zeros(hidden), torch.randn(3, 4), torch.randn(4, hidden)),
         ],
         SEEN: [
