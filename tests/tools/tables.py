@@ -171,6 +171,20 @@ SPEEDS = (
 )
 
 
+def profile_table() -> str:
+    """Where the page's time goes, in percent of it."""
+    profile = report("profile")["profile"]
+    columns = [(name, stretch) for name in profile for stretch in profile[name]]
+    shares = [profile[name][stretch] for name, stretch in columns]
+    parts = sorted(shares[-1], key=lambda part: -shares[-1][part])
+    words = {"prompt": "a prompt", "token": "one more token"}
+    return table(
+        ("% of the time", *(f"{words[stretch]}, {name}" for name, stretch in columns)),
+        [(part, *(rounded(100 * of[part], 0) for of in shares)) for part in parts],
+        numbers=len(columns),
+    )
+
+
 def speed_table() -> str:
     """Speeds as ratios; those of one thread are read from reports/bench.json."""
     ratios = report("bench")["ratios"]
