@@ -115,15 +115,15 @@ SPEEDS = (
     Speed("the same in bfloat16, against that", "0.82 (0.81 to 0.84)", "0.67 (0.38 to 0.69)"),
     Speed(
         "the page's own decoding in int4, somebody alone, against `generate` in bfloat16",
-        "1.70 (1.69 to 1.84)",
-        "2.14 (1.81 to 2.35)",
+        "2.13 (1.98 to 2.41)",
+        "2.13 (1.94 to 2.16)",
         "2.5 · 2.0",
     ),
-    Speed("the same in bfloat16", "1.21 (1.19 to 1.25)", "1.18 (1.16 to 1.31)"),
+    Speed("the same in bfloat16", "1.19 (1.19 to 1.27)", "1.18 (1.17 to 1.19)"),
     Speed(
         "eight people with eight plans in int4, against the same in bfloat16",
-        "0.88 (0.87 to 0.89)",
-        "0.83 (0.80 to 0.90)",
+        "0.79 (0.74 to 0.92)",
+        "0.80 (0.79 to 0.92)",
     ),
     Speed(
         "decoding under a routed plan of 16 experts, against PEFT with one of them",
