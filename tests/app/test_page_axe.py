@@ -85,6 +85,17 @@ def test_no_serious_violation_anywhere(browser, served, scheme, width):
         page.get_by_role("button", name="Answer", exact=True).click()
         expect(tab.message).to_contain_text("The question is empty")
         troubles += found(tab, "with a message")
+        page.keyboard.press("Escape")
+        tab.question.fill("What causes gout?")
+        expect(page.locator("#answer.another")).to_be_attached()
+        troubles += found(tab, "an old answer")
+        page.get_by_role("button", name="Share", exact=True).click()
+        expect(page.get_by_role("dialog", name="Share")).to_be_visible()
+        troubles += found(tab, "the share overlay")
+        link = page.get_by_label("Link", exact=True).input_value()
+        page.goto(link)
+        expect(page.locator("#link-said p").first).to_be_visible()
+        troubles += found(tab, "a link's bar")
     assert not troubles, "\n".join(dict.fromkeys(troubles))
 
 
