@@ -285,9 +285,8 @@ def folded(markdown: str) -> str:
     written = parts[0]
     for place, (title, rest) in enumerate(zip(parts[1::2], parts[2::2])):
         opened = " open" * (place == 0)
-        text = (
-            rest if title.endswith(".") else f"{title}{rest}"
-        )  # a title that a sentence begins with
+        # a title without a full stop is what its first sentence begins with
+        text = rest if title.endswith(".") else title + rest
         written += f"<details{opened}><summary>{title.rstrip('.')}</summary>\n\n{text.strip()}\n"
         written += "\n</details>\n\n"
     return written

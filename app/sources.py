@@ -10,9 +10,9 @@ from html import escape
 
 from atmoe.report.words import item, listing
 from atmoe.sources.value import NOT_PROOF, Found, Source, sentence_of
+from atmoe.wording import NO_PRAISE
 
 NEAREST = "Nearest in training"
-NO_PRAISE = "This says nothing about whether the answer is right."
 
 
 def told(found: Found | None) -> str:

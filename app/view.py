@@ -38,8 +38,8 @@ class View:
 
     @property
     def same(self) -> bool:
-        """Whether the plan in force has the router's own shares, whatever was set."""
-        return self.plan.close_to(self.router_plan)
+        """Whether what was set is what the router gave already."""
+        return not self.steering.untouched and self.plan.close_to(self.router_plan)
 
 
 def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sampling:

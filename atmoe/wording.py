@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+NO_PRAISE = "This says nothing about whether the answer is right."
+"""Beside whatever could be read as praise of an answer."""
+
 
 def count(number: int, noun: str) -> str:
     """A number of things: "1 word", "3 words"."""

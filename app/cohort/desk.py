@@ -25,9 +25,10 @@ from app.view import sampling_of
 from atmoe import AtMoeError, Record, Steering
 from atmoe.many.atlas import weights
 from atmoe.many.brief import columns, flat
+from atmoe.many.commands import steps_of
 from atmoe.many.out import table_csv
 from atmoe.many.rows import Row, read_rows, row_of
-from atmoe.many.run import Done, steps_of
+from atmoe.many.run import Done
 from atmoe.model import Routed
 from atmoe.report.cohort import cohort_report
 from atmoe.report.words import changes

@@ -65,9 +65,8 @@ MEANINGS = {
 
 def first_words(first: Record, second: Record) -> str:
     """The difference in a line."""
-    text = summary(first, second)
-    if first.answer == second.answer and first.plan.close_to(second.plan):
-        text = SAME_PLAN
+    same = first.answer == second.answer and first.plan.close_to(second.plan)
+    text = SAME_PLAN if same else summary(first, second)
     said = escape(text).replace("*you*", "<em>you</em>")
     title = re.sub("<.*?>", "", said)  # where the line is too narrow for all of it
     return f'<p role="status" title="{title}">{said}</p>'

@@ -166,9 +166,9 @@ class SteerDesk(Desk):
 
     def _badge(self, session: Session) -> str:
         """Whose weights are in force."""
-        view, changed = self._view(session), not session.steering.untouched
-        same = changed and view is not None and view.same
-        return badge(words.whose_weights(session.controls, same), changed)
+        view = self._view(session)
+        said = words.whose_weights(session.controls, view is not None and view.same)
+        return badge(said, not session.steering.untouched)
 
     def asked(self, session: Session) -> Update:
         """What the steered answer answers, and the steering it is given under."""

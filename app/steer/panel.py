@@ -87,7 +87,7 @@ def shown(view: View | None, at: int = 0, refused: str = "", scope: str = "all")
             }
             for t in router
         }
-    same = view is not None and not view.steering.untouched and view.same
+    same = view is not None and view.same
     return {"targets": targets, "at": at, "refused": refused, "same": same}
 
 

@@ -22,7 +22,7 @@ from atmoe.explanation.verdict import (
     undisputed,
     verdict,
 )
-from atmoe.wording import likely, listed, minus, times
+from atmoe.wording import NO_PRAISE, likely, listed, minus, times
 
 MARKS = (0.7, 0.1)
 """Nats by which a word depends on a unit: from the first on it is marked strongly (twice as likely
@@ -38,7 +38,6 @@ SIGNS = {
 }
 """Of a verdict: its sign, and what the sign says. A circle, as full as they agree: a tick beside
 an answer would be read as “correct”."""
-NO_PRAISE = "This says nothing about whether the answer is right."
 
 
 def sign(explanation: Explanation) -> str:

@@ -27,8 +27,8 @@
     const box = bare(document.querySelector("#question textarea, #question input")?.value ?? "");
     for (const [area, place] of [["answer", "first"], ["steered", "second"]]) {
       const of = document.querySelector(`#${place}-asked .of`);
-      const another = of !== null && box !== "" && bare(of.dataset.question) !== box;
-      const stale = another || (of !== null && box !== "" && of.dataset.sampling !== undefined && of.dataset.sampling !== settingsNow());
+      const held = of !== null && box !== "", another = held && bare(of.dataset.question) !== box;
+      const stale = another || (held && of.dataset.sampling !== undefined && of.dataset.sampling !== settingsNow());
       const classes = document.getElementById(area)?.classList;
       classes?.toggle("stale", stale);
       classes?.toggle("another", another);

@@ -72,7 +72,9 @@ class Product:
         self.copied = copied
         self.picked = picked if any(picked) else ()
         self._steps = steps
-        self._scale = None if weights is None else fused.scale(weights)
+        self._scale: Tensor | None = None
+        if weights is not None and not (steps and fused.groups):  # there, it is in `picked`
+            self._scale = fused.scale(weights)
 
     def weigh(self, weights: Tensor) -> None:
         """Compute under other weights from now on.

@@ -138,9 +138,9 @@ def many(a: argparse.Namespace, command: str) -> Result:
     from tqdm import tqdm
 
     from atmoe.many.brief import columns
+    from atmoe.many.commands import window_of
     from atmoe.many.out import JSON_LINES, Out, checked_out, digest
     from atmoe.many.rows import read_rows
-    from atmoe.many.run import window_of
 
     # 1. whatever can be wrong with the files, before the model is loaded
     if checked_out(a.out) not in JSON_LINES and command == "faithfulness":
@@ -198,7 +198,8 @@ def _settings(a: argparse.Namespace, command: str) -> tuple[Steering, Sampling]:
 
 def _alone(a: argparse.Namespace, command: str, steering: Steering, sampling: Sampling) -> _Maker:
     """This process."""
-    from atmoe.many.run import steps_of, without_pauses
+    from atmoe.many.commands import steps_of
+    from atmoe.many.run import without_pauses
 
     model = load_model(a)
 

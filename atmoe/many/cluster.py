@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from atmoe.errors import ClusterError
+from atmoe.many.commands import windows
 from atmoe.many.rows import Row
-from atmoe.many.run import Written, windows
+from atmoe.many.run import Written
 from atmoe.many.worker import Work, Worker, refusal
 
 log = logging.getLogger(__name__)

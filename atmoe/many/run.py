@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from itertools import islice
-from random import Random
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from atmoe.answer.generation import generate
@@ -26,7 +25,7 @@ from atmoe.model import AtMoe, Routed, Scored
 from atmoe.prompt import Prompt
 from atmoe.record import Record
 from atmoe.steering.overrides import Steering
-from atmoe.study.faithfulness import RANDOM_ORDERS, Judged, following, judged
+from atmoe.study.faithfulness import Judged
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,7 +97,7 @@ def routing_steps(
     Yields:
         None, a pause, after each batch; the rows.
     """
-    for window in _batches(rows, WINDOW * size):
+    for window in batches(rows, WINDOW * size):
         done: dict[int, Done[Routed]] = {}
         asked: list[tuple[int, _Asked]] = []
         for place, row in enumerate(window):
@@ -107,7 +106,7 @@ def routing_steps(
             except AtMoeError as error:
                 done[place] = Done(row, error=str(error))
         asked.sort(key=lambda item: len(item[1].prompt.ids))  # little padding
-        for batch in _batches(asked, size):
+        for batch in batches(asked, size):
             plans = routes(model, [item.prompt for _, item in batch])
             for (place, (row, prompt, own)), plan in zip(batch, plans):
                 done[place] = _attempt(row, model.steered, prompt.text, plan, own)
@@ -164,38 +163,6 @@ def explaining_steps(
             yield Done(done.row, replace(done.value, explanation=explanation))
         except AtMoeError as error:
             yield Done(done.row, error=str(error))
-
-
-def judging_steps(
-    model: AtMoe,
-    rows: Iterable[Row],
-    steering: Steering = Steering(),
-    sampling: Sampling = Sampling(),
-    size: int = ANSWERED,
-) -> Iterator[Done[Judged] | None]:
-    """The record of each row's answer, explained, and how its weights did; as `explaining_steps`.
-
-    Each answer is also read under the plan of the next one of its window.
-
-    Yields:
-        None, a pause, as there, and after each row's test; the rows.
-    """
-    for window in _batches(rows, WINDOW * size):
-        held: list[Done[Record]] = []
-        for done in explaining_steps(model, window, steering, sampling, size):
-            if done is None:
-                yield None
-            else:
-                held.append(done)
-        others = iter(following([done.value for done in held if done.value is not None]))
-        for done in held:
-            record = done.value
-            if record is None:
-                yield Done(done.row, error=done.error)
-                continue
-            rng = Random(f"{sampling.seed} {record.prompt}")
-            yield Done(done.row, judged(model, record, next(others), RANDOM_ORDERS, rng))
-            yield None
 
 
 def scoring(
@@ -264,51 +231,6 @@ answering = _whole(answering_steps)
 explaining = _whole(explaining_steps)
 
 
-def steps_of(
-    command: str,
-    model: AtMoe,
-    rows: Iterable[Row],
-    steering: Steering,
-    sampling: Sampling = Sampling(),
-    size: int | None = None,
-) -> Iterator[Done[Any] | None]:
-    """What a command makes of rows, with pauses.
-
-    Args:
-        command: route, answer, explain, score or faithfulness.
-        model: is asked.
-        rows: in the order in which they come out.
-        steering: of rows that bring none of their own.
-        sampling: of answers.
-        size: of a batch; None = what suits the command.
-    """
-    if command == "score":
-        return scoring(model, rows, steering)
-    if command == "route":
-        return routing_steps(model, rows, steering, size or ROUTED)
-    work = {
-        "answer": answering_steps,
-        "explain": explaining_steps,
-        "faithfulness": judging_steps,
-    }[command]
-    return work(model, rows, steering, sampling, size or ANSWERED)
-
-
-def window_of(command: str, size: int | None = None) -> int:
-    """How many rows `steps_of` works on together: what comes of them depends on no others.
-
-    Args:
-        command: as there.
-        size: of a batch; None = what suits the command.
-    """
-    return WINDOW * (size or (ROUTED if command == "route" else ANSWERED))
-
-
-def windows(command: str, rows: Iterable[Row], size: int | None = None) -> Iterator[list[Row]]:
-    """The rows, so many at a time; the arguments are those of `window_of`."""
-    return _batches(rows, window_of(command, size))
-
-
 def _asked(model: AtMoe, row: Row, steering: Steering) -> _Asked:
     """A row, encoded.
 
@@ -329,7 +251,7 @@ def _attempt(row: Row, make: Callable[..., Value], *arguments: Any) -> Done[Valu
         return Done(row, error=str(error))
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items, so many at a time."""
     left = iter(items)
     while batch := list(islice(left, size)):

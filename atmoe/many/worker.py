@@ -21,8 +21,9 @@ from typing import Any, Self
 from atmoe import __version__
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AtMoeError
+from atmoe.many.commands import steps_of
 from atmoe.many.rows import Row
-from atmoe.many.run import steps_of, without_pauses
+from atmoe.many.run import without_pauses
 from atmoe.mixture import base as base_models
 from atmoe.mixture.config import sha256_of
 from atmoe.mixture.precision import chosen, computed_in

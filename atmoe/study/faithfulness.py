@@ -199,17 +199,15 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
     _at_least_two(rows)
     explanations = [row.explanation for row in rows]
     agreeing: dict[str, list[bool]] = {}
+    disputed = []  # of those groups in which several experts have weight
     for explanation in explanations:
+        alone = undisputed(explanation)
         for group, (heaviest, strongest) in leaders(explanation).items():
             agreeing.setdefault(group, []).append(heaviest is strongest)
+            if group not in alone:
+                disputed.append(heaviest is strongest)
     agreement = {group: _fraction(flags) for group, flags in agreeing.items()}
     agreement["all"] = _fraction([flag for flags in agreeing.values() for flag in flags])
-    disputed = [
-        heaviest is strongest
-        for explanation in explanations
-        for group, (heaviest, strongest) in leaders(explanation).items()
-        if group not in undisputed(explanation)
-    ]
     shapley_errors = [
         abs(sum(x.shapley.values()) - (x.logp - x.base_logp)) for x in explanations if x.shapley
     ]

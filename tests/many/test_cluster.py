@@ -19,9 +19,10 @@ from atmoe import AtMoe, Override, Sampling, State, Steering
 from atmoe.cli.main import main
 from atmoe.errors import ClusterError
 from atmoe.many import cluster
+from atmoe.many.commands import steps_of, windows
 from atmoe.many.out import Out
 from atmoe.many.rows import Row
-from atmoe.many.run import steps_of, windows, without_pauses
+from atmoe.many.run import without_pauses
 from atmoe.many.worker import Work, Worker, refusal
 
 QUESTION = "How is illness {} treated?"

@@ -11,9 +11,9 @@ from browser import WAIT, Tab, flat, visit
 
 from app.markup import marked
 from app.why.sentence import sentence
-from app.why.words import NO_PRAISE
 from atmoe.explanation.measure import opening
 from atmoe.explanation.value import Explanation
+from atmoe.wording import NO_PRAISE
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need Playwright")
 expect = playwright.expect

@@ -17,7 +17,7 @@ from app.why.grid import grid as measures
 from atmoe.explanation.spans import Span
 from atmoe.explanation.value import Change, Unit
 from atmoe.explanation.verdict import verdict
-from atmoe.wording import likely
+from atmoe.wording import NO_PRAISE, likely
 
 
 def told(**changed):
@@ -172,7 +172,7 @@ def test_a_verdict_is_a_sign_with_its_sentence_behind_it(changed, words):
     html, ruled = why_text.sign(found), verdict(found)
     assert words in html and html.index(words) < html.index(ruled.sentence)
     # open, and not behind it
-    assert html.index(why_text.NO_PRAISE) < html.index("</summary>") and "✓" not in html
+    assert html.index(NO_PRAISE) < html.index("</summary>") and "✓" not in html
 
 
 def test_a_group_in_which_one_expert_has_all_the_weight_is_told_beside_the_verdict():
