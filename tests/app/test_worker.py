@@ -6,6 +6,7 @@ A cancelled job is gone at once.
 import itertools
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -23,8 +24,10 @@ from atmoe.record import AGAIN
 
 
 @pytest.fixture
-def worker() -> Worker:
-    return Worker()
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
 
 
 def test_all_steps_are_made_on_one_other_thread(worker):
@@ -477,15 +480,21 @@ def test_at_the_end_the_thread_ends_after_its_step_and_readers_come_to_an_end():
 
 def test_idle_it_gives_memory_back_once_and_works_on(monkeypatch):
     given = []
-    monkeypatch.setattr("app.worker.IDLE_SECONDS", 0.05)
-    monkeypatch.setattr("app.worker.give_back_memory", lambda: given.append(1))
+    monkeypatch.setattr("app.worker.IDLE_SECONDS", 60)  # nothing before the first call is done
+    monkeypatch.setattr(
+        "app.worker.give_back_memory", lambda: given.append(threading.current_thread())
+    )
     worker = Worker()
-    assert worker.call(lambda: 3) == 3
+
+    def times() -> int:  # the workers of other tests may be idle as well
+        return given.count(worker._thread)
+
+    worker.call(lambda: monkeypatch.setattr("app.worker.IDLE_SECONDS", 0.05))
     deadline = time.monotonic() + 30
-    while not given and time.monotonic() < deadline:
+    while not times() and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.2)
-    assert given == [1]  # not again while nobody comes
+    assert times() == 1  # not again while nobody comes
     assert worker.call(lambda: 4) == 4
     worker.close()
     assert not worker.open
