@@ -320,6 +320,9 @@ class Batching:
     def _decode(self, engine: Engine, group: Sequence[Decoding], lease: Lease) -> Tensor:
         """One more token of each row of a group; the logits, [rows of the group, vocabulary]."""
         rows, spare = len(group), self._spare(group)
+        if rows == 1 and not spare:  # nothing to take apart
+            past = group[0].past
+            return engine.step(lease.products, [group[0].last], past.turns(), past.attend)
         turns_of = [row.past.turns() for row in group]
         turns_of += turns_of[:1] * spare
         turns: Turns = {}

@@ -91,7 +91,11 @@ class Product:
             y = int4.product(x, fused.groups)
             if fused.bias is not None:
                 y += fused.bias
-            if self.picked:
+            if len(self.picked) == 1:
+                own = self.picked[0]
+                assert own is not None  # or it would not be kept
+                y += own(x[0].float())
+            elif self.picked:
                 nothing = y.new_zeros(y.shape[1], dtype=torch.float32) if None in self.picked else y
                 rows = zip(self.picked, x.float().unbind(0))
                 y += torch.stack([nothing if p is None else p(row) for p, row in rows])
