@@ -76,7 +76,7 @@ PLACES = (
     ("Compare", "compare"),
     ("Models", "models"),
     ("Table", "by-layer"),
-    ("Cohort", "cohort"),
+    ("Many questions", "cohort"),
     ("Keep", "keep"),
     ("Help", "help"),
 )

@@ -1,1 +1,1 @@
-"""The tab "Cohort": many questions at once."""
+"""The tab "Many questions": many questions at once."""

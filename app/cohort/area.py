@@ -1,4 +1,4 @@
-"""The tab "Cohort": its components. Nothing is computed here."""
+"""The tab "Many questions": its components. Nothing is computed here."""
 
 from __future__ import annotations
 

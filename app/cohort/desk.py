@@ -1,4 +1,4 @@
-"""The tab "Cohort": many questions at once, in batches, in turn with everybody else's work."""
+"""The tab "Many questions": many questions at once, in batches, in turn with everybody else's work."""
 
 from __future__ import annotations
 

@@ -123,7 +123,8 @@ title="0 = the base model alone, 1 = as trained. {_safe(strength_note)}">
 <input type="number" min="0" max="{MAX_STRENGTH:g}" step="0.1" data-strength \
 aria-label="number input for Strength of all experts"></div>
 <fieldset class="states scopes" aria-label="Where the states above apply">{bands}</fieldset>
-<section class="kept"><h3>Changes</h3><ul class="chips" data-part="changes" \
+<section class="kept"><h3>Changes <small><i></i> the router's share</small></h3>
+<ul class="chips" data-part="changes" \
 aria-label="Changes, each with a button that takes it back"></ul>
 <div class="bar">
 <label class="switch"><input type="checkbox" role="switch" data-on checked>Steering on</label>

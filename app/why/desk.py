@@ -76,10 +76,9 @@ class WhyDesk(Desk):
             measured.append(
                 event.success(self.answered, [session], outputs, **streaming("why unasked"))
             )
-        begun = area.start.click(
-            self.ask, [session, area.which], [shared.message, *told], **UNQUEUED
-        )
-        measured.append(begun.success(self.run, [session], outputs, **streaming("why")))
+        for asked in (area.start.click, area.which.input):
+            begun = asked(self.ask, [session, area.which], [shared.message, *told], **UNQUEUED)
+            measured.append(begun.success(self.run, [session], outputs, **streaming("why")))
         area.stop.click(self.cancel, [session], **UNQUEUED)
         area.unit.input(self.pick, [session, area.unit], [shared.message, area.words], **UNQUEUED)
         return measured
@@ -186,10 +185,10 @@ class WhyDesk(Desk):
 
     def _buttons(self, session: Session) -> Update:
         """Only what can do something can be pressed."""
-        ended = session.first.ended or session.second.ended
+        ended, state = session.first.ended or session.second.ended, session.tab(WhyState)
         return {
-            self.area.start: gr.Button(interactive=ended),
-            self.area.stop: gr.Button(interactive=not session.tab(WhyState).over),
+            self.area.start: gr.Button(interactive=ended and state.over and not state.measured),
+            self.area.stop: gr.Button(interactive=not state.over),
         }
 
     def _blank(self, note: str) -> Update:

@@ -76,6 +76,12 @@ class WhyState(Making[WhyProgress]):
         self.pause()
         self.explained = None
 
+    @property
+    def measured(self) -> bool:
+        """Whether all of it is known."""
+        known = None if self.explained is None else self.explained.explanation
+        return self.over and known is not None and known.complete and known.changes is not None
+
     def keep(self, record: Record, explanation: Explanation) -> None:
         """Add what was measured to the record, where it is still this one."""
         if self.is_about(record):

@@ -66,13 +66,13 @@ def test_no_serious_violation_anywhere(browser, served, scheme, width):
         for title in page.locator("#why-said summary").all():
             title.evaluate("(title) => title.click()")  # on a phone one lies over the other
         troubles += found(tab, "steered and explained")
-        for name in ("Compare", "Table", "What if", "Cohort", "Keep", "Help"):
+        for name in ("Compare", "Table", "What if", "Many questions", "Keep", "Help"):
             tab.open(name)
             if name == "What if":
                 page.get_by_role("button", name="Answer at five shares").click()
                 expect(page.locator("#dose-progress")).to_contain_text("Measured.")
                 expect(page.locator("#what-if .js-plotly-plot")).to_be_visible()
-            if name == "Cohort":
+            if name == "Many questions":
                 page.get_by_label("Questions, one a line").fill("How is gout treated?\nGout?")
                 page.get_by_role("button", name="Ask them all").click()
                 expect(page.locator("#cohort-progress")).to_contain_text("ready:")

@@ -18,7 +18,7 @@ from atmoe.many.brief import brief_of, columns
 
 def asked(tab, text: str, depth: str | None = None):
     """Ask questions, and wait for them all. → the place"""
-    tab.open("Cohort")
+    tab.open("Many questions")
     place = tab.page.locator("#cohort")
     place.get_by_label("Questions, one a line").fill(text)
     if depth:
@@ -98,7 +98,7 @@ def test_a_file_is_read_with_its_ids_and_its_broken_rows(browser, served, tmp_pa
     file = tmp_path / "asked.csv"
     file.write_text(f"id,question\nq-7,{PROMPTS[2]}\nq-8,a,b\n")
     with visit(browser, served) as tab:
-        tab.open("Cohort")
+        tab.open("Many questions")
         place = tab.page.locator("#cohort")
         place.locator("input[type=file]").set_input_files(file)
         expect(place.locator("#cohort-progress")).to_contain_text("2 rows, 1 of them broken")
@@ -110,7 +110,7 @@ def test_a_file_is_read_with_its_ids_and_its_broken_rows(browser, served, tmp_pa
 
 def test_they_are_stopped_and_what_is_done_stays(browser, served):
     with visit(browser, served) as tab:
-        tab.open("Cohort")
+        tab.open("Many questions")
         place = tab.page.locator("#cohort")
         many = "\n".join(f"How is illness number {i} treated?" for i in range(60))
         place.get_by_label("Questions, one a line").fill(many)
@@ -127,7 +127,7 @@ def test_too_many_are_refused_and_none_is_told(browser, served):
     with pytest.raises(AtMoeError, match=f"{MOST + 1} questions, and {MOST} at once"):
         _lines("\n".join(["Gout?"] * (MOST + 1)))
     with visit(browser, served) as tab:
-        tab.open("Cohort")
+        tab.open("Many questions")
         tab.page.get_by_role("button", name="Ask them all").click()
         expect(tab.message).to_contain_text("There is no question")
 

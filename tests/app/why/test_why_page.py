@@ -122,8 +122,8 @@ def test_the_steered_answer_takes_the_routers_place_and_the_button_brings_it_bac
     expect(why(tab, "sentence")).to_contain_text("Your answer, as a whole")
     assert explained(tab, "steered")["explanation"]["smallest_change"]
     expect(tab.page.locator("#why").get_by_label("Your answer")).to_be_checked()
+    expect(tab.page.get_by_role("button", name="Explain this answer")).to_be_disabled()
     tab.page.locator("#why").get_by_label("Router's answer", exact=True).check()
-    tab.page.get_by_role("button", name="Explain this answer").click()
     expect(why(tab, "sentence")).to_contain_text("Router's answer, as a whole")
     expect(why(tab, "sentence").locator(".why")).to_have_text(before)
     tab.ask(question="What causes gout?", tokens=4)
