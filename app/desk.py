@@ -131,7 +131,7 @@ class Shared:
         """The download button, with this session's records behind it."""
         router, steered = session.first.record, session.second.record
         if router is None:
-            return {self.button: gr.DownloadButton(value=None, interactive=False)}
+            return {self.button: gr.update(value=None, interactive=False)}
         if session.folder is None:
             session.folder = TemporaryDirectory(prefix="atmoe-")
         path = Path(session.folder.name, "atmoe-record.json")
@@ -143,7 +143,7 @@ class Shared:
         for desk in self.desks:
             records |= desk.saved(session)
         path.write_text(json.dumps(records, ensure_ascii=False, indent=1), "utf-8")
-        return {self.button: gr.DownloadButton(value=str(path), interactive=True)}
+        return {self.button: gr.update(value=str(path), interactive=True)}
 
     @property
     def cleared(self) -> list[Component]:
@@ -173,7 +173,7 @@ class Shared:
         update: Update = {}
         for desk in self.desks:
             for button, possible in desk.possible(session).items():
-                update[button] = gr.Button(interactive=possible)
+                update[button] = gr.update(interactive=possible)
         return update
 
     def first_ended(self, session: Session) -> None:

@@ -1,4 +1,4 @@
-"""The tab "Many questions": many questions at once, in batches, in turn with everybody else's work."""
+"""The tab "Many questions": in batches, in turn with everybody else's work."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class CohortDesk(Desk):
 
         def end(some: Some | None) -> Update:
             some = state.some or some  # what was done before a stop, too
-            update = {area.stop: gr.Button(interactive=False)}
+            update = {area.stop: gr.update(interactive=False)}
             if some is None:
                 return say(STOPPED) | update
             whole = len(some.done) == len(state.rows)
@@ -201,10 +201,10 @@ class CohortDesk(Desk):
             area.progress: line(note),
             area.table: line(""),
             area.pair: line(""),
-            area.atlas: gr.Plot(value=None, visible=False),
-            area.csv: gr.DownloadButton(**off),
-            area.page: gr.DownloadButton(**off),
-            area.stop: gr.Button(interactive=True),
+            area.atlas: gr.update(value=None, visible=False),
+            area.csv: gr.update(**off),
+            area.page: gr.update(**off),
+            area.stop: gr.update(interactive=True),
         }
 
     def _progress(self, state: CohortState, some: Some, ended: bool) -> str:
@@ -236,15 +236,15 @@ class CohortDesk(Desk):
             questions, plans = zip(*ready)
             shares = weights(plans)
             figure = atlas_figure(layout, questions, shares)
-            atlas = {area.atlas: gr.Plot(value=figure, visible=True)}
+            atlas = {area.atlas: gr.update(value=figure, visible=True)}
         info = self.model.info
         told = cohort_report(
             info.name, layout, rows, named, state.steering, shares, own, info.page.warning
         )
         page.write_text(told, "utf-8")
         return atlas | {
-            area.csv: gr.DownloadButton(value=str(csv), interactive=True),
-            area.page: gr.DownloadButton(value=str(page), interactive=True),
+            area.csv: gr.update(value=str(csv), interactive=True),
+            area.page: gr.update(value=str(page), interactive=True),
         }
 
 

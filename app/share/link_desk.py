@@ -127,7 +127,7 @@ class LinkDesk(Desk):
         # A link's answers stay in its own address.
         if session.tab(LinkState).shown or len(question) > MAX_QUESTION:
             question = ""
-        return {self.part: gr.HTML(address={"query": query, "question": question})}
+        return {self.part: gr.update(address={"query": query, "question": question})}
 
     @guarded
     def share(
@@ -159,7 +159,7 @@ class LinkDesk(Desk):
             "what": what,
             "said": sentence,
         }
-        return {self.part: gr.HTML(linked=linked)}
+        return {self.part: gr.update(linked=linked)}
 
     @guarded
     def open(self, session: Session, where: object) -> Update:
@@ -168,7 +168,7 @@ class LinkDesk(Desk):
         assert isinstance(where, dict)  # it was checked
         update = self._opened(session, where)
         if where["back"]:  # the browser waits for it before it writes again
-            update[self.part] = gr.HTML(address={"at": where["at"]})
+            update[self.part] = gr.update(address={"at": where["at"]})
         return update
 
     def _opened(self, session: Session, where: dict) -> Update:

@@ -42,7 +42,7 @@ class ReportDesk(Desk):
 
     def ready(self, session: Session) -> Update:
         """Whether there is anything to report."""
-        return {self.part: gr.HTML(ready=session.first.ended)}
+        return {self.part: gr.update(ready=session.first.ended)}
 
     @guarded
     def report(self, session: Session, where: object) -> Update:
@@ -55,7 +55,7 @@ class ReportDesk(Desk):
         made, drafts = datetime.now(UTC), session.tab(DraftsState).drafts
         name = f"atmoe-report-{made:%Y-%m-%d-%H%M}.html"
         return {
-            self.part: gr.HTML(
+            self.part: gr.update(
                 report={
                     "at": number_of(where),
                     "name": name,

@@ -123,7 +123,7 @@ class SteerDesk(Desk):
             note = shown(self._view(session), session.heard, str(error), session.controls.scope)
             return {
                 self.shared.message: message(str(error)),
-                self.area.panel: gr.HTML(value=session.controls.to_dict(), shown=note),
+                self.area.panel: gr.update(value=session.controls.to_dict(), shown=note),
             }
         session.controls = checked
         return self.prepare_second(session) | self._in_words(session)
@@ -218,7 +218,7 @@ class SteerDesk(Desk):
         """What the controls and the sentences show."""
         view = self._view(session)
         note = shown(view, session.heard, scope=session.controls.scope)
-        panel = gr.HTML(shown=note) if controls is None else gr.HTML(value=controls, shown=note)
+        panel = gr.update(shown=note) if controls is None else gr.update(value=controls, shown=note)
         update: Update = {self.area.panel: panel}
         if view is not None:
             update[self.area.line] = words.routing_line(view, self.model.info.words)

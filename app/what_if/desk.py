@@ -178,7 +178,7 @@ class WhatIfDesk(Desk):
         return {
             area.progress: line(note),
             area.table: dose_table(response),
-            area.plot: gr.Plot(value=dose_figure(response, own), visible=True),
+            area.plot: gr.update(value=dose_figure(response, own), visible=True),
         }
 
     def _blank(self, note: str) -> Update:
@@ -187,5 +187,5 @@ class WhatIfDesk(Desk):
             area.progress: line(note),
             area.answer: notice(UNASKED),
             area.table: line(""),
-            area.plot: gr.Plot(value=None, visible=False),
+            area.plot: gr.update(value=None, visible=False),
         }

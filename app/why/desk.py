@@ -187,8 +187,8 @@ class WhyDesk(Desk):
         """Only what can do something can be pressed."""
         ended, state = session.first.ended or session.second.ended, session.tab(WhyState)
         return {
-            self.area.start: gr.Button(interactive=ended and state.over and not state.measured),
-            self.area.stop: gr.Button(interactive=not state.over),
+            self.area.start: gr.update(interactive=ended and state.over and not state.measured),
+            self.area.stop: gr.update(interactive=not state.over),
         }
 
     def _blank(self, note: str) -> Update:
@@ -196,7 +196,7 @@ class WhyDesk(Desk):
         area = self.area
         update: Update = {part: line("") for part in area.results}
         update[area.sentence] = line(note)
-        update[area.shapley] = gr.Plot(value=None, visible=False)
+        update[area.shapley] = gr.update(value=None, visible=False)
         return update
 
     def _faces(self, record: Record) -> Update:
@@ -227,7 +227,7 @@ class WhyDesk(Desk):
         if explanation.of("band"):
             update[area.bands] = grid(explanation, bands=True)
         if explanation.shapley is not None:
-            update[area.shapley] = gr.Plot(value=shapley_figure(explanation), visible=True)
+            update[area.shapley] = gr.update(value=shapley_figure(explanation), visible=True)
             update[area.sum] = line(why_words.shapley(explanation))
         if explanation.changes is not None:
             texts = why_words.changes(explanation.changes)
