@@ -54,12 +54,17 @@ def answer(
     remembered = None if question.anew else known.get(key)
     if remembered is not None:
         record, measured = remembered
+        question.written.append(record.answer_tokens)
         router_plan = _routed(batching, question, record.router_plan)
         yield Progress(record.again(steering, router_plan), True, *measured)
         return
 
     # 3. the rest is decoded
-    with closing(batching.add(question.prompt, plan, question.sampling, question.kept)) as row:
+    others = tuple(question.written)  # an answer under other shares goes as they do for a while
+    with closing(
+        batching.add(question.prompt, plan, question.sampling, question.kept, others)
+    ) as row:
+        question.written.append(row.tokens)
         router_plan, prompt = _routed(batching, question, row.plans[0]), question.prompt
         for step in row:
             record = Record.of(
@@ -123,6 +128,7 @@ def given(
     # 2. the record
     engine = outside.versions.get("engine", "not told").removesuffix(f", {FROM_LINK}")
     settings = asdict(question.sampling)
+    question.written.append(outside.tokens)
     record = Record(
         prompt=question.prompt,
         answer=in_words(model, outside.tokens),

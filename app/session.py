@@ -9,6 +9,8 @@ Whatever else a part of the page knows of a tab is a state of its own, `session.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -24,6 +26,9 @@ from atmoe.sources.value import Found
 
 T = TypeVar("T")
 
+ANSWERS = 4
+"""So many of the last answers to a question are looked at to guess how the next goes on."""
+
 
 @dataclass
 class Question:
@@ -35,6 +40,7 @@ class Question:
         anew: decode it though the answer is known.
         caution: a sentence to be read before its answers.
         found: what the model's index says of it, filled in with the plan; None = not measured.
+        written: tokens of the last answers to it, the oldest first; those under way grow.
     """
 
     prompt: str
@@ -44,6 +50,7 @@ class Question:
     anew: bool = False
     caution: str = ""
     found: Found | None = None
+    written: deque[Sequence[int]] = field(default_factory=lambda: deque(maxlen=ANSWERS))
 
 
 @dataclass(frozen=True)

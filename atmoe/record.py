@@ -14,8 +14,8 @@ import torch
 import transformers
 
 from atmoe.answer.answer import Answer
-from atmoe.answer.batching import Decoding
 from atmoe.answer.generation import Generation, Step
+from atmoe.answer.row import Decoding
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AtMoeError
 from atmoe.explanation.response import Response

@@ -14,27 +14,25 @@ the machine, once, with whole steps and with products that cancel (`even_rows`):
 padded to the least multiple at which no bit changes, and decoded in turns where there is none. On
 an AMD EPYC with AVX-512, torch 2.13: bfloat16 needs an even number of rows (a lone one rounds
 otherwise in the widest products), float32 a multiple of 4, with one thread or two.
+
+So whoever is alone may take several places: with the tokens that are guessed to come next
+(`atmoe.answer.guessing`), each of which is kept where it is what its own logits choose.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from atmoe.answer.decoder import Plain
 from atmoe.answer.engine import Engine, Turns, engine_of
 from atmoe.answer.even import even_rows
-from atmoe.answer.generation import Step, end_tokens, grow
 from atmoe.answer.kept import Kept, Shelf
 from atmoe.answer.leases import Lease
-from atmoe.answer.past import Past
 from atmoe.answer.prefill import Prefilled, prefill
-from atmoe.answer.sampling import Chooser, Sampling
+from atmoe.answer.row import Decoding
+from atmoe.answer.sampling import Sampling
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt import Prompt
 from atmoe.routing.plan import RoutingPlan
@@ -46,90 +44,6 @@ With the shipped model on 2 cores, 8 rows gave 5.4 times the tokens of one in bf
 and 16 gave 8.1: each then grows at 0.7, 0.6 and 0.5 of the pace of one alone. In float32 a row's
 keys and values take 46 KB a token.
 """
-
-
-class Decoding:
-    """One answer of a batch, a row of it.
-
-    Iterating gives its steps, made for all rows whenever this one has none left unread.
-
-    Args:
-        batch: whose row it is.
-        prompt: what a person typed.
-        plan: None = the router's, read on the way.
-        sampling: how its tokens are chosen.
-        kept: as of `Batching.add`.
-
-    Attributes:
-        plans: the one in force.
-        sampling: how its tokens are chosen.
-        prefill_seconds: what reading its prompt took.
-        tokens_per_second: of this row, while others were decoded too.
-        engine: "lean" or "plain", as of a `Generation`; no plan is ever folded.
-        past: what it looks back on, a `Past` for the engine or a `Plain` where transformers
-            decodes; None once it has left the batch.
-        weights: of its plan, [1, layers, experts], gain included.
-        last: the token that was chosen last.
-        finish: how it ended, None while it goes on.
-    """
-
-    past: Any
-
-    def __init__(
-        self,
-        batch: Batching,
-        prompt: str,
-        plan: RoutingPlan | None,
-        sampling: Sampling,
-        kept: Kept | None,
-    ):
-        mixture = batch.model
-        self._batch = batch
-        self.sampling = sampling
-        # 1. read the prompt
-        encoded = mixture.encode(prompt)
-        began = time.perf_counter()
-        logits, self.plans, cache, read = batch.prefill(encoded, plan, kept)
-        self._began = time.perf_counter()
-        self.prefill_seconds = self._began - began
-        self.tokens_per_second = 0.0
-        # 2. what it is decoded with
-        self.weights = mixture.weights_of(self.plans, 1)
-        self._choose = Chooser(sampling, [encoded])
-        self._ends = end_tokens(mixture)
-        self._tokens: list[int] = []
-        self._unread: deque[Step] = deque()
-        engine = engine_of(mixture)
-        if engine is None:
-            self.engine = "plain"
-            self.past = Plain(mixture, read, cache, self.weights)
-        else:
-            self.engine = "lean"
-            self.past = Past(engine, read, cache, sampling.max_new_tokens)
-        # 3. its first token
-        assert logits is not None  # they were asked for
-        self.take(logits)
-
-    def take(self, logits: Tensor) -> None:
-        """Choose the next token from these logits, [1, vocabulary]."""
-        self.last = self._choose(logits, [self._tokens])[0]
-        self.finish = grow(self._tokens, self.last, self._ends, self.sampling)
-        self.tokens_per_second = len(self._tokens) / max(time.perf_counter() - self._began, 1e-9)
-        self._unread.append(Step.of(self._batch.model, [self._tokens], [self.finish]))
-
-    def __iter__(self) -> Decoding:
-        return self
-
-    def __next__(self) -> Step:
-        if not self._unread and self in self._batch.rows:
-            self._batch.step()
-        if not self._unread:
-            raise StopIteration
-        return self._unread.popleft()
-
-    def close(self) -> None:
-        """Give up what is not decoded yet."""
-        self._batch.remove(self)
 
 
 class Batching:
@@ -163,6 +77,7 @@ class Batching:
         plan: RoutingPlan | None = None,
         sampling: Sampling = Sampling(),
         kept: Kept | None = None,
+        others: Sequence[Sequence[int]] = (),
     ) -> Decoding:
         """Read a prompt and choose its first token.
 
@@ -172,6 +87,9 @@ class Batching:
             sampling: how its tokens are chosen.
             kept: filled by the router's own prefill; a later one begins where its plan parts from
                 the router's.
+            others: tokens of other answers to the same question, the oldest first; they may still
+                grow. The answer is the same with them and without, and sooner there where it goes
+                as they do.
 
         Raises:
             PromptError, PlanError: before anything runs.
@@ -179,7 +97,7 @@ class Batching:
         """
         if len(self.rows) >= self.most:
             raise RuntimeError(f"All {self.most} rows are taken; remove one first.")
-        row = Decoding(self, prompt, plan, sampling, kept)
+        row = Decoding(self, prompt, plan, sampling, kept, others)
         if row.finish is None:
             self.rows.append(row)
         return row
@@ -226,25 +144,33 @@ class Batching:
             row.past = None
 
     def step(self) -> None:
-        """One more token of every row. Those that end with it leave."""
+        """One more token of every row, or several of a lone one. Those that end with it leave."""
         rows = tuple(self.rows)
         if not rows:
             return
         # 1. lease what they are decoded with, if others are under way than before
-        if rows != self._prepared:
-            self._prepare()
-            self._prepared = rows
+        self.warm()
+        engine, guessed = self._engine, []
+        if len(rows) == 1 and self._multiple:
+            guessed = rows[0].guessed(self.most - 1)
+        places = rows + rows * len(guessed)
+        if places != self._prepared:
+            self._prepare(places)
+            self._prepared = places
         # 2. decode
-        engine = self._engine
-        logits: list[Tensor] = []
         if engine is None:
-            logits.extend(row.past([row.last]) for row in rows)
+            for row in rows:
+                row.take(row.past([row.last]))
         else:
-            for group, lease in self._leases.items():
-                logits.extend(self._decode(engine, group, lease).split(1))
-        # 3. choose
-        for row, its_own in zip(rows, logits):
-            row.take(its_own)
+            tokens = [row.last for row in rows] + guessed
+            logits: list[Tensor] = []
+            for group in [places] if self._multiple else zip(rows):
+                made, tokens = tokens[: len(group)], tokens[len(group) :]
+                logits += self._decode(engine, group, made).split(1)
+            # 3. choose
+            for row, its_own in zip(rows, [logits] if guessed else [[own] for own in logits]):
+                row.take_all(its_own, guessed)
+        for row in rows:
             if row.finish is not None:
                 self.remove(row)
 
@@ -285,18 +211,20 @@ class Batching:
         gain = self.model.router.gain
         return gain.new_zeros(rows, layout.layers, len(layout.expert_names)).detach()
 
-    def _prepare(self) -> None:
+    def _prepare(self, places: tuple[Decoding, ...]) -> None:
         """Lease the products of the rows of now.
 
         They decode together, or each alone where that would show.
+
+        Args:
+            places: the rows; a lone one as often as it has tokens in a step.
         """
-        self.warm()
         engine = self._engine
         if engine is None:
             return
-        groups = [tuple(self.rows)] if self._multiple else [(row,) for row in self.rows]
-        leases = {}
-        for group in groups:
+        # whoever is alone comes back to each number of places
+        leases = {group: own for group, own in self._leases.items() if {*group} == {*places}}
+        for group in [places] if self._multiple else zip(places):
             if group in self._leases:
                 leases[group] = self._leases[group]
                 continue
@@ -317,13 +245,14 @@ class Batching:
         """How many rows of nobody's a group is padded by."""
         return -len(group) % (self._multiple or 1)
 
-    def _decode(self, engine: Engine, group: Sequence[Decoding], lease: Lease) -> Tensor:
-        """One more token of each row of a group; the logits, [rows of the group, vocabulary]."""
-        rows, spare = len(group), self._spare(group)
-        if rows == 1 and not spare:  # nothing to take apart
+    def _decode(self, engine: Engine, group: tuple[Decoding, ...], tokens: Sequence[int]) -> Tensor:
+        """What follows each place's token, of a group; the logits, [places, vocabulary]."""
+        lease, places, spare = self._leases[group], len(group), self._spare(group)
+        if places == 1 and not spare:  # nothing to take apart
             past = group[0].past
-            return engine.step(lease.products, [group[0].last], past.turns(), past.attend)
-        turns_of = [row.past.turns() for row in group]
+            return engine.step(lease.products, tokens, past.turns(), past.attend)
+        ahead = [group[:at].count(row) for at, row in enumerate(group)]
+        turns_of = [row.past.turns(n) for row, n in zip(group, ahead)]
         turns_of += turns_of[:1] * spare
         turns: Turns = {}
         for rope in turns_of[0]:
@@ -332,11 +261,10 @@ class Batching:
 
         def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             seen = [
-                row.past.attend(index, *own)
-                for row, *own in zip(group, q.split(1), k.split(1), v.split(1))
+                row.past.attend(index, *own, n)
+                for row, n, *own in zip(group, ahead, q.split(1), k.split(1), v.split(1))
             ]
             # Whatever stands in the spare rows, nobody reads it.
-            return torch.cat([*seen, q[rows:]])
+            return torch.cat([*seen, q[places:]])
 
-        tokens = [row.last for row in group] + [0] * spare
-        return engine.step(lease.products, tokens, turns, attend)[:rows]
+        return engine.step(lease.products, [*tokens, *[0] * spare], turns, attend)[:places]

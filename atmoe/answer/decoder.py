@@ -112,9 +112,10 @@ class Decoder:
         Returns:
             The logits of the next, [rows, vocabulary].
         """
-        return self._engine.step(
-            self._lease.products, tokens, self._past.turns(), self._past.attend
-        )
+        past = self._past
+        logits = self._engine.step(self._lease.products, tokens, past.turns(), past.attend)
+        past.advance()
+        return logits
 
     def close(self) -> None:
         """Give the copy of the weights back to others."""

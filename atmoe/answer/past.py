@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Past:
     """What rows that were prefilled together look back on: their keys and values.
 
-    A step calls `turns`, then `attend` for each layer. One that failed midway may be made again.
+    A step calls `turns`, then `attend` for each layer, then `advance`. One that failed midway may
+    be made again. Tokens that are only guessed are attended ahead, and advanced past if kept.
 
     Args:
         engine: what decodes.
@@ -41,35 +42,37 @@ class Past:
             self._rotations = engine.rotations(self._caches[0].keys, positions)
         self._at = 0
 
-    def turns(self) -> Turns:
+    def turns(self, ahead: int = 0) -> Turns:
         """How the next token's queries and keys are rotated, by kind of rotation.
+
+        Args:
+            ahead: how many tokens after the next.
 
         Returns:
             Cos and sin, [rows, 1, d] each.
         """
-        return {
-            rope: (cos[:, self._at], sin[:, self._at])
-            for rope, (cos, sin) in self._rotations.items()
-        }
+        at = self._at + ahead
+        return {rope: (cos[:, at], sin[:, at]) for rope, (cos, sin) in self._rotations.items()}
 
-    def attend(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, index: int, q: Tensor, k: Tensor, v: Tensor, ahead: int = 0) -> Tensor:
         """Keep the new token's k, v in a layer and look back from it.
-
-        The last layer's ends the step.
 
         Args:
             index: of the layer.
             q: [rows, kv heads, queries, d]
             k: [rows, kv heads, d]
             v: like k.
+            ahead: how many tokens after the next; those between were attended before.
 
         Returns:
             What the queries saw, like q.
         """
-        layer, at = self._layers[index], self._at
-        if index == len(self._layers) - 1:
-            self._at += 1
+        layer, at = self._layers[index], self._at + ahead
         return self._caches[index].attend(q, k, v, at, layer.scaling, layer.softcap)
+
+    def advance(self) -> None:
+        """Past the next token, which is there for good."""
+        self._at += 1
 
 
 class _Cache:

@@ -16,6 +16,10 @@ from atmoe.bench import scale
 from atmoe.bench.scale import in_turns, over
 from atmoe.mixture.precision import usable
 from atmoe.model import AtMoe
+from atmoe.steering.overrides import Override, State, Steering
+
+FEW = 3
+"""So many questions are answered steered, each as often as there are groups."""
 
 
 def page_speed(model: AtMoe, questions: Sequence[str], tokens: int) -> float:
@@ -32,6 +36,40 @@ def page_speed(model: AtMoe, questions: Sequence[str], tokens: int) -> float:
         return made / (scale.now() - began)
 
 
+def steered_speed(
+    model: AtMoe, questions: Sequence[str], tokens: int, answers: Sequence[Sequence[int]]
+) -> float:
+    """Tokens a second of steered answers, one after another.
+
+    Each question is answered with each group at 60% in turn.
+
+    Args:
+        model: what answers.
+        questions: of one person.
+        tokens: to decode, at most.
+        answers: the router's, of each question, to guess from; none = nothing is guessed.
+    """
+    with closing(Batching(model)) as batch:
+        batch.warm()
+        made, seconds = 0, 0.0
+        for at, question in enumerate(questions):
+            plan = batch.route(question)
+            for group in model.layout.group_names:
+                steered = Steering((Override(group, State.FIXED, 0.6),)).apply(plan)
+                row = batch.add(question, steered, _as_page(tokens), None, answers[at : at + 1])
+                began = scale.now()
+                for _ in row:
+                    pass
+                seconds += scale.now() - began
+                made += len(row.tokens)
+        return made / seconds
+
+
+def _as_page(tokens: int) -> Sampling:
+    """As the page samples: without that, answers that run in circles are easily guessed."""
+    return Sampling(tokens, repetition_penalty=1.1)
+
+
 def page(
     path: Path,
     base: str | None,
@@ -41,6 +79,8 @@ def page(
     repeats: int,
 ) -> dict[str, list[float]]:
     """The page's own decoding, somebody alone and several people, in each quick precision.
+
+    And of steered answers, with the router's to guess from and without.
 
     Args:
         path: where the model is saved.
@@ -59,12 +99,22 @@ def page(
     for name, model in models.items():
         tasks[f"alone {name}"] = partial(page_speed, model, questions[:1], tokens)
         tasks[f"together {name}"] = partial(page_speed, model, questions, tokens)
+        few = questions[:FEW]
+        with closing(Batching(model)) as batch:
+            rows = [batch.add(question, None, _as_page(tokens)) for question in few]
+            while batch.rows:
+                batch.step()
+        answers = [row.tokens for row in rows]
+        tasks[f"steered {name}"] = partial(steered_speed, model, few, tokens, ())
+        tasks[f"guessed {name}"] = partial(steered_speed, model, few, tokens, answers)
     speeds, people = in_turns(tasks, repeats), len(questions)
     ratios = {}
     for name in models:
         alone, together = f"alone {name}", f"together {name}"
         ratios[f"page in {name} to generate"] = over(speeds, alone, "generate")
         ratios[f"page in {name}, {people} people to one"] = over(speeds, together, alone)
+        guessed, steered = f"guessed {name}", f"steered {name}"
+        ratios[f"page in {name}, steered, guessed to not"] = over(speeds, guessed, steered)
     if "int4" in models:
         ratios["page in int4 to bfloat16"] = over(speeds, "alone int4", "alone bfloat16")
         ratios[f"page in int4 to bfloat16, {people} people"] = over(

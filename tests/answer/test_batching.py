@@ -11,7 +11,9 @@ from atmoe.answer import batching
 from atmoe.answer.batching import Batching, Decoding
 from atmoe.answer.engine import Engine, engine_of
 from atmoe.answer.even import even_rows
+from atmoe.answer.guessing import Guess
 from atmoe.answer.leases import Product
+from atmoe.answer.past import Past
 from atmoe.errors import PlanError, PromptError
 from atmoe.mixture.int4 import to_int4
 
@@ -113,6 +115,84 @@ def test_shipped_rows_that_come_and_go_are_each_alone_bit_for_bit(medical, seen,
         by_itself, want = alone(model, what)
         assert steps == want[: len(steps)]
         assert all(torch.equal(got, exact) for got, exact in zip(seen[row], seen[by_itself]))
+        batch = Batching(model)
+        guessed = batch.add(*what, None, [by_itself.tokens])
+        assert list(guessed) == want
+        assert all(torch.equal(got, exact) for got, exact in zip(seen[guessed], seen[by_itself]))
+        batch.close()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_with_others_to_guess_from_it_is_the_same_bit_for_bit_in_fewer_steps(
+    world, seen, dtype, monkeypatch
+):
+    model = world.model
+    if dtype is torch.bfloat16:
+        model = world.build()
+        model.base.to(dtype)
+    steps, step = [], Engine.step
+    monkeypatch.setattr(
+        Engine, "step", lambda self, *about: steps.append(len(about[1])) or step(self, *about)
+    )
+    for prompt, plan, sampling in ASKED[:6]:
+        by_itself, want = alone(model, (prompt, plan, sampling))
+        needed, batch = len(want) - 1, Batching(model)
+        batch.warm()
+        own = by_itself.tokens
+        wrong = [token + 1 for token in own]
+        for others in ([own], [wrong], [wrong, own[:9], own[12:]], [own[:2] * 30]):
+            steps.clear()
+            row = batch.add(prompt, plan, sampling, None, others)
+            assert list(row) == want and not batch.rows
+            assert len(seen[row]) == len(seen[by_itself])
+            assert all(torch.equal(a, b) for a, b in zip(seen[row], seen[by_itself]))
+            if others == [own] and len(own) > 20:
+                assert len(steps) < needed / 3
+            if others == [wrong]:
+                assert len(steps) <= needed
+        batch.close()
+
+
+def test_who_comes_while_somebody_is_guessed_at_changes_nothing(world):
+    model, (first, second) = world.model, ASKED[:2]
+    want = [alone(model, asked)[1] for asked in (first, second)]
+    own = alone(model, first)[0].tokens
+    batch = Batching(model)
+    row = batch.add(*first, None, [own])
+    batch.step()
+    batch.step()
+    assert 3 < len(row.tokens) < len(own)
+    other = batch.add(*second, None, [[1, 2, 3]])
+    assert list(other) == want[1] and list(row) == want[0]
+    batch.close()
+
+
+def test_a_guess_goes_on_as_the_newest_that_has_most_of_the_end():
+    old, new = [1, 2, 3, 4, 5, 6, 7, 8, 9], [7, 2, 3, 4, 50]
+    grown: list[int] = []
+
+    def after(tokens, width=3, most=7):
+        guess = Guess([old, new, grown])
+        for wide in (1, 3)[: (1, 3, 7).index(width)]:
+            guess.learn(wide, wide)
+        return guess.after(tokens, most)
+
+    assert after([1]) == [2, 3, 4]  # whatever there is, where that is little
+    assert after([9, 2, 3, 4]) == [50]  # as much of the end in both: the newest; 1 of 1 to come
+    assert after([1, 2, 3, 4]) == [5, 6, 7]
+    assert after([9, 9, 3, 4]) == [] == after([8, 9, 9])  # fewer than three alike
+    assert after([1, 2, 3], 7, most=6) == [4, 5, 6] and after([1, 2, 3], most=0) == []
+    assert after([1, 2, 3], 1) == [4] and after([7, 8, 9]) == []
+    grown.extend([1, 2, 3, 70, 71])
+    assert after([1, 2, 3]) == [70]
+    guess = Guess([old])
+    assert guess.after([1], 7) == [2]
+    guess.learn(1, 1)
+    assert guess.after([1], 7) == [2, 3, 4]
+    guess.learn(3, 2)
+    assert guess.after([1], 7) == [2]
+    guess.learn(0, 0)
+    assert guess.after([1], 7) == [2]
 
 
 def test_a_row_is_what_generate_gives(world):
@@ -257,11 +337,11 @@ def test_what_cannot_be_answered_takes_no_place(model):
 def test_a_step_that_failed_can_be_made_again(model, monkeypatch):
     want = alone(model, ASKED[0])[1]
     batch = Batching(model)
-    row, attend = batch.add(*ASKED[0]), batching.Past.attend
+    row, attend = batch.add(*ASKED[0]), Past.attend
     steps = [next(row), next(row)]
     with monkeypatch.context() as broken:
         broken.setattr(
-            batching.Past,
+            Past,
             "attend",
             lambda self, index, *qkv: 1 / 0 if index == 3 else attend(self, index, *qkv),
         )

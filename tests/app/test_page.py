@@ -610,7 +610,7 @@ def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next
             first.page.close()
             expect(second.first_facts).to_contain_text("token")
             expect(third.first).to_contain_text("Waiting for a free place: yours is next")
-            assert rows[0].finish is None and len(rows[0]._tokens) < 400
+            assert rows[0].finish is None and len(rows[0].tokens) < 400
             second.stop()
             gate.release(400)
             expect(third.first_facts).to_contain_text(ENDED)

@@ -14,10 +14,11 @@ from conftest import PROMPTS
 
 from app.answering import answer
 from app.job import LATER, Job, Kind, Waiting
-from app.session import Question
+from app.session import Progress, Question
 from app.worker import OTHERS_AT_ONCE, SHARE, Worker
 from atmoe import AtMoeError, Override, Sampling, State, Steering
 from atmoe.answer.batching import Batching
+from atmoe.answer.engine import Engine
 from atmoe.answer.remembered import Remembered
 from atmoe.errors import ClosingError, PromptError
 from atmoe.record import AGAIN
@@ -451,6 +452,28 @@ def test_an_answer_asked_again_is_given_at_once_and_says_so(worker, model, monke
         )
     )
     assert len(other) > 1  # another person's
+
+
+def test_an_answer_goes_by_those_to_its_question_before_and_is_the_same(model, monkeypatch):
+    batch, steps, step = Batching(model), [], Engine.step
+    batch.warm()
+    monkeypatch.setattr(Engine, "step", lambda self, *about: steps.append(1) or step(self, *about))
+    steering = Steering((Override(model.layout.group_names[0], State.FIXED, 0.4),))
+
+    def run(how, question):
+        steps.clear()
+        record = [shown for shown in answer(batch, question, how) if isinstance(shown, Progress)][
+            -1
+        ]
+        return record.record.answer_tokens, len(steps)
+
+    asked = Question(PROMPTS[0], Sampling(48), anew=True)
+    own, needed = run(Steering(), asked)
+    again, fewer = run(Steering(), asked)
+    assert again == own and needed == len(own) - 1 + (len(own) < 48) and fewer < needed / 3
+    steered, _ = run(steering, asked)
+    assert steered == run(steering, Question(PROMPTS[0], Sampling(48)))[0]
+    assert run(steering, asked)[0] == steered and len(asked.written) == 4
 
 
 def test_errors_reach_the_reader_and_the_thread_lives_on(worker, model):

@@ -1,0 +1,152 @@
+"""One answer of a batch, a row of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from atmoe.answer.decoder import Plain
+from atmoe.answer.engine import engine_of
+from atmoe.answer.generation import Step, end_tokens, grow
+from atmoe.answer.guessing import Guess
+from atmoe.answer.kept import Kept
+from atmoe.answer.past import Past
+from atmoe.answer.prefill import Prefilled
+from atmoe.answer.sampling import Chooser, Sampling
+from atmoe.mixture.mixture import Mixture
+from atmoe.prompt import Prompt
+from atmoe.routing.plan import RoutingPlan
+
+
+class Rows(Protocol):
+    """What a row knows of its batch, a `Batching`."""
+
+    model: Mixture
+    rows: list[Decoding]
+
+    def prefill(self, prompt: Prompt, plan: RoutingPlan | None, kept: Kept | None) -> Prefilled:
+        """Read a prompt."""
+
+    def step(self) -> None:
+        """One more token of every row."""
+
+    def remove(self, row: Decoding) -> None:
+        """Free a row's place."""
+
+
+class Decoding:
+    """One answer of a batch, a row of it.
+
+    Iterating gives its steps, made for all rows whenever this one has none left unread.
+
+    Args:
+        batch: whose row it is.
+        prompt: what a person typed.
+        plan: None = the router's, read on the way.
+        sampling: how its tokens are chosen.
+        kept: as of `Batching.add`.
+        others: as of `Batching.add`.
+
+    Attributes:
+        plans: the one in force.
+        sampling: how its tokens are chosen.
+        prefill_seconds: what reading its prompt took.
+        tokens_per_second: of this row, while others were decoded too.
+        engine: "lean" or "plain", as of a `Generation`; no plan is ever folded.
+        past: what it looks back on, a `Past` for the engine or a `Plain` where transformers
+            decodes; None once it has left the batch.
+        weights: of its plan, [1, layers, experts], gain included.
+        last: the token that was chosen last.
+        tokens: chosen so far.
+        finish: how it ended, None while it goes on.
+    """
+
+    past: Any
+
+    def __init__(
+        self,
+        batch: Rows,
+        prompt: str,
+        plan: RoutingPlan | None,
+        sampling: Sampling,
+        kept: Kept | None,
+        others: Sequence[Sequence[int]],
+    ):
+        mixture = batch.model
+        self._batch = batch
+        self.sampling = sampling
+        # 1. read the prompt
+        encoded = mixture.encode(prompt)
+        began = time.perf_counter()
+        logits, self.plans, cache, read = batch.prefill(encoded, plan, kept)
+        self._began = time.perf_counter()
+        self.prefill_seconds = self._began - began
+        self.tokens_per_second = 0.0
+        # 2. what it is decoded with
+        self.weights = mixture.weights_of(self.plans, 1)
+        self._choose = Chooser(sampling, [encoded])
+        self._ends = end_tokens(mixture)
+        self.tokens: list[int] = []
+        self._guess = Guess(others)
+        self._unread: deque[Step] = deque()
+        engine = engine_of(mixture)
+        if engine is None:
+            self.engine = "plain"
+            self.past = Plain(mixture, read, cache, self.weights)
+        else:
+            self.engine = "lean"
+            self.past = Past(engine, read, cache, sampling.max_new_tokens)
+        # 3. its first token
+        assert logits is not None  # they were asked for
+        self.take(logits)
+
+    def take(self, logits: Tensor) -> None:
+        """Choose the next token from these logits, [1, vocabulary]."""
+        self.last = self._choose(logits, [self.tokens])[0]
+        self.finish = grow(self.tokens, self.last, self._ends, self.sampling)
+        self.tokens_per_second = len(self.tokens) / max(time.perf_counter() - self._began, 1e-9)
+        self._unread.append(Step.of(self._batch.model, [self.tokens], [self.finish]))
+
+    def guessed(self, most: int) -> list[int]:
+        """What may come next, as others to the same question went on; often nothing.
+
+        Args:
+            most: at most so many tokens.
+        """
+        return self._guess.after(
+            self.tokens, min(most, self.sampling.max_new_tokens - len(self.tokens) - 1)
+        )
+
+    def take_all(self, logits: Sequence[Tensor], guessed: Sequence[int]) -> None:
+        """Choose tokens as long as they are the guessed ones, and the one after those.
+
+        Args:
+            logits: after the last token, and after each that was guessed; [1, vocabulary] each.
+            guessed: the tokens.
+        """
+        right = -1
+        for own, token in zip(logits, [*guessed, None]):
+            self.take(own)
+            self.past.advance()
+            right += 1
+            if self.last != token or self.finish is not None:
+                break
+        self._guess.learn(len(guessed), right)
+
+    def __iter__(self) -> Decoding:
+        return self
+
+    def __next__(self) -> Step:
+        if not self._unread and self in self._batch.rows:
+            self._batch.step()
+        if not self._unread:
+            raise StopIteration
+        return self._unread.popleft()
+
+    def close(self) -> None:
+        """Give up what is not decoded yet."""
+        self._batch.remove(self)
