@@ -20,9 +20,10 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from atmoe.answer.sampling import Sampling
-from atmoe.bench import PARTS
+from atmoe.bench import UNLESS_ASKED
 from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
+from atmoe.bench.load import of_page
 from atmoe.bench.page import page
 from atmoe.bench.peers import peers
 from atmoe.bench.profile import profile
@@ -56,11 +57,13 @@ def bench(
     model: AtMoe,
     path: Path,
     base: str | None,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = UNLESS_ASKED,
     answer_tokens: int = 128,
     repeats: int = 5,
     processor: bool = False,
     gguf: Path | None = None,
+    people: int = 50,
+    seconds: float = 60,
 ) -> dict:
     """Ratios, more of which is better, part by part.
 
@@ -68,13 +71,15 @@ def bench(
         model: what is timed.
         path: where it was loaded from.
         base: as for `AtMoe.from_pretrained`.
-        parts: some of `PARTS`.
+        parts: some of `atmoe.bench.PARTS`.
         answer_tokens: the length of every answer.
         repeats: of each measurement.
         processor: time what this process has of the processor, not the clock on the wall: of one
             thread, that is nearly free of what others do meanwhile. (Of several it is not: they
             wait for one another awake.)
         gguf: the base as a GGUF file, to compare with llama.cpp too.
+        people: of the part "load", at once.
+        seconds: of the part "load".
 
     Returns:
         {"dtype", "threads", "clock", "answer_tokens", "repeats", "ratios": {name: {"median",
@@ -126,6 +131,8 @@ def bench(
             report["profile"] = profile(path, base, QUESTION)
         elif part == "start":
             report["start"] = {name: start(path, base, name) for name in usable()}
+        elif part in ("load", "memory"):
+            report[part] = of_page(part, path, base, people, seconds)
         else:
             ratios |= {name: _spread(values) for name, values in measure[part]().items()}
         gc.collect()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atmoe.bench import PARTS as BENCH_PARTS
+from atmoe.bench import UNLESS_ASKED
 from atmoe.cli.common import FLOATING, MEDICAL, Commands, Result, count
 from atmoe.cli.given import load_model
 from atmoe.errors import AssetError, AtMoeError
@@ -29,10 +30,12 @@ def bench(a: argparse.Namespace) -> Result:
         load_model(a),
         a.model,
         a.base,
-        a.only or BENCH_PARTS,
+        a.only or UNLESS_ASKED,
         repeats=a.repeats,
         processor=a.clock == "processor",
         gguf=a.gguf,
+        people=a.people,
+        seconds=a.seconds,
     )
     lines = list(_ratios(report))
     if before is not None:
@@ -57,7 +60,27 @@ def _ratios(report: Mapping[str, Any]) -> Iterator[str]:
             f"{start['peak_mb']:.0f} MB: {start['imports_mb']:.0f} before loading, and "
             f"{start['own_to_weights']} times the weights"
         )
+    yield from _of_page(report)
     yield from _profile(report)
+
+
+def _of_page(report: Mapping[str, Any]) -> Iterator[str]:
+    """Many people at once, and the page's memory."""
+    if load := report.get("load"):
+        words, mb = load["first_words_s"], load["mb"]
+        yield (
+            f"{load['people']} people for {load['seconds']:g} s, {load['precision']}: "
+            f"{load['answers']} answers, {load['refused']} refused, "
+            f"{load['other_than_alone']} other than alone; first words after {words['median']} s, "
+            f"{words['most']} at most; {load['out_of_order']:.1%} out of order; memory {mb['at_the_end']:+d} MB, "
+            f"{mb['after_they_left']:+d} after they left"
+        )
+    if page := report.get("memory"):
+        yield (
+            f"the page, {page['precision']}: {page['ready_mb']} MB once it is there, "
+            f"{page['peak_mb']} at most, of it the libraries {page['libraries_mb']}; the rest is "
+            f"{page['own_to_weights']} times its weights in bfloat16"
+        )
 
 
 def _profile(report: Mapping[str, Any]) -> Iterator[str]:
@@ -101,7 +124,14 @@ def add_commands(commands: Commands) -> None:
         nargs="+",
         choices=BENCH_PARTS,
         metavar="PART",
-        help=f"of {', '.join(BENCH_PARTS)} (default: all)",
+        help=f"of {', '.join(BENCH_PARTS)} (default: all but load and memory, which "
+        "start the page, app.py of a checkout)",
+    )
+    parser.add_argument(
+        "--people", type=count, default=50, metavar="N", help="of load, at once (default: 50)"
+    )
+    parser.add_argument(
+        "--seconds", type=count, default=60, metavar="N", help="of load (default: 60)"
     )
     parser.add_argument(
         "--clock",

@@ -9,22 +9,27 @@ memory back; what the first ones left is what the page takes to be warm.
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
+from pathlib import Path
 
 from browser import CHROMIUM, ENDED, QUIET, Tab
-from load import arguments, page
 from playwright.sync_api import expect, sync_playwright
 
 from app.worker import IDLE_SECONDS
 from atmoe import AtMoe
-from atmoe.mixture.precision import chosen
+from atmoe.bench.load import page
+from atmoe.mixture.precision import CHOICES, chosen
 
 WARM = 10
 
 
 def main() -> None:
-    parser = arguments(__doc__, tokens=16)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=Path("assets/medical"))
+    parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--dtype", choices=CHOICES)
     parser.add_argument("--visitors", type=int, default=100)
     parser.add_argument("--every", type=int, default=20)
     args = parser.parse_args()

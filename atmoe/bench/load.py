@@ -1,0 +1,308 @@
+"""Many people at once at a page of its own process, over HTTP, and the memory that it takes.
+
+Who was refused, whose answer was another than when nobody else asks, who waited how long, and was
+anybody served before who came first. Each of the people asks, waits for the whole answer, and asks
+again until the time is up.
+
+The page is started as a person starts it, `python app.py`, from a checkout; this library knows its
+endpoints and nothing else of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import psutil
+
+from atmoe.errors import AtMoeError
+from atmoe.mixture.precision import chosen
+
+PAGE = Path("app.py")
+"""Of a checkout, from its root."""
+MISSING = (
+    "This part starts the page, and there is no app.py here; run it from the root of a checkout of "
+    "AT-MoE Explorer."
+)
+START_SECONDS = 180
+LEFT_SECONDS = 30
+"""After the last of them has left, memory is looked at."""
+TOKENS = 24
+"""Of each answer, at most."""
+MB = 1e6
+IMPORTS = "import app.page, psutil; print(psutil.Process().memory_info().rss)"
+"""What a process takes that has imported what the page imports, and nothing else."""
+WEIGHTS = """
+import sys
+from atmoe import AtMoe
+model = AtMoe.from_pretrained(sys.argv[1], sys.argv[2] or None, "bfloat16")
+parameters = (*model.base.parameters(), *model.router.parameters())
+print(sum({t.data_ptr(): t.nbytes for t in parameters}.values()))
+"""
+ASKED = tuple(
+    f"{question} {name}?"
+    for question in ("How is it treated:", "What causes", "What is")
+    for name in ("asthma", "gout", "psoriasis", "glaucoma")
+)
+
+
+@dataclass
+class Told:
+    """What the people were told.
+
+    Attributes:
+        began: when each asked, in seconds.
+        first: when each saw the first words, in the order in which they asked; None = refused.
+        answers: how many came to their end.
+        wrong: questions whose answer is not what it is when nobody else asks.
+        refused: what stood in the place of an answer.
+    """
+
+    began: list[float] = field(default_factory=list)
+    first: list[float | None] = field(default_factory=list)
+    answers: int = 0
+    wrong: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def page(
+    model: Path, precision: str, base: str | None = None, script: Path = PAGE
+) -> Iterator[tuple[str, psutil.Process]]:
+    """`python app.py`, once it answers: its address, and its process.
+
+    Args:
+        model: where a model is saved.
+        precision: to load it in.
+        base: as for `AtMoe.from_pretrained`.
+        script: the page's.
+
+    Raises:
+        AtMoeError: there is no such script, or the page did not come up.
+    """
+    if not script.is_file():
+        raise AtMoeError(MISSING)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    arguments = ["--model", str(model.resolve()), "--dtype", precision, "--port", port]
+    arguments += ["--base", base] if base else []
+    address = f"http://127.0.0.1:{port}"
+    with TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(script.resolve()), *arguments],
+            env=os.environ | {"TMPDIR": folder},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait(address, process, log.name)
+            yield address, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait(address: str, process: subprocess.Popen, log: str) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            httpx.get(address, timeout=1).raise_for_status()
+            return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    last = Path(log).read_text().strip().splitlines()[-1:]
+    raise AtMoeError(f"The page did not come up: {' '.join(last) or 'it said nothing'}")
+
+
+def of_page(
+    part: str, model: Path, base: str | None, people: int, seconds: float
+) -> dict[str, Any]:
+    """The part "load" or "memory" of a bench, in the precision that the page takes by itself."""
+    precision = chosen()
+    if part == "load":
+        measured = load(model, precision, people, seconds, base)
+    else:
+        measured = memory(model, precision, base)
+    return {"precision": precision} | measured
+
+
+async def _ask(client: httpx.AsyncClient, question: str, told: Told) -> str | None:
+    """Ask once, to the end. Returns the answer; None where it was refused."""
+    number = len(told.began)
+    told.began.append(time.monotonic())
+    told.first.append(None)
+    data = {"data": [question, None, TOKENS, 0, 0.0, True]}
+    reply = await client.post("/gradio_api/call/answer", json=data)
+    last, kind = None, ""
+    event = f"/gradio_api/call/answer/{reply.json()['event_id']}"
+    async with client.stream("GET", event) as stream:
+        async for text in stream.aiter_lines():
+            if text.startswith("event: "):
+                kind = text.removeprefix("event: ")
+            elif text.startswith("data: ") and kind == "error":
+                told.refused.append(text)
+                return None
+            elif text.startswith("data: ") and kind in ("generating", "complete"):
+                last = json.loads(text.removeprefix("data: "))[0]["answer"]
+                if told.first[number] is None and last:
+                    told.first[number] = time.monotonic()
+    told.answers += 1
+    return last
+
+
+async def alone(client: httpx.AsyncClient) -> dict[str, str | None]:
+    """What each question is answered when nobody else asks."""
+    return {question: await _ask(client, question, Told()) for question in ASKED}
+
+
+async def crowd(
+    client: httpx.AsyncClient, people: int, seconds: float, expected: Mapping[str, str | None]
+) -> Told:
+    """All of them, who come within a second.
+
+    Args:
+        client: of the page.
+        people: at once.
+        seconds: for which each asks again; answers under way then are waited for.
+        expected: each question's answer.
+    """
+    told, until = Told(), time.monotonic() + seconds
+
+    async def person(at: int) -> None:
+        await asyncio.sleep(at / people)
+        while time.monotonic() < until:
+            question = ASKED[at % len(ASKED)]
+            answer = await _ask(client, question, told)
+            if answer is not None and answer != expected[question]:
+                told.wrong.append(question)
+            at += 1
+
+    await asyncio.gather(*(person(at) for at in range(people)))
+    return told
+
+
+def load(
+    model: Path, precision: str, people: int, seconds: float, base: str | None = None
+) -> dict[str, Any]:
+    """So many people for so long, at a page over a model.
+
+    Returns:
+        {"people", "seconds", "answers", "refused", "other_than_alone"; "first_words_s": {"median",
+        "most"}; "out_of_order": of all pairs, in which the later one was served first; "mb": the
+        page's memory "at_the_end" and "after_they_left", over what it had taken when each question
+        had been asked by one person}.
+
+    Raises:
+        AtMoeError: there is no page here.
+    """
+
+    async def run(address: str, process: psutil.Process) -> tuple[Told, int, int]:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=people)
+        async with httpx.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
+            expected = await alone(client)
+            before = process.memory_info().rss
+            told = await crowd(client, people, seconds, expected)
+            return told, before, process.memory_info().rss
+
+    with page(model, precision, base) as (address, process):
+        told, before, most = asyncio.run(run(address, process))
+        time.sleep(LEFT_SECONDS)
+        after = process.memory_info().rss
+    waits = [f - b for b, f in zip(told.began, told.first) if f is not None]
+    return {
+        "people": people,
+        "seconds": seconds,
+        "answers": told.answers,
+        "refused": len(told.refused),
+        "other_than_alone": len(told.wrong),
+        "first_words_s": {
+            "median": round(statistics.median(waits), 2) if waits else None,
+            "most": round(max(waits), 2) if waits else None,
+        },
+        "out_of_order": round(out_of_order(told.began, told.first), 3),
+        "mb": {
+            "at_the_end": round((most - before) / MB),
+            "after_they_left": round((after - before) / MB),
+        },
+        "refusals": sorted({*told.refused})[:3],
+    }
+
+
+def out_of_order(began: Sequence[float], first: Sequence[float | None]) -> float:
+    """The share of pairs, of those who were served, of whom the later one was served first."""
+    served = [at for _, at in sorted(zip(began, first)) if at is not None]
+    pairs = len(served) * (len(served) - 1) / 2
+    wrong = sum(a > b for i, a in enumerate(served) for b in served[i + 1 :])
+    return wrong / pairs if pairs else 0.0
+
+
+def memory(model: Path, precision: str, base: str | None = None) -> dict[str, Any]:
+    """What the page takes: once it is there, and at most, up to each question's answer.
+
+    Args:
+        model: where a model is saved.
+        precision: to load it in.
+        base: as for `AtMoe.from_pretrained`.
+
+    Returns:
+        {"libraries_mb": of the page's imports alone, "ready_mb", "answered_mb", "peak_mb", and
+        "own_to_weights": the peak less the libraries, times the weights}; None where the system
+        does not tell the peak.
+
+    Raises:
+        AtMoeError: there is no page here.
+    """
+
+    async def ask(address: str) -> None:
+        async with httpx.AsyncClient(base_url=address, timeout=None) as client:
+            await alone(client)
+
+    with page(model, precision, base) as (address, process):
+        ready = process.memory_info().rss / MB
+        asyncio.run(ask(address))
+        answered, peak = process.memory_info().rss / MB, _peak(process.pid)
+    libraries = _measured(IMPORTS)
+    weights = _measured(WEIGHTS, str(model.resolve()), base or "")
+    own = None if peak is None else round((peak - libraries) / weights, 2)
+    return {
+        "libraries_mb": round(libraries),
+        "ready_mb": round(ready),
+        "answered_mb": round(answered),
+        "peak_mb": None if peak is None else round(peak),
+        "own_to_weights": own,
+    }
+
+
+def _peak(pid: int) -> float | None:
+    """The most memory that a process has had, in MB; None where /proc does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 / MB for line in lines if "VmHWM" in line), None)
+
+
+def _measured(code: str, *words: str) -> float:
+    """What a process of its own prints, in MB."""
+    out = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=os.environ | {"PYTHONPATH": str(PAGE.resolve().parent)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return int(out.split()[-1]) / MB

@@ -1,0 +1,72 @@
+"""Many people at a page of its own process: what is counted, and that it is."""
+
+import asyncio
+
+import httpx
+import pytest
+from conftest import ROOT
+
+from atmoe.bench import load as loading
+from atmoe.bench.load import ASKED, alone, crowd, load, memory, out_of_order, page
+from atmoe.errors import AtMoeError
+
+
+@pytest.fixture
+def here(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(loading, "LEFT_SECONDS", 0)
+
+
+@pytest.fixture(scope="module")
+def trained(worlds, tmp_path_factory):
+    """(a tiny model, its base), as a page is started over."""
+    world = worlds("llama")
+    folder = tmp_path_factory.mktemp("loaded")
+    world.build().save_pretrained(folder)
+    return folder, str(world.directory)
+
+
+def test_people_are_answered_as_alone_and_counted(here, trained):
+    model, base = trained
+    told = load(model, "float32", 4, 3, base)
+    assert told["answers"] >= 4 and told["people"] == 4
+    assert told["refused"] == told["other_than_alone"] == 0 and not told["refusals"]
+    assert 0 <= told["first_words_s"]["median"] <= told["first_words_s"]["most"]
+    assert 0 <= told["out_of_order"] < 1
+
+
+def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_says(here, trained):
+    model, base = trained
+
+    async def run(address):
+        async with httpx.AsyncClient(base_url=address, timeout=None) as client:
+            expected = await alone(client)
+            wrong = dict.fromkeys(ASKED[::2], "another") | {q: expected[q] for q in ASKED[1::2]}
+            other = await crowd(client, 2, 0.5, wrong)
+            refusing = loading.Told()
+            assert await loading._ask(client, " ", refusing) is None
+            return other, refusing
+
+    with page(model, "float32", base) as (address, _):
+        told, refusing = asyncio.run(run(address))
+    assert told.wrong and {*told.wrong} <= {*ASKED[::2]} and told.answers > len(told.wrong)
+    assert len(refusing.refused) == 1 and refusing.first == [None] and not refusing.answers
+    took = memory(model, "float32", base)
+    assert 100 < took["libraries_mb"] < took["ready_mb"] <= took["peak_mb"] + 1
+    assert took["answered_mb"] <= took["peak_mb"] + 1 and took["own_to_weights"] > 0
+
+
+def test_order_is_of_pairs_that_were_served():
+    assert out_of_order([0, 1, 2, 3], [5, 6, None, 9]) == 0
+    assert out_of_order([0, 1, 2], [7, 6, 5]) == 1
+    assert out_of_order([1, 0, 2], [5, 6, 7]) == pytest.approx(1 / 3)
+    assert out_of_order([], []) == 0
+
+
+def test_without_a_page_it_says_what_to_do(tmp_path, monkeypatch, trained):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AtMoeError, match="from the root of a checkout"):
+        load(trained[0], "float32", 1, 1)
+    (tmp_path / "app.py").write_text("raise SystemExit('no such model')")
+    with pytest.raises(AtMoeError, match="did not come up: no such model"):
+        memory(trained[0], "float32")
