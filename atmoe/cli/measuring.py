@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from atmoe.cli.common import count
+from atmoe.cli.given import described
 
 if TYPE_CHECKING:
-    from atmoe.data import Example
+    from atmoe.data import Description, Example
 
 SPLITS = ("all", "validation", "train")
 NO_WORDING = (
@@ -56,3 +58,14 @@ def seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of what is drawn (default: 0)"
     )
+
+
+def held_out(a: argparse.Namespace) -> tuple[Description, list[Example]]:
+    """The description, and its examples on the side of the split that was asked for."""
+    description = described(a)
+    return description, on_side(a, description.examples())
+
+
+def number(x: float | None, form: str) -> str:
+    """A figure that may not be defined, in words."""
+    return "not defined" if x is None or math.isnan(x) else format(x, form)

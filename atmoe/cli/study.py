@@ -1,38 +1,32 @@
 """The commands that measure a model on data.
 
-evaluate, evaluate-{routing,control,strength,answers} and faithfulness.
+evaluate, and evaluate-{routing,control,strength,answers}.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atmoe.cli import many
+from atmoe.cli import faithfulness
 from atmoe.cli.common import BASELINES, Commands, Result, count
-from atmoe.cli.given import described, load_model, named
-from atmoe.cli.measuring import NO_WORDING, between, drawn, limit, on_side
-from atmoe.errors import DataError
+from atmoe.cli.given import load_model
+from atmoe.cli.measuring import NO_WORDING, between, drawn, held_out, limit, number
 
 if TYPE_CHECKING:
-    from atmoe.data import Description, Example
     from atmoe.model import AtMoe
     from atmoe.study.evaluate import Scorer
 
 Report = Mapping[str, Any]
-PROMPTS = 60
-"""How many faithfulness is measured over, unless another number is asked for."""
 
 
 def evaluate(a: argparse.Namespace) -> Result:
     """Loss under different plans, and other models' if asked for."""
     from atmoe.study.evaluate import choose, evaluate
 
-    description, examples = _held_out(a)
+    description, examples = held_out(a)
     chosen = choose(examples, a.limit, a.seed, description.main_group)
     model = load_model(a)
     scorers, missing = _baselines(a, model) if a.baselines else ({}, {})
@@ -69,12 +63,6 @@ def _losses(nll: Mapping[str, Report]) -> Iterator[str]:
 
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _held_out(a: argparse.Namespace) -> tuple[Description, list[Example]]:
-    """The description, and its examples on the side of the split that was asked for."""
-    description = described(a)
-    return description, on_side(a, description.examples())
 
 
 def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], dict[str, str]]:
@@ -117,7 +105,7 @@ def evaluate_routing(a: argparse.Namespace) -> Result:
     from atmoe.study.evaluate import choose
     from atmoe.study.routing import study
 
-    description, examples = _held_out(a)
+    description, examples = held_out(a)
     report = study(
         load_model(a),
         examples,
@@ -158,7 +146,7 @@ def evaluate_control(a: argparse.Namespace) -> Result:
     """Dose and response of every group."""
     from atmoe.study.control import study
 
-    _, examples = _held_out(a)
+    _, examples = held_out(a)
     easy, hard = a.readers
     report = study(
         load_model(a), examples, a.text_group, easy, hard, a.limit, a.seed, answers=a.answers
@@ -194,79 +182,11 @@ def _control(report: Report, easy: str, hard: str) -> Iterator[str]:
     yield f"{report['seconds']} s"
 
 
-def faithfulness(a: argparse.Namespace) -> Result:
-    """Whether the weights explain the answers, to questions of the corpora or of a file."""
-    from atmoe.study.control import sample
-    from atmoe.study.faithfulness import study
-
-    if many.wanted(a):
-        return _faithfulness_of_file(a)
-    a.split = a.split or "validation"
-    description, examples = _held_out(a)
-    model = load_model(a)
-    chosen = sample(examples, description.main_group, a.limit or PROMPTS, a.seed)
-    report = study(model, [e.prompt for e in chosen], a.seed)
-    return report, "\n".join([*_faithfulness(report), f"{report['seconds']} s"])
-
-
-def _faithfulness_of_file(a: argparse.Namespace) -> Result:
-    """The same of the questions of a file; what was measured of each goes to another."""
-    from atmoe.study.faithfulness import Judged, summary
-
-    if a.limit or a.split or named(a):
-        raise DataError(
-            "--prompts FILE brings its own questions, all of which are asked; leave the corpora, "
-            "the description, --limit and --split out."
-        )
-    result, said = many.many(a, "faithfulness")
-    with a.out.open(encoding="utf-8") as file:
-        rows = [Judged.from_dict(row) for row in map(json.loads, file) if not row.get("error")]
-    report = {**summary(rows, a.seed), **result}
-    return report, "\n".join([*_faithfulness(report), said])
-
-
-def _faithfulness(report: Report) -> Iterator[str]:
-    yield f"{report['prompts']} prompts, {report['answer_tokens']} answer tokens"
-    for measure, taus in report["kendall"].items():
-        by_kind = ", ".join(f"{kind} {_number(tau, '+.2f')}" for kind, tau in taus.items())
-        yield f"Kendall's tau-b of {measure} and effect: {by_kind}"
-    agrees = ", ".join(f"{g} {x:.0%}" for g, x in report["top_expert_agrees"].items())
-    yield f"the expert with most weight is the one whose removal costs most: {agrees}"
-    several = report["among_several"]
-    yield f"where several of a group have weight: {several['agree']} of {several['of']}"
-    yield (
-        f"normalised comprehensiveness {_number(report['comprehensiveness'], '.2f')}, sufficiency "
-        f"{_number(report['sufficiency'], '.2f')}; deletion percentile "
-        f"{_number(report['deletion_percentile'], '.0f')}"
-    )
-    sanity = report["sanity"]
-    yield (
-        f"another prompt's plan: explains worse in {sanity['explains_worse']:.0%}, makes the "
-        f"answer less likely in {_number(sanity['less_likely'], '.0%')}"
-    )
-    verdicts = ", ".join(f"{level} {n}" for level, n in report["verdicts"].items())
-    shuffled = ", ".join(f"{level} {n}" for level, n in report["verdicts_shuffled"].items())
-    for group, (mean, low, high) in report.get("late_minus_early", {}).items():
-        yield (
-            f"{group}: {mean:+.0%} of all effects more in the late third than in the early one "
-            f"({low:+.0%} to {high:+.0%})"
-        )
-    yield f"{report['team_size']:.1f} experts take part on average"
-    yield f"verdicts with another prompt's weights: {shuffled}"
-    yield (
-        f"Shapley additivity error {_number(report['shapley_error'], '.1e')}; verdicts: {verdicts}"
-    )
-
-
-def _number(x: float | None, form: str) -> str:
-    return "not defined" if x is None or math.isnan(x) else format(x, form)
-
-
 def evaluate_answers(a: argparse.Namespace) -> Result:
     """Whether answers read well, and answer both of two needs."""
     from atmoe.study.answers import study
 
-    _, examples = _held_out(a)
+    _, examples = held_out(a)
     report = study(load_model(a), examples, a.limit, a.seed)
     return report, "\n".join(_answers(report))
 
@@ -297,7 +217,7 @@ def evaluate_strength(a: argparse.Namespace) -> Result:
     from atmoe.study.control import sample
     from atmoe.study.strength import study
 
-    description, examples = _held_out(a)
+    description, examples = held_out(a)
     # Questions alone: a dialogue or an abstract settles how one writes.
     questions = [e for e in examples if not e.material] or examples
     chosen = sample(questions, description.main_group, a.limit, a.seed)
@@ -321,7 +241,7 @@ def _strength(report: Report) -> Iterator[str]:
         yield (
             f"strength {row['strength']:g}: repeated trigrams {repeated['median']:.1%} in the "
             f"median, above that range in {repeated['outside']:.0%} of answers; mean "
-            f"log-probability {_number(logp['median'], '.2f')}, below its range in "
+            f"log-probability {number(logp['median'], '.2f')}, below its range in "
             f"{logp['outside']:.0%}"
         )
     leaves = report["leaves"]
@@ -398,17 +318,7 @@ def add_commands(commands: Commands) -> None:
     )
     drawn(parser)
 
-    parser = commands.add(
-        "faithfulness",
-        faithfulness,
-        "Do the routing weights explain the answers? Weight against measured effect.",
-        [model, commands.data],
-    )
-    limit(parser, PROMPTS, "prompts, of different topics")
-    drawn(parser)
-    # so that it can be told whether they were given
-    parser.set_defaults(limit=None, split=None)
-    many.arguments(parser)
+    faithfulness.add_command(commands)
 
     parser = commands.add(
         "evaluate-answers",
