@@ -149,7 +149,8 @@ class Batching:
         if not rows:
             return
         # 1. lease what they are decoded with, if others are under way than before
-        self.warm()
+        if {*rows} != {*self._prepared}:
+            self.warm()
         engine, guessed = self._engine, []
         if len(rows) == 1 and self._multiple:
             guessed = rows[0].guessed(self.most - 1)

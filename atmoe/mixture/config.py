@@ -75,8 +75,10 @@ def write_config(file: Path, places: Sequence[Path], layout: Layout, info: Info)
         info: its names and limits.
 
     Raises:
+        AssetError: what it says of itself is of other groups than it has, and could not be read.
         OSError: a file of the model is missing, or atmoe.json cannot be written.
     """
+    fitting(info, layout)
     hashes = {}
     for name in names_of(layout):
         found = next((p / name for p in places if (p / name).is_file()), places[-1] / name)
@@ -99,6 +101,22 @@ def write_config(file: Path, places: Sequence[Path], layout: Layout, info: Info)
         "files": hashes,
     }
     files.replace(file, _written(config))
+
+
+def fitting(info: Info, layout: Layout) -> None:
+    """That what a model says of itself is of the groups that it has.
+
+    Raises:
+        AssetError: it names another.
+    """
+    try:
+        words_of(dict(info.words), layout.group_names)
+        page_of(info.page.to_dict(), (*layout.group_names, *layout.expert_names))
+    except ValueError as error:
+        raise AssetError(
+            f"The model {info.name} says something of itself that its groups do not bear out "
+            f"({error}); take that out of its description."
+        ) from error
 
 
 def _written(config: Mapping[str, Any]) -> bytes:

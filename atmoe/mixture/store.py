@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from atmoe import files
 from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
-from atmoe.mixture.config import ADAPTER, CONFIG, ROUTER, Info, digest_of
+from atmoe.mixture.config import ADAPTER, CONFIG, ROUTER, Info, digest_of, fitting
 from atmoe.mixture.experts import Adapter, ExpertBank, decoder_layers
 from atmoe.mixture.int4 import to_int4
 from atmoe.mixture.int8 import to_int8
@@ -267,9 +267,10 @@ def build(
         info: where the model comes from.
 
     Raises:
-        AssetError: the base has another number of layers than the router, or the adapters do not
-            fit it.
+        AssetError: the base has another number of layers than the router, the adapters do not fit
+            it, or `info` is of other groups.
     """
+    fitting(info, router.layout)
     layers = len(decoder_layers(model)[0])
     if layers != router.layout.layers:
         raise AssetError(

@@ -18,6 +18,7 @@ from torch import Tensor
 from atmoe.data import Description, Example
 from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
+from atmoe.presentation import NEUTRAL
 from atmoe.study.baselines import logits_of, save_classifier, xlora_model
 from atmoe.train import loop
 from atmoe.train.experts import ExpertSettings, new_model, train_experts
@@ -50,7 +51,15 @@ def train_lora(
         TrainingError: `out` holds a run with other settings, or the loss is not a number.
         DataError: no training example.
     """
-    alone = replace(description, name="lora", groups={"baseline": ("lora",)}, ready={})
+    # nothing that the description says of its own groups, or of a page over them
+    alone = replace(
+        description,
+        name="lora",
+        groups={"baseline": ("lora",)},
+        ready={},
+        words={},
+        page=NEUTRAL,
+    )
     model = new_model(alone, settings, base)
     with torch.no_grad():
         model.router.gain.fill_(1.0)

@@ -29,6 +29,7 @@ def home(tmp_path_factory):
     (home / "own.yaml").write_text(
         "groups: {task: [define, treat, warn], field: [heart], reader: [lay, expert]}\n"
         "sources: [{reader: jsonl, path: own.jsonl}]\n"
+        "words: {task: Need}\npage: {presets: {For experts: {reader/expert: 100}}}\n"
     )
     return home
 

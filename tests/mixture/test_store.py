@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from atmoe import AtMoe, RoutingPlan
 from atmoe.errors import AssetError
 from atmoe.mixture.config import CONFIG, ROUTER, seal
 from atmoe.mixture.replacing import read_config
+from atmoe.presentation import Page
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 WEIGHTS = "experts/field/heart/adapter_model.safetensors"
@@ -92,6 +94,21 @@ def test_a_language_is_saved_and_read_and_a_model_without_one_is_written_as_befo
     assert read_config(saved)[0].language == ""
     llama.build(language="en").save_pretrained(tmp_path / "english")
     assert AtMoe.from_pretrained(tmp_path / "english", base=llama.directory).info.language == "en"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"words": {"diet": "For"}}, {"page": Page(presets={"Vegan": {"diet/vegan": 100}})}],
+    ids=["words", "presets"],
+)
+def test_a_model_says_nothing_of_groups_that_it_has_not(llama, tmp_path, said):
+    with pytest.raises(AssetError, match="its groups do not bear out .*diet.*; take that out"):
+        llama.build(**said)
+    model = llama.build()
+    model.info = replace(model.info, **said)
+    with pytest.raises(AssetError, match="its groups do not bear out .*diet.*; take that out"):
+        model.save_pretrained(tmp_path / "unread")
+    assert not (tmp_path / "unread").exists()
 
 
 @pytest.mark.parametrize("language", ["English", "", None, 3, ["en"], "e\u0301"])
