@@ -115,15 +115,26 @@ SPEEDS = (
     Speed("the same in bfloat16, against that", "0.82 (0.81 to 0.84)", "0.67 (0.38 to 0.69)"),
     Speed(
         "the page's own decoding in int4, somebody alone, against `generate` in bfloat16",
-        "2.13 (1.98 to 2.41)",
-        "2.13 (1.94 to 2.16)",
+        "2.40 (2.37 to 2.43)",
+        "2.54 (2.49 to 2.54)",
         "2.5 · 2.0",
     ),
-    Speed("the same in bfloat16", "1.19 (1.19 to 1.27)", "1.18 (1.17 to 1.19)"),
+    Speed("the same in bfloat16", "1.25 (1.21 to 1.29)", "1.26 (1.26 to 1.27)"),
     Speed(
         "eight people with eight plans in int4, against the same in bfloat16",
-        "0.79 (0.74 to 0.92)",
-        "0.80 (0.79 to 0.92)",
+        "0.80 (0.77 to 0.80)",
+        "0.82 (0.81 to 0.83)",
+    ),
+    Speed(
+        "eight people with eight plans, tokens in all, against one of them: bfloat16 · int4",
+        "5.15 · 2.16",
+        "5.69 · 2.34",
+        "6.5",
+    ),
+    Speed(
+        "a steered answer guessed from the router's, against the same unguessed: bfloat16 · int4",
+        "1.08 · 1.02",
+        "1.07 · 1.04",
     ),
     Speed(
         "decoding under a routed plan of 16 experts, against PEFT with one of them",
