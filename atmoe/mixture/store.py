@@ -75,6 +75,7 @@ def save(
     Raises:
         OSError: something cannot be written; the model that lay there is left, whole.
     """
+    fitting(info, router.layout)  # before anything is written
     with replacing(Path(path), router.layout, info) as room:
         write(room, bank, router, info, origin)
 
