@@ -73,6 +73,7 @@ def save(
         origin: as of `write`.
 
     Raises:
+        AssetError: what it says of itself is of other groups than it has.
         OSError: something cannot be written; the model that lay there is left, whole.
     """
     fitting(info, router.layout)  # before anything is written
@@ -268,10 +269,9 @@ def build(
         info: where the model comes from.
 
     Raises:
-        AssetError: the base has another number of layers than the router, the adapters do not fit
-            it, or `info` is of other groups.
+        AssetError: the base has another number of layers than the router, or the adapters do not
+            fit it.
     """
-    fitting(info, router.layout)
     layers = len(decoder_layers(model)[0])
     if layers != router.layout.layers:
         raise AssetError(

@@ -20,7 +20,7 @@ from atmoe.data.sampler import Sampler
 from atmoe.mixture import base as base_models
 from atmoe.mixture import store
 from atmoe.mixture.adapter import Adapter
-from atmoe.mixture.config import Info
+from atmoe.mixture.config import Info, fitting
 from atmoe.mixture.experts import decoder_layers, layer_linears
 from atmoe.mixture.peft_files import WEIGHTS, located
 from atmoe.mixture.replacing import experts_digest, replacing
@@ -117,6 +117,7 @@ def new_model(
         base_locator=fetched.locator,
         base_content=fetched.content,
     )
+    fitting(info, layout)  # or it could not be saved when it is trained
     return AtMoe(*store.build(model, tokenizer, adapters, router.requires_grad_(False), info))
 
 
