@@ -92,7 +92,10 @@ def stream(
     said = dict(blank or {})
 
     def remembered(update: Update) -> Update:
-        said.update(update)
+        # Gradio takes the value out of each `gr.update` that it is given.
+        said.update(
+            {part: dict(new) if isinstance(new, dict) else new for part, new in update.items()}
+        )
         return update
 
     try:

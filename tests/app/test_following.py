@@ -1,6 +1,8 @@
 """What the page shows of a job while it runs, and at its end."""
 
+import gradio as gr
 import pytest
+from gradio.blocks import postprocess_update_dict
 
 from app.following import stream
 from app.job import Job
@@ -23,6 +25,20 @@ def test_the_last_update_says_again_all_that_was_said():
     assert updates[:-1] == steps
     last = {"old": 0, "text": "a b c", "chart": 1, "note": f"ended at {steps[-1]}"}
     assert updates[-1] == last
+
+
+def test_what_was_said_is_whole_though_gradio_takes_the_value_out_of_an_update():
+    slot = Slot(job=Job(iter([{"button": gr.update(value="a", visible=True)}, {"text": "b"}])))
+    updates = stream(Worker(), slot, slot.job, dict, dict, lambda _: {"note": "ended"})
+    for update in updates:
+        whole = {part: dict(new) if isinstance(new, dict) else new for part, new in update.items()}
+        if "button" in update:
+            postprocess_update_dict(gr.Button(), update["button"])
+    assert whole == {
+        "button": {"value": "a", "visible": True, "__type__": "update"},
+        "text": "b",
+        "note": "ended",
+    }
 
 
 @pytest.mark.parametrize("error", [AtMoeError("The disk is full."), RuntimeError("secret")])
