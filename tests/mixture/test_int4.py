@@ -103,12 +103,15 @@ def test_all_linears_of_the_shipped_base_are_and_nothing_else_changes(four, two)
 
 @pytest.mark.parametrize("rows", [1, 4])
 def test_steps_are_as_near_to_float32_as_bfloat16s(four, two, medical, rows):
-    """On average over four plans: of so few tokens each, one's distance is half chance."""
+    """On average over four plans and forty tokens: of a few, one's distance is half chance."""
     layout = medical.layout
     names = layout.expert_names
     plans = [random_plan(3, layout), one_hot(names[0], layout), RoutingPlan.off(layout)]
     plans.append(one_hot(names[-1], layout))
-    forced = medical.encode_answer(ANSWER)
+    forced = medical.encode_answer(
+        f"{ANSWER} Your doctor may ask you to keep a diary of attacks. In some people it gets "
+        "better with age. Do not smoke, and stay away from what brings an attack on."
+    )
 
     def steps(model, first):
         asked, under = PROMPTS[first : first + rows], plans[first : first + rows]

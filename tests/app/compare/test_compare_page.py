@@ -119,8 +119,8 @@ def test_a_third_answer_can_be_stopped(tab, monkeypatch):
     tab.ask(tokens=400)
     step = Batching.step
     monkeypatch.setattr(
-        Batching, "step", lambda self: time.sleep(0.02) or step(self)
-    )  # a tiny model is done at once
+        Batching, "step", lambda self: time.sleep(0.2) or step(self)
+    )  # a tiny model is done at once, with up to eight guessed tokens a step
     tab.open("Compare")
     choose(tab, "A third answer", BESIDE[Beside.UNIFORM].name)
     tab.page.get_by_role("button", name="Answer with this too").click()
