@@ -1,23 +1,16 @@
 """`python app.py` as a process of its own, as a person or a Space runs it."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from conftest import ROOT
 
+from atmoe.bench.served import comes_up, free_port
+
 SECONDS = 90
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def start_page(
@@ -33,14 +26,9 @@ def start_page(
         text=True,
     )
     address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(address, timeout=1)
-            return process, address
-        except OSError:
-            assert process.poll() is None, process.stdout.read()
-            time.sleep(0.2)
+    if comes_up(process, address, SECONDS):
+        return process, address
+    assert process.poll() is None, process.stdout.read()
     process.kill()
     raise AssertionError("the page was not served")
 

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 
 import httpx
 import uvicorn
-from processes import free_port
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from atmoe.bench.served import free_port
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 

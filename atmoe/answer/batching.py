@@ -169,8 +169,11 @@ class Batching:
                 made, tokens = tokens[: len(group)], tokens[len(group) :]
                 logits += self._decode(engine, group, made).split(1)
             # 3. choose
-            for row, its_own in zip(rows, [logits] if guessed else [[own] for own in logits]):
-                row.take_all(its_own, guessed)
+            if guessed:
+                rows[0].take_all(logits, guessed)
+            else:
+                for row, own in zip(rows, logits):
+                    row.take_all([own], [])
         for row in rows:
             if row.finish is not None:
                 self.remove(row)

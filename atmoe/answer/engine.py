@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atmoe.answer.fused import Fused
@@ -57,8 +56,7 @@ class _Layer:
 
     Attributes:
         norms: before and after attention, before and after the MLP; None where a family has none.
-        head_norm: of queries and keys, [heads + kv heads, d] in float32, or None.
-        eps: of `head_norm`.
+        head_norm: of queries and keys, [rows, heads + kv heads, d], or None.
         d: the width of a head.
         scaling: what the scores of attention are multiplied by.
         softcap: of the scores, or None.
@@ -67,8 +65,7 @@ class _Layer:
     """
 
     norms: tuple[_Norm, _Norm | None, _Norm, _Norm | None]
-    head_norm: Tensor | None
-    eps: float
+    head_norm: _Norm | None
     activation: nn.Module
     d: int
     kv_heads: int
@@ -85,11 +82,13 @@ class _Norm:
     PyTorch makes of it. Gemma multiplies by 1 + its weight.
     """
 
-    def __init__(self, module: Any, gemma: bool):
-        weight = module.weight.detach().float() + gemma
-        eps: float = module.eps if gemma else module.variance_epsilon
-        self._weight = weight * math.sqrt(len(weight))
-        self._floor = weight.new_tensor(math.sqrt(len(weight) * eps))
+    def __init__(self, modules: Sequence[Any], gemma: bool):
+        """Of one module; or of several, each of a row of what is normed."""
+        rows = [module.weight.detach().float() + gemma for module in modules]
+        eps: float = modules[0].eps if gemma else modules[0].variance_epsilon
+        n = len(rows[0])
+        self._weight = torch.stack(rows).squeeze(0) * math.sqrt(n)
+        self._floor = rows[0].new_tensor(math.sqrt(n * eps))
 
     def __call__(self, x: Tensor) -> Tensor:
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
@@ -116,7 +115,7 @@ class Engine:
         self.layers = [_describe(layer, kind) for layer in layers]
         self.fused = [Fused(linears) for layer in layers for linears in _linears(layer)]
         self.copy = Copy(self.fused, mixture.bank)
-        self.norm = _Norm(base.base_model.norm, kind.startswith("gemma"))
+        self.norm = _Norm([base.base_model.norm], kind.startswith("gemma"))
         self.embed = base.get_input_embeddings()
         self.rotary = base.base_model.rotary_emb
         head = base.get_output_embeddings()
@@ -209,9 +208,7 @@ class Engine:
             heads = to_heads(before(x)).view(rows, -1, layer.d)
             qk, v = heads[:, : -layer.kv_heads], heads[:, -layer.kv_heads :]
             if layer.head_norm is not None:
-                qk = (F.rms_norm(qk.float(), (layer.d,), None, layer.eps) * layer.head_norm).to(
-                    x.dtype
-                )
+                qk = layer.head_norm(qk)
             cos, sin = turns[layer.rope]
             qk = torch.addcmul(qk * cos, qk.roll(layer.d // 2, -1), sin)
             # 2. attention; queries that share a key head stand in for a sequence of queries, so
@@ -277,29 +274,27 @@ def _describe(layer: Any, kind: str) -> _Layer:
     norms: tuple[_Norm, _Norm | None, _Norm, _Norm | None]
     if gemma:
         norms = (
-            _Norm(layer.input_layernorm, gemma),
-            _Norm(layer.post_attention_layernorm, gemma),
-            _Norm(layer.pre_feedforward_layernorm, gemma),
-            _Norm(layer.post_feedforward_layernorm, gemma),
+            _Norm([layer.input_layernorm], gemma),
+            _Norm([layer.post_attention_layernorm], gemma),
+            _Norm([layer.pre_feedforward_layernorm], gemma),
+            _Norm([layer.post_feedforward_layernorm], gemma),
         )
     else:  # what stands after attention is, there, what stands before the MLP
         norms = (
-            _Norm(layer.input_layernorm, gemma),
+            _Norm([layer.input_layernorm], gemma),
             None,
-            _Norm(layer.post_attention_layernorm, gemma),
+            _Norm([layer.post_attention_layernorm], gemma),
             None,
         )
     d = attention.head_dim
     heads, kv_heads = _width(attention.q_proj) // d, _width(attention.k_proj) // d
-    head_norm, eps = None, 0.0
+    head_norm = None
     if hasattr(attention, "q_norm"):
-        q, k = (m.weight.detach().float() + gemma for m in (attention.q_norm, attention.k_norm))
-        head_norm = torch.stack([q] * heads + [k] * kv_heads)
-        eps = attention.q_norm.eps if gemma else attention.q_norm.variance_epsilon
+        modules = [attention.q_norm] * heads + [attention.k_norm] * kv_heads
+        head_norm = _Norm(modules, gemma)
     return _Layer(
         norms=norms,
         head_norm=head_norm,
-        eps=eps,
         activation=layer.mlp.act_fn,
         d=d,
         kv_heads=kv_heads,

@@ -4,8 +4,7 @@ Who was refused, whose answer was another than when nobody else asks, who waited
 anybody served before who came first. Each of the people asks, waits for the whole answer, and asks
 again until the time is up.
 
-The page is started as a person starts it, `python app.py`, from a checkout; this library knows its
-endpoints and nothing else of it.
+This library knows the page's endpoints and nothing else of it (`atmoe.bench.served` starts it).
 """
 
 from __future__ import annotations
@@ -13,45 +12,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import psutil
 
-from atmoe.errors import AtMoeError
-from atmoe.mixture.precision import chosen
+from atmoe.bench.scale import start
+from atmoe.bench.served import PAGE, page
 
-PAGE = Path("app.py")
-"""Of a checkout, from its root."""
-MISSING = (
-    "This part starts the page, and there is no app.py here; run it from the root of a checkout of "
-    "AT-MoE Explorer."
-)
-START_SECONDS = 180
 LEFT_SECONDS = 30
 """After the last of them has left, memory is looked at."""
 TOKENS = 24
 """Of each answer, at most."""
 MB = 1e6
 IMPORTS = "import app.page, psutil; print(psutil.Process().memory_info().rss)"
-"""What a process takes that has imported what the page imports, and nothing else."""
-WEIGHTS = """
-import sys
-from atmoe import AtMoe
-model = AtMoe.from_pretrained(sys.argv[1], sys.argv[2] or None, "bfloat16")
-parameters = (*model.base.parameters(), *model.router.parameters())
-print(sum({t.data_ptr(): t.nbytes for t in parameters}.values()))
-"""
 ASKED = tuple(
     f"{question} {name}?"
     for question in ("How is it treated:", "What causes", "What is")
@@ -76,68 +57,6 @@ class Told:
     answers: int = 0
     wrong: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def page(
-    model: Path, precision: str, base: str | None = None, script: Path = PAGE
-) -> Iterator[tuple[str, psutil.Process]]:
-    """`python app.py`, once it answers: its address, and its process.
-
-    Args:
-        model: where a model is saved.
-        precision: to load it in.
-        base: as for `AtMoe.from_pretrained`.
-        script: the page's.
-
-    Raises:
-        AtMoeError: there is no such script, or the page did not come up.
-    """
-    if not script.is_file():
-        raise AtMoeError(MISSING)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    arguments = ["--model", str(model.resolve()), "--dtype", precision, "--port", port]
-    arguments += ["--base", base] if base else []
-    address = f"http://127.0.0.1:{port}"
-    with TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(script.resolve()), *arguments],
-            env=os.environ | {"TMPDIR": folder},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _wait(address, process, log.name)
-            yield address, psutil.Process(process.pid)
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _wait(address: str, process: subprocess.Popen, log: str) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            httpx.get(address, timeout=1).raise_for_status()
-            return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    last = Path(log).read_text().strip().splitlines()[-1:]
-    raise AtMoeError(f"The page did not come up: {' '.join(last) or 'it said nothing'}")
-
-
-def of_page(
-    part: str, model: Path, base: str | None, people: int, seconds: float
-) -> dict[str, Any]:
-    """The part "load" or "memory" of a bench, in the precision that the page takes by itself."""
-    precision = chosen()
-    if part == "load":
-        measured = load(model, precision, people, seconds, base)
-    else:
-        measured = memory(model, precision, base)
-    return {"precision": precision} | measured
 
 
 async def _ask(client: httpx.AsyncClient, question: str, told: Told) -> str | None:
@@ -201,10 +120,10 @@ def load(
     """So many people for so long, at a page over a model.
 
     Returns:
-        {"people", "seconds", "answers", "refused", "other_than_alone"; "first_words_s": {"median",
-        "most"}; "out_of_order": of all pairs, in which the later one was served first; "mb": the
-        page's memory "at_the_end" and "after_they_left", over what it had taken when each question
-        had been asked by one person}.
+        {"precision", "people", "seconds", "answers", "refused", "other_than_alone";
+        "first_words_s": {"median", "most"}; "out_of_order": of all pairs, in which the later one
+        was served first; "mb": the page's memory "at_the_end" and "after_they_left", over what it
+        had taken when each question had been asked by one person}.
 
     Raises:
         AtMoeError: there is no page here.
@@ -224,6 +143,7 @@ def load(
         after = process.memory_info().rss
     waits = [f - b for b, f in zip(told.began, told.first) if f is not None]
     return {
+        "precision": precision,
         "people": people,
         "seconds": seconds,
         "answers": told.answers,
@@ -255,13 +175,13 @@ def memory(model: Path, precision: str, base: str | None = None) -> dict[str, An
 
     Args:
         model: where a model is saved.
-        precision: to load it in.
+        precision: to serve it in.
         base: as for `AtMoe.from_pretrained`.
 
     Returns:
-        {"libraries_mb": of the page's imports alone, "ready_mb", "answered_mb", "peak_mb", and
-        "own_to_weights": the peak less the libraries, times the weights}; None where the system
-        does not tell the peak.
+        {"precision"; "libraries_mb": of the page's imports alone, "ready_mb", "answered_mb",
+        "peak_mb", and "own_to_weights": the peak less the libraries, times the weights}; None where
+        the system does not tell the peak.
 
     Raises:
         AtMoeError: there is no page here.
@@ -275,10 +195,11 @@ def memory(model: Path, precision: str, base: str | None = None) -> dict[str, An
         ready = process.memory_info().rss / MB
         asyncio.run(ask(address))
         answered, peak = process.memory_info().rss / MB, _peak(process.pid)
-    libraries = _measured(IMPORTS)
-    weights = _measured(WEIGHTS, str(model.resolve()), base or "")
+    libraries = _imports()
+    weights = start(model, base, "bfloat16")["weights_mb"] * 2**20 / MB
     own = None if peak is None else round((peak - libraries) / weights, 2)
     return {
+        "precision": precision,
         "libraries_mb": round(libraries),
         "ready_mb": round(ready),
         "answered_mb": round(answered),
@@ -296,10 +217,10 @@ def _peak(pid: int) -> float | None:
     return next((int(line.split()[1]) * 1024 / MB for line in lines if "VmHWM" in line), None)
 
 
-def _measured(code: str, *words: str) -> float:
-    """What a process of its own prints, in MB."""
+def _imports() -> float:
+    """What a process takes that has imported what the page imports, and nothing else, in MB."""
     out = subprocess.run(
-        [sys.executable, "-c", code, *words],
+        [sys.executable, "-c", IMPORTS],
         env=os.environ | {"PYTHONPATH": str(PAGE.resolve().parent)},
         check=True,
         capture_output=True,

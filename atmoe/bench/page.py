@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from atmoe.answer.batching import MOST_ROWS, Batching
 from atmoe.answer.sampling import Sampling
 from atmoe.bench import scale
 from atmoe.bench.scale import in_turns, over
+from atmoe.explanation.coherence import SAMPLING
 from atmoe.mixture.precision import usable
 from atmoe.model import AtMoe
 from atmoe.steering.overrides import Override, State, Steering
@@ -41,7 +43,8 @@ def steered_speed(
 ) -> float:
     """Tokens a second of steered answers, one after another.
 
-    Each question is answered with each group at 60% in turn.
+    Each question is answered with each group at 60% in turn. Sampled as on the page: answers that
+    run in circles would be easily guessed.
 
     Args:
         model: what answers.
@@ -56,18 +59,14 @@ def steered_speed(
             plan = batch.route(question)
             for group in model.layout.group_names:
                 steered = Steering((Override(group, State.FIXED, 0.6),)).apply(plan)
-                row = batch.add(question, steered, _as_page(tokens), None, answers[at : at + 1])
+                sampling = replace(SAMPLING, max_new_tokens=tokens)
+                row = batch.add(question, steered, sampling, None, answers[at : at + 1])
                 began = scale.now()
                 for _ in row:
                     pass
                 seconds += scale.now() - began
                 made += len(row.tokens)
         return made / seconds
-
-
-def _as_page(tokens: int) -> Sampling:
-    """As the page samples: without that, answers that run in circles are easily guessed."""
-    return Sampling(tokens, repetition_penalty=1.1)
 
 
 def page(
@@ -101,7 +100,8 @@ def page(
         tasks[f"together {name}"] = partial(page_speed, model, questions, tokens)
         few = questions[:FEW]
         with closing(Batching(model)) as batch:
-            rows = [batch.add(question, None, _as_page(tokens)) for question in few]
+            sampling = replace(SAMPLING, max_new_tokens=tokens)
+            rows = [batch.add(question, None, sampling) for question in few]
             while batch.rows:
                 batch.step()
         answers = [row.tokens for row in rows]

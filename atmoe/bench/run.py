@@ -20,10 +20,9 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from atmoe.answer.sampling import Sampling
-from atmoe.bench import UNLESS_ASKED
+from atmoe.bench import QUESTION, QUESTIONS, UNLESS_ASKED
 from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
-from atmoe.bench.load import of_page
 from atmoe.bench.page import page
 from atmoe.bench.peers import peers
 from atmoe.bench.profile import profile
@@ -32,23 +31,9 @@ from atmoe.errors import AtMoeError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.smallest_change import smallest_changes
 from atmoe.mixture import base as base_models
-from atmoe.mixture.precision import usable
+from atmoe.mixture.precision import chosen, usable
 from atmoe.model import AtMoe
 
-QUESTION = (
-    "My father has Parkinson's disease. What can be done for the tremor, and how will it go on?"
-)
-QUESTIONS = (
-    QUESTION,
-    "How is asthma treated?",
-    "What causes gout, and who gets it?",
-    "How is diabetes diagnosed?",
-    "What is cystic fibrosis?",
-    "Summarise the outlook for a woman with early breast cancer.",
-    "Is aspirin of use after a stroke?",
-    "How is malaria prevented?",
-)
-"""Eight people's, so that their plans differ."""
 FALLS = 0.9
 """A ratio below this part of the one kept has fallen."""
 
@@ -132,7 +117,12 @@ def bench(
         elif part == "start":
             report["start"] = {name: start(path, base, name) for name in usable()}
         elif part in ("load", "memory"):
-            report[part] = of_page(part, path, base, people, seconds)
+            from atmoe.bench import load  # what it imports comes with the page
+
+            if part == "load":
+                report[part] = load.load(path, chosen(), people, seconds, base)
+            else:
+                report[part] = load.memory(path, chosen(), base)
         else:
             ratios |= {name: _spread(values) for name, values in measure[part]().items()}
         gc.collect()

@@ -75,10 +75,8 @@ def write_config(file: Path, places: Sequence[Path], layout: Layout, info: Info)
         info: its names and limits.
 
     Raises:
-        AssetError: what it says of itself is of other groups than it has, and could not be read.
         OSError: a file of the model is missing, or atmoe.json cannot be written.
     """
-    fitting(info, layout)
     hashes = {}
     for name in names_of(layout):
         found = next((p / name for p in places if (p / name).is_file()), places[-1] / name)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from atmoe import files
 from atmoe.errors import AssetError
-from atmoe.mixture.config import CONFIG, Info, check, parsed, sha256_of, write_config
+from atmoe.mixture.config import CONFIG, Info, check, fitting, parsed, sha256_of, write_config
 from atmoe.routing.plan import Layout
 
 SAVING = ".saving-"
@@ -40,8 +40,10 @@ def replacing(path: Path, layout: Layout, info: Info) -> Iterator[Path]:
         not written there stays as it is.
 
     Raises:
+        AssetError: the model says something of groups that it has not; nothing is written.
         OSError: something cannot be written; the model that lay there is left, whole.
     """
+    fitting(info, layout)
     path.mkdir(parents=True, exist_ok=True)
     _settle(path)
     with files.room(path, SAVING) as room:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from atmoe import files
 from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
-from atmoe.mixture.config import ADAPTER, CONFIG, ROUTER, Info, digest_of, fitting
+from atmoe.mixture.config import ADAPTER, CONFIG, ROUTER, Info, digest_of
 from atmoe.mixture.experts import Adapter, ExpertBank, decoder_layers
 from atmoe.mixture.int4 import to_int4
 from atmoe.mixture.int8 import to_int8
@@ -73,10 +73,8 @@ def save(
         origin: as of `write`.
 
     Raises:
-        AssetError: what it says of itself is of other groups than it has.
         OSError: something cannot be written; the model that lay there is left, whole.
     """
-    fitting(info, router.layout)  # before anything is written
     with replacing(Path(path), router.layout, info) as room:
         write(room, bank, router, info, origin)
 

@@ -7,10 +7,11 @@ import pytest
 from browser import QUESTION, TOKENS
 from commands import run
 from gradio_client import Client
-from processes import SECONDS, free_port, start_page
+from processes import SECONDS, start_page
 from spaces import hub_cache, published
 
 from app.view import sampling_of
+from atmoe.bench.served import free_port
 from atmoe.mixture.replacing import read_config
 
 ENDS_WITHIN = 15

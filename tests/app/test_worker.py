@@ -462,10 +462,8 @@ def test_an_answer_goes_by_those_to_its_question_before_and_is_the_same(model, m
 
     def run(how, question):
         steps.clear()
-        record = [shown for shown in answer(batch, question, how) if isinstance(shown, Progress)][
-            -1
-        ]
-        return record.record.answer_tokens, len(steps)
+        *_, shown = (each for each in answer(batch, question, how) if isinstance(each, Progress))
+        return shown.record.answer_tokens, len(steps)
 
     asked = Question(PROMPTS[0], Sampling(48), anew=True)
     own, needed = run(Steering(), asked)

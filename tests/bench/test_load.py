@@ -7,7 +7,8 @@ import pytest
 from conftest import ROOT
 
 from atmoe.bench import load as loading
-from atmoe.bench.load import ASKED, alone, crowd, load, memory, out_of_order, page
+from atmoe.bench.load import ASKED, alone, crowd, load, memory, out_of_order
+from atmoe.bench.served import page
 from atmoe.errors import AtMoeError
 
 

@@ -19,7 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from app.worker import IDLE_SECONDS
 from atmoe import AtMoe
-from atmoe.bench.load import page
+from atmoe.bench.served import page
 from atmoe.mixture.precision import CHOICES, chosen
 
 WARM = 10
