@@ -25,6 +25,11 @@ const inForce = (target) => {
 };
 const LOCKED = "; unlock it in the menu ⋯ first.";
 
+// A number half typed stands, whatever the server answers meanwhile.
+let typed = null;
+element.addEventListener("input", ({ target: input }) => input.type === "number" && (typed = input));
+for (const end of ["change", "focusout"]) element.addEventListener(end, ({ target: input }) => input === typed && (typed = null));
+
 const draw = () => {
   const { strength, scope, on, cells } = props.value, { targets } = props.shown;
   const apart = (group) => cells.some(([t]) => t === group || groupOf(t) === group);
@@ -34,7 +39,7 @@ const draw = () => {
     for (const kind of ["range", "number"]) {
       // Before the router has spoken there is no number to show, and none is made up.
       const input = part(target, kind), value = state === "off" ? 0 : state === "router" && !known && kind === "number" ? "" : share;
-      if (value === "" || Number(input.value) !== value || input.value === "") input.value = value;
+      if (input !== typed && (value === "" || Number(input.value) !== value || input.value === "")) input.value = value;
       input.disabled = locked;
     }
     const lock = element.querySelector(`[data-lock="${CSS.escape(target)}"]`);
@@ -50,7 +55,7 @@ const draw = () => {
     const group = button.dataset.clear;
     button.disabled = ![...rows.keys()].some((t) => (t === group || groupOf(t) === group) && props.value.set[t]) && !apart(group);
   }
-  for (const input of element.querySelectorAll("[data-strength]")) input.value = strength;
+  for (const input of element.querySelectorAll("[data-strength]")) if (input !== typed) input.value = strength;
   for (const radio of element.querySelectorAll("[data-scope]")) radio.checked = radio.value === scope;
   element.querySelector("[data-on]").checked = on;
   const nothing = !Object.keys(props.value.set).length && !cells.length && strength === 1;

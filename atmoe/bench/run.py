@@ -23,6 +23,7 @@ from atmoe.answer.sampling import Sampling
 from atmoe.bench import QUESTION, QUESTIONS, UNLESS_ASKED
 from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
+from atmoe.bench.load import load, memory
 from atmoe.bench.page import page
 from atmoe.bench.peers import peers
 from atmoe.bench.profile import profile
@@ -116,13 +117,10 @@ def bench(
             report["profile"] = profile(path, base, QUESTION)
         elif part == "start":
             report["start"] = {name: start(path, base, name) for name in usable()}
-        elif part in ("load", "memory"):
-            from atmoe.bench import load  # what it imports comes with the page
-
-            if part == "load":
-                report[part] = load.load(path, chosen(), people, seconds, base)
-            else:
-                report[part] = load.memory(path, chosen(), base)
+        elif part == "load":
+            report[part] = load(path, chosen(), people, seconds, base)
+        elif part == "memory":
+            report[part] = memory(path, chosen(), base)
         else:
             ratios |= {name: _spread(values) for name, values in measure[part]().items()}
         gc.collect()

@@ -157,6 +157,31 @@ def test_a_typed_share_that_cannot_be_is_refused_and_none_is_bent(tab):
     assert tab.share(names[0]).input_value() == "70"
 
 
+def test_a_number_half_typed_stands_while_the_server_answers(tab):
+    held, free, names = [], [], tab.layout.group_names
+    tab.page.route(
+        "**/run/predict", lambda route: route.continue_() if free else held.append(route)
+    )
+    shares = [tab.page.get_by_label(f"number input for {name} share, %") for name in names[:2]]
+    shares[0].fill("20")
+    with tab.page.expect_request("**/run/predict"):
+        shares[0].press("Enter")
+    shares[1].press_sequentially("7")
+    tab.page.evaluate("document.addEventListener('atmoe:answered', () => (window.answered = true))")
+    free.append(True)
+    for route in held:
+        route.continue_()
+    tab.page.wait_for_function("window.answered")
+    shares[1].press_sequentially("0")
+    shares[1].press("Enter")
+    expect(listed(tab)).to_have_text([f"{names[0]} 20%", f"{names[1]} 70%"])
+    strength = tab.page.get_by_label("number input for Strength of all experts")
+    strength.fill("")
+    strength.press_sequentially("0.5", delay=400)
+    expect(strength).to_have_value("0.5")
+    expect(listed(tab).last).to_have_text("strength 0.5")
+
+
 def test_one_number_a_control_is_the_share_in_force(tab):
     tab.ask()
     group, *others = tab.layout.group_names
@@ -218,6 +243,7 @@ def test_a_refusal_is_closed_and_comes_again(tab):
     for close in (lambda: tab.message.get_by_role("button", name="Close").click(), None):
         tab.question.fill("?!")
         tab.page.keyboard.press("Enter")
+        expect(tab.message).to_be_visible()
         expect(tab.message).to_contain_text("no words")
         (close or (lambda: tab.page.keyboard.press("Escape")))()
         expect(tab.message).to_be_hidden()

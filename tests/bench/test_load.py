@@ -1,6 +1,7 @@
 """Many people at a page of its own process: what is counted, and that it is."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -27,16 +28,25 @@ def trained(worlds, tmp_path_factory):
     return folder, str(world.directory)
 
 
-def test_people_are_answered_as_alone_and_counted(here, trained):
+@pytest.fixture(scope="module")
+def aside():
+    """Calls in a thread of its own: Playwright's tests leave a running loop in this one."""
+    with ThreadPoolExecutor(1) as threads:
+        yield lambda does, *values: threads.submit(does, *values).result()
+
+
+def test_people_are_answered_as_alone_and_counted(here, aside, trained):
     model, base = trained
-    told = load(model, "float32", 4, 3, base)
+    told = aside(load, model, "float32", 4, 3, base)
     assert told["answers"] >= 4 and told["people"] == 4
     assert told["refused"] == told["other_than_alone"] == 0 and not told["refusals"]
     assert 0 <= told["first_words_s"]["median"] <= told["first_words_s"]["most"]
     assert 0 <= told["out_of_order"] < 1
 
 
-def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_says(here, trained):
+def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_says(
+    here, aside, trained
+):
     model, base = trained
 
     async def run(address):
@@ -49,10 +59,10 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
             return other, refusing
 
     with page(model, "float32", base) as (address, _):
-        told, refusing = asyncio.run(run(address))
+        told, refusing = aside(asyncio.run, run(address))
     assert told.wrong and {*told.wrong} <= {*ASKED[::2]} and told.answers > len(told.wrong)
     assert len(refusing.refused) == 1 and refusing.first == [None] and not refusing.answers
-    took = memory(model, "float32", base)
+    took = aside(memory, model, "float32", base)
     assert 100 < took["libraries_mb"] < took["ready_mb"] <= took["peak_mb"] + 1
     assert took["answered_mb"] <= took["peak_mb"] + 1 and took["own_to_weights"] > 0
 
