@@ -266,8 +266,7 @@ def _wire(
     # 4. what every answer's end calls
     answered = [*asked.answered, *replayed.answered, *again.answered]
     answered += [event for each in linked for event in each.answered]
-    ask_desk.wire_once_more(session, answered)
-    compare_desk.wire(session, [*answered, third[0]])
+    compare_desk.wire(session, [*ask_desk.wire_once_more(session, answered), third[0]])
     replay_desk.wire_judge(session, answered)
     for measured in why_desk.wire(session, (*begun, moved), answered):
         steer_desk.wire_effects(session, measured)

@@ -33,8 +33,6 @@ ROUTING_SECONDS = 0.25
 both."""
 LOOK_SECONDS, DRAW_SECONDS = 0.03, 0.25
 """While the router reads: how often one looks how far it is, and draws that."""
-OVERTAKEN_SECONDS = 1.5
-"""So long after its last pictures a busy browser may still show them over newer ones."""
 ROUTERS = "the router's own weights"
 
 
@@ -118,16 +116,18 @@ class AskDesk(Desk):
         outputs = [place.text, place.facts, self.shared.button]
         return listen(self.second, [session], outputs, **streaming("second"))
 
-    def wire_once_more(self, session: gr.State, answered: Sequence[Dependency]) -> None:
+    def wire_once_more(self, session: gr.State, answered: Sequence[Dependency]) -> list[Dependency]:
         """Have both answers said again at the end of either.
 
         Args:
             session: whose.
             answered: events at which an answer has ended.
+
+        Returns:
+            The events after which they are, for whoever marks what they say.
         """
         outputs = [*self.area.first.words, *self.area.second.words]
-        for event in answered:
-            event.then(self.say_again, [session], outputs, **UNQUEUED)
+        return [event.then(self.say_again, [session], outputs, **UNQUEUED) for event in answered]
 
     def say_again(self, session: Session) -> Update:
         """Both answers, where they have ended."""
@@ -226,16 +226,10 @@ class AskDesk(Desk):
             if read > layers and time.monotonic() - drawn >= DRAW_SECONDS:
                 yield desk.weights_so_far(question)
                 drawn, layers = time.monotonic(), read
-        shown = session.controls
+        # A movement made meanwhile has pictures of its own; the controls notice where these come
+        # over them (`SteerDesk.again`).
         if session.question is question:
             yield desk.weights(session) | self._warned(session, question)
-        # A movement has pictures of its own; those of one made meanwhile may have come before
-        # these.
-        until = time.monotonic() + OVERTAKEN_SECONDS
-        while session.question is question and time.monotonic() < until:
-            time.sleep(LOOK_SECONDS)
-        if session.question is question and session.controls is not shown:
-            yield desk.weights(session)
 
     def _warned(self, session: Session, question: Question) -> Update:
         """What is to be read before either answer, now that it is known where the question lies."""

@@ -65,6 +65,7 @@ class SteerDesk(Desk):
             **LAST_WINS,
         )
         moved.success(self.draw, [session], pictures, **LAST_WINS)
+        area.panel.again(self.again, [session], [*self.showing_plans, *self._asked], **LAST_WINS)
         return moved
 
     def wire_effects(self, session: gr.State, measured: Dependency) -> None:
@@ -104,6 +105,11 @@ class SteerDesk(Desk):
         return [*parts, *self.showing_plans]
 
     @property
+    def _asked(self) -> list[Component]:
+        """What `asked` changes."""
+        return [] if self.second.asked is None else [self.second.asked]
+
+    @property
     def showing_plans(self) -> list[Component]:
         """What `weights` changes."""
         area = self.area
@@ -116,16 +122,18 @@ class SteerDesk(Desk):
 
         `draw` follows, and the steered answer once the controls rest.
         """
-        session.heard = number_of(controls)
         try:
             checked = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible
+            session.heard = number_of(controls)
             note = shown(self._view(session), session.heard, str(error), session.controls.scope)
             return {
                 self.shared.message: message(str(error)),
                 self.area.panel: gr.update(value=session.controls.to_dict(), shown=note),
             }
+        # In this order, so that whoever tells both says no old setting under a new number.
         session.controls = checked
+        session.heard = number_of(controls)
         return self.prepare_second(session) | self._in_words(session)
 
     def draw(self, session: Session) -> Update:
@@ -135,6 +143,14 @@ class SteerDesk(Desk):
         not wait for them.
         """
         return {self.area.weights.group_plot: gr.skip()} | self._in_pictures(session)
+
+    def again(self, session: Session) -> Update:
+        """All that shows the plans, and whose the steered answer is, as of now.
+
+        The controls ask for it where what they are shown is of an earlier setting than the server
+        has heard of: what was said first may come last in a busy browser, and would stay.
+        """
+        return self.weights(session) | self.asked(session)
 
     def put(self, session: Session, controls: Controls) -> Update:
         """Put the controls somewhere themselves, not a person's hand."""
@@ -216,8 +232,9 @@ class SteerDesk(Desk):
 
     def _in_words(self, session: Session, controls: dict[str, Any] | None = None) -> Update:
         """What the controls and the sentences show."""
+        heard = session.heard  # first: see `steer`
         view = self._view(session)
-        note = shown(view, session.heard, scope=session.controls.scope)
+        note = shown(view, heard, scope=session.controls.scope)
         panel = gr.update(shown=note) if controls is None else gr.update(value=controls, shown=note)
         update: Update = {self.area.panel: panel}
         if view is not None:

@@ -133,6 +133,7 @@ const drawChanges = () => {
 // is set meanwhile goes with the next, as soon as the server has heard this one, or has been silent for long.
 const SILENCE = 5000;
 let sent = 0, heard = true, waiting = false, giveUp;
+let lateAt = null; // the number of what came late, and was asked for anew
 let kept = null; // what was set while nothing could be sent, before the last change: a refusal of that one must not take it along
 const tell = () => {
   waiting = !heard;
@@ -374,6 +375,10 @@ watch(["value", "shown"], () => {
   if (answered) listen();
   draw();
   if (again) tell();
+  // What was said first may come last, and would stay: it is asked for anew, once.
+  const late = heard && props.shown.at < sent;
+  if (late && props.shown.at !== lateAt) trigger("again");
+  lateAt = late ? props.shown.at : null;
 });
 draw();
 drawOwn("");

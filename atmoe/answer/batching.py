@@ -30,6 +30,7 @@ from atmoe.answer.engine import Engine, Turns, engine_of
 from atmoe.answer.even import even_rows
 from atmoe.answer.kept import Kept, Shelf
 from atmoe.answer.leases import Lease
+from atmoe.answer.packing import give_back_memory
 from atmoe.answer.prefill import Prefilled, prefill
 from atmoe.answer.row import Decoding
 from atmoe.answer.sampling import Sampling
@@ -197,6 +198,7 @@ class Batching:
         self.ready()
         if self._multiple is None:
             self._multiple = even_rows(self._engine, self.most) if self._engine else 0
+            give_back_memory()
 
     def close(self) -> None:
         """Give up all rows, and the copy of the weights."""

@@ -132,9 +132,10 @@ def _trial_step(engine: Engine, which: Tensor) -> Tensor:
     def draw(*shape: int) -> Tensor:
         return torch.rand(64, *shape, generator=random)[which]
 
-    # 1. made-up plans, tokens and positions
+    # 1. made-up plans, tokens and positions; two plans in turn, for each holds all experts' numbers
     layout, embed = engine.model.layout, engine.embed.weight
-    weights = draw(layout.layers, len(layout.expert_names)).to(embed.device)
+    plans = torch.rand(2, layout.layers, len(layout.expert_names), generator=random)
+    weights = plans[which % 2].to(embed.device)
     tokens = (draw() * len(embed)).long().tolist()
     turns: Turns = {}
     for layer in engine.layers:

@@ -17,6 +17,7 @@ from conftest import ROOT
 from app.controls import Controls
 from app.launch import launching
 from app.page import build
+from app.steer.desk import SteerDesk
 from app.steer.figure import UNREAD
 from app.view import REPETITION_PENALTY, sampling_of
 from app.worker import Worker
@@ -153,6 +154,35 @@ def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_ag
         QUESTION, Steering((Override(group, State.FIXED, 1.0),)), sampling_of(400, 0, 0)
     ).answer
     assert flat(longest).startswith(flat(tab.second.inner_text()).rstrip("�"))
+
+
+def test_plans_that_come_late_do_not_stay_over_newer_ones(tab, monkeypatch):
+    """A busy browser may show what was said before a movement after what was said of it."""
+    group, late, weights = tab.layout.group_names[0], Event(), SteerDesk.weights
+
+    def held(*args):
+        said = weights(*args)
+        late.wait(WAIT / 1000)
+        return said
+
+    monkeypatch.setattr(SteerDesk, "weights", held)
+    tab.question.fill(QUESTION)
+    tab.page.keyboard.press("Enter")
+    expect(tab.first_facts).to_contain_text(ENDED)
+    tab.press(group, "End")
+    now = f"{group} fixed at 100% in all layers"
+    expect(tab.page.locator("#reading")).to_contain_text(now)
+    tab.page.evaluate("""() => { window.texts = [];
+        const reading = document.querySelector("#reading");
+        const note = () => window.texts.push(reading.textContent);
+        new MutationObserver(note).observe(reading, { childList: true, subtree: true }); }""")
+    monkeypatch.setattr(SteerDesk, "weights", weights)
+    late.set()
+    tab.page.wait_for_function("window.texts.length > 0")  # what was late has come
+    expect(tab.page.locator("#reading")).to_contain_text(now)
+    expect(tab.page.locator("#panel .target.group").first.locator(".note").first).to_contain_text(
+        "100% in force"
+    )
 
 
 def test_fixed_shares_keep_their_sum(tab):
