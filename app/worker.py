@@ -33,8 +33,8 @@ from typing import Literal, TypeVar, overload
 
 from app.job import Job, Kind, Waiting, one_step
 from atmoe.answer.batching import MOST_ROWS
-from atmoe.answer.packing import give_back_memory
 from atmoe.errors import ClosingError
+from atmoe.mixture.memory import give_back_memory
 
 T = TypeVar("T")
 

@@ -30,10 +30,10 @@ from atmoe.answer.engine import Engine, Turns, engine_of
 from atmoe.answer.even import even_rows
 from atmoe.answer.kept import Kept, Shelf
 from atmoe.answer.leases import Lease
-from atmoe.answer.packing import give_back_memory
 from atmoe.answer.prefill import Prefilled, prefill
 from atmoe.answer.row import Decoding
 from atmoe.answer.sampling import Sampling
+from atmoe.mixture.memory import give_back_memory
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt import Prompt
 from atmoe.routing.plan import RoutingPlan
@@ -182,7 +182,7 @@ class Batching:
     def ready(self) -> None:
         """Hold a lease of the copy of the weights, as long as the model is the one it is of.
 
-        What reads first does so.
+        What reads first does so. Where steps read the weights in 4-bit groups there is no copy.
         """
         engine = engine_of(self.model)
         if engine is self._engine and engine is not None:
@@ -190,8 +190,10 @@ class Batching:
         self._lease({})
         if self._reader:
             self._reader.close()
-        self._engine, self._multiple, self._prepared = engine, None, ()
-        self._reader = engine.copy.lease(self._nothing(1), fold=False) if engine else None
+        self._engine, self._multiple, self._prepared, self._reader = engine, None, (), None
+        # A prompt is read by the copy because it is there: a tenth sooner than by the weights.
+        if engine is not None and not engine.copy.spared:
+            self._reader = engine.copy.lease(self._nothing(1), fold=False)
 
     def warm(self) -> None:
         """Try the machine out now, which the first step would do otherwise."""

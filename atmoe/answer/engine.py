@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 from atmoe.answer.fused import Fused
 from atmoe.answer.leases import Copy
-from atmoe.answer.packing import can_pack, give_back_memory, pack, packed_linear
+from atmoe.answer.packing import can_pack, pack, packed_linear
 from atmoe.mixture.experts import ExpertLinear, decoder_layers
 from atmoe.mixture.int4 import Int4Linear
 from atmoe.mixture.int8 import Int8Linear
+from atmoe.mixture.memory import give_back_memory
 from atmoe.mixture.mixture import Mixture
 
 KINDS = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
@@ -113,7 +114,10 @@ class Engine:
         kind = base.config.model_type
         layers = decoder_layers(base)[0]
         self.layers = [_describe(layer, kind) for layer in layers]
-        self.fused = [Fused(linears) for layer in layers for linears in _linears(layer)]
+        self.fused: list[Fused] = []
+        for layer in layers:
+            self.fused += [Fused(linears) for linears in _linears(layer)]
+            give_back_memory()  # or all layers' would be there twice at once
         self.copy = Copy(self.fused, mixture.bank)
         self.norm = _Norm([base.base_model.norm], kind.startswith("gemma"))
         self.embed = base.get_input_embeddings()
@@ -122,7 +126,6 @@ class Engine:
         self.head: Tensor | None = None
         if can_pack(head.weight) and head.bias is None:
             self.head = pack(head.weight.detach())
-        give_back_memory()
 
     @staticmethod
     def knows(mixture: Mixture) -> bool:

@@ -132,9 +132,12 @@ def _trial_step(engine: Engine, which: Tensor) -> Tensor:
     def draw(*shape: int) -> Tensor:
         return torch.rand(64, *shape, generator=random)[which]
 
-    # 1. made-up plans, tokens and positions; two plans in turn, for each holds all experts' numbers
+    # 1. made-up tokens and positions; two plans in turn, each of its own half of the experts, for a
+    # step may hold all numbers of those
     layout, embed = engine.model.layout, engine.embed.weight
-    plans = torch.rand(2, layout.layers, len(layout.expert_names), generator=random)
+    experts = len(layout.expert_names)
+    plans = torch.rand(2, layout.layers, experts, generator=random)
+    plans *= torch.arange(experts) % 2 == torch.arange(2)[:, None, None]
     weights = plans[which % 2].to(embed.device)
     tokens = (draw() * len(embed)).long().tolist()
     turns: Turns = {}

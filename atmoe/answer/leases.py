@@ -157,6 +157,11 @@ class Copy:
         self._plan: Tensor | None = None
         self._copied: list[_Copied | None] = []
 
+    @property
+    def spared(self) -> bool:
+        """Whether steps read all weights in 4-bit groups, so that they need no copy."""
+        return self._all_groups
+
     def lease(self, weights: Tensor, fold: bool = True, steps: bool = False) -> Lease:
         """The products for the plans of some rows. Close the lease when done.
 

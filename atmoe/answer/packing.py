@@ -1,9 +1,6 @@
-"""Matrices in oneDNN's own order, where it has one that is quicker to read; and the memory left."""
+"""Matrices in oneDNN's own order, where it has one that is quicker to read."""
 
 from __future__ import annotations
-
-import ctypes
-from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -29,12 +26,3 @@ def can_pack(weight: Tensor) -> bool:
         return torch.equal(packed_linear(one, pack(one)), one)
 
     return tried_out(weight, comes_out)
-
-
-def give_back_memory() -> None:
-    """Let the system have what was freed, where the C library can be asked to (glibc).
-
-    Fusing leaves holes of the weights' size, which it would keep for the thread that made them.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from atmoe.errors import AssetError, PlanError
 from atmoe.mixture.adapter import Adapter
+from atmoe.mixture.memory import give_back_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -311,6 +312,7 @@ def replace_linears(model: PreTrainedModel, replaced: Callable[[nn.Linear], nn.M
             for name, module in list(parent.named_children()):
                 if type(module) is nn.Linear:
                     setattr(parent, name, replaced(module))
+        give_back_memory()  # what a layer needed lies between what it left, and would add up
 
 
 def layer_linears(model: PreTrainedModel) -> list[str]:
