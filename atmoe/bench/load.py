@@ -123,25 +123,39 @@ def load(
         {"precision", "people", "seconds", "answers", "refused", "other_than_alone";
         "first_words_s": {"median", "most"}; "out_of_order": of all pairs, in which the later one
         was served first; "mb": the page's memory "at_the_end" and "after_they_left", over what it
-        had taken when each question had been asked by one person}.
+        had taken when each question had been asked by one person, and the same "each_second" from
+        when they came}.
 
     Raises:
         AtMoeError: there is no page here.
     """
 
-    async def run(address: str, process: psutil.Process) -> tuple[Told, int, int]:
+    async def run(address: str, process: psutil.Process) -> tuple[Told, list[int], int]:
+        def taken() -> int:
+            return process.memory_info().rss
+
+        async def watch(each: list[int]) -> None:
+            while True:
+                each.append(taken())
+                await asyncio.sleep(1)
+
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=people)
         async with httpx.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
             expected = await alone(client)
-            before = process.memory_info().rss
+            each = [taken()]
+            watching = asyncio.create_task(watch(each))
             told = await crowd(client, people, seconds, expected)
-            return told, before, process.memory_info().rss
+            each.append(taken())
+            left = len(each) - 1
+            await asyncio.sleep(LEFT_SECONDS)
+            watching.cancel()
+            each.append(taken())
+        return told, each, left
 
     with page(model, precision, base) as (address, process):
-        told, before, most = asyncio.run(run(address, process))
-        time.sleep(LEFT_SECONDS)
-        after = process.memory_info().rss
+        told, each, left = asyncio.run(run(address, process))
     waits = [f - b for b, f in zip(told.began, told.first) if f is not None]
+    over = [round((taken - each[0]) / MB) for taken in each]
     return {
         "precision": precision,
         "people": people,
@@ -154,10 +168,7 @@ def load(
             "most": round(max(waits), 2) if waits else None,
         },
         "out_of_order": round(out_of_order(told.began, told.first), 3),
-        "mb": {
-            "at_the_end": round((most - before) / MB),
-            "after_they_left": round((after - before) / MB),
-        },
+        "mb": {"at_the_end": over[left], "after_they_left": over[-1], "each_second": over},
         "refusals": sorted({*told.refused})[:3],
     }
 

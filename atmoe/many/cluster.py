@@ -177,12 +177,14 @@ def _connected(ray: Any, address: str, workers: int | None) -> Iterator[None]:
             ray.init(LOCAL, **quiet, **local)
         else:
             _knock(where)
-            ray.init(where, **quiet)
+            # By this word, not by its address: so alone Ray looks for the token of a cluster here.
+            ray.init(address, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ClusterError(
             f"No Ray cluster can be joined at {address} ({reason.rstrip('.')}); give HOST:PORT of "
-            "one that this machine belongs to (ray start --address HOST:PORT), or auto."
+            "one that this machine belongs to (ray start --address HOST:PORT), or auto. One that "
+            "was started with a token, as ray start says then, needs RAY_AUTH_MODE=token here too."
         ) from error
     finally:
         if main:  # Ray puts its own there

@@ -9,6 +9,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -218,6 +219,15 @@ def test_what_a_worker_is_warned_of_is_passed_on_once(llama, saved, caplog):
 )
 def test_processors_are_shared_out(cpus, workers, shared):
     assert cluster._shared_out(cpus, workers) == shared
+
+
+def test_a_cluster_that_runs_here_is_joined_by_the_word_that_has_ray_find_its_token(monkeypatch):
+    joined = []
+    ray = SimpleNamespace(init=lambda where, **_: joined.append(where), shutdown=lambda: None)
+    monkeypatch.setattr(cluster, "_running", lambda _: "127.0.0.1:6379")
+    monkeypatch.setattr(cluster, "_knock", lambda where: joined.append(where))
+    with cluster._connected(ray, cluster.AUTO, None):
+        assert joined == ["127.0.0.1:6379", "auto"]
 
 
 def test_what_a_cluster_cannot_do_is_refused(capsys, monkeypatch, llama, saved, tmp_path):

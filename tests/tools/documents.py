@@ -35,7 +35,14 @@ from tools.reports import (
     strength_table,
     third_table,
 )
-from tools.tables import expert_tokens, profile_table, report, speed_table, training_table
+from tools.tables import (
+    expert_tokens,
+    load_table,
+    profile_table,
+    report,
+    speed_table,
+    training_table,
+)
 
 README = "README.md"
 CARD = "assets/medical/README.md"
@@ -157,6 +164,7 @@ PARTS = (
     ),
     Part(LIBRARY, "speeds", speed_table),
     Part(LIBRARY, "profile", profile_table),
+    Part(LIBRARY, "load", load_table),
     Part(LIBRARY, "files", partial(file_list, "atmoe")),
     Part(PAGE, "files", partial(file_list, "app")),
 )

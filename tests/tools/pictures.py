@@ -1,4 +1,4 @@
-"""Pictures of the reports, for the model card:
+"""Pictures of the reports, for the model card and the library's document:
 
     PYTHONPATH=.:tests python tests/tools/pictures.py
 
@@ -11,7 +11,8 @@ import json
 from browser import CHROMIUM, QUIET
 from conftest import ROOT
 from playwright.sync_api import sync_playwright
-from tools.reports import control_figure, routing_figure
+from tools.reports import control_figure, load_figure, routing_figure
+from tools.tables import loads
 
 REPORTS, PICTURES = ROOT / "assets/medical/reports", ROOT / "assets/figures"
 
@@ -20,7 +21,7 @@ def main() -> None:
     routing, control = (
         json.loads((REPORTS / f"{name}.json").read_text()) for name in ("routing", "control")
     )
-    figures = {"routing": routing_figure(routing)}
+    figures = {"routing": routing_figure(routing), "memory": load_figure(loads())}
     for group, doses in control["groups"].items():
         # A report measured before each prompt's change was kept has its pictures already, and
         # cannot be drawn anew.

@@ -135,6 +135,22 @@ def control_figure(report: Mapping, group: str) -> go.Figure:
     return _plain(figure, 340 * ((len(panels) + 1) // 2) + 60)
 
 
+def load_figure(crowds: Sequence[Mapping]) -> go.Figure:
+    """The page's memory while a crowd asks, and after it has left."""
+    figure = go.Figure()
+    for told, color, dash in zip(crowds, (BLUE, VERMILION), ("solid", "dash")):
+        memory = told["mb"]["each_second"]
+        figure.add_scatter(
+            x=list(range(len(memory))),
+            y=memory,
+            name=f"{told['people']} people",
+            line={"color": color, "dash": dash, "width": 3},
+        )
+    figure.update_xaxes(title_text="seconds since they came; they ask for 60, then wait and leave")
+    figure.update_yaxes(title_text="MB more than before", zeroline=True, zerolinecolor="black")
+    return _plain(figure, 420)
+
+
 def baseline_table(report: Mapping) -> str:
     """Markdown: every way of mixing with its interval and its difference from the router's plan.
 

@@ -196,6 +196,46 @@ def profile_table() -> str:
     )
 
 
+CROWDS = (50, 200)
+"""How many people at once the load reports are of."""
+
+
+def loads() -> list[dict]:
+    """What `bench --only load` told of each crowd."""
+    return [report(f"load-{people}")["load"] for people in CROWDS]
+
+
+def load_table() -> str:
+    """Many people at once, over HTTP."""
+    rows = [
+        (
+            str(told["people"]),
+            str(told["answers"]),
+            str(told["refused"]),
+            str(told["other_than_alone"]),
+            f"{told['out_of_order']:.1%}",
+            f"{told['first_words_s']['median']:.1f} · {told['first_words_s']['most']:.0f}",
+            f"{max(told['mb']['each_second']):+d}",
+            f"{told['mb']['after_they_left']:+d}",
+        )
+        for told in loads()
+    ]
+    return table(
+        (
+            "people, for 60 s",
+            "answers",
+            "refused",
+            "other than alone",
+            "pairs out of order",
+            "first words after, s: median · most",
+            "memory at most, MB",
+            "30 s after they left",
+        ),
+        rows,
+        numbers=8,
+    )
+
+
 def speed_table() -> str:
     """Speeds as ratios; those of one thread are read from reports/bench.json."""
     ratios = report("bench")["ratios"]
