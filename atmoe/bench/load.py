@@ -173,6 +173,18 @@ def load(
     }
 
 
+def as_ratios(told: Mapping[str, Any]) -> dict[str, float]:
+    """What `load` told, as shares of 1, more of which is better."""
+    people = f"{told['people']} people"
+    shares = {f"{people}, pairs served in order": 1 - told["out_of_order"]}
+    if asked := told["answers"] + told["refused"]:
+        shares[f"{people}, served"] = told["answers"] / asked
+    if told["answers"]:
+        as_alone = 1 - told["other_than_alone"] / told["answers"]
+        shares[f"{people}, answered as alone"] = as_alone
+    return shares
+
+
 def out_of_order(began: Sequence[float], first: Sequence[float | None]) -> float:
     """The share of pairs, of those who were served, of whom the later one was served first."""
     served = [at for _, at in sorted(zip(began, first)) if at is not None]

@@ -33,13 +33,15 @@ BASE, EXPERTS, HEAD = "the base's matrices", "the experts' matrices", "the head"
 SEEN, ELSE = "attention", "all else: norms, activations, copies, choosing"
 OUTSIDE = "outside of operations: Python, and the profiler"
 
-Shares = dict[str, float]
-"""Part → its share of the time, 0 to 1; they sum to 1."""
+MADE_BY = (BASE, EXPERTS, HEAD, SEEN)
+"""Parts of which the operators are told."""
+SEEN_OF = 0.1
+"""An operator is told of a part from this share of the part's time on."""
 
 
 def profile(
     path: Path, base: str | None, question: str, steps: int = STEPS
-) -> dict[str, dict[str, Shares]]:
+) -> dict[str, dict[str, dict[str, dict]]]:
     """The page's own decoding of somebody alone, in each quick precision.
 
     Args:
@@ -49,19 +51,24 @@ def profile(
         steps: tokens that are profiled.
 
     Returns:
-        Precision → {"prompt": shares of reading it, "token": of one more token}.
+        "profile": precision → {"prompt": of reading it, "token": of one more token} → part → its
+        share of the time, 0 to 1; they sum to 1. "operators": the same, part → the names of
+        PyTorch's operators that made its products, the one that took longest first.
     """
-    told = {}
+    of_each = {}
     for name in usable():
         if name in ("bfloat16", "int4"):
             model = AtMoe.from_pretrained(path, base, name)
             with closing(Batching(model)) as batch:
-                told[name] = shares(batch, question, steps)
-    return told
+                of_each[name] = stretches(batch, question, steps)
+    return {
+        "profile": {n: {k: s.shares for k, s in each.items()} for n, each in of_each.items()},
+        "operators": {n: {k: s.operators for k, s in each.items()} for n, each in of_each.items()},
+    }
 
 
-def shares(batch: Batching, question: str, steps: int = STEPS) -> dict[str, Shares]:
-    """Of one batch with nobody in it, as `profile` has it."""
+def stretches(batch: Batching, question: str, steps: int = STEPS) -> dict[str, Stretch]:
+    """Of one batch with nobody in it: "prompt" and "token", as `profile` has it."""
     batch.warm()
     sampling = Sampling(2 * steps + 2)
     batch.remove(batch.add(question, None, sampling))  # the first pays for what is made once
@@ -74,17 +81,21 @@ def shares(batch: Batching, question: str, steps: int = STEPS) -> dict[str, Shar
                 break
             batch.step()
     batch.remove(row)
-    return {"prompt": prompt.shares, "token": token.shares}
+    return {"prompt": prompt, "token": token}
 
 
 class Stretch:
     """A stretch of time, and what it went to.
 
+    Both are known once it has ended.
+
     Attributes:
-        shares: known once it has ended.
+        shares: part → its share of the time.
+        operators: part → who made its products, by time.
     """
 
-    shares: Shares
+    shares: dict[str, float]
+    operators: dict[str, list[str]]
 
     def __init__(self, model: Mixture):
         linears = [expert.linear for expert in model.bank.linears.values()]
@@ -101,9 +112,18 @@ class Stretch:
         whole = scale.now() - self._began
         self._profiler.__exit__(*error)
         seconds: dict[str, float] = defaultdict(float)
+        by: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for event in self._profiler.key_averages(group_by_input_shape=True):
-            part = self.part(event.key, event.input_shapes)
-            seconds[part] += event.self_cpu_time_total / 1e6
+            part, taken = self.part(event.key, event.input_shapes), event.self_cpu_time_total / 1e6
+            seconds[part] += taken
+            by[part][event.key] += taken
+        self.operators = {
+            part: sorted(
+                (name for name, taken in by[part].items() if taken >= SEEN_OF * seconds[part]),
+                key=lambda name: -by[part][name],
+            )
+            for part in MADE_BY
+        }
         seconds[OUTSIDE] = max(whole - sum(seconds.values()), 0.0)
         total = sum(seconds.values())
         largest = sorted(seconds.items(), key=lambda item: -item[1])

@@ -23,7 +23,7 @@ from atmoe.answer.sampling import Sampling
 from atmoe.bench import QUESTION, QUESTIONS, UNLESS_ASKED
 from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
-from atmoe.bench.load import load, memory
+from atmoe.bench.load import as_ratios, load, memory
 from atmoe.bench.page import page
 from atmoe.bench.peers import peers
 from atmoe.bench.profile import profile
@@ -114,13 +114,16 @@ def bench(
             report["decoding"] = decoding(model, plain, answer_tokens, repeats)
             ratios |= {"routed to generate": report["decoding"]["routed_to_generate"]}
         elif part == "profile":
-            report["profile"] = profile(path, base, QUESTION)
+            report |= profile(path, base, QUESTION)
         elif part == "start":
             report["start"] = {name: start(path, base, name) for name in usable()}
         elif part == "load":
-            report[part] = load(path, chosen(), people, seconds, base)
+            report[part] = told = load(path, chosen(), people, seconds, base)
+            ratios |= {name: _spread([share]) for name, share in as_ratios(told).items()}
         elif part == "memory":
-            report[part] = memory(path, chosen(), base)
+            report[part] = took = memory(path, chosen(), base)
+            if took["own_to_weights"]:
+                ratios["weights to the page's own memory"] = _spread([1 / took["own_to_weights"]])
         else:
             ratios |= {name: _spread(values) for name, values in measure[part]().items()}
         gc.collect()

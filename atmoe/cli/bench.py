@@ -89,6 +89,9 @@ def _profile(report: Mapping[str, Any]) -> Iterator[str]:
         for stretch, shares in stretches.items():
             told = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
             yield f"{precision}, {PROFILED[stretch]}: {told}"
+            by = report["operators"][precision][stretch]
+            told = "; ".join(f"{part} by {', '.join(names)}" for part, names in by.items() if names)
+            yield f"{precision}, {PROFILED[stretch]}, operators: {told}"
 
 
 def _read(path: Path) -> dict[str, Any]:

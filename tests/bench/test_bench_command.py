@@ -13,7 +13,17 @@ from torch.profiler import profile as profiling
 from atmoe import AtMoeError, RoutingPlan
 from atmoe.bench import PARTS, UNLESS_ASKED
 from atmoe.bench import scale as bench_scale
-from atmoe.bench.profile import BASE, ELSE, EXPERTS, HEAD, OUTSIDE, SEEN, Stretch
+from atmoe.bench.profile import (
+    BASE,
+    ELSE,
+    EXPERTS,
+    HEAD,
+    MADE_BY,
+    OUTSIDE,
+    PRODUCT,
+    SEEN,
+    Stretch,
+)
 from atmoe.bench.run import bench, check, decoding, explaining
 from atmoe.cli import bench as cli
 from atmoe.cli.main import main
@@ -118,6 +128,10 @@ def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
             assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
             assert {BASE, EXPERTS, HEAD, SEEN, ELSE, OUTSIDE} == set(shares)
             assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    for stretches in report["operators"].values():
+        for by in stretches.values():
+            assert list(by) == list(MADE_BY) and all(by[part] for part in (BASE, EXPERTS, HEAD))
+            assert all(any(word in name for word in PRODUCT) for name in by[BASE] + by[HEAD])
 
 
 def test_what_an_operation_is_for_is_told_by_its_shapes(llama):

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from atmoe.bench import load as loading
-from atmoe.bench.load import ASKED, alone, crowd, load, memory, out_of_order
+from atmoe.bench.load import ASKED, alone, as_ratios, crowd, load, memory, out_of_order
 from atmoe.bench.served import page
 from atmoe.errors import AtMoeError
 
@@ -65,6 +65,17 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
     took = aside(memory, model, "float32", base)
     assert 100 < took["libraries_mb"] < took["ready_mb"] <= took["peak_mb"] + 1
     assert took["answered_mb"] <= took["peak_mb"] + 1 and took["own_to_weights"] > 0
+
+
+def test_shares_that_a_later_run_is_held_against():
+    told = {"people": 4, "answers": 6, "refused": 2, "other_than_alone": 3, "out_of_order": 0.25}
+    assert as_ratios(told) == {
+        "4 people, pairs served in order": 0.75,
+        "4 people, served": 0.75,
+        "4 people, answered as alone": 0.5,
+    }
+    nobody = as_ratios(told | {"answers": 0, "refused": 0, "other_than_alone": 0})
+    assert list(nobody) == ["4 people, pairs served in order"]
 
 
 def test_order_is_of_pairs_that_were_served():

@@ -38,6 +38,7 @@ from tools.reports import (
 from tools.tables import (
     expert_tokens,
     load_table,
+    operator_table,
     profile_table,
     report,
     speed_table,
@@ -164,6 +165,7 @@ PARTS = (
     ),
     Part(LIBRARY, "speeds", speed_table),
     Part(LIBRARY, "profile", profile_table),
+    Part(LIBRARY, "operators", operator_table),
     Part(LIBRARY, "load", load_table),
     Part(LIBRARY, "files", partial(file_list, "atmoe")),
     Part(PAGE, "files", partial(file_list, "app")),

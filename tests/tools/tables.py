@@ -196,6 +196,20 @@ def profile_table() -> str:
     )
 
 
+def operator_table() -> str:
+    """Which of PyTorch's operators made each product."""
+    operators = report("profile")["operators"]
+    words = {"prompt": "a prompt", "token": "one more token"}
+    columns = [(n, stretch, by) for n, of in operators.items() for stretch, by in of.items()]
+    return table(
+        ("operators", *(f"{words[stretch]}, {name}" for name, stretch, _ in columns)),
+        [
+            (part, *(", ".join(f"`{name}`" for name in by[part]) for _, _, by in columns))
+            for part in columns[0][2]
+        ],
+    )
+
+
 CROWDS = (50, 200)
 """How many people at once the load reports are of."""
 
