@@ -53,9 +53,14 @@ class AnswerPlace:
         return [self.text, self.facts]
 
     @property
+    def told(self) -> list[Component]:
+        """What `tell` changes."""
+        return [] if self.asked is None else [self.asked]
+
+    @property
     def parts(self) -> list[Component]:
         """All of them."""
-        return [*self.words, *([] if self.asked is None else [self.asked])]
+        return [*self.words, *self.told]
 
     def tell(self, text: str, under: str, question: Question | None = None) -> Update:
         """What it answers, and what it was given under, in words.

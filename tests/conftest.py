@@ -363,6 +363,12 @@ def reference_logits(causal_model, model: AtMoe, prompt: str) -> torch.Tensor:
         ).logits[0]
 
 
+def aside(does, *values):
+    """What a call gives on a thread of its own, where no loop of Playwright's is running."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(does, *values).result()
+
+
 def in_threads(count: int, work) -> None:
     """Call `work(i)` for each i below `count` at once, and raise what any of them raises."""
     with ThreadPoolExecutor(count) as pool:

@@ -98,8 +98,8 @@ class AskDesk(Desk):
         """
         # The pictures by an event of their own: at each update of an event Gradio copies, in the
         # browser, all that its outputs hold.
-        asked = [place.asked for place in (self.area.first, self.area.second) if place.asked]
-        showing = [*self.steer_desk.showing_plans, *asked]
+        told = [*self.area.first.told, *self.area.second.told]
+        showing = [*self.steer_desk.showing_plans, *told]
         listen(self.routed, [session], showing, **streaming("routed"))
         place = self.area.first
         outputs = [place.text, place.facts, self.shared.button]

@@ -65,7 +65,8 @@ class SteerDesk(Desk):
             **LAST_WINS,
         )
         moved.success(self.draw, [session], pictures, **LAST_WINS)
-        area.panel.again(self.again, [session], [*self.showing_plans, *self._asked], **LAST_WINS)
+        showing = [*self.showing_plans, *self.second.told]
+        area.panel.again(self.again, [session], showing, **LAST_WINS)
         return moved
 
     def wire_effects(self, session: gr.State, measured: Dependency) -> None:
@@ -105,11 +106,6 @@ class SteerDesk(Desk):
         return [*parts, *self.showing_plans]
 
     @property
-    def _asked(self) -> list[Component]:
-        """What `asked` changes."""
-        return [] if self.second.asked is None else [self.second.asked]
-
-    @property
     def showing_plans(self) -> list[Component]:
         """What `weights` changes."""
         area = self.area
@@ -122,18 +118,17 @@ class SteerDesk(Desk):
 
         `draw` follows, and the steered answer once the controls rest.
         """
+        at = number_of(controls)
         try:
-            checked = Controls.from_dict(controls, self.model.layout)
+            session.controls = Controls.from_dict(controls, self.model.layout)
         except AtMoeError as error:  # the controls go back to what was possible
-            session.heard = number_of(controls)
-            note = shown(self._view(session), session.heard, str(error), session.controls.scope)
+            note = shown(self._view(session), at, str(error), session.controls.scope)
             return {
                 self.shared.message: message(str(error)),
                 self.area.panel: gr.update(value=session.controls.to_dict(), shown=note),
             }
-        # In this order, so that whoever tells both says no old setting under a new number.
-        session.controls = checked
-        session.heard = number_of(controls)
+        finally:  # last, so that whoever tells both says no old setting under a new number
+            session.heard = at
         return self.prepare_second(session) | self._in_words(session)
 
     def draw(self, session: Session) -> Update:

@@ -122,7 +122,7 @@ class Batching:
         kept: Kept | None = None,
         use_cache: bool = True,
     ) -> Prefilled:
-        """Read one prompt through the copy of the weights that the rows are decoded with.
+        """Read one prompt through the copy of the weights that the rows are decoded with, if any.
 
         Args:
             prompt: as encoded.

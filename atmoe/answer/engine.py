@@ -18,82 +18,27 @@ bfloat16.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from atmoe.answer.fused import Fused
+from atmoe.answer.layers import LINEARS, Norm, described, linears_of, simple
 from atmoe.answer.leases import Copy
 from atmoe.answer.packing import can_pack, pack, packed_linear
-from atmoe.mixture.experts import ExpertLinear, decoder_layers
-from atmoe.mixture.int4 import Int4Linear
-from atmoe.mixture.int8 import Int8Linear
+from atmoe.mixture.experts import decoder_layers
 from atmoe.mixture.memory import give_back_memory
 from atmoe.mixture.mixture import Mixture
 
 KINDS = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
-LINEARS = (
-    ("self_attn", ("q_proj", "k_proj", "v_proj")),
-    ("self_attn", ("o_proj",)),
-    ("mlp", ("gate_proj", "up_proj")),
-    ("mlp", ("down_proj",)),
-)
-"""The four products of a layer, in the order they run."""
 Turns = dict[str, tuple[Tensor, Tensor]]
 """By kind of rotation, cos and sin."""
 Products = Sequence[Callable[[Tensor], Tensor]]
 """Four a layer, of all layers: x [rows, in] → y [rows, out]."""
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """layer, q [rows, kv heads, queries, d], k and v [rows, kv heads, d] → what the queries saw."""
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """What a layer does beside its four products.
-
-    Attributes:
-        norms: before and after attention, before and after the MLP; None where a family has none.
-        head_norm: of queries and keys, [rows, heads + kv heads, d], or None.
-        d: the width of a head.
-        scaling: what the scores of attention are multiplied by.
-        softcap: of the scores, or None.
-        window: how many tokens a sliding layer looks back on, or None.
-        rope: the kind of rotation; "" where a base has but one.
-    """
-
-    norms: tuple[_Norm, _Norm | None, _Norm, _Norm | None]
-    head_norm: _Norm | None
-    activation: nn.Module
-    d: int
-    kv_heads: int
-    scaling: float
-    softcap: float | None
-    window: int | None
-    rope: str
-
-
-class _Norm:
-    """Root-mean-square norm, x w / √(|x|² / n + ε), in float32.
-
-    As w √n times x over the hypotenuse of |x| and √(n ε), which is half as many small operations as
-    PyTorch makes of it. Gemma multiplies by 1 + its weight.
-    """
-
-    def __init__(self, modules: Sequence[Any], gemma: bool):
-        """Of one module; or of several, each of a row of what is normed."""
-        rows = [module.weight.detach().float() + gemma for module in modules]
-        eps: float = modules[0].eps if gemma else modules[0].variance_epsilon
-        n = len(rows[0])
-        self._weight = torch.stack(rows).squeeze(0) * math.sqrt(n)
-        self._floor = rows[0].new_tensor(math.sqrt(n * eps))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        return (x * self._weight).div_(size.hypot_(self._floor)).to(x.dtype)
 
 
 class Engine:
@@ -113,13 +58,13 @@ class Engine:
         base: Any = mixture.base
         kind = base.config.model_type
         layers = decoder_layers(base)[0]
-        self.layers = [_describe(layer, kind) for layer in layers]
+        self.layers = [described(layer, kind) for layer in layers]
         self.fused: list[Fused] = []
         for layer in layers:
-            self.fused += [Fused(linears) for linears in _linears(layer)]
+            self.fused += [Fused(linears) for linears in linears_of(layer)]
             give_back_memory()  # or all layers' would be there twice at once
         self.copy = Copy(self.fused, mixture.bank)
-        self.norm = _Norm([base.base_model.norm], kind.startswith("gemma"))
+        self.norm = Norm([base.base_model.norm], kind.startswith("gemma"))
         self.embed = base.get_input_embeddings()
         self.rotary = base.base_model.rotary_emb
         head = base.get_output_embeddings()
@@ -144,9 +89,9 @@ class Engine:
             return False
         dtype = mixture.bank.dtype
         return all(
-            _simple(linear, dtype)
+            simple(linear, dtype)
             for layer in decoder_layers(mixture.base)[0]
-            for linears in _linears(layer)
+            for linears in linears_of(layer)
             for linear in linears
         )
 
@@ -263,62 +208,3 @@ def engine_of(mixture: Mixture) -> Engine | None:
         if mixture.engine is None or not mixture.engine.fresh:
             mixture.engine = Engine(mixture)
         return mixture.engine
-
-
-def _linears(layer: nn.Module) -> Iterator[list[Any]]:
-    """The linears of each of a layer's four products."""
-    for part, names in LINEARS:
-        module = getattr(layer, part)
-        yield [getattr(module, name) for name in names]
-
-
-def _describe(layer: Any, kind: str) -> _Layer:
-    attention, gemma = layer.self_attn, kind.startswith("gemma")
-    norms: tuple[_Norm, _Norm | None, _Norm, _Norm | None]
-    if gemma:
-        norms = (
-            _Norm([layer.input_layernorm], gemma),
-            _Norm([layer.post_attention_layernorm], gemma),
-            _Norm([layer.pre_feedforward_layernorm], gemma),
-            _Norm([layer.post_feedforward_layernorm], gemma),
-        )
-    else:  # what stands after attention is, there, what stands before the MLP
-        norms = (
-            _Norm([layer.input_layernorm], gemma),
-            None,
-            _Norm([layer.post_attention_layernorm], gemma),
-            None,
-        )
-    d = attention.head_dim
-    heads, kv_heads = _width(attention.q_proj) // d, _width(attention.k_proj) // d
-    head_norm = None
-    if hasattr(attention, "q_norm"):
-        modules = [attention.q_norm] * heads + [attention.k_norm] * kv_heads
-        head_norm = _Norm(modules, gemma)
-    return _Layer(
-        norms=norms,
-        head_norm=head_norm,
-        activation=layer.mlp.act_fn,
-        d=d,
-        kv_heads=kv_heads,
-        scaling=attention.scaling,
-        softcap=attention.attn_logit_softcapping if kind == "gemma2" else None,
-        window=getattr(attention, "sliding_window", None),
-        rope=attention.layer_type if kind == "gemma3_text" else "",
-    )
-
-
-def _plain(module: nn.Module) -> Any:
-    """A linear without the experts beside it, where it has some."""
-    return module.linear if isinstance(module, ExpertLinear) else module
-
-
-def _width(module: nn.Module) -> int:
-    return _plain(module).out_features
-
-
-def _simple(module: nn.Module, dtype: torch.dtype) -> bool:
-    """A plain linear, with experts or without, all in one precision, and not in training."""
-    return type(_plain(module)) in (nn.Linear, Int8Linear, Int4Linear) and all(
-        p.dtype in (dtype, torch.int8) and not p.requires_grad for p in module.parameters()
-    )

@@ -141,14 +141,18 @@ class _Picks(list[Picked | None]):
 
 
 class Copy:
-    """The one copy of all fused weights at a time, leased to those who decode under its plan."""
+    """The one copy of all fused weights at a time, leased to those who decode under its plan.
+
+    Attributes:
+        spared: whether steps read all weights in 4-bit groups, so that they need no copy.
+    """
 
     def __init__(self, fused: Sequence[Fused], bank: ExpertBank):
         self._fused = fused
         self._bank = bank
         self._packs = can_pack(fused[0].W if fused[0].S is None else fused[0].S)
         self._groups = any(each.groups for each in fused)
-        self._all_groups = all(each.groups for each in fused)
+        self.spared = all(each.groups for each in fused)
         # Experts that were picked, by the plan: as long as somebody decodes under it.
         self._picked: WeakValueDictionary[bytes, _Picks] = WeakValueDictionary()
         self._lock = threading.Lock()
@@ -156,11 +160,6 @@ class Copy:
         # What is folded in, [1, layers, experts]; None = nothing, the copy is for plans beside it.
         self._plan: Tensor | None = None
         self._copied: list[_Copied | None] = []
-
-    @property
-    def spared(self) -> bool:
-        """Whether steps read all weights in 4-bit groups, so that they need no copy."""
-        return self._all_groups
 
     def lease(self, weights: Tensor, fold: bool = True, steps: bool = False) -> Lease:
         """The products for the plans of some rows. Close the lease when done.
@@ -177,7 +176,7 @@ class Copy:
         clean = fold and not weights.any()
         # 1. 4-bit groups need no copy; without packing it serves no rows of several plans, and none
         # without experts
-        if steps and self._all_groups:
+        if steps and self.spared:
             return self._uncopied(weights, steps)
         if not self._packs and (clean or not alike):
             return self._uncopied(None if clean else weights)

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 
-from atmoe.answer.engine import LINEARS, Engine, engine_of
+from atmoe.answer.engine import Engine, engine_of
 from atmoe.answer.kept import Kept
+from atmoe.answer.layers import LINEARS
 from atmoe.answer.leases import Lease, Product
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import parting

@@ -1,4 +1,4 @@
-"""Many people at once at a page of its own process, over HTTP, and the memory that it takes.
+"""Many people at once at a page of its own process, over HTTP.
 
 Who was refused, whose answer was another than when nobody else asks, who waited how long, and was
 anybody served before who came first. Each of the people asks, waits for the whole answer, and asks
@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,15 +21,13 @@ from typing import Any
 import httpx
 import psutil
 
-from atmoe.bench.scale import start
-from atmoe.bench.served import PAGE, page
+from atmoe.bench.served import page
 
 LEFT_SECONDS = 30
 """After the last of them has left, memory is looked at."""
 TOKENS = 24
 """Of each answer, at most."""
 MB = 1e6
-IMPORTS = "import app.page, psutil; print(psutil.Process().memory_info().rss)"
 ASKED = tuple(
     f"{question} {name}?"
     for question in ("How is it treated:", "What causes", "What is")
@@ -130,32 +125,30 @@ def load(
         AtMoeError: there is no page here.
     """
 
-    async def run(address: str, process: psutil.Process) -> tuple[Told, list[int], int]:
-        def taken() -> int:
-            return process.memory_info().rss
-
-        async def watch(each: list[int]) -> None:
-            while True:
-                each.append(taken())
-                await asyncio.sleep(1)
-
+    async def run(address: str, process: psutil.Process) -> tuple[Told, dict[str, Any]]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=people)
         async with httpx.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
             expected = await alone(client)
-            each = [taken()]
-            watching = asyncio.create_task(watch(each))
+            before, each = process.memory_info().rss, []
+
+            def more() -> int:
+                return round((process.memory_info().rss - before) / MB)
+
+            async def watch() -> None:
+                while True:
+                    each.append(more())
+                    await asyncio.sleep(1)
+
+            watching = asyncio.create_task(watch())
             told = await crowd(client, people, seconds, expected)
-            each.append(taken())
-            left = len(each) - 1
+            mb = {"at_the_end": more()}
             await asyncio.sleep(LEFT_SECONDS)
             watching.cancel()
-            each.append(taken())
-        return told, each, left
+        return told, mb | {"after_they_left": more(), "each_second": each}
 
     with page(model, precision, base) as (address, process):
-        told, each, left = asyncio.run(run(address, process))
+        told, mb = asyncio.run(run(address, process))
     waits = [f - b for b, f in zip(told.began, told.first) if f is not None]
-    over = [round((taken - each[0]) / MB) for taken in each]
     return {
         "precision": precision,
         "people": people,
@@ -168,21 +161,9 @@ def load(
             "most": round(max(waits), 2) if waits else None,
         },
         "out_of_order": round(out_of_order(told.began, told.first), 3),
-        "mb": {"at_the_end": over[left], "after_they_left": over[-1], "each_second": over},
+        "mb": mb,
         "refusals": sorted({*told.refused})[:3],
     }
-
-
-def as_ratios(told: Mapping[str, Any]) -> dict[str, float]:
-    """What `load` told, as shares of 1, more of which is better."""
-    people = f"{told['people']} people"
-    shares = {f"{people}, pairs served in order": 1 - told["out_of_order"]}
-    if asked := told["answers"] + told["refused"]:
-        shares[f"{people}, served"] = told["answers"] / asked
-    if told["answers"]:
-        as_alone = 1 - told["other_than_alone"] / told["answers"]
-        shares[f"{people}, answered as alone"] = as_alone
-    return shares
 
 
 def out_of_order(began: Sequence[float], first: Sequence[float | None]) -> float:
@@ -191,62 +172,3 @@ def out_of_order(began: Sequence[float], first: Sequence[float | None]) -> float
     pairs = len(served) * (len(served) - 1) / 2
     wrong = sum(a > b for i, a in enumerate(served) for b in served[i + 1 :])
     return wrong / pairs if pairs else 0.0
-
-
-def memory(model: Path, precision: str, base: str | None = None) -> dict[str, Any]:
-    """What the page takes: once it is there, and at most, up to each question's answer.
-
-    Args:
-        model: where a model is saved.
-        precision: to serve it in.
-        base: as for `AtMoe.from_pretrained`.
-
-    Returns:
-        {"precision"; "libraries_mb": of the page's imports alone, "ready_mb", "answered_mb",
-        "peak_mb", and "own_to_weights": the peak less the libraries, times the weights}; None where
-        the system does not tell the peak.
-
-    Raises:
-        AtMoeError: there is no page here.
-    """
-
-    async def ask(address: str) -> None:
-        async with httpx.AsyncClient(base_url=address, timeout=None) as client:
-            await alone(client)
-
-    with page(model, precision, base) as (address, process):
-        ready = process.memory_info().rss / MB
-        asyncio.run(ask(address))
-        answered, peak = process.memory_info().rss / MB, _peak(process.pid)
-    libraries = _imports()
-    weights = start(model, base, "bfloat16")["weights_mb"] * 2**20 / MB
-    own = None if peak is None else round((peak - libraries) / weights, 2)
-    return {
-        "precision": precision,
-        "libraries_mb": round(libraries),
-        "ready_mb": round(ready),
-        "answered_mb": round(answered),
-        "peak_mb": None if peak is None else round(peak),
-        "own_to_weights": own,
-    }
-
-
-def _peak(pid: int) -> float | None:
-    """The most memory that a process has had, in MB; None where /proc does not tell."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 / MB for line in lines if "VmHWM" in line), None)
-
-
-def _imports() -> float:
-    """What a process takes that has imported what the page imports, and nothing else, in MB."""
-    out = subprocess.run(
-        [sys.executable, "-c", IMPORTS],
-        env=os.environ | {"PYTHONPATH": str(PAGE.resolve().parent)},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    return int(out.split()[-1]) / MB

@@ -9,7 +9,7 @@ of small operations most, so these are shares and no speeds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ OUTSIDE = "outside of operations: Python, and the profiler"
 
 MADE_BY = (BASE, EXPERTS, HEAD, SEEN)
 """Parts of which the operators are told."""
-SEEN_OF = 0.1
+TOLD = 0.1
 """An operator is told of a part from this share of the part's time on."""
 
 
@@ -111,19 +111,12 @@ class Stretch:
     def __exit__(self, *error: Any) -> None:
         whole = scale.now() - self._began
         self._profiler.__exit__(*error)
-        seconds: dict[str, float] = defaultdict(float)
         by: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for event in self._profiler.key_averages(group_by_input_shape=True):
-            part, taken = self.part(event.key, event.input_shapes), event.self_cpu_time_total / 1e6
-            seconds[part] += taken
-            by[part][event.key] += taken
-        self.operators = {
-            part: sorted(
-                (name for name, taken in by[part].items() if taken >= SEEN_OF * seconds[part]),
-                key=lambda name: -by[part][name],
-            )
-            for part in MADE_BY
-        }
+            part = self.part(event.key, event.input_shapes)
+            by[part][event.key] += event.self_cpu_time_total / 1e6
+        seconds = {part: sum(taken.values()) for part, taken in by.items()}
+        self.operators = {part: _largest(by[part]) for part in MADE_BY}
         seconds[OUTSIDE] = max(whole - sum(seconds.values()), 0.0)
         total = sum(seconds.values())
         largest = sorted(seconds.items(), key=lambda item: -item[1])
@@ -147,3 +140,9 @@ class Stretch:
             return ELSE
         matrix = operands[place]
         return EXPERTS if min(matrix[-2:]) < self._narrowest else BASE
+
+
+def _largest(taken: Mapping[str, float]) -> list[str]:
+    """The names that took a share of the time worth telling, the largest first."""
+    least = TOLD * sum(taken.values())
+    return sorted((name for name in taken if taken[name] >= least), key=lambda name: -taken[name])

@@ -1,7 +1,7 @@
 """What things cost beside transformers' own `generate` of the base model alone.
 
 An absolute time says nothing on a machine that others use too, so these are ratios whose two sides
-take turns in one run. `check` holds a run against ratios that were kept from another.
+take turns in one run (`atmoe.bench.ratios`).
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ from atmoe.answer.sampling import Sampling
 from atmoe.bench import QUESTION, QUESTIONS, UNLESS_ASKED
 from atmoe.bench import scale as bench_scale
 from atmoe.bench.llama import llama
-from atmoe.bench.load import as_ratios, load, memory
+from atmoe.bench.load import load
 from atmoe.bench.page import page
 from atmoe.bench.peers import peers
 from atmoe.bench.profile import profile
-from atmoe.bench.scale import decoded, over, precisions, prefills, rows, sizes, start, timed
-from atmoe.errors import AtMoeError
+from atmoe.bench.ratios import inverse, of_load, of_memory, spread
+from atmoe.bench.scale import decoded, over, precisions, prefills, rows, sizes, timed
+from atmoe.bench.taken import memory, start
 from atmoe.explanation.measure import explain
 from atmoe.explanation.smallest_change import smallest_changes
 from atmoe.mixture import base as base_models
 from atmoe.mixture.precision import chosen, usable
 from atmoe.model import AtMoe
-
-FALLS = 0.9
-"""A ratio below this part of the one kept has fallen."""
 
 
 def bench(
@@ -108,8 +106,8 @@ def bench(
         if part == "explanation":
             report |= explaining(model, plain, answer_tokens, repeats)
             cost = report["ratio_to_generate"]
-            ratios["writing an answer to explaining it"] = _inverse(cost["explanation"])
-            ratios["writing an answer to its smallest change"] = _inverse(cost["smallest_change"])
+            ratios["writing an answer to explaining it"] = inverse(cost["explanation"])
+            ratios["writing an answer to its smallest change"] = inverse(cost["smallest_change"])
         elif part == "decoding":
             report["decoding"] = decoding(model, plain, answer_tokens, repeats)
             ratios |= {"routed to generate": report["decoding"]["routed_to_generate"]}
@@ -118,57 +116,19 @@ def bench(
         elif part == "start":
             report["start"] = {name: start(path, base, name) for name in usable()}
         elif part == "load":
-            report[part] = told = load(path, chosen(), people, seconds, base)
-            ratios |= {name: _spread([share]) for name, share in as_ratios(told).items()}
+            report[part] = load(path, chosen(), people, seconds, base)
+            ratios |= of_load(report[part])
         elif part == "memory":
-            report[part] = took = memory(path, chosen(), base)
-            if took["own_to_weights"]:
-                ratios["weights to the page's own memory"] = _spread([1 / took["own_to_weights"]])
+            report[part] = memory(path, chosen(), base)
+            ratios |= of_memory(report[part])
         else:
-            ratios |= {name: _spread(values) for name, values in measure[part]().items()}
+            ratios |= {name: spread(values) for name, values in measure[part]().items()}
         gc.collect()
     if gguf is not None:
         print("bench: llama.cpp", file=sys.stderr)
         beside = llama(model, path, base, gguf, QUESTION, answer_tokens, repeats)
-        ratios |= {name: _spread(values) for name, values in beside.items()}
+        ratios |= {name: spread(values) for name, values in beside.items()}
     return report | {"ratios": ratios}
-
-
-def check(report: dict, before: dict) -> list[str]:
-    """A sentence for each ratio that fell below `FALLS` of the one kept, of those measured in both.
-
-    Args:
-        report: of this run.
-        before: the report that was kept of another, or what it says of "dtype", "threads", "clock"
-            and "ratios".
-
-    Raises:
-        AtMoeError: the two were measured in different ways, or have no ratio in common.
-    """
-    for what, fix in (
-        ("dtype", "--dtype {}"),
-        ("threads", "OMP_NUM_THREADS={}"),
-        ("clock", "--clock {}"),
-    ):
-        if report[what] != before[what]:
-            raise AtMoeError(
-                f"The ratios kept are of {what} {before[what]}, these of {report[what]}; run it "
-                f"with {fix.format(before[what])}."
-            )
-    both = [name for name in report["ratios"] if name in before["ratios"]]
-    if not both:
-        raise AtMoeError(
-            "None of the ratios measured was kept; name the parts that were with --only, or keep "
-            "these with --json."
-        )
-    fallen = []
-    for name in both:
-        now, then = report["ratios"][name]["median"], before["ratios"][name]["median"]
-        if now < FALLS * then:
-            fallen.append(
-                f"{name} fell to {now:.2f} from {then:.2f} (least allowed: {FALLS * then:.2f})"
-            )
-    return fallen
 
 
 def explaining(model: AtMoe, plain: PreTrainedModel, answer_tokens: int, repeats: int) -> dict:
@@ -220,7 +180,7 @@ def explaining(model: AtMoe, plain: PreTrainedModel, answer_tokens: int, repeats
         "answer_tokens": len(written),
         "rows": count,
         "seconds": {name: round(statistics.median(taken), 3) for name, taken in seconds.items()},
-        "ratio_to_generate": {name: _spread(r) for name, r in ratios.items()},
+        "ratio_to_generate": {name: spread(r) for name, r in ratios.items()},
     }
 
 
@@ -249,8 +209,8 @@ def decoding(model: AtMoe, plain: PreTrainedModel, tokens: int = 128, repeats: i
     return {
         "engine": names,
         "tokens_per_second": {name: round(statistics.median(s), 2) for name, s in speeds.items()},
-        "routed_to_generate": _spread(over(speeds, "routed", "generate")),
-        "eight_to_one": _spread(over(speeds, "routed_8", "routed")),
+        "routed_to_generate": spread(over(speeds, "routed", "generate")),
+        "eight_to_one": spread(over(speeds, "routed_8", "routed")),
     }
 
 
@@ -284,19 +244,3 @@ def _generate_speed(model: AtMoe, plain: PreTrainedModel, tokens: int) -> float:
         )
     _, first, *_, last = clock.times  # the prompt comes before the first token
     return (tokens - 1) / (last - first)
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 3),
-        "least": round(min(values), 3),
-        "most": round(max(values), 3),
-    }
-
-
-def _inverse(spread: dict[str, float]) -> dict[str, float]:
-    return {
-        "median": round(1 / spread["median"], 3),
-        "least": round(1 / spread["most"], 3),
-        "most": round(1 / spread["least"], 3),
-    }

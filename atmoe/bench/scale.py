@@ -6,10 +6,7 @@ Ratios, whose two sides take turns; more is better.
 from __future__ import annotations
 
 import gc
-import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
@@ -261,50 +258,6 @@ def precisions(
         for name in fewer
         for beside, called in (("generate", "generate"), ("model", "the model"))
     }
-
-
-LOADED = """
-import json, resource, sys, time
-
-def peak():  # in kB; what rusage says of a process counts its parent's memory before it was started
-    try:
-        lines = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
-        return int(lines[0].split()[1])
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-began = time.perf_counter()
-from atmoe import AtMoe, Sampling
-imported, before = time.perf_counter(), peak()
-model = AtMoe.from_pretrained(sys.argv[1], sys.argv[2] or None, sys.argv[3])
-loaded = time.perf_counter()
-model.answer("How is asthma treated?", sampling=Sampling(8))
-parameters = (*model.base.parameters(), *model.router.parameters())
-weights = sum({t.data_ptr(): t.nbytes for t in parameters}.values())
-print(json.dumps({"import_s": imported - began, "load_s": loaded - imported,
-                  "weights_mb": weights / 2**20, "imports_mb": before / 2**10,
-                  "peak_mb": peak() / 2**10}))
-"""
-
-
-def start(path: Path, base: str | None, precision: str) -> dict[str, float]:
-    """What a process of its own takes up to the end of a first short answer.
-
-    Returns:
-        {"import_s", "load_s": seconds; "weights_mb", "imports_mb", "peak_mb": the most memory, in
-        MiB; "own_to_weights": that as a multiple of its weights, less what the libraries had taken
-        before}.
-    """
-    out = subprocess.run(
-        [sys.executable, "-c", LOADED, str(path), base or "", precision],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    figures = json.loads(out.splitlines()[-1])
-    own = figures["peak_mb"] - figures["imports_mb"]
-    figures["own_to_weights"] = own / figures["weights_mb"]
-    return {name: round(value, 2) for name, value in figures.items()}
 
 
 def _made_up(model: AtMoe, base: str | None, experts: int, rank: int) -> AtMoe:

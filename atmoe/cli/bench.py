@@ -20,7 +20,8 @@ PROFILED = {"prompt": "reading a prompt", "token": "one more token"}
 
 def bench(a: argparse.Namespace) -> Result:
     """Ratios of times, and which of them fell."""
-    from atmoe.bench.run import bench, check
+    from atmoe.bench.ratios import check
+    from atmoe.bench.run import bench
 
     if a.device not in (None, "cpu"):
         raise AtMoeError("bench compares what runs on a CPU; leave --device out.")

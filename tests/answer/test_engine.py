@@ -13,8 +13,9 @@ from decoding import CLOSE, both, last_of
 
 from atmoe import RoutingPlan, Sampling
 from atmoe.answer.decoder import Plain, decoder
-from atmoe.answer.engine import LINEARS, Engine, engine_of
+from atmoe.answer.engine import Engine, engine_of
 from atmoe.answer.fused import Fused
+from atmoe.answer.layers import LINEARS
 from atmoe.answer.packing import can_pack
 from atmoe.answer.prefill import prefill
 from atmoe.mixture.experts import Mixing, decoder_layers, mixed_by

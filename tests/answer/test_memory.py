@@ -10,20 +10,16 @@ from atmoe.mixture.precision import usable
 
 MEASURED = """
 import sys
-from pathlib import Path
 import torch, transformers
 from atmoe import AtMoe
 from atmoe.answer.batching import Batching
+from atmoe.mixture.memory import most_memory
 
-def most():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if "VmHWM" in line)
-
-before = most()
+before = most_memory()
 model = AtMoe.from_pretrained(sys.argv[1], dtype=sys.argv[2])
 Batching(model).warm()
 parameters = {p.data_ptr(): p for p in model.base.parameters()}
-print((most() - before) / sum(2 * p.numel() for p in parameters.values()))
+print((most_memory() - before) / sum(2 * p.numel() for p in parameters.values()))
 """
 MOST = 2.7
 """Times the weights in bfloat16: those, a copy of them or of their groups, the head's, and what one

@@ -3,10 +3,10 @@
 import ast
 import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from browser import QUESTION, TOKENS
+from conftest import aside
 from tools.endpoints import NAMES
 
 from app.view import sampling_of
@@ -31,9 +31,7 @@ def asked(address: str, *calls: tuple[str, dict]) -> list:
             tools = (await session.list_tools()).tools
             return [tools, *[await session.call_tool(name, given) for name, given in calls]]
 
-    # On a thread of its own: Playwright's own loop may be running on this one.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, talk()).result()
+    return aside(asyncio.run, talk())
 
 
 def test_each_endpoint_is_a_tool_that_says_what_it_takes(served):

@@ -24,7 +24,9 @@ from atmoe.bench.profile import (
     SEEN,
     Stretch,
 )
-from atmoe.bench.run import bench, check, decoding, explaining
+from atmoe.bench.ratios import check
+from atmoe.bench.run import bench, decoding, explaining
+from atmoe.bench.taken import start
 from atmoe.cli import bench as cli
 from atmoe.cli.main import main
 from atmoe.mixture import precision
@@ -196,7 +198,7 @@ def test_the_processors_time_leaves_out_waiting(llama, saved, monkeypatch):
 def test_start_is_of_a_process_of_its_own(llama, saved):
     """Its memory too: what this one takes, or took, does not count."""
     mine = bytearray(b"x" * 2**30)
-    found = bench_scale.start(saved, str(llama.directory), "float32")
+    found = start(saved, str(llama.directory), "float32")
     assert (
         found["import_s"] > 0
         and found["load_s"] > 0

@@ -1,15 +1,16 @@
 """Many people at a page of its own process: what is counted, and that it is."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from conftest import ROOT
+from conftest import ROOT, aside
 
 from atmoe.bench import load as loading
-from atmoe.bench.load import ASKED, alone, as_ratios, crowd, load, memory, out_of_order
+from atmoe.bench.load import ASKED, alone, crowd, load, out_of_order
+from atmoe.bench.ratios import of_load
 from atmoe.bench.served import page
+from atmoe.bench.taken import memory
 from atmoe.errors import AtMoeError
 
 
@@ -28,14 +29,7 @@ def trained(worlds, tmp_path_factory):
     return folder, str(world.directory)
 
 
-@pytest.fixture(scope="module")
-def aside():
-    """Calls in a thread of its own: Playwright's tests leave a running loop in this one."""
-    with ThreadPoolExecutor(1) as threads:
-        yield lambda does, *values: threads.submit(does, *values).result()
-
-
-def test_people_are_answered_as_alone_and_counted(here, aside, trained):
+def test_people_are_answered_as_alone_and_counted(here, trained):
     model, base = trained
     told = aside(load, model, "float32", 4, 3, base)
     assert told["answers"] >= 4 and told["people"] == 4
@@ -44,9 +38,7 @@ def test_people_are_answered_as_alone_and_counted(here, aside, trained):
     assert 0 <= told["out_of_order"] < 1
 
 
-def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_says(
-    here, aside, trained
-):
+def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_says(here, trained):
     model, base = trained
 
     async def run(address):
@@ -69,12 +61,13 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
 
 def test_shares_that_a_later_run_is_held_against():
     told = {"people": 4, "answers": 6, "refused": 2, "other_than_alone": 3, "out_of_order": 0.25}
-    assert as_ratios(told) == {
+    shares = {name: ratio["median"] for name, ratio in of_load(told).items()}
+    assert shares == {
         "4 people, pairs served in order": 0.75,
         "4 people, served": 0.75,
         "4 people, answered as alone": 0.5,
     }
-    nobody = as_ratios(told | {"answers": 0, "refused": 0, "other_than_alone": 0})
+    nobody = of_load(told | {"answers": 0, "refused": 0, "other_than_alone": 0})
     assert list(nobody) == ["4 people, pairs served in order"]
 
 

@@ -146,7 +146,8 @@ def load_figure(crowds: Sequence[Mapping]) -> go.Figure:
             name=f"{told['people']} people",
             line={"color": color, "dash": dash, "width": 3},
         )
-    figure.update_xaxes(title_text="seconds since they came; they ask for 60, then wait and leave")
+    asking = f"they ask for {crowds[0]['seconds']:g}, wait for what is under way, and leave"
+    figure.update_xaxes(title_text=f"seconds since they came; {asking}")
     figure.update_yaxes(title_text="MB more than before", zeroline=True, zerolinecolor="black")
     return _plain(figure, 420)
 

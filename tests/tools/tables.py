@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tools.markdown import table
 
+from atmoe.bench.load import LEFT_SECONDS
+
 MODEL = Path(__file__).resolve().parents[2] / "assets" / "medical"
 
 
@@ -184,30 +186,33 @@ SPEEDS = (
 
 def profile_table() -> str:
     """Where the page's time goes, in percent of it."""
-    profile = report("profile")["profile"]
-    columns = [(name, stretch) for name in profile for stretch in profile[name]]
-    shares = [profile[name][stretch] for name, stretch in columns]
+    heads, shares = _profiled("profile")
     parts = sorted(shares[-1], key=lambda part: -shares[-1][part])
-    words = {"prompt": "a prompt", "token": "one more token"}
     return table(
-        ("% of the time", *(f"{words[stretch]}, {name}" for name, stretch in columns)),
+        ("% of the time", *heads),
         [(part, *(rounded(100 * of[part], 0) for of in shares)) for part in parts],
-        numbers=len(columns),
+        numbers=len(heads),
     )
 
 
 def operator_table() -> str:
     """Which of PyTorch's operators made each product."""
-    operators = report("profile")["operators"]
-    words = {"prompt": "a prompt", "token": "one more token"}
-    columns = [(n, stretch, by) for n, of in operators.items() for stretch, by in of.items()]
+    heads, operators = _profiled("operators")
     return table(
-        ("operators", *(f"{words[stretch]}, {name}" for name, stretch, _ in columns)),
+        ("operators", *heads),
         [
-            (part, *(", ".join(f"`{name}`" for name in by[part]) for _, _, by in columns))
-            for part in columns[0][2]
+            (part, *(", ".join(f"`{name}`" for name in of[part]) for of in operators))
+            for part in operators[0]
         ],
     )
+
+
+def _profiled(what: str) -> tuple[list[str], list[dict]]:
+    """Of each precision's prompt and token: the column's head, and what was told of it."""
+    words = {"prompt": "a prompt", "token": "one more token"}
+    told = report("profile")[what]
+    columns = {f"{words[s]}, {name}": of[s] for name, of in told.items() for s in of}
+    return list(columns), list(columns.values())
 
 
 CROWDS = (50, 200)
@@ -221,33 +226,30 @@ def loads() -> list[dict]:
 
 def load_table() -> str:
     """Many people at once, over HTTP."""
-    rows = [
-        (
-            str(told["people"]),
-            str(told["answers"]),
-            str(told["refused"]),
-            str(told["other_than_alone"]),
-            f"{told['out_of_order']:.1%}",
-            f"{told['first_words_s']['median']:.1f} · {told['first_words_s']['most']:.0f}",
-            f"{max(told['mb']['each_second']):+d}",
-            f"{told['mb']['after_they_left']:+d}",
+    rows = []
+    for told in loads():
+        words, mb = told["first_words_s"], told["mb"]
+        counts = (told[name] for name in ("people", "answers", "refused", "other_than_alone"))
+        rows.append(
+            (
+                *map(str, counts),
+                f"{told['out_of_order']:.1%}",
+                f"{words['median']:.1f} · {words['most']:.0f}",
+                f"{max(mb['each_second']):+d}",
+                f"{mb['after_they_left']:+d}",
+            )
         )
-        for told in loads()
-    ]
-    return table(
-        (
-            "people, for 60 s",
-            "answers",
-            "refused",
-            "other than alone",
-            "pairs out of order",
-            "first words after, s: median · most",
-            "memory at most, MB",
-            "30 s after they left",
-        ),
-        rows,
-        numbers=8,
+    heads = (
+        f"people, for {loads()[0]['seconds']:g} s",
+        "answers",
+        "refused",
+        "other than alone",
+        "pairs out of order",
+        "first words after, s: median · most",
+        "memory at most, MB",
+        f"{LEFT_SECONDS} s after they left",
     )
+    return table(heads, rows, numbers=len(heads))
 
 
 def speed_table() -> str:
