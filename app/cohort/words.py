@@ -87,8 +87,10 @@ def _row(row: Mapping[str, Any], groups: Sequence[str], measured: Sequence[str])
 
 def _group_cell(brief: Brief, group: str) -> str:
     """Who leads a group, and the group's share."""
-    leader = brief["heaviest"][group].partition("/")[2]
-    share = brief["shares"][group]
+    heaviest, share = brief["heaviest"][group], brief["shares"][group]
+    if heaviest is None:
+        return '<td data-sort="">takes no part</td>'
+    leader = heaviest.partition("/")[2]
     return (
         f'<td data-sort="{escape(leader)} {share:.4f}">{escape(leader)} '
         f"<small>{share:.0%}</small></td>"

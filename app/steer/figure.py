@@ -74,14 +74,19 @@ def group_figure(
     if view is None:
         return _draw(layout, [Panel(shown, names, None)], GROUP_ROW, axis=False)
     router, force = (percents(plan.group_shares) for plan in (view.router_plan, view.plan))
+    absent = {*view.router_plan.absent} & {*view.plan.absent}
     words = [
         _received(name, "the routing weight", now, before, (effects or {}).get(name, ""))
+        if name not in absent
+        else [f"{name} takes no part"] * len(now)
         for name, now, before in zip(names, force, router)
     ]
-    above = router if router != force else None
+    inside = [name not in absent for name in names]
+    own, above = (_of_team(shares, inside) for shares in (force, router))
+    strips = above if router != force else None
     marks = _marks(view)
     shown = [marks.get(name, "") + label for name, label in zip(names, shown)]
-    panel = Panel(shown, names, force, words, outlines(view, names), above)
+    panel = Panel(shown, names, own, words, outlines(view, names), strips)
     return _draw(layout, [panel], GROUP_ROW, axis=False, pale=pale)
 
 
@@ -126,7 +131,7 @@ def expert_figure(
 
 
 def _of_team(shares: list[list[float]], inside: list[bool]) -> list[list[float | None]]:
-    """Shares [n][layers] of those that take part; an expert that does not has no share, not 0."""
+    """Shares [n][layers] of those that take part; who does not has no share, not 0."""
     return [list(row) if part else [None] * len(row) for row, part in zip(shares, inside)]
 
 

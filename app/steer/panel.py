@@ -77,13 +77,13 @@ def shown(view: View | None, at: int = 0, refused: str = "", scope: str = "all")
     if view is not None:
         layers = layer_range(scope, view.plan.layout.layers)
         router, force = (all_percents(plan, layers) for plan in (view.router_plan, view.plan))
-        team = {*view.router_plan.team}
+        team = {*view.router_plan.asked}
         targets = {
             t: {
                 "router": router[t],
                 "force": force[t],
                 "note": share_note(view, t),
-                "asked": "/" not in t or t in team,
+                "asked": t in team if "/" in t else t not in view.router_plan.absent,
             }
             for t in router
         }

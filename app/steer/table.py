@@ -5,7 +5,6 @@ Each share is a button that picks its cell, by the numbers that it has in the pi
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from html import escape
 
 from app.steer.figure import outlines, percents, signed_experts, signed_groups
@@ -31,7 +30,7 @@ def shares_table(layout: Layout, view: View | None) -> str:
         [*percents(plan.group_shares), *percents(plan.expert_shares)]
         for plan in (view.router_plan, view.plan)
     )
-    team = {*view.router_plan.team, *view.plan.team}
+    team = _taking_part(view)
     places = _rows(layout)
     taken = {
         (column, layer)
@@ -40,7 +39,7 @@ def shares_table(layout: Layout, view: View | None) -> str:
     }
     # Who takes part stands first, so that it is seen without scrolling.
     titles = (*signed_groups(layout), *signed_experts(layout))
-    inside = [_takes_part(place, team) for place in places]
+    inside = [place[2] in team for place in places]
     columns = sorted(range(len(places)), key=lambda column: not inside[column])
     heads = "".join(f'<th scope="col">{escape(titles[column])}</th>' for column in columns)
     body = ""
@@ -79,7 +78,7 @@ def thirds_table(layout: Layout, view: View | None) -> str:
     )
     heads = "".join(f'<th scope="col">{band}</th>' for band in bands)
     titles = (*signed_groups(layout), *signed_experts(layout))
-    team = {*view.router_plan.team, *view.plan.team}
+    team = _taking_part(view)
     body = ""
     for title, place in zip(titles, _rows(layout)):
         if place[:2] in (("groups-map", 0), ("experts-map", 0)):
@@ -87,7 +86,7 @@ def thirds_table(layout: Layout, view: View | None) -> str:
             body += f'<tr class="parts"><th colspan="{len(bands) + 1}">{whole}</th></tr>'
         cells = "".join(
             _third_cell(place, layers[band], band, router[band][place[2]], force[band][place[2]])
-            if _takes_part(place, team)
+            if place[2] in team
             else _no_part(place, f"{place[1]},{layers[band][0]}", f"{place[1]},{layers[band][-1]}")
             for band in bands
         )
@@ -99,13 +98,15 @@ def thirds_table(layout: Layout, view: View | None) -> str:
     )
 
 
-def _takes_part(place: Place, team: Collection[str]) -> bool:
-    """Whether a row has a share at all: groups have."""
-    return place[0] == "groups-map" or place[2] in team
+def _taking_part(view: View) -> set[str]:
+    """The groups and experts that take part, by the router or as steered."""
+    plans = view.router_plan, view.plan
+    groups = {g for plan in plans for g in plan.layout.group_names if g not in plan.absent}
+    return groups.union(*(plan.team for plan in plans))
 
 
 def _no_part(place: Place, at: str, to: str = "") -> str:
-    """The cell of an expert that takes no part, which can be called in there."""
+    """The cell of a group or an expert that takes no part, which can be called in there."""
     until = f' data-to="{to}"' if to else ""
     return (
         f'<td class="absent"><button type="button" data-cell="{place[0]}" data-at="{at}"{until} '

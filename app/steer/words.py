@@ -94,11 +94,14 @@ def routing_line(view: View, words: Mapping[str, str]) -> str:
     plan = view.router_plan
     means, parts = expert_percents(plan), []
     for group, experts in plan.layout.groups:
+        word = words.get(group, group)
+        if group in plan.absent:
+            parts.append(f"{word}: takes no part")
+            continue
         if len(experts) == 1:
             continue
         shares = {expert: means[f"{group}/{expert}"] for expert in experts}
         leading = [e for e in experts if 2 * shares[e] >= max(shares.values())]
-        word = words.get(group, group)
         if len(leading) > MAX_LEADERS:
             parts.append(f"{word}: {count(len(leading), 'expert')} alike")
         else:
@@ -119,7 +122,11 @@ def share_note(view: View, target: str) -> str:
         for chosen in view.steering.by_layer(view.plan.layout)
     }
     note = f"Router gave {before:.0f}% on average"
-    if "/" in target and target not in view.router_plan.team:
+    group, inside, _ = target.partition("/")
+    if group in view.router_plan.absent:
+        whose = "Its group takes" if inside else "Takes"
+        note = f"{whose} no part by the router; a share calls it in"
+    elif inside and target not in view.router_plan.team:
         note = "Takes no part by the router; a share calls it in"
     if len(states) > 1:
         if State.FIXED in states:
@@ -141,7 +148,7 @@ def _tops(plan: RoutingPlan) -> str:
     parts = []
     for group, experts in plan.layout.groups:
         share, expert = max(zip(means[plan.layout.members(group)], experts))
-        if share:
+        if share and group not in plan.absent:
             parts.append(f"**{expert}** received {share:.0%} of the {group} share")
     return listed(parts)
 

@@ -72,7 +72,8 @@ const draw = () => {
 // A group's experts in one row, as wide as their shares; below it those who take no part.
 const drawSegments = (bar) => {
   const known = props.shown.targets, buttons = [...bar.querySelectorAll(".segment")];
-  const shares = buttons.map((b) => inForce(b.dataset.lead)), largest = Math.max(...shares);
+  const group = groupOf(buttons[0].dataset.lead), out = known[group] && !known[group].asked && inForce(group) < 0.5;
+  const shares = buttons.map((b) => (out ? 0 : inForce(b.dataset.lead))), largest = Math.max(...shares);
   let before = 0, marks = [];
   buttons.forEach((button, i) => {
     const target = button.dataset.lead, { state } = read(target), asked = known[target]?.asked ?? true, share = Math.round(shares[i]);
@@ -83,7 +84,7 @@ const drawSegments = (bar) => {
     button.classList.toggle("leads", !absent && shares[i] === largest && Boolean(known[target]));
     button.style.flexGrow = absent ? 0 : Math.max(shares[i], 1);
     button.querySelector("b").textContent = absent || !known[target] ? "" : `${share}%`;
-    const does = state === "off" ? "off" : absent ? (asked ? "no share" : "takes no part") : `${share}%`;
+    const does = state === "off" ? "off" : absent ? (asked && !out ? "no share" : "takes no part") : `${share}%`;
     button.setAttribute("aria-label", `${target}: ${does}${state === "fixed" ? ", set by you" : ""}`);
     button.title = `${target.split("/")[1]}: ${does}${known[target] ? `; the router gave ${Math.round(known[target].router)}%` : ""}. Click: it leads its group`;
     button.setAttribute("aria-pressed", state === "fixed");

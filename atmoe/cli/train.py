@@ -1,4 +1,4 @@
-"""The commands that train: train {experts,router,baseline}."""
+"""The commands that train: train {experts,router,together,baseline}."""
 
 from __future__ import annotations
 
@@ -47,6 +47,16 @@ def train_router(a: argparse.Namespace) -> Result:
     report = train_router(load_model(a), examples, description, a.model, settings)
     sentence = f"Router saved in {a.model} {_after(report)}"
     return report, f"{sentence} {_indexed(a, examples)}" if a.index else sentence
+
+
+def train_together(a: argparse.Namespace) -> Result:
+    """Train experts on under the router's plan (stage 3)."""
+    from atmoe.train.together import TogetherSettings, train_together
+
+    settings = TogetherSettings(**_given(a, TogetherSettings))
+    description = described(a)
+    report = train_together(load_model(a), description.examples(), description, a.out, settings)
+    return report, f"Experts and router saved in {a.out} {_after(report)}"
 
 
 def _indexed(a: argparse.Namespace, examples: Sequence[Example]) -> str:
@@ -135,7 +145,7 @@ def add_commands(commands: Commands) -> None:
         "Train experts, the router or a baseline. Run on several processes by  accelerate launch "
         "--num_processes N -m atmoe train ...",
         [],
-    ).add_subparsers(required=True, metavar="{experts,router,baseline}")
+    ).add_subparsers(required=True, metavar="{experts,router,together,baseline}")
     parser = commands.add(
         "experts",
         _training(train_experts),
@@ -191,6 +201,32 @@ def add_commands(commands: Commands) -> None:
         effect_answers="answers read for their groups' effects, each round",
         effect_rounds="how often that is done",
         effect_power="a group's share follows its effect to this power",
+        seed="of everything",
+    )
+
+    parser = commands.add(
+        "together",
+        _training(train_together),
+        "Stage 3, where it is wanted: experts learn on under the router's plan, in which a group "
+        "may take no part.",
+        [commands.of_model("bfloat16", FLOATING), commands.data],
+        train,
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where the model goes; an interrupted run there goes on",
+    )
+    _settings(
+        parser,
+        group_floor="from how much of the weight, in units of an equal share, a group takes part",
+        instructions="that tell the planner what the router gives its groups",
+        answer_tokens="budget (default: three passes over the data at most, and fewer where the "
+        "loss on unseen topics falls no more)",
+        learning_rate="peak, of the experts",
+        gain_learning_rate="peak, of the gains",
         seed="of everything",
     )
 

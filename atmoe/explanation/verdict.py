@@ -2,8 +2,8 @@
 
 It comes from thresholds:
 
-    "the weights explain"    in every group the expert with most weight is also the one whose
-                             removal costs most, and no group or expert is a mismatch
+    "the weights explain"    in every group that takes part the expert with most weight is also the
+                             one whose removal costs most, and no group or expert is a mismatch
     "the weights do not"     the experts together hardly shaped the answer; or in fewer than half of
                              the groups the expert with most weight is the one whose removal costs
                              most; or all of those are mismatches
@@ -75,9 +75,9 @@ class Verdict:
     Attributes:
         sentence: to show.
         mismatches: the units that disagree, the heaviest first.
-        agree: of the groups with several experts, those in which the expert with most weight has
-            the largest effect.
-        groups: how many groups have several experts.
+        agree: of the groups with several experts that take part, those in which the expert with
+            most weight has the largest effect.
+        groups: how many groups with several experts take part.
     """
 
     level: Level
@@ -135,6 +135,8 @@ def mismatch(unit: Unit, least: float = HARDLY) -> Mismatch | None:
 def leaders(explanation: Explanation) -> Leaders:
     """Of each group with several experts, the one with most weight and the one with most effect.
 
+    A group without weight has neither.
+
     Returns:
         Group → (the expert with most weight, the expert whose removal costs most).
     """
@@ -143,8 +145,8 @@ def leaders(explanation: Explanation) -> Leaders:
         if len(experts) > 1:
             units = [u for u in explanation.of("expert") if u.group == group]
             heaviest = max(units, key=lambda u: u.weight)
-            strongest = max(units, key=lambda u: u.effect)
-            pairs[group] = heaviest, strongest
+            if heaviest.weight > 0:
+                pairs[group] = heaviest, max(units, key=lambda u: u.effect)
     return pairs
 
 

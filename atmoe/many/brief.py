@@ -25,8 +25,8 @@ def brief_of_plan(plan: RoutingPlan) -> Brief:
     """Who takes part, each group's share, and each expert's share of its group.
 
     Returns:
-        {"team": experts, "heaviest": group → the expert with most weight in it, "shares": group or
-            group/expert → its share, the mean over layers}.
+        {"team": experts, "heaviest": group → the expert with most weight in it, None where the
+            group takes no part, "shares": group or group/expert → its share, the mean over layers}.
     """
     layout = plan.layout
     shares = dict(zip(layout.group_names, _digits(plan.group_shares.mean(0).tolist())))
@@ -34,7 +34,8 @@ def brief_of_plan(plan: RoutingPlan) -> Brief:
     heaviest = {}
     for group in layout.group_names:
         members = layout.expert_names[layout.members(group)]
-        heaviest[group] = max(members, key=lambda name: inside[name])
+        leads = max(members, key=lambda name: inside[name])
+        heaviest[group] = None if group in plan.absent else leads
     return {"team": list(plan.team), "heaviest": heaviest, "shares": shares | inside}
 
 
@@ -95,10 +96,12 @@ def _measured(explanation: Explanation) -> Brief:
     """What an answer depended on: effects in nats a token, of groups and experts."""
     units = (*explanation.of("group"), *explanation.of("expert"))
     ruling = verdict(explanation)
+    costliest = {group: pair[1].name for group, pair in leaders(explanation).items()}
+    several = [group for group, experts in explanation.layout.groups if len(experts) > 1]
     return {
         "verdict": str(ruling.level),
         "explanation": ruling.sentence,
-        "costliest": {group: pair[1].name for group, pair in leaders(explanation).items()},
+        "costliest": {group: costliest.get(group) for group in several},
         "effects": {unit.name: round(unit.effect, 4) for unit in units},
     }
 

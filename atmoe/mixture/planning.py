@@ -18,7 +18,7 @@ from transformers import Cache, PreTrainedModel
 from atmoe.mixture.experts import mixed_by
 from atmoe.mixture.passes import entering
 from atmoe.prompt import Batch
-from atmoe.routing.planner import Planner
+from atmoe.routing.planner import Members, Planner
 from atmoe.routing.router import pool_instruction
 
 
@@ -27,11 +27,11 @@ class First(NamedTuple):
 
     Attributes:
         states: what the planner read, [rows, depth, hidden], float32.
-        team: who takes part, [rows, experts], True for those who do; None = everybody.
+        team: who takes part; None = everybody.
     """
 
     states: Tensor | None
-    team: Tensor | None
+    team: Members | None
 
     def of(self, row: int) -> Tensor | None:
         """What was read of one prompt, [depth, hidden]."""

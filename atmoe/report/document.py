@@ -165,7 +165,10 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
         table("Groups: share of the routing weight, mean over the layers", heads, groups, 1),
         table("Experts: share of their group, mean over the layers", heads, experts, 1),
     ]
-    absent = [name for name in layout.expert_names if name not in takes_part]
+    absent = [
+        *(g for g in layout.group_names if all(g in plan.absent for plan in plans)),
+        *(name for name in layout.expert_names if name not in takes_part),
+    ]
     if absent:
         parts.append(f"<p>{escape(f'Takes no part: {listed(absent)}.')}</p>")
     parts.append(

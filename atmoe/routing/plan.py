@@ -204,9 +204,24 @@ class RoutingPlan:
 
     @cached_property
     def team(self) -> tuple[str, ...]:
-        """Who takes part: the experts that have a share of their group in some layer."""
-        takes_part = (self.expert_shares > 0).any(0).tolist()
-        return tuple(n for n, part in zip(self.layout.expert_names, takes_part) if part)
+        """Who takes part: the experts that have weight in some layer."""
+        return self._with_some(self.weights)
+
+    @cached_property
+    def asked(self) -> tuple[str, ...]:
+        """Who would take part if all groups did: experts with a share of theirs in some layer."""
+        return self._with_some(self.expert_shares)
+
+    @cached_property
+    def absent(self) -> tuple[str, ...]:
+        """The groups that take no part: those without a share in any layer."""
+        none = (self.group_shares == 0).all(0).tolist()
+        return tuple(group for group, has in zip(self.layout.group_names, none) if has)
+
+    def _with_some(self, shares: Tensor) -> tuple[str, ...]:
+        """The experts that have some of these shares, [layers, experts], in some layer."""
+        some = (shares > 0).any(0).tolist()
+        return tuple(name for name, has in zip(self.layout.expert_names, some) if has)
 
     @classmethod
     def uniform(cls, layout: Layout) -> RoutingPlan:
@@ -329,9 +344,10 @@ class RoutingPlan:
         strength: Any = data.get("strength")
         layout = Layout.of(data["layers"], groups)
         plan = cls(layout, data["group_shares"], data["expert_shares"], strength)
-        # Records of before there were teams do not name one.
+        # Records of before there were teams do not name one; those of before a group could take no
+        # part name its experts although the group was off.
         team = data.get("team")
-        if team is not None and set(team) != set(plan.team):
+        if team is not None and set(team) not in (set(plan.team), set(plan.asked)):
             raise PlanError(
                 "The plan's team and its shares disagree; use one saved by this program."
             )

@@ -1,8 +1,13 @@
 """Who takes part: decided once a prompt, for all layers, before any share is dealt out.
 
     h_l    = mean over instruction tokens of the state that leaves the base model's layer l
+    r      = softmax of Σ_l V_l h_l + c                                           [rows, groups]
     p      = softmax, inside each group, of Σ_l W_l h_l + b                       [rows, experts]
+    groups = whoever has r of at least `group_floor` / G, and the largest         [rows, groups]
     team   = whoever has p of at least `floor` / n_g, and each group's largest    [rows, experts]
+
+A group that takes no part has a share of exactly 0 in every layer. Its experts keep their in-group
+shares: they are who would take part if a hand gave the group a share.
 
 The base model is read alone, through its first `depth` layers: whoever takes part changes the
 states of every layer, so it must be known before the first. Task planning is what AT-MoE
@@ -11,14 +16,32 @@ states of every layer, so it must be known before the first. Task planning is wh
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from atmoe.routing.plan import Layout
 
 
+class Members(NamedTuple):
+    """Who takes part in each prompt; at least one group, and at least one expert of each group.
+
+    Attributes:
+        groups: [rows, groups], True for those who do.
+        experts: [rows, experts], True for those who do, if their group does.
+    """
+
+    groups: Tensor
+    experts: Tensor
+
+    def by_layer(self) -> Members:
+        """The same with a dimension for layers, [rows, 1, ...]."""
+        return Members(self.groups[:, None], self.experts[:, None])
+
+
 class Planner(nn.Module):
-    """One linear over experts, of the states that leave the first layers.
+    """One linear over groups and one over experts, of the states that leave the first layers.
 
     It starts with everybody taking part: all its weights and biases are zero.
 
@@ -27,16 +50,28 @@ class Planner(nn.Module):
         hidden: width of the hidden states.
         depth: how many layers are read, at least 1 and fewer than there are.
         floor: the share from which an expert takes part, in units of that of equal shares.
+        group_floor: the same of a group; 0 = all groups do.
     """
 
     floor: Tensor
+    group_floor: Tensor
 
-    def __init__(self, layout: Layout, hidden: int, depth: int, floor: float = 1.0):
+    def __init__(
+        self,
+        layout: Layout,
+        hidden: int,
+        depth: int,
+        floor: float = 1.0,
+        group_floor: float = 0.0,
+    ):
         super().__init__()
         self.layout = layout
         self.weight = nn.Parameter(torch.zeros(depth, len(layout.expert_names), hidden))
         self.bias = nn.Parameter(torch.zeros(1, len(layout.expert_names)))
         self.register_buffer("floor", torch.tensor([float(floor)]))
+        self.group_weight = nn.Parameter(torch.zeros(depth, len(layout.groups), hidden))
+        self.group_bias = nn.Parameter(torch.zeros(1, len(layout.groups)))
+        self.register_buffer("group_floor", torch.tensor([float(group_floor)]))
 
     @property
     def depth(self) -> int:
@@ -55,22 +90,36 @@ class Planner(nn.Module):
         logits = torch.einsum("rlh,leh->re", states.float(), self.weight) + self.bias
         return in_group(self.layout, logits)
 
-    def team(self, states: Tensor) -> Tensor:
-        """Who takes part: at least one of each group.
+    def of_groups(self, states: Tensor) -> Tensor:
+        """What share of all the weight each group is expected to have.
 
         Args:
             states: pooled, [rows, depth, hidden].
 
         Returns:
-            [rows, experts], True for those who do.
+            [rows, groups]; each row sums to 1.
+        """
+        logits = torch.einsum("rlh,lgh->rg", states.float(), self.group_weight) + self.group_bias
+        return logits.softmax(-1)
+
+    def team(self, states: Tensor) -> Members:
+        """Who takes part.
+
+        Args:
+            states: pooled, [rows, depth, hidden].
         """
         asked = self(states)
-        parts = []
-        for group in self.layout.group_names:
-            own = asked[:, self.layout.members(group)]
-            enough = own >= self.floor / own.shape[1]
-            parts.append(enough | (own == own.max(1, keepdim=True).values))
-        return torch.cat(parts, 1)
+        groups = _enough(self.of_groups(states), self.group_floor)
+        parts = [
+            _enough(asked[:, self.layout.members(group)], self.floor)
+            for group in self.layout.group_names
+        ]
+        return Members(groups, torch.cat(parts, 1))
+
+
+def _enough(shares: Tensor, floor: Tensor) -> Tensor:
+    """Who of siblings has that much of an equal share, and whoever has most."""
+    return (shares >= floor / shares.shape[1]) | (shares == shares.max(1, keepdim=True).values)
 
 
 def in_group(layout: Layout, logits: Tensor, team: Tensor | None = None) -> Tensor:

@@ -1,12 +1,12 @@
 """The layer-wise grouped router (AT-MoE, arXiv 2410.10896): first groups, then experts inside each.
 
     h_l = mean over instruction tokens of the hidden state that enters layer l      [rows, hidden]
-    s_l = softmax(W_l^G h_l + b)                                                    [rows, groups]
+    s_l = softmax(W_l^G h_l + b), taken over the groups that take part              [rows, groups]
     q_l = softmax(W_l^E h_l + b), taken inside each group over its members of the team
                                                                                     [rows, experts]
 
-Who the team is, the planner decides (`atmoe.routing.planner`); without one it is everybody. All of
-it in float32, whatever the model runs in. `gain` [layers] multiplies the mixture: without it,
+Who takes part, the planner decides (`atmoe.routing.planner`); without one everybody does. All of it
+in float32, whatever the model runs in. `gain` [layers] multiplies the mixture: without it,
 groups that share one unit of weight would dilute each other.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from atmoe.routing.plan import Layout
-from atmoe.routing.planner import Planner, in_group
+from atmoe.routing.planner import Members, Planner, in_group
 
 
 class GroupedRouter(nn.Module):
@@ -51,14 +51,14 @@ class GroupedRouter(nn.Module):
         return self.planner.depth if self.planner else 0
 
     def forward(
-        self, pooled: Tensor, layer: int | slice, team: Tensor | None = None
+        self, pooled: Tensor, layer: int | slice, team: Members | None = None
     ) -> tuple[Tensor, Tensor]:
         """Shares of groups, and of experts inside their groups, at one layer or at several.
 
         Args:
             pooled: [rows, hidden] for one layer, [rows, layers, hidden] for several.
             layer: an index, or a slice of the layers.
-            team: who takes part, [rows, experts]; None = everybody.
+            team: who takes part; None = everybody.
 
         Returns:
             [rows, groups] and [rows, experts], or [rows, layers, groups] and
@@ -67,9 +67,12 @@ class GroupedRouter(nn.Module):
         pooled = pooled.float()
         groups = _logits(pooled, self.group_weight[layer], self.group_bias[layer])
         experts = _logits(pooled, self.expert_weight[layer], self.expert_bias[layer])
-        if team is not None and isinstance(layer, slice):
-            team = team[:, None]
-        return groups.softmax(-1), in_group(self.layout, experts, team)
+        if team is None:
+            return groups.softmax(-1), in_group(self.layout, experts)
+        if isinstance(layer, slice):
+            team = team.by_layer()
+        s = groups.masked_fill(~team.groups, float("-inf")).softmax(-1)
+        return s, in_group(self.layout, experts, team.experts)
 
     def mixing(self, s: Tensor, q: Tensor, layer: int) -> Tensor:
         """What the experts of one layer are multiplied by: gain · s · q.

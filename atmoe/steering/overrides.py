@@ -5,7 +5,8 @@ Every group, and every expert inside a group, is in one of three states at each 
     Router   untouched
     Fixed    at a share. The fixed ones sum to S ≤ 1; the others share what is left, in the
              router's proportions; where the router gave all of them 0 (they take no part), nobody
-             takes it
+             takes it. An expert that is given a share calls its group in, where that takes no part
+             and is not set itself: at an equal share, or what others that are set leave of it
     Off      dropped: the weight becomes 0 and nobody takes it over (an ablation, not a
              redistribution)
 
@@ -165,6 +166,7 @@ class Steering:
             if not overrides:
                 continue
             where = f"layer {layer}"
+            overrides = overrides | _called_in(groups[layer], layout, overrides)
             _settle(groups[layer], layout.group_names, overrides, where)
             for group in layout.group_names:
                 members = layout.members(group)
@@ -266,6 +268,32 @@ def parse_target(text: str, state: State, scope: str = "all") -> Override:
             f"{text!r} is not GROUP=SHARE; write for example task=0.6 or task/treatment=60%."
         ) from None
     return Override(target, state, value, scope)
+
+
+def _called_in(
+    shares: Tensor, layout: Layout, overrides: Mapping[str, Override]
+) -> dict[str, Override]:
+    """What one layer's groups of share 0 are set to, of which an expert is given a share.
+
+    Args:
+        shares: of the groups, [groups].
+        layout: of the plan.
+        overrides: those in force at this layer, by target.
+    """
+    called = [
+        group
+        for group, share in zip(layout.group_names, shares.tolist())
+        if not share
+        and group not in overrides
+        and any(o.share for target, o in overrides.items() if target.startswith(f"{group}/"))
+    ]
+    if not called:
+        return {}
+    fixed = [o.share for g in layout.group_names if (o := overrides.get(g)) and o.share is not None]
+    equal, each = 1 / len(shares), max(1 - sum(fixed), 0.0) / len(called)
+    others = len(fixed) + len(called) < len(shares)
+    share = min(equal, each) if others else each
+    return {group: Override(group, State.FIXED, share) for group in called}
 
 
 def _settle(

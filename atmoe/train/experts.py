@@ -216,7 +216,7 @@ def _train(
     training = training_side(examples)
     model.to(team.device)
     parameters = model.bank.parameters_to_train()
-    _hold(model, [model.layout.expert_index(name) for name in description.ready])
+    hold(model, [model.layout.expert_index(name) for name in description.ready])
     tokens: Counter = Counter()
     chosen = held_out_rows(model, examples, description)
     held_out = [row for rows in chosen for row in rows]
@@ -278,7 +278,7 @@ def label_weights(model: AtMoe, examples: Sequence[Example], share: float = SHAR
     return (share * targets)[:, None].expand(-1, model.layout.layers, -1).to(model.device)
 
 
-def _hold(model: AtMoe, experts: Sequence[int]) -> None:
+def hold(model: AtMoe, experts: Sequence[int]) -> None:
     """Let no gradient reach these experts: Adam leaves at rest what never had one."""
     at_rest = torch.tensor(experts, device=model.device)
     for linear in model.bank.linears.values():

@@ -2,12 +2,14 @@
 
 Logistic regression on states that were read once. Each group takes the weight decay under which a
 tenth of the diseases, kept out, is read best: what a need looks like is soon learned; a specialty
-is read off names, which invites learning by heart.
+is read off names, which invites learning by heart. Which groups take part is fitted in the same
+way, to the shares that the router gives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -77,8 +79,13 @@ def fit_heads(
         The weight decay that each group took.
     """
     heads = [router.expert_weight, router.expert_bias]
+    layout, to_labels = router.layout, _to_labels(router.layout, examples, settings)
     return _fit(
-        heads, lambda z: router(z, slice(None))[1], router.layout, states, examples, settings
+        heads,
+        lambda rows: to_labels(router(states[rows], slice(None))[1], rows),
+        {group: layout.members(group) for group in layout.group_names},
+        examples,
+        settings,
     )
 
 
@@ -96,53 +103,114 @@ def fit_planner(
     Returns:
         The weight decay that each group took.
     """
-    # One learning rate suits all dimensions once they are standardised; √depth, for layers add up.
-    mean, spread = states.mean(0), states.std(0).clamp(min=1e-4) * planner.depth**0.5
-    states = (states - mean) / spread
-    decays = _fit(
-        [planner.weight, planner.bias],
-        lambda z: planner(z)[:, None],
-        planner.layout,
-        states,
-        examples,
-        settings,
-    )
+    layout, to_labels = planner.layout, _to_labels(planner.layout, examples, settings)
+    with _standardised(planner.weight, planner.bias, states) as states:
+        return _fit(
+            [planner.weight, planner.bias],
+            lambda rows: to_labels(planner(states[rows])[:, None], rows),
+            {group: layout.members(group) for group in layout.group_names},
+            examples,
+            settings,
+        )
+
+
+def fit_groups(
+    planner: Planner,
+    states: Tensor,
+    shares: Tensor,
+    examples: Sequence[Example],
+    settings: RouterSettings,
+) -> float:
+    """Fit what a planner expects of each group to the shares that the router gave it.
+
+    Args:
+        planner: changed in place.
+        states: as it reads them, [examples, depth, hidden].
+        shares: of the groups, averaged over layers, [examples, groups].
+        examples: that were read.
+        settings: of the fit.
+
+    Returns:
+        The weight decay that was taken.
+    """
+
+    def to_shares(rows: Tensor) -> Tensor:
+        expected = planner.of_groups(states[rows]).clamp(min=1e-8)
+        return -(shares[rows] * expected.log()).sum(-1).mean()[None]
+
+    heads = [planner.group_weight, planner.group_bias]
     with torch.no_grad():
-        planner.weight.div_(spread[:, None])
-        planner.bias.sub_(torch.einsum("leh,lh->e", planner.weight, mean))
-    return decays
+        planner.group_weight.zero_()
+        planner.group_bias.copy_(shares.mean(0).clamp(min=1e-8).log())
+    with _standardised(*heads, states) as states:
+        # A bias that decays would draw what is expected of a group towards an equal share.
+        whole = {"groups": slice(None)}
+        return _fit(heads, to_shares, whole, examples, settings, decaying=1)["groups"]
+
+
+@contextmanager
+def _standardised(weight: Tensor, bias: Tensor, states: Tensor) -> Iterator[Tensor]:
+    """States of zero mean and unit spread; what is fitted on them is folded back afterwards.
+
+    One learning rate then suits all dimensions. Over √depth, for layers add up.
+
+    Args:
+        weight: [depth, n, hidden], of the head that is fitted inside.
+        bias: [1, n], of that head.
+        states: [examples, depth, hidden].
+    """
+    mean, spread = states.mean(0), states.std(0).clamp(min=1e-4) * len(weight) ** 0.5
+    yield (states - mean) / spread
+    with torch.no_grad():
+        weight.div_(spread[:, None])
+        bias.sub_(torch.einsum("lnh,lh->n", weight, mean))
+
+
+def _to_labels(
+    layout: Layout, examples: Sequence[Example], settings: RouterSettings
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """What tells the loss of in-group shares [rows, layers, experts] of these rows, by group."""
+    targets, labelled = label_targets(layout, examples)
+    return lambda q, rows: label_losses(
+        layout, q, targets[rows], labelled[rows], settings.smoothing
+    )
 
 
 def _fit(
     heads: list[nn.Parameter],
-    shares: Callable[[Tensor], Tensor],
-    layout: Layout,
-    states: Tensor,
+    losses: Callable[[Tensor], Tensor],
+    columns: Mapping[str, slice],
     examples: Sequence[Example],
     settings: RouterSettings,
+    decaying: int | None = None,
 ) -> dict[str, float]:
     """Fit heads in minibatches.
 
     Args:
-        heads: their second dimension is that of experts.
-        shares: states of some examples → in-group shares [examples, layers, experts].
-        layout: of the experts.
-        states: [examples, ...]
-        examples: with their labels.
+        heads: their second dimension is what is told apart.
+        losses: indices of some examples → the loss of each part of the heads, [parts].
+        columns: the parts that take a weight decay of their own, by name.
+        examples: that were read.
         settings: of the fit.
+        decaying: so many of the heads decay, from the first; None = all.
 
     Returns:
-        The weight decay that each group took.
+        The weight decay that each part took.
     """
     start = [p.detach().clone() for p in heads]
-    targets, labelled = label_targets(layout, examples)
     apart = torch.tensor([split(e, FIT_VALIDATION) == "validation" for e in examples])
 
     def fit(rows: Tensor, decay: float) -> None:
         """Fits the heads to these rows, from where they started."""
         for p, value in zip(heads, start):
             p.data.copy_(value)
-        optimizer = torch.optim.AdamW(heads, lr=settings.fit_learning_rate, weight_decay=decay)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": heads[:decaying], "weight_decay": decay},
+                {"params": heads[len(heads[:decaying]) :], "weight_decay": 0.0},
+            ],
+            lr=settings.fit_learning_rate,
+        )
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.fit_steps)
         generator = torch.Generator().manual_seed(settings.seed)
         for _ in tqdm(
@@ -152,38 +220,28 @@ def _fit(
         ):
             batch = rows[torch.randint(len(rows), (min(256, len(rows)),), generator=generator)]
             optimizer.zero_grad()
-            losses = label_losses(
-                layout,
-                shares(states[batch]),
-                targets[batch],
-                labelled[batch],
-                settings.smoothing,
-            )
-            losses.sum().backward()
+            losses(batch).sum().backward()
             optimizer.step()
             schedule.step()
 
-    # 1. each group's decay, by the loss on what is kept out
-    best = dict.fromkeys(layout.group_names, settings.fit_decays[0])
+    # 1. each part's decay, by the loss on what is kept out
+    best = dict.fromkeys(columns, settings.fit_decays[0])
     if len(settings.fit_decays) > 1 and apart.any() and not apart.all():
         by_decay = []
         for decay in settings.fit_decays:
             fit((~apart).nonzero()[:, 0], decay)
             with torch.no_grad():
-                q = shares(states[apart])
-                by_decay.append(
-                    label_losses(layout, q, targets[apart], labelled[apart], settings.smoothing)
-                )
+                by_decay.append(losses(apart.nonzero()[:, 0]))
         least = torch.stack(by_decay).argmin(0).tolist()
-        best = {g: settings.fit_decays[k] for g, k in zip(layout.group_names, least)}
+        best = {name: settings.fit_decays[k] for name, k in zip(columns, least)}
 
     # 2. with it, its heads fitted to all
     fitted = [torch.empty_like(p) for p in heads]
     for decay in sorted(set(best.values())):
         fit(torch.arange(len(examples)), decay)
-        for group in (g for g, d in best.items() if d == decay):
+        for part in (columns[name] for name, d in best.items() if d == decay):
             for whole, p in zip(fitted, heads):
-                whole[:, layout.members(group)] = p.detach()[:, layout.members(group)]
+                whole[:, part] = p.detach()[:, part]
     for p, whole in zip(heads, fitted):
         p.data.copy_(whole)
     return best

@@ -46,6 +46,20 @@ def routed_shares(
     return _read(model, examples, team, lambda batch: _routed(model, router, batch)[2].mean(1))
 
 
+def group_shares(
+    model: AtMoe, router: TrainingRouter, examples: Sequence[Example], team: Team
+) -> tuple[Tensor, list[Example]]:
+    """The shares that the router gives the groups, averaged over layers.
+
+    Returns:
+        [instructions, groups], and the examples in the order of its rows.
+
+    Raises:
+        DataError: none of them is short enough.
+    """
+    return _read(model, examples, team, lambda batch: _routed(model, router, batch)[1].mean(1))
+
+
 def planner_states(
     model: AtMoe, depth: int, examples: Sequence[Example], team: Team
 ) -> tuple[Tensor, list[Example]]:

@@ -269,7 +269,9 @@ def warm_start(
         states, examples = planner_states(model, router.planner.depth, instructions, team)
         facts["planner_decay"] = fit_planner(router.planner, states, examples, settings)
         router.planner.floor.fill_(settings.floor)
-        facts["team_size"] = round(float(router.planner.team(states).sum(1).float().mean()), 2)
+        facts["team_size"] = round(
+            float(router.planner.team(states).experts.sum(1).float().mean()), 2
+        )
     # 2. shares among those: there is less to tell, so fewer instructions do
     fewer = instructions[: max(1, int(len(instructions) * SHARES_READ))]
     states, examples = pooled_states(model, router, fewer, team)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from atmoe.routing.planner import Members
 from atmoe.routing.router import GroupedRouter
 
 
@@ -33,7 +34,7 @@ class TrainingRouter(GroupedRouter):
         self.seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def forward(
-        self, pooled: Tensor, layer: int | slice, team: Tensor | None = None
+        self, pooled: Tensor, layer: int | slice, team: Members | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `GroupedRouter.forward`, of states as they are; a pass through one layer is kept."""
         states = (pooled.float() - self.mean[layer]) / self.spread[layer]

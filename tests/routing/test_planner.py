@@ -14,10 +14,12 @@ from atmoe.errors import AssetError, PlanError
 from atmoe.explanation.measure import explain
 from atmoe.explanation.sweep import finish, sweep
 from atmoe.explanation.units import without
+from atmoe.explanation.verdict import leaders, verdict
 from atmoe.mixture import store
 from atmoe.mixture.config import seal
+from atmoe.mixture.planning import first_states
 from atmoe.prompt import collate
-from atmoe.routing.planner import Planner
+from atmoe.routing.planner import Members, Planner
 from atmoe.routing.router import GroupedRouter, pool_instruction
 
 OTHERS = ["Is lupus inherited?", "cough, fever. what now", "Write a note.", "Who gets gout?"]
@@ -71,15 +73,21 @@ def test_outside_the_team_shares_are_zero_in_every_layer_and_inside_they_sum_to_
 def test_shares_in_the_team_are_the_routers_own_proportions(planned):
     """Softmax over members is softmax over all, renormalised."""
     pooled, team = torch.randn(4, HIDDEN), torch.rand(4, 6) > 0.5
+    groups = torch.tensor(
+        [[True, False, True], [False, True, True], [True] * 3, [False, True, False]]
+    )
     team[:, [0, 3, 4]] = True
-    _, everybody = planned.router(pooled, 1)
-    _, members = planned.router(pooled, 1, team)
+    all_groups, everybody = planned.router(pooled, 1)
+    s, q = planned.router(pooled, 1, Members(groups, team))
     kept = everybody * team
     for group in LAYOUT.group_names:
         columns = LAYOUT.members(group)
         want = kept[:, columns] / kept[:, columns].sum(1, keepdim=True)
-        assert torch.allclose(members[:, columns], want, atol=1e-6)
-    assert not members[~team].any()
+        assert torch.allclose(q[:, columns], want, atol=1e-6)
+    assert not q[~team].any()
+    kept = all_groups * groups
+    assert torch.allclose(s, kept / kept.sum(1, keepdim=True), atol=1e-6)
+    assert not s[~groups].any()
 
 
 def test_a_batch_is_planned_as_each_prompt_alone(planned):
@@ -201,11 +209,18 @@ def test_a_floor_lets_in_whoever_has_that_much_of_an_equal_share():
     planner = Planner(LAYOUT, HIDDEN, 1, floor=1.5)
     asked = torch.tensor([[0.5, 0.3, 0.2, 1.0, 0.74, 0.26]])
     planner.bias.data.copy_(asked.log())
-    assert planner.team(torch.zeros(1, 1, HIDDEN)).tolist() == [
-        [True, False, False, True, True, False]
-    ]
+    nothing = torch.zeros(1, 1, HIDDEN)
+    assert planner.team(nothing).experts.tolist() == [[True, False, False, True, True, False]]
     planner.floor.fill_(0.5)
-    assert planner.team(torch.zeros(1, 1, HIDDEN)).all()
+    assert planner.team(nothing).experts.all() and planner.team(nothing).groups.all()
+    planner.group_bias.data.copy_(torch.tensor([[0.5, 0.3, 0.2]]).log())
+    for floor, groups in (
+        (0.75, [True, True, False]),
+        (0.0, [True] * 3),
+        (3, [True, False, False]),
+    ):
+        planner.group_floor.fill_(floor)
+        assert planner.team(nothing).groups.tolist() == [groups]
 
 
 def test_the_team_is_in_the_json_and_must_agree_with_the_shares(planned):
@@ -217,3 +232,120 @@ def test_the_team_is_in_the_json_and_must_agree_with_the_shares(planned):
     assert RoutingPlan.from_dict(old).team == plan.team
     with pytest.raises(PlanError, match="team and its shares disagree"):
         RoutingPlan.from_dict(data | {"team": data["team"][1:]})
+
+
+@pytest.fixture(scope="module")
+def grouped(worlds) -> AtMoe:
+    """A model of which some prompts leave a group out."""
+    model = worlds("llama").planned()
+    batch = model.collate([model.encode(prompt) for prompt in PROMPTS + OTHERS])
+    states = first_states(model.base, batch, DEPTH)
+    planner = model.router.planner
+    torch.manual_seed(5)
+    planner.group_weight.normal_(std=0.2).div_(states.std(0)[:, None])
+    planner.group_bias.sub_(torch.einsum("lgh,lh->g", planner.group_weight, states.mean(0)))
+    planner.group_floor.fill_(0.75)
+    return model
+
+
+def one_left_out(model: AtMoe) -> tuple[str, RoutingPlan, str]:
+    """A prompt, its plan, and a group of two or more experts that takes no part in it."""
+    for prompt in PROMPTS + OTHERS:
+        plan = model.route(prompt)
+        for group in plan.absent:
+            if len(dict(LAYOUT.groups)[group]) > 1:
+                return prompt, plan, group
+    raise AssertionError("every group takes part: no test")
+
+
+def test_a_group_takes_part_where_enough_is_expected_of_it(grouped):
+    planner = grouped.router.planner
+    absent = []
+    for prompt in PROMPTS + OTHERS:
+        batch = collate([grouped.encode(prompt)], pad=0, device="cpu")
+        with torch.no_grad():
+            states = grouped.base.base_model(batch.ids, output_hidden_states=True).hidden_states
+        logits = planner.group_bias[0].double()
+        for layer in range(DEPTH):
+            pooled = pool_instruction(states[layer + 1], batch.instruction)[0].double()
+            logits = logits + planner.group_weight[layer].double() @ pooled
+        expected = logits.softmax(0)
+        plan = grouped.route(prompt)
+        out = (expected < 0.75 / 3) & (expected < expected.max())
+        assert plan.absent == tuple(n for n, o in zip(LAYOUT.group_names, out) if o)
+        assert not plan.group_shares[:, out].any()
+        assert torch.allclose(plan.group_shares.sum(1), torch.ones(LAYERS), atol=1e-6)
+        assert not {n.split("/")[0] for n in plan.team} & {*plan.absent}
+        absent.append(plan.absent)
+    assert len(set(absent)) > 1
+
+
+def test_a_group_left_out_has_no_weight_no_effect_and_no_say_in_the_verdict(grouped):
+    prompt, plan, group = one_left_out(grouped)
+    record = grouped.answer(prompt, sampling=Sampling(max_new_tokens=6))
+    found = explain(grouped, record)
+    own = [u for u in found.units if u.group == group]
+    assert len(own) > 3
+    for unit in own:
+        assert unit.weight == unit.contribution == unit.effect == 0
+        assert not any(unit.token_effects or ())
+    assert set(leaders(found)) == {
+        name for name, experts in LAYOUT.groups if len(experts) > 1 and name not in plan.absent
+    }
+    assert verdict(found).groups == len(leaders(found))
+
+
+def test_a_share_of_an_expert_calls_its_group_in(grouped):
+    prompt, plan, group = one_left_out(grouped)
+    name = f"{group}/{dict(LAYOUT.groups)[group][0]}"
+    called = Steering((Override(name, State.FIXED, 0.6),)).apply(plan)
+    by_hand = (Override(group, State.FIXED, 1 / 3), Override(name, State.FIXED, 0.6))
+    assert called.close_to(Steering(by_hand).apply(plan))
+    assert Steering((Override(name, State.FIXED, 0.6),)).apply(called).close_to(called)
+    column = LAYOUT.expert_index(name)
+    assert torch.allclose(called.weights[:, column], torch.tensor(0.6 / 3))
+    assert name in called.team and group not in called.absent
+    logp = grouped.score(prompt, "with rest", [plan, called])
+    assert not torch.equal(logp[0], logp[1])
+    # What was said of the group itself stands.
+    for said in (Override(group, State.OFF), Override(group, State.ROUTER)):
+        kept = Steering((said, Override(name, State.FIXED, 0.6))).apply(plan)
+        assert group in kept.absent
+    # And what others were given.
+    others = [g for g in LAYOUT.group_names if g != group]
+    rest = tuple(Override(g, State.FIXED, share) for g, share in zip(others, (0.5, 0.4)))
+    full = Steering((*rest, Override(name, State.FIXED, 0.6))).apply(plan)
+    assert torch.allclose(full.group_shares[:, LAYOUT.group_index(group)], torch.tensor(0.1))
+    one = Steering((rest[0], rest[1].__class__(others[1], State.FIXED, 0.5)))
+    none = Steering((*one.overrides, Override(name, State.FIXED, 0.6))).apply(plan)
+    assert group in none.absent  # nothing is left for it
+
+
+def test_leaving_groups_out_is_saved_and_a_batch_is_each_alone(grouped, worlds, tmp_path):
+    batch = grouped.collate([grouped.encode(p) for p in PROMPTS])
+    with torch.inference_mode():
+        _, plans, _ = grouped.forward(batch, logits=False)
+    for prompt, plan in zip(PROMPTS, plans):
+        alone = grouped.route(prompt)
+        assert plan.absent == alone.absent and plan.close_to(alone, 1e-5)
+    grouped.save_pretrained(tmp_path / "m")
+    again = AtMoe.from_pretrained(tmp_path / "m", base=str(planned_base(grouped, worlds)))
+    for prompt in PROMPTS + OTHERS:
+        plan = grouped.route(prompt)
+        assert again.route(prompt).to_dict() == plan.to_dict()
+        assert RoutingPlan.from_dict(plan.to_dict()).absent == plan.absent
+    # A router of before groups could take no part: they all do.
+    tensors = load_file(tmp_path / "m" / "router.safetensors")
+    old = {k: v for k, v in tensors.items() if not k.startswith("planner.group_")}
+    assert len(old) == len(tensors) - 3
+    save_file(old, tmp_path / "m" / "router.safetensors")
+    router = store.load_router(tmp_path / "m", LAYOUT, worlds("llama").base())
+    assert not router.planner.group_floor and not router.planner.group_weight.any()
+
+
+def test_a_record_of_before_names_the_experts_of_a_group_that_is_off(planned):
+    plan = planned.route(PROMPTS[1])
+    off = Steering((Override(LAYOUT.group_names[0], State.OFF),)).apply(plan)
+    data = off.to_dict()
+    assert set(data["team"]) < set(plan.team)
+    assert RoutingPlan.from_dict(data | {"team": list(plan.team)}).close_to(off)

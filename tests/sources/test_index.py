@@ -323,7 +323,7 @@ def test_a_plan_has_what_the_planner_read_however_it_was_made(model):
         steered = Steering((Override("task/warn", State.FIXED, 0.5),)).apply(own)
         assert torch.equal(steered.first, own.first)
         assert "first" not in own.to_dict()
-    assert model.router.planner.team(plans[0].first[None]).sum() == len(plans[0].team)
+    assert model.router.planner.team(plans[0].first[None]).experts.sum() == len(plans[0].team)
 
 
 def test_route_and_record_carry_it(capsys, saved, model, tmp_path):

@@ -1,0 +1,239 @@
+"""Stage 3, where it is wanted: experts learn on under the router's plan, not under the labels.
+
+1. *Which groups take part.* What the router gives each group is known after the last layer only, so
+   the planner learns to tell it from the first ones; a group of which it expects less than
+   `group_floor` then has a share of exactly 0 in every layer of that prompt.
+2. *Training on.* Experts and gains by the language-model loss on answers under those plans: who has
+   the weight learns the most, so that what a plan says and what its experts do come together. The
+   heads of the router stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atmoe.data import Description, Example
+from atmoe.data.sampler import Sampler
+from atmoe.errors import TrainingError
+from atmoe.mixture import store
+from atmoe.mixture.replacing import replacing
+from atmoe.model import AtMoe
+from atmoe.train import loop
+from atmoe.train.budget import budget_of
+from atmoe.train.experts import hold
+from atmoe.train.fitting import fit_groups
+from atmoe.train.reading import group_shares, planner_states
+from atmoe.train.rows import Row, answer_loss, batches, collate_rows, training_side
+from atmoe.train.settings import TWO_NEEDS, TWO_NEEDS_REFINED, RouterSettings
+from atmoe.train.standardised import TrainingRouter
+from atmoe.train.team import Team
+from atmoe.train.validation import held_out_rows, routed_loss
+
+PASSES, MOST = 3, 100_000
+"""Passes over the data, and answer tokens, of the largest budget that nobody asked for."""
+
+
+@dataclass(frozen=True)
+class TogetherSettings:
+    """How experts learn on.
+
+    Attributes:
+        group_floor: the share of the weight from which a group takes part, in units of an equal
+            share; 0 = all groups do.
+        instructions: that tell the planner what the router gives its groups.
+        answer_tokens: the budget; None = as the data bears (`atmoe.train.budget`).
+        learning_rate: of the experts, at its peak.
+        gain_learning_rate: of the gains.
+        seed: of everything.
+        dtype: of the base model.
+    """
+
+    group_floor: float = 0.75
+    instructions: int = 2000
+    answer_tokens: int | None = None
+    learning_rate: float = 5e-4
+    gain_learning_rate: float = 1e-2
+    seed: int = 0
+    dtype: str = "bfloat16"
+
+
+def train_together(
+    model: AtMoe,
+    examples: Sequence[Example],
+    description: Description,
+    out: Path,
+    settings: TogetherSettings,
+) -> dict[str, Any]:
+    """Train experts and gains of `model` on under its own plans, and save it to `out`.
+
+    Args:
+        model: changed in place; its router has a planner.
+        examples: of both sides of the split; trained on is the training side.
+        description: whose groups the batches are drawn by.
+        out: a directory.
+        settings: of the training.
+
+    Returns:
+        Seconds, steps, answer tokens, the budget, the loss on topics held back before and after,
+        and which groups are left out how often.
+
+    Raises:
+        TrainingError: the router has no planner; `out` holds a run with other settings or one that
+            cannot be read; or the loss is not a number.
+        DataError: no training example.
+        OSError: something cannot be written; a model that was in `out` is left, whole.
+    """
+    out, team = Path(out), Team()
+    if model.router.planner is None:
+        raise TrainingError(
+            "This model's router has no planner, which would decide who takes part; train the "
+            "router again with --depth 1 or more."
+        )
+    training = training_side(examples)
+    loop.seed_everything(settings.seed)
+    router = TrainingRouter(model.router).requires_grad_(False)
+    model.to(team.device)
+    router.to(team.device)
+    names = model.layout.expert_names
+    halves = [e for e in range(len(names)) if model.bank.adapter(e).exact == torch.bfloat16]
+    chosen = held_out_rows(model, examples, description)
+    budget = budget_of(
+        model,
+        training,
+        [row for rows in chosen for row in rows],
+        settings.answer_tokens,
+        PASSES,
+        MOST,
+        "routed",
+    )
+    if team.leads:
+        loop.tell(budget.sentences())
+    measure = routed_loss(model, router, chosen)
+    unchanged = measure() if measure else {}
+
+    # 1. which groups take part
+    facts = _plan_groups(model, router, training, description, settings, team)
+
+    # 2. experts and gains
+    router.gain.requires_grad_(True)
+    parameters = model.bank.parameters_to_train()
+    hold(model, [names.index(name) for name in description.ready])
+
+    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
+        if not rows:
+            return torch.zeros((), device=model.device), {}
+        batch, where, targets = collate_rows(model, rows)
+        hidden, _, _ = model.forward(batch, router=router, logits=False)
+        return answer_loss(model, hidden, where, targets, sum(len(r.answer) for r in whole)), {}
+
+    sampler = Sampler(
+        training,
+        settings.seed + 7,
+        description.main_group,
+        description.rows,
+        two=TWO_NEEDS_REFINED,
+    )
+    result = loop.run(
+        parameters=[
+            {"params": parameters, "lr": settings.learning_rate},
+            {"params": [router.gain], "lr": settings.gain_learning_rate},
+        ],
+        batches=batches(model, iter(sampler), budget.tokens, budget.step_tokens),
+        budget=budget.tokens,
+        loss=loss,
+        team=team,
+        out=out / "together-run",
+        settings={
+            **asdict(settings),
+            "data": description.digest(training),
+            "start": model.info.sha256,
+            **budget.mark(description),
+        },
+        validate=measure,
+        stopping=budget.stopping,
+    )
+
+    # 3. what came of it
+    _round(model, halves)
+    model.router = router.plain()
+    report = {
+        "stage": "together",
+        "settings": asdict(settings),
+        "training_examples": len(training),
+        "budget": budget.report(),
+        **facts,
+        **{f"{name}_unchanged": value for name, value in unchanged.items()},
+        **result,
+        "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()],
+    }
+    if team.leads:
+        with replacing(out, model.layout, model.info) as room:
+            store.write(room, model.bank, model.router, model.info)
+        loop.write_report(out / "together.log.json", report)
+    team.wait()
+    return report
+
+
+def _plan_groups(
+    model: AtMoe,
+    router: TrainingRouter,
+    training: Sequence[Example],
+    description: Description,
+    settings: TogetherSettings,
+    team: Team,
+) -> dict[str, Any]:
+    """Teach the planner which groups take part.
+
+    Returns:
+        What to report of it: the weight decay, and of the instructions read the share that each
+        group is left out of, and that it should be.
+    """
+    planner = router.planner
+    assert planner is not None  # refused without
+    planner.group_floor.fill_(0.0)  # what the router gives, it gives to all
+    if not settings.group_floor:
+        return {}
+    sampler = Sampler(
+        training,
+        settings.seed + 6,
+        description.main_group,
+        description.prompt_rows,
+        paraphrased=0.85,
+        two=TWO_NEEDS,
+    )
+    instructions = list(islice(iter(sampler), settings.instructions))
+    shares, read = group_shares(model, router, instructions, team)
+    states, _ = planner_states(model, planner.depth, instructions, team)
+    for head in (planner.group_weight, planner.group_bias):
+        head.requires_grad_(True)
+    decay = fit_groups(planner, states, shares, read, RouterSettings(seed=settings.seed))
+    planner.requires_grad_(False)
+    planner.group_floor.fill_(settings.group_floor)
+    floor = settings.group_floor / len(model.layout.groups)
+    left = [~planner.team(states).groups, shares < floor]
+    return {
+        "group_decay": decay,
+        **{
+            key: dict(
+                zip(model.layout.group_names, (out.float().mean(0)).round(decimals=4).tolist())
+            )
+            for key, out in zip(("left_out", "below_the_floor"), left)
+        },
+    }
+
+
+def _round(model: AtMoe, experts: Sequence[int]) -> None:
+    """Round experts to bfloat16: they are kept in what they came in, at half the bytes."""
+    half = torch.tensor(experts, device=model.device)
+    with torch.no_grad():
+        for linear in model.bank.linears.values():
+            own = torch.isin(linear.expert_of_rank, half)
+            linear.A[own] = linear.A[own].bfloat16().to(linear.A.dtype)
+            linear.B[:, own] = linear.B[:, own].bfloat16().to(linear.B.dtype)
