@@ -89,3 +89,10 @@ def test_names_as_they_are_said():
         "treat",
         "task in the late layers",
     ]
+
+
+def test_a_group_without_weight_neither_agrees_nor_disagrees():
+    found = explanation(reader=(0.0, 0.0), reader_lay=(0.0, 0.0), reader_expert=(0.0, 0.0))
+    assert set(leaders(found)) == {"task"}
+    ruled = verdict(found)
+    assert (ruled.agree, ruled.groups, ruled.level) == (1, 1, Level.EXPLAIN)

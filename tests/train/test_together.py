@@ -72,7 +72,7 @@ def test_experts_and_gains_learn_and_the_heads_stay(llama, tmp_path):
     read_config(tmp_path)
     loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path), dtype="float32")
     for example in EXAMPLES[:4]:
-        assert loaded.route(example.prompt).to_dict() == model.route(example.prompt).to_dict()
+        assert loaded.route(example.prompt).close_to(model.route(example.prompt), 1e-5)
     assert json.loads((tmp_path / "together.log.json").read_text())["steps"] == report["steps"]
     # 4. a finished run is loaded, not run twice
     again = llama.planned()

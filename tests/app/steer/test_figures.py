@@ -235,3 +235,25 @@ def test_tables_show_who_takes_part_first_and_no_share_of_the_others(router):
         assert absent == ["–"] * columns and "task/treat takes no part" in html
         numbers = [text for _, _, _, text in buttons(html) if text != "–"]
         assert len(numbers) == columns * (3 + 5)
+
+
+def test_a_group_that_takes_no_part_has_no_share_nor_have_its_experts(router):
+    groups = router.group_shares.clone()
+    groups[:, 1] = 0
+    plan = RoutingPlan(LAYOUT, groups / groups.sum(1, keepdim=True), router.expert_shares)
+    view = View.of(plan, Steering())
+    [drawn] = figures.group_figure(LAYOUT, view).data
+    assert list(drawn.z[1]) == [None] * 6 and list(drawn.text[1]) == ["field takes no part"] * 6
+    field = figures.expert_figure(LAYOUT, view).data[1]
+    assert [share for row in field.z for share in row] == [None] * 18
+    for table, columns in ((shares_table, 6), (thirds_table, 3)):
+        html = table(LAYOUT, view)
+        assert [text for *_, text in buttons(html)].count("–") == columns * (1 + 3)
+        assert "field takes no part" in html and "field/lung takes no part" in html
+    # by a share it is there again, beside the router's none
+    called = View.of(plan, Steering((Override("field/lung", State.FIXED, 1.0),)))
+    [drawn] = figures.group_figure(LAYOUT, called).data
+    assert None not in [share for row in drawn.z for share in row]
+    assert "field receives 33.3%" in drawn.text[-3][0] and "router gave 0.0%" in drawn.text[-3][0]
+    cells = [text for *_, text in buttons(shares_table(LAYOUT, called))]
+    assert cells.count("–") == 6 * 2  # the two beside it in its group

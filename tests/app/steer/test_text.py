@@ -261,3 +261,22 @@ def test_share_note(overrides, group, said):
 )
 def test_who_waits_is_told_where_they_stand_and_how_long(before, what, seconds, said):
     assert waiting(before, what, seconds) == f"Waiting for a free place: {said}"
+
+
+def test_a_group_that_takes_no_part_is_said_to():
+    alone = plan([[1.0, 0.0]] * 4)
+    view = View.of(alone, Steering())
+    assert alone.absent == ("field",) and alone.team == ("task/treat", "task/warn")
+    assert text.routing_line(view, {"field": "Field"}).endswith(
+        "Field: takes no part · 2 of 5 experts take part"
+    )
+    assert "field share" not in text.reading(view)
+    assert text.share_note(view, "field") == (
+        "Takes no part by the router; a share calls it in · untouched"
+    )
+    assert text.share_note(view, "field/lung").startswith("Its group takes no part by the router")
+    told = shown(view)["targets"]
+    assert not told["field"]["asked"] and told["field/lung"]["asked"] and told["task"]["asked"]
+    called = View.of(alone, Steering((Override("field/lung", State.FIXED, 1.0),)))
+    assert "50% in force" in text.share_note(called, "field")
+    assert "field/lung" in called.plan.team
