@@ -3,7 +3,7 @@
     h_l    = mean over instruction tokens of the state that leaves the base model's layer l
     r      = softmax of Σ_l V_l h_l + c                                           [rows, groups]
     p      = softmax, inside each group, of Σ_l W_l h_l + b                       [rows, experts]
-    groups = whoever has r of at least `group_floor` / G, and the largest         [rows, groups]
+    groups = whoever has r of at least `group_floor` / G, and the largest half    [rows, groups]
     team   = whoever has p of at least `floor` / n_g, and each group's largest    [rows, experts]
 
 A group that takes no part has a share of exactly 0 in every layer. Its experts keep their in-group
@@ -25,7 +25,7 @@ from atmoe.routing.plan import Layout
 
 
 class Members(NamedTuple):
-    """Who takes part in each prompt; at least one group, and at least one expert of each group.
+    """Who takes part in each prompt: at least half of the groups, and one expert of each group.
 
     Attributes:
         groups: [rows, groups], True for those who do.
@@ -109,7 +109,10 @@ class Planner(nn.Module):
             states: pooled, [rows, depth, hidden].
         """
         asked = self(states)
-        groups = _enough(self.of_groups(states), self.group_floor)
+        # Without one of the medical model's three, the loss of answers rose by 0.04 nats a token;
+        # without two, by 0.3.
+        half = (len(self.layout.groups) + 1) // 2
+        groups = _enough(self.of_groups(states), self.group_floor, half)
         parts = [
             _enough(asked[:, self.layout.members(group)], self.floor)
             for group in self.layout.group_names
@@ -117,9 +120,10 @@ class Planner(nn.Module):
         return Members(groups, torch.cat(parts, 1))
 
 
-def _enough(shares: Tensor, floor: Tensor) -> Tensor:
-    """Who of siblings has that much of an equal share, and whoever has most."""
-    return (shares >= floor / shares.shape[1]) | (shares == shares.max(1, keepdim=True).values)
+def _enough(shares: Tensor, floor: Tensor, least: int = 1) -> Tensor:
+    """Who of siblings has that much of an equal share, and the `least` who have most."""
+    last = shares.topk(least, 1).values[:, -1:]
+    return (shares >= floor / shares.shape[1]) | (shares >= last)
 
 
 def in_group(layout: Layout, logits: Tensor, team: Tensor | None = None) -> Tensor:

@@ -51,6 +51,18 @@ def trained(capsys, home, words):
     return model
 
 
+def test_experts_learn_on_under_the_routers_plan(capsys, home, words, trained):
+    out = home / "together"
+    more = ["--model", str(trained), "--out", str(out), "--group-floor", "1.2"]
+    told = run(capsys, "train", "together", *words, *more, "--instructions", "40", *SHORT)
+    assert told["steps"] > 0 and set(told["left_out"]) == {"task", "field", "reader"}
+    model = AtMoe.from_pretrained(out, words[-1])
+    asked = [line["prompt"] for line in LINES[:20]]
+    assert any(model.route(prompt).absent for prompt in asked)
+    before = AtMoe.from_pretrained(trained, words[-1])
+    assert not any(before.route(prompt).absent for prompt in asked)
+
+
 def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
     baselines = home / "baselines"
 

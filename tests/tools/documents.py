@@ -38,6 +38,7 @@ from tools.reports import (
 from tools.tables import (
     expert_tokens,
     load_table,
+    losses_table,
     operator_table,
     profile_table,
     report,
@@ -60,6 +61,7 @@ HELPED = (
     ("bench",),
     ("train", "experts"),
     ("train", "router"),
+    ("train", "together"),
 )
 """Commands whose --help is shown."""
 HELP_COLUMNS = 100
@@ -149,7 +151,7 @@ PARTS = (
     Part(README, "folders", folder_tree),
     Part(CARD, "training", training_table),
     Part(CARD, "expert tokens", expert_tokens),
-    Part(CARD, "baselines", partial(of_report, "evaluate", baseline_table)),
+    Part(CARD, "baselines", losses_table),
     Part(CARD, "baselines before", partial(of_report, "evaluate-before", baseline_table)),
     Part(CARD, "routing", partial(of_report, "routing", routing_sentences)),
     Part(CARD, "bands", partial(of_report, "routing", band_table)),

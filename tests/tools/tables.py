@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 from tools.markdown import table
+from tools.reports import baseline_table
 
 from atmoe.bench.load import LEFT_SECONDS
 
@@ -32,7 +33,9 @@ def rounded(number: float, digits: int) -> str:
 
 def training_table() -> str:
     """The stages of the training."""
-    experts, router = training_log("experts"), training_log("router")
+    experts, router, last = map(training_log, ("experts", "router", "together"))
+
+    left = last["left_out"]
 
     def agreement(key: str) -> str:
         parts = (f"{group} {rounded(100 * share, 1)}%" for group, share in router[key].items())
@@ -61,8 +64,26 @@ def training_table() -> str:
             f"{router['seconds']:.0f}",
             agreement("agreement_refined"),
         ),
+        (
+            "together",
+            f"{last['steps']}",
+            f"{last['answer_tokens']:,}",
+            f"{last['seconds']:.0f}",
+            f"held-out loss under the router's plan {last['routed_unchanged']:.3f} before, and "
+            f"{last['routed']:.3f} after, with groups left out; of the "
+            f"{last['settings']['instructions']:,} instructions that the planner learned from, "
+            + ", ".join(f"{100 * out:.0f}% without {group}" for group, out in left.items()),
+        ),
     ]
     return table(("stage", "steps", "answer tokens", "seconds", "result"), rows)
+
+
+def losses_table() -> str:
+    """Losses under different plans; the one LoRA's, which is no part of the model, as kept."""
+    told, kept = report("evaluate"), report("evaluate-lora")
+    if (told["examples"], told["tokens"]) != (kept["examples"], kept["tokens"]):
+        raise ValueError("the one LoRA was measured on other answers; train and measure it again")
+    return baseline_table({**told, "nll": {**kept["nll"], **told["nll"]}})
 
 
 def expert_tokens() -> str:
