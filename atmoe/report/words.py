@@ -78,11 +78,12 @@ def _change(override: Override) -> str:
 
 
 def team_note(plan: RoutingPlan) -> str:
-    """Who takes part: "4 of 16 experts take part: treatment, …"; all of them in fewer words."""
+    """Who takes part: "2 of 16 experts take part: treatment, …; none of audience"."""
     team, everybody = plan.team, plan.layout.expert_names
     if len(team) == len(everybody):
         return f"All {len(everybody)} experts take part."
-    return f"{team_size(plan)}: {listed([name.partition('/')[2] for name in team])}."
+    none = f"; none of {listed(plan.absent)}" if plan.absent else ""
+    return f"{team_size(plan)}: {listed([name.partition('/')[2] for name in team])}{none}."
 
 
 def team_size(plan: RoutingPlan) -> str:

@@ -102,6 +102,20 @@ class Planner(nn.Module):
         logits = torch.einsum("rlh,lgh->rg", states.float(), self.group_weight) + self.group_bias
         return logits.softmax(-1)
 
+    def chosen(self, shares: Tensor) -> Tensor:
+        """Which groups take part, where these are their shares: at least half of them.
+
+        Answers bear it: without one of the medical model's three groups their loss rose by 0.04
+        nats a token, without two by 0.3.
+
+        Args:
+            shares: of all the weight, [rows, groups].
+
+        Returns:
+            [rows, groups], True for those who do.
+        """
+        return _enough(shares, self.group_floor, (len(self.layout.groups) + 1) // 2)
+
     def team(self, states: Tensor) -> Members:
         """Who takes part.
 
@@ -109,10 +123,7 @@ class Planner(nn.Module):
             states: pooled, [rows, depth, hidden].
         """
         asked = self(states)
-        # Without one of the medical model's three, the loss of answers rose by 0.04 nats a token;
-        # without two, by 0.3.
-        half = (len(self.layout.groups) + 1) // 2
-        groups = _enough(self.of_groups(states), self.group_floor, half)
+        groups = self.chosen(self.of_groups(states))
         parts = [
             _enough(asked[:, self.layout.members(group)], self.floor)
             for group in self.layout.group_names

@@ -142,7 +142,7 @@ def fit_groups(
     with torch.no_grad():
         planner.group_weight.zero_()
         planner.group_bias.copy_(shares.mean(0).clamp(min=1e-8).log())
-    with _standardised(*heads, states) as states:
+    with _standardised(planner.group_weight, planner.group_bias, states) as states:
         # A bias that decays would draw what is expected of a group towards an equal share.
         whole = {"groups": slice(None)}
         return _fit(heads, to_shares, whole, examples, settings, decaying=1)["groups"]

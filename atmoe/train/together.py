@@ -192,8 +192,8 @@ def _plan_groups(
     """Teach the planner which groups take part.
 
     Returns:
-        What to report of it: the weight decay, and of the instructions read the share that each
-        group is left out of, and that it should be.
+        What to report of it: the weight decay, and of the instructions read the part that each
+        group is left out of, and would be if its share were known beforehand.
     """
     planner = router.planner
     assert planner is not None  # refused without
@@ -216,15 +216,14 @@ def _plan_groups(
     decay = fit_groups(planner, states, shares, read, RouterSettings(seed=settings.seed))
     planner.requires_grad_(False)
     planner.group_floor.fill_(settings.group_floor)
-    floor = settings.group_floor / len(model.layout.groups)
-    left = [~planner.team(states).groups, shares < floor]
+    left = [~planner.team(states).groups, ~planner.chosen(shares)]
     return {
         "group_decay": decay,
         **{
             key: dict(
                 zip(model.layout.group_names, (out.float().mean(0)).round(decimals=4).tolist())
             )
-            for key, out in zip(("left_out", "below_the_floor"), left)
+            for key, out in zip(("left_out", "left_out_by_shares"), left)
         },
     }
 

@@ -270,7 +270,9 @@ def test_a_group_that_takes_no_part_is_said_to():
     assert text.routing_line(view, {"field": "Field"}).endswith(
         "Field: takes no part · 2 of 5 experts take part"
     )
-    assert "field share" not in text.reading(view)
+    said = text.reading(view)
+    assert said.startswith("2 of 5 experts take part: treat and warn; none of field.")
+    assert "field share" not in said
     assert text.share_note(view, "field") == (
         "Takes no part by the router; a share calls it in · untouched"
     )
