@@ -117,9 +117,12 @@ def _row(row: Mapping[str, Any], layout: Layout, measured: Sequence[str]) -> str
         return f'<tr>{first}<td colspan="{width}">{escape(row["error"])}</td></tr>'
     cells = ""
     for group in layout.group_names:
-        leader = row[f"heaviest {group}"]
-        named = f"{escape(leader.partition('/')[2])} ({row[f'shares {group}']:.0%})"
-        cells += f"<td>{named if leader else 'takes no part'}</td>"
+        heaviest = row[f"heaviest {group}"]
+        if heaviest is None:
+            cells += "<td>takes no part</td>"
+            continue
+        leader = heaviest.partition("/")[2]
+        cells += f"<td>{escape(leader)} ({row[f'shares {group}']:.0%})</td>"
     return f"<tr>{first}{cells}{''.join(_cell(row.get(name)) for name in measured)}</tr>"
 
 

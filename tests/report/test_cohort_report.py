@@ -60,3 +60,13 @@ def test_it_asks_for_nothing_and_axe_finds_nothing_serious(told, browser, tmp_pa
     assert not [each["id"] for each in found if each["impact"] in ("serious", "critical")]
     assert len(sent) == 1 and len(page.pdf()) > 1000
     context.close()
+
+
+def test_a_group_without_weight_is_said_to_take_no_part(worlds):
+    steering = Steering((Override("task", State.FIXED, 1.0),))
+    routed = worlds("llama").model.routed(PROMPTS[0], steering)
+    row = {"id": "q1", "question": PROMPTS[0]} | flat(brief_of(routed))
+    shares = weights([routed.plan])
+    told = cohort_report("tiny", LAYOUT, [row], columns("route", LAYOUT), steering, shares)
+    others = len(LAYOUT.group_names) - 1
+    assert told.count("<td>takes no part</td>") == others and "(100%)</td>" in told
