@@ -37,6 +37,11 @@ class View:
         return cls(router_plan, steering.apply(router_plan), steering)
 
     @property
+    def taking_part(self) -> frozenset[str]:
+        """The groups and experts that take part, by the router or as steered."""
+        return self.router_plan.taking_part | self.plan.taking_part
+
+    @property
     def same(self) -> bool:
         """Whether what was set is what the router gave already."""
         return not self.steering.untouched and self.plan.close_to(self.router_plan)

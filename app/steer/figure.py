@@ -73,20 +73,8 @@ def group_figure(
     names, shown = list(layout.group_names), signed_groups(layout)
     if view is None:
         return _draw(layout, [Panel(shown, names, None)], GROUP_ROW, axis=False)
-    router, force = (percents(plan.group_shares) for plan in (view.router_plan, view.plan))
-    absent = {*view.router_plan.absent} & {*view.plan.absent}
-    words = [
-        _received(name, "the routing weight", now, before, (effects or {}).get(name, ""))
-        if name not in absent
-        else [f"{name} takes no part"] * len(now)
-        for name, now, before in zip(names, force, router)
-    ]
-    inside = [name not in absent for name in names]
-    own, above = (_of_team(shares, inside) for shares in (force, router))
-    strips = above if router != force else None
-    marks = _marks(view)
-    shown = [marks.get(name, "") + label for name, label in zip(names, shown)]
-    panel = Panel(shown, names, own, words, outlines(view, names), strips)
+    shares = [plan.group_shares for plan in (view.router_plan, view.plan)]
+    panel = _panel(view, names, shown, shares, "the routing weight", effects or {})
     return _draw(layout, [panel], GROUP_ROW, axis=False, pale=pale)
 
 
@@ -103,31 +91,46 @@ def expert_figure(
     if view is None:
         empty = [Panel(shown[group], full[group], None) for group in layout.group_names]
         return _draw(layout, empty, EXPERT_ROW)
-    marks, boxes = _marks(view), outlines(view, layout.expert_names)
-    team = {*view.router_plan.team, *view.plan.team}
     panels = []
-    for group, experts in layout.groups:
+    for group in layout.group_names:
         rows = layout.members(group)
-        router, force = (
-            percents(plan.expert_shares[:, rows]) for plan in (view.router_plan, view.plan)
-        )
-        words = [
-            _received(expert, f"the {group} share", now, before, (effects or {}).get(target, ""))
-            if target in team
-            else [f"{expert} takes no part"] * len(force[0])
-            for expert, target, now, before in zip(experts, full[group], force, router)
-        ]
-        inside = [target in team for target in full[group]]
-        own, above = (_of_team(shares, inside) for shares in (force, router))
-        own_boxes = [
-            (row - rows.start, first, last)
-            for row, first, last in boxes
-            if rows.start <= row < rows.stop
-        ]
-        labels = [marks.get(t, "") + label for t, label in zip(full[group], shown[group])]
-        strips = above if router != force else None
-        panels.append(Panel(labels, full[group], own, words, tuple(own_boxes), strips))
+        shares = [plan.expert_shares[:, rows] for plan in (view.router_plan, view.plan)]
+        whole = f"the {group} share"
+        panels.append(_panel(view, full[group], shown[group], shares, whole, effects or {}))
     return _draw(layout, panels, EXPERT_ROW, pale=pale)
+
+
+def _panel(
+    view: View,
+    targets: list[str],
+    shown: list[str],
+    shares: Sequence[Any],
+    whole: str,
+    effects: Effects,
+) -> Panel:
+    """Rows of the plan in force, the router's as strips where they differ.
+
+    Args:
+        view: what is on show.
+        targets: what the rows stand for in a steering.
+        shown: their labels.
+        shares: the router's and those in force, [layers, rows] each.
+        whole: what they are shares of.
+        effects: as for `group_figure`.
+    """
+    router, force = map(percents, shares)
+    marks, inside = _marks(view), [target in view.taking_part for target in targets]
+    names = [target.rpartition("/")[2] for target in targets]
+    words = [
+        _received(name, whole, now, before, effects.get(target, ""))
+        if part
+        else [f"{name} takes no part"] * len(now)
+        for name, target, now, before, part in zip(names, targets, force, router, inside)
+    ]
+    labels = [marks.get(target, "") + label for target, label in zip(targets, shown)]
+    own, above = (_of_team(rows, inside) for rows in (force, router))
+    strips = above if router != force else None
+    return Panel(labels, targets, own, words, outlines(view, targets), strips)
 
 
 def _of_team(shares: list[list[float]], inside: list[bool]) -> list[list[float | None]]:

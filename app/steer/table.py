@@ -30,7 +30,7 @@ def shares_table(layout: Layout, view: View | None) -> str:
         [*percents(plan.group_shares), *percents(plan.expert_shares)]
         for plan in (view.router_plan, view.plan)
     )
-    team = _taking_part(view)
+    team = view.taking_part
     places = _rows(layout)
     taken = {
         (column, layer)
@@ -78,7 +78,7 @@ def thirds_table(layout: Layout, view: View | None) -> str:
     )
     heads = "".join(f'<th scope="col">{band}</th>' for band in bands)
     titles = (*signed_groups(layout), *signed_experts(layout))
-    team = _taking_part(view)
+    team = view.taking_part
     body = ""
     for title, place in zip(titles, _rows(layout)):
         if place[:2] in (("groups-map", 0), ("experts-map", 0)):
@@ -96,13 +96,6 @@ def thirds_table(layout: Layout, view: View | None) -> str:
         "<caption>Share in percent, mean over a third of the layers; –: takes no part"
         f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>"
     )
-
-
-def _taking_part(view: View) -> set[str]:
-    """The groups and experts that take part, by the router or as steered."""
-    plans = view.router_plan, view.plan
-    groups = {g for plan in plans for g in plan.layout.group_names if g not in plan.absent}
-    return groups.union(*(plan.team for plan in plans))
 
 
 def _no_part(place: Place, at: str, to: str = "") -> str:

@@ -122,12 +122,11 @@ def share_note(view: View, target: str) -> str:
         for chosen in view.steering.by_layer(view.plan.layout)
     }
     note = f"Router gave {before:.0f}% on average"
-    group, inside, _ = target.partition("/")
-    if group in view.router_plan.absent:
-        whose = "Its group takes" if inside else "Takes"
-        note = f"{whose} no part by the router; a share calls it in"
-    elif inside and target not in view.router_plan.team:
-        note = "Takes no part by the router; a share calls it in"
+    if target not in view.router_plan.taking_part:
+        group, inside, _ = target.partition("/")
+        its = inside and group in view.router_plan.absent
+        takes = "Its group takes" if its else "Takes"
+        note = f"{takes} no part by the router; a share calls it in"
     if len(states) > 1:
         if State.FIXED in states:
             return f"{note} · {now:.0f}% in force, set in some layers"

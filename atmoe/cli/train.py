@@ -153,13 +153,7 @@ def add_commands(commands: Commands) -> None:
         [commands.common, commands.data],
         train,
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="where the model goes; an interrupted run there goes on",
-    )
+    _out(parser)
     parser.add_argument(
         "--start",
         type=Path,
@@ -212,13 +206,7 @@ def add_commands(commands: Commands) -> None:
         [commands.of_model("bfloat16", FLOATING), commands.data],
         train,
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="where the model goes; an interrupted run there goes on",
-    )
+    _out(parser)
     _settings(
         parser,
         group_floor="from how much of the weight, in units of an equal share, a group takes part",
@@ -288,6 +276,17 @@ _KINDS = dict.fromkeys(
     ),
     int,
 )
+
+
+def _out(parser: argparse.ArgumentParser) -> None:
+    """Where a model is trained into."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where the model goes; an interrupted run there goes on",
+    )
 
 
 def _settings(parser: argparse.ArgumentParser, **helps: str) -> None:

@@ -154,7 +154,7 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
     layout, plans = router.layout, [router] if steered is None else [router, steered]
     percents = [all_percents(plan) for plan in plans]
     heads = ("part", "router", "steered")[: 1 + len(plans)]
-    takes_part = {name for plan in plans for name in plan.team}
+    takes_part = {name for plan in plans for name in plan.taking_part}
     groups = [(g, *(f"{each[g]:.1f}%" for each in percents)) for g in layout.group_names]
     experts = [
         (name, *(f"{each[name]:.1f}%" for each in percents))
@@ -165,10 +165,8 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
         table("Groups: share of the routing weight, mean over the layers", heads, groups, 1),
         table("Experts: share of their group, mean over the layers", heads, experts, 1),
     ]
-    absent = [
-        *(g for g in layout.group_names if all(g in plan.absent for plan in plans)),
-        *(name for name in layout.expert_names if name not in takes_part),
-    ]
+    everybody = (*layout.group_names, *layout.expert_names)
+    absent = [name for name in everybody if name not in takes_part]
     if absent:
         parts.append(f"<p>{escape(f'Takes no part: {listed(absent)}.')}</p>")
     parts.append(

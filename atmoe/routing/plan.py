@@ -218,6 +218,11 @@ class RoutingPlan:
         none = (self.group_shares == 0).all(0).tolist()
         return tuple(group for group, has in zip(self.layout.group_names, none) if has)
 
+    @cached_property
+    def taking_part(self) -> frozenset[str]:
+        """The groups that take part, and the team."""
+        return frozenset(self.layout.group_names) - {*self.absent} | {*self.team}
+
     def _with_some(self, shares: Tensor) -> tuple[str, ...]:
         """The experts that have some of these shares, [layers, experts], in some layer."""
         some = (shares > 0).any(0).tolist()

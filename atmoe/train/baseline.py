@@ -143,7 +143,11 @@ def train_xlora(
         loss=loss,
         team=team,
         batches=refinement_batches(
-            model, training, description, settings.answer_tokens, settings.seed
+            model,
+            training,
+            description,
+            settings.answer_tokens,
+            settings.seed + 3,  # the router's
         ),
         out=out,
         settings={

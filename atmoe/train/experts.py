@@ -25,6 +25,7 @@ from atmoe.mixture.experts import decoder_layers, layer_linears
 from atmoe.mixture.peft_files import WEIGHTS, located
 from atmoe.mixture.replacing import experts_digest, replacing
 from atmoe.model import AtMoe
+from atmoe.prompt import Batch
 from atmoe.routing.plan import Layout
 from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
@@ -32,11 +33,10 @@ from atmoe.train.budget import budget_of
 from atmoe.train.rows import (
     STEP_TOKENS,
     Row,
-    answer_loss,
     batches,
-    collate_rows,
     counts,
     label_targets,
+    language_loss,
     training_side,
 )
 from atmoe.train.team import Team
@@ -227,14 +227,9 @@ def _train(
         rate = LEARNING_RATE * budget.step_tokens / STEP_TOKENS
         settings = replace(settings, learning_rate=rate)
 
-    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
-        if not rows:
-            return torch.zeros((), device=model.device), {}
-        batch, where, targets = collate_rows(model, rows)
-        hidden, _, _ = model.forward(
-            batch, weights=weights(model, [r.example for r in rows]), logits=False
-        )
-        return answer_loss(model, hidden, where, targets, sum(len(r.answer) for r in whole)), {}
+    def read(batch: Batch, rows: Sequence[Row]) -> Tensor:
+        mixed_by = weights(model, [r.example for r in rows])
+        return model.forward(batch, weights=mixed_by, logits=False)[0]
 
     def counted(stream: Iterator[list[Row]]) -> Iterator[list[Row]]:
         for batch in stream:
@@ -246,7 +241,7 @@ def _train(
         parameters=[{"params": parameters, "lr": settings.learning_rate}],
         budget=budget.tokens,
         batches=counted(batches(model, iter(sampler), budget.tokens, budget.step_tokens)),
-        loss=loss,
+        loss=language_loss(model, read),
         team=team,
         out=out,
         settings={

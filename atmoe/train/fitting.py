@@ -145,7 +145,7 @@ def fit_groups(
     with _standardised(planner.group_weight, planner.group_bias, states) as states:
         # A bias that decays would draw what is expected of a group towards an equal share.
         whole = {"groups": slice(None)}
-        return _fit(heads, to_shares, whole, examples, settings, decaying=1)["groups"]
+        return _fit(heads, to_shares, whole, examples, settings, free_bias=True)["groups"]
 
 
 @contextmanager
@@ -182,17 +182,17 @@ def _fit(
     columns: Mapping[str, slice],
     examples: Sequence[Example],
     settings: RouterSettings,
-    decaying: int | None = None,
+    free_bias: bool = False,
 ) -> dict[str, float]:
     """Fit heads in minibatches.
 
     Args:
-        heads: their second dimension is what is told apart.
+        heads: weight and bias; their second dimension is what is told apart.
         losses: indices of some examples → the loss of each part of the heads, [parts].
         columns: the parts that take a weight decay of their own, by name.
         examples: that were read.
         settings: of the fit.
-        decaying: so many of the heads decay, from the first; None = all.
+        free_bias: the bias does not decay.
 
     Returns:
         The weight decay that each part took.
@@ -206,8 +206,8 @@ def _fit(
             p.data.copy_(value)
         optimizer = torch.optim.AdamW(
             [
-                {"params": heads[:decaying], "weight_decay": decay},
-                {"params": heads[len(heads[:decaying]) :], "weight_decay": 0.0},
+                {"params": heads[:1], "weight_decay": decay},
+                {"params": heads[1:], "weight_decay": 0.0 if free_bias else decay},
             ],
             lr=settings.fit_learning_rate,
         )

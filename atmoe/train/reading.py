@@ -34,30 +34,24 @@ def pooled_states(
 
 def routed_shares(
     model: AtMoe, router: TrainingRouter, examples: Sequence[Example], team: Team
-) -> tuple[Tensor, list[Example]]:
-    """The in-group shares that the router gives, among who takes part, averaged over layers.
+) -> tuple[Tensor, Tensor, list[Example]]:
+    """The shares that the router gives, averaged over layers.
 
     Returns:
-        [instructions, experts], and the examples in the order of its rows.
+        Of the groups, [instructions, groups]; in-group among who takes part, [instructions,
+        experts]; and the examples in the order of their rows.
 
     Raises:
         DataError: none of them is short enough.
     """
-    return _read(model, examples, team, lambda batch: _routed(model, router, batch)[2].mean(1))
 
+    def both(batch: Batch) -> Tensor:
+        _, s, q = _routed(model, router, batch)
+        return torch.cat([s, q], -1).mean(1)
 
-def group_shares(
-    model: AtMoe, router: TrainingRouter, examples: Sequence[Example], team: Team
-) -> tuple[Tensor, list[Example]]:
-    """The shares that the router gives the groups, averaged over layers.
-
-    Returns:
-        [instructions, groups], and the examples in the order of its rows.
-
-    Raises:
-        DataError: none of them is short enough.
-    """
-    return _read(model, examples, team, lambda batch: _routed(model, router, batch)[1].mean(1))
+    shares, read = _read(model, examples, team, both)
+    s, q = shares.tensor_split([len(model.layout.groups)], 1)
+    return s, q, read
 
 
 def planner_states(

@@ -139,7 +139,7 @@ def train_router(
             {"params": [router.gain], "lr": settings.gain_learning_rate},
         ],
         batches=refinement_batches(
-            model, training, description, budget.tokens, settings.seed, budget.step_tokens
+            model, training, description, budget.tokens, settings.seed + 3, budget.step_tokens
         ),
         budget=budget.tokens,
         loss=_refinement_loss(model, router, settings, team),
@@ -231,11 +231,29 @@ def refinement_batches(
     seed: int,
     step_tokens: int | None = None,
 ) -> Iterator[list[Row]]:
-    """What the router is refined on; other routers (X-LoRA) are trained on the same."""
+    """What is learned from under a router's plans: by routers, and by experts together with one.
+
+    The same seed gives the same.
+    """
     sampler = Sampler(
-        training, seed + 3, description.main_group, description.rows, two=TWO_NEEDS_REFINED
+        training, seed, description.main_group, description.rows, two=TWO_NEEDS_REFINED
     )
     return batches(model, iter(sampler), answer_tokens, step_tokens)
+
+
+def warm_instructions(
+    training: Sequence[Example], description: Description, count: int, seed: int
+) -> list[Example]:
+    """What heads are fitted on: most in words other than the corpus', many of two needs."""
+    sampler = Sampler(
+        training,
+        seed,
+        description.main_group,
+        description.prompt_rows,
+        paraphrased=0.85,
+        two=TWO_NEEDS,
+    )
+    return list(islice(iter(sampler), count))
 
 
 def warm_start(
@@ -254,15 +272,9 @@ def warm_start(
         "effect_shares", "warm_start_seconds"}.
     """
     began = time.perf_counter()
-    sampler = Sampler(
-        training,
-        settings.seed + 1,
-        description.main_group,
-        description.prompt_rows,
-        paraphrased=0.85,
-        two=TWO_NEEDS,
+    instructions = warm_instructions(
+        training, description, settings.instructions, settings.seed + 1
     )
-    instructions = list(islice(iter(sampler), settings.instructions))
     facts: dict[str, Any] = {}
     # 1. who takes part
     if router.planner is not None:

@@ -7,7 +7,7 @@ resumes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -216,6 +216,26 @@ def answer_loss(
         logits.float(), targets, ignore_index=IGNORED, reduction="sum"
     )
     return total / (of or (targets != IGNORED).sum())
+
+
+def language_loss(
+    model: AtMoe, read: Callable[[Batch, Sequence[Row]], Tensor]
+) -> Callable[[list[Row], list[Row]], tuple[Tensor, dict[str, float]]]:
+    """The loss of answers, as `atmoe.train.loop` takes it.
+
+    Args:
+        model: whose projection it is.
+        read: a batch and its rows → hidden states [rows, tokens, hidden].
+    """
+
+    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
+        if not rows:
+            return torch.zeros((), device=model.device), {}
+        batch, where, targets = collate_rows(model, rows)
+        of = sum(len(r.answer) for r in whole)
+        return answer_loss(model, read(batch, rows), where, targets, of), {}
+
+    return loss
 
 
 def counts(rows: Sequence[Row]) -> Mapping[str, int]:

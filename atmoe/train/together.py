@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,19 @@ import torch
 from torch import Tensor
 
 from atmoe.data import Description, Example
-from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
 from atmoe.mixture.replacing import replacing
 from atmoe.model import AtMoe
+from atmoe.prompt import Batch
 from atmoe.train import loop
 from atmoe.train.budget import budget_of
 from atmoe.train.experts import hold
 from atmoe.train.fitting import fit_groups
-from atmoe.train.reading import group_shares, planner_states
-from atmoe.train.rows import Row, answer_loss, batches, collate_rows, training_side
-from atmoe.train.settings import TWO_NEEDS, TWO_NEEDS_REFINED, RouterSettings
+from atmoe.train.reading import planner_states, routed_shares
+from atmoe.train.router import refinement_batches, warm_instructions
+from atmoe.train.rows import Row, language_loss, training_side
+from atmoe.train.settings import RouterSettings
 from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team
 from atmoe.train.validation import held_out_rows, routed_loss
@@ -98,11 +98,11 @@ def train_together(
         )
     training = training_side(examples)
     loop.seed_everything(settings.seed)
-    router = TrainingRouter(model.router).requires_grad_(False)
+    router = TrainingRouter(model.router)
     model.to(team.device)
     router.to(team.device)
-    names = model.layout.expert_names
-    halves = [e for e in range(len(names)) if model.bank.adapter(e).exact == torch.bfloat16]
+    experts = range(len(model.layout.expert_names))
+    halves = [e for e in experts if model.bank.adapter(e).exact == torch.bfloat16]
     chosen = held_out_rows(model, examples, description)
     budget = budget_of(
         model,
@@ -122,32 +122,24 @@ def train_together(
     facts = _plan_groups(model, router, training, description, settings, team)
 
     # 2. experts and gains
+    router.requires_grad_(False)
     router.gain.requires_grad_(True)
     parameters = model.bank.parameters_to_train()
-    hold(model, [names.index(name) for name in description.ready])
+    hold(model, [model.layout.expert_index(name) for name in description.ready])
 
-    def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
-        if not rows:
-            return torch.zeros((), device=model.device), {}
-        batch, where, targets = collate_rows(model, rows)
-        hidden, _, _ = model.forward(batch, router=router, logits=False)
-        return answer_loss(model, hidden, where, targets, sum(len(r.answer) for r in whole)), {}
+    def read(batch: Batch, rows: Sequence[Row]) -> Tensor:
+        return model.forward(batch, router=router, logits=False)[0]
 
-    sampler = Sampler(
-        training,
-        settings.seed + 7,
-        description.main_group,
-        description.rows,
-        two=TWO_NEEDS_REFINED,
-    )
     result = loop.run(
         parameters=[
             {"params": parameters, "lr": settings.learning_rate},
             {"params": [router.gain], "lr": settings.gain_learning_rate},
         ],
-        batches=batches(model, iter(sampler), budget.tokens, budget.step_tokens),
+        batches=refinement_batches(
+            model, training, description, budget.tokens, settings.seed + 7, budget.step_tokens
+        ),
         budget=budget.tokens,
-        loss=loss,
+        loss=language_loss(model, read),
         team=team,
         out=out / "together-run",
         settings={
@@ -200,21 +192,12 @@ def _plan_groups(
     planner.group_floor.fill_(0.0)  # what the router gives, it gives to all
     if not settings.group_floor:
         return {}
-    sampler = Sampler(
-        training,
-        settings.seed + 6,
-        description.main_group,
-        description.prompt_rows,
-        paraphrased=0.85,
-        two=TWO_NEEDS,
+    instructions = warm_instructions(
+        training, description, settings.instructions, settings.seed + 6
     )
-    instructions = list(islice(iter(sampler), settings.instructions))
-    shares, read = group_shares(model, router, instructions, team)
+    shares, _, read = routed_shares(model, router, instructions, team)
     states, _ = planner_states(model, planner.depth, instructions, team)
-    for head in (planner.group_weight, planner.group_bias):
-        head.requires_grad_(True)
     decay = fit_groups(planner, states, shares, read, RouterSettings(seed=settings.seed))
-    planner.requires_grad_(False)
     planner.group_floor.fill_(settings.group_floor)
     left = [~planner.team(states).groups, ~planner.chosen(shares)]
     return {

@@ -116,7 +116,7 @@ def agreement(
     """How often the layer-averaged in-group top-1 is the label, by group; empty without rows."""
     if not rows:
         return {}
-    shares, examples = routed_shares(model, router, rows, team)
+    _, shares, examples = routed_shares(model, router, rows, team)
     by_group = agreement_of(router.layout, shares.cpu(), examples)
     return {group: round(value, 4) for group, value in by_group.items()}
 

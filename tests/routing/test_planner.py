@@ -30,17 +30,23 @@ def planned(request, worlds) -> AtMoe:
     return worlds(request.param).planned()
 
 
-def by_hand(model: AtMoe, prompt: str) -> set[str]:
-    """The team, from transformers' own hidden states of the base model, in float64."""
-    planner = model.router.planner
+def logits_by_hand(model: AtMoe, prompt: str, weight, bias) -> torch.Tensor:
+    """A head of the planner on transformers' own hidden states of the base model, in float64."""
     encoded = model.encode(prompt)
     batch = collate([encoded], pad=0, device="cpu")
     with torch.no_grad():
         states = model.base.base_model(batch.ids, output_hidden_states=True).hidden_states
-    logits = planner.bias[0].double()
+    logits = bias[0].double()
     for layer in range(DEPTH):
         pooled = pool_instruction(states[layer + 1], batch.instruction)[0].double()
-        logits = logits + planner.weight[layer].double() @ pooled
+        logits = logits + weight[layer].double() @ pooled
+    return logits
+
+
+def by_hand(model: AtMoe, prompt: str) -> set[str]:
+    """The team."""
+    planner = model.router.planner
+    logits = logits_by_hand(model, prompt, planner.weight, planner.bias)
     team = set()
     for group, experts in LAYOUT.groups:
         asked = logits[LAYOUT.members(group)].softmax(0)
@@ -262,13 +268,7 @@ def test_a_group_takes_part_where_enough_is_expected_of_it(grouped):
     planner = grouped.router.planner
     absent = []
     for prompt in PROMPTS + OTHERS:
-        batch = collate([grouped.encode(prompt)], pad=0, device="cpu")
-        with torch.no_grad():
-            states = grouped.base.base_model(batch.ids, output_hidden_states=True).hidden_states
-        logits = planner.group_bias[0].double()
-        for layer in range(DEPTH):
-            pooled = pool_instruction(states[layer + 1], batch.instruction)[0].double()
-            logits = logits + planner.group_weight[layer].double() @ pooled
+        logits = logits_by_hand(grouped, prompt, planner.group_weight, planner.group_bias)
         expected = logits.softmax(0)
         plan = grouped.route(prompt)
         out = (expected < 0.75 / 3) & (expected == expected.min())  # two of three take part
@@ -316,8 +316,8 @@ def test_a_share_of_an_expert_calls_its_group_in(grouped):
     rest = tuple(Override(g, State.FIXED, share) for g, share in zip(others, (0.5, 0.4)))
     full = Steering((*rest, Override(name, State.FIXED, 0.6))).apply(plan)
     assert torch.allclose(full.group_shares[:, LAYOUT.group_index(group)], torch.tensor(0.1))
-    one = Steering((rest[0], rest[1].__class__(others[1], State.FIXED, 0.5)))
-    none = Steering((*one.overrides, Override(name, State.FIXED, 0.6))).apply(plan)
+    all_given = (rest[0], Override(others[1], State.FIXED, 0.5))
+    none = Steering((*all_given, Override(name, State.FIXED, 0.6))).apply(plan)
     assert group in none.absent  # nothing is left for it
 
 

@@ -17,7 +17,7 @@ from atmoe.mixture.store import read_config
 from atmoe.routing.planner import Planner
 from atmoe.train import rows as rows_module
 from atmoe.train.fitting import fit_groups
-from atmoe.train.reading import group_shares, planner_states
+from atmoe.train.reading import planner_states, routed_shares
 from atmoe.train.settings import RouterSettings
 from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team
@@ -47,7 +47,7 @@ def factors(model: AtMoe) -> list[torch.Tensor]:
 
 def test_a_planner_learns_what_the_router_will_give_its_groups(llama):
     model = llama.planned()
-    shares, kept = group_shares(model, TrainingRouter(model.router), EXAMPLES, Team())
+    shares, _, kept = routed_shares(model, TrainingRouter(model.router), EXAMPLES, Team())
     for row, example in zip(shares[:5], kept):
         given = model.route(example.prompt).group_shares.mean(0)
         assert torch.allclose(row, given, atol=1e-5)

@@ -343,7 +343,7 @@ def test_a_planner_learns_who_is_asked_for(fresh):
 
 def test_the_shares_that_agreement_is_taken_of_are_the_routers(llama):
     model = llama.planned()
-    shares, kept = routed_shares(model, TrainingRouter(model.router), EXAMPLES[:7], Team())
+    _, shares, kept = routed_shares(model, TrainingRouter(model.router), EXAMPLES[:7], Team())
     for row, e in zip(shares, kept):
         plan = model.route(e.prompt)
         assert torch.allclose(row, plan.expert_shares.mean(0), atol=1e-5)
