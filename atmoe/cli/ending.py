@@ -10,6 +10,7 @@ Nothing here takes time to import: a stop during the long imports must find this
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
@@ -65,6 +66,9 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
             sys.__unraisablehook__(error)
 
     status: Any = None
+    left_with = [1]  # as Python leaves where an error is nobody's
+    # What is registered first is called last.
+    atexit.register(lambda: _leave(left_with[0]))
     try:
         sys.unraisablehook = unraisable
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -88,7 +92,20 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
             flush()
     except SystemExit as end:
         status = status or end.code
+    left_with[0] = status if isinstance(status, int) else int(status is not None)
     sys.exit(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process where Python would take itself down.
+
+    Threads of a server or of torch go on meanwhile; one that comes out of native code then aborts
+    the process ("terminate called without an active exception"), and its status with it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(status)
 
 
 def _importing(frame: FrameType | None) -> bool:

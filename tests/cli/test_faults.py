@@ -29,6 +29,17 @@ run("atmoe", main)
 # In short naps: a signal just before a long one begins would be seen at its end alone.
 WAITS = 'print("ready", flush=True); wait()'
 IMPORTS = 'print("ready", flush=True); import torch, transformers, peft; wait()'
+# As a server's threads do, and a model's; each comes out of native code all the time.
+IN_TORCH = """
+    import threading, torch
+    x = torch.ones(300, 300)
+    def work():
+        while True:
+            x @ x
+    for _ in range(2):
+        threading.Thread(target=work, daemon=True).start()
+    print("ready", flush=True); wait()
+"""
 IN_DESTRUCTOR = """
     class Ends:
         def __del__(self):
@@ -53,8 +64,14 @@ def process(body, **options):
 @pytest.mark.parametrize("number", STOPS, ids=lambda n: n.name)
 @pytest.mark.parametrize(
     "body, seconds",
-    [(WAITS, 0), (IMPORTS, 0.1), (IMPORTS, 0.6), (IN_DESTRUCTOR.strip(), 0.1)],
-    ids=["command", "first imports", "later imports", "destructor"],
+    [
+        (WAITS, 0),
+        (IMPORTS, 0.1),
+        (IMPORTS, 0.6),
+        (IN_DESTRUCTOR.strip(), 0.1),
+        (IN_TORCH.strip(), 0.5),
+    ],
+    ids=["command", "first imports", "later imports", "destructor", "threads in native code"],
 )
 def test_a_stopped_command_says_so_and_no_more(number, body, seconds):
     running = process(body)
