@@ -4,10 +4,19 @@ async (place) => {
   const name = (button.dataset.name ??= button.textContent.trim());
   if (!passage) return;
   getSelection().selectAllChildren(passage);
-  // Without https a browser gives no clipboard: then the answer is selected, ready to be copied.
-  const said = await navigator.clipboard?.writeText(passage.textContent).then(() => "Copied", () => null) ?? "Selected: press Ctrl+C";
+  // Without https a browser gives no clipboard: then the answer is selected, ready to be copied, and that is said as long
+  // as it is so.
+  const copied = await navigator.clipboard?.writeText(passage.textContent).then(() => true, () => false);
   button.setAttribute("aria-live", "polite");
-  button.textContent = said;
-  clearTimeout(button.timer);
-  button.timer = setTimeout(() => (button.textContent = name), 2000);
+  button.textContent = copied ? "Copied" : "Selected: press Ctrl+C";
+  button.over?.abort();
+  const over = (button.over = new AbortController());
+  const back = () => {
+    over.abort();
+    button.textContent = name;
+  };
+  if (!copied) {
+    const look = () => passage.contains(getSelection().anchorNode) || back();
+    document.addEventListener("selectionchange", look, over);
+  } else setTimeout(() => over.signal.aborted || back(), 4000);
 }

@@ -62,10 +62,14 @@ const copy = async () => {
   const button = part("copy"), name = (button.dataset.name ??= button.textContent);
   if (!part("link").value) return;
   part("link").select();
-  // Without https a browser gives no clipboard: then the link is selected, ready to be copied.
-  button.textContent = (await navigator.clipboard?.writeText(part("link").value).then(() => "Copied", () => null)) ?? "Selected: press Ctrl+C";
+  // Without https a browser gives no clipboard: then the link is selected, ready to be copied, and that is said as long as
+  // it is in hand.
+  const copied = await navigator.clipboard?.writeText(part("link").value).then(() => true, () => false);
+  button.textContent = copied ? "Copied" : "Selected: press Ctrl+C";
   clearTimeout(button.timer);
-  button.timer = setTimeout(() => (button.textContent = name), 2000);
+  const back = () => (button.textContent = name);
+  if (copied) button.timer = setTimeout(back, 4000);
+  else part("link").addEventListener("blur", back, { once: true });
 };
 
 share.addEventListener("click", () => open(dialog.hidden));
