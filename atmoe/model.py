@@ -151,7 +151,7 @@ class AtMoe(Mixture, ModelHubMixin):
             raise AssetError(
                 f"The index {folder} cannot be used by a router without a planner; delete it."
             )
-        depth, _, hidden = planner.weight.shape
+        depth, _, hidden = planner.group_weight.shape
         return Index.load(folder, self.info.sha256, depth, hidden, self.layout.groups)
 
     def save_pretrained(self, path: str | Path, **_: Any) -> None:

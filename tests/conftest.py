@@ -187,10 +187,14 @@ class World:
         router.gain.data = torch.linspace(0.5, 1.4, LAYERS) if gain is None else gain
         return router.requires_grad_(False)
 
-    def planned(self) -> AtMoe:
-        """A model whose router has a planner: teams that differ from prompt to prompt."""
+    def planned(self, width: int = 8) -> AtMoe:
+        """A model whose router has a planner: teams that differ from prompt to prompt.
+
+        Args:
+            width: of its hidden layer; 0 = the planner of before, which has none.
+        """
         torch.manual_seed(23)
-        router = GroupedRouter(LAYOUT, HIDDEN, depth=DEPTH)
+        router = GroupedRouter(LAYOUT, HIDDEN, depth=DEPTH, width=width)
         router.load_state_dict(self.router().state_dict(), strict=False)
         model = self.build(router=router.requires_grad_(False))
         # Of what prompts of a tiny model differ in, else all of them would get one team.
@@ -198,8 +202,13 @@ class World:
         states = first_states(model.base, batch, DEPTH)
         mean, spread = states.mean(0), states.std(0)
         planner = router.planner
-        planner.weight.normal_(std=0.2).div_(spread[:, None])
-        planner.bias.sub_(torch.einsum("leh,lh->e", planner.weight, mean))
+        reads, bias = planner.weight, planner.bias
+        if width:
+            planner.weight.normal_()
+            reads, bias = planner.hidden_weight, planner.hidden_bias
+        planner.floor.fill_(0.5 if width else 1.0)
+        reads.normal_(std=0.2).div_(spread[:, None])
+        bias.sub_(torch.einsum("leh,lh->e", reads, mean))
         return model
 
     def build(

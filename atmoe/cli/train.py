@@ -1,4 +1,4 @@
-"""The commands that train: train {experts,router,together,baseline}."""
+"""The commands that train: train {experts,router,planner,together,baseline}."""
 
 from __future__ import annotations
 
@@ -47,6 +47,18 @@ def train_router(a: argparse.Namespace) -> Result:
     report = train_router(load_model(a), examples, description, a.model, settings)
     sentence = f"Router saved in {a.model} {_after(report)}"
     return report, f"{sentence} {_indexed(a, examples)}" if a.index else sentence
+
+
+def train_planner(a: argparse.Namespace) -> Result:
+    """Teach a trained router anew who takes part."""
+    from atmoe.train.planning import train_planner
+    from atmoe.train.settings import RouterSettings
+
+    settings = RouterSettings(**_given(a, RouterSettings))
+    description = described(a)
+    report = train_planner(load_model(a), description.examples(), description, a.model, settings)
+    after = f"after {report['seconds']:.0f} s; {report['team_size']} experts take part on average."
+    return report, f"Planner saved in {a.model} {after}"
 
 
 def train_together(a: argparse.Namespace) -> Result:
@@ -145,7 +157,7 @@ def add_commands(commands: Commands) -> None:
         "Train experts, the router or a baseline. Run on several processes by  accelerate launch "
         "--num_processes N -m atmoe train ...",
         [],
-    ).add_subparsers(required=True, metavar="{experts,router,together,baseline}")
+    ).add_subparsers(required=True, metavar="{experts,router,planner,together,baseline}")
     parser = commands.add(
         "experts",
         _training(train_experts),
@@ -191,10 +203,27 @@ def add_commands(commands: Commands) -> None:
         learning_rate="peak, of the in-group heads",
         label_weight="of the labelled auxiliary loss",
         depth="how many layers of the base model the planner reads",
-        floor="from how much, in units of an equal share, an expert takes part",
+        width="of the planner's hidden layer",
+        floor="how likely an expert must be asked for to take part",
         effect_answers="answers read for their groups' effects, each round",
         effect_rounds="how often that is done",
         effect_power="a group's share follows its effect to this power",
+        seed="of everything",
+    )
+
+    parser = commands.add(
+        "planner",
+        _training(train_planner),
+        "The part of stage 2 that decides which experts take part, taught anew; all else stays. "
+        "Writes into --model.",
+        [commands.of_model("bfloat16", FLOATING), commands.data],
+        train,
+    )
+    _settings(
+        parser,
+        instructions="that it is fitted on",
+        width="of its hidden layer",
+        floor="how likely an expert must be asked for to take part",
         seed="of everything",
     )
 
@@ -271,6 +300,7 @@ _KINDS = dict.fromkeys(
         "instructions",
         "seed",
         "depth",
+        "width",
         "effect_answers",
         "effect_rounds",
     ),

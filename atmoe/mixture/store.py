@@ -236,11 +236,13 @@ def load_router(path: Path, layout: Layout, model: PreTrainedModel) -> GroupedRo
     hidden = model.config.get_text_config().hidden_size
     try:
         tensors = load_file(str(path / ROUTER))
-        weight = tensors.get("planner.weight")
-        depth = 0 if weight is None else len(weight)
+        layer = tensors.get("planner.hidden_weight")
+        width = 0 if layer is None else layer.shape[1]
+        reads = tensors.get("planner.weight") if layer is None else layer
+        depth = 0 if reads is None else len(reads)
         if depth >= layout.layers:
             raise ValueError(f"its planner reads {depth} of {layout.layers} layers")
-        router = GroupedRouter(layout, hidden, depth=depth)
+        router = GroupedRouter(layout, hidden, depth=depth, width=width)
         if depth:  # a planner of before groups could take no part: they all do, as in a new one
             own = router.state_dict()
             tensors = {k: own[k] for k in own if k.startswith("planner.group_")} | tensors

@@ -1,10 +1,17 @@
 """Who takes part: decided once a prompt, for all layers, before any share is dealt out.
 
     h_l    = mean over instruction tokens of the state that leaves the base model's layer l
-    r      = softmax of Σ_l V_l h_l + c                                           [rows, groups]
-    p      = softmax, inside each group, of Σ_l W_l h_l + b                       [rows, experts]
-    groups = whoever has r of at least `group_floor` / G, and the largest half    [rows, groups]
-    team   = whoever has p of at least `floor` / n_g, and each group's largest    [rows, experts]
+    u      = gelu(Σ_l U_l h_l + d)                                                [rows, width]
+    p      = sigmoid(W u + b), how likely each expert is asked for                [rows, experts]
+    r      = softmax of Σ_l V_l h_l + c, what is expected of each group           [rows, groups]
+    team   = whoever has p of at least `floor`, and each group's largest          [rows, experts]
+    groups = whoever has r of at least `group_floor` / G, the largest half, and
+             whoever has several experts in the team                              [rows, groups]
+
+Each expert is asked for or not, whoever else is: a prompt may have two needs, whose group has its
+weight divided between two and would look as if little were expected of it. A planner of before that
+has no width: p = softmax, inside each group, of Σ_l W_l h_l + b, `floor` is in units of an equal
+share, and several experts call no group in.
 
 A group that takes no part has a share of exactly 0 in every layer. Its experts keep their in-group
 shares: they are who would take part if a hand gave the group a share.
@@ -41,16 +48,20 @@ class Members(NamedTuple):
 
 
 class Planner(nn.Module):
-    """One linear over groups and one over experts, of the states that leave the first layers.
+    """A head of one hidden layer over experts, and one linear over groups.
 
-    It starts with everybody taking part: all its weights and biases are zero.
+    Both read the states that leave the first layers. It starts with everybody taking part: all its
+    weights and biases are zero.
 
     Args:
         layout: the names of the groups, experts and layers.
         hidden: width of the hidden states.
         depth: how many layers are read, at least 1 and fewer than there are.
-        floor: the share from which an expert takes part, in units of that of equal shares.
-        group_floor: the same of a group; 0 = all groups do.
+        width: of the hidden layer; 0 = there is none, and experts of a group share.
+        floor: how likely an expert must be asked for to take part; without a hidden layer, the
+            share from which it does, in units of that of equal shares.
+        group_floor: the share from which a group takes part, in units of that of equal shares; 0 =
+            all groups do.
     """
 
     floor: Tensor
@@ -61,22 +72,25 @@ class Planner(nn.Module):
         layout: Layout,
         hidden: int,
         depth: int,
-        floor: float = 1.0,
+        width: int = 0,
+        floor: float = 0.25,
         group_floor: float = 0.0,
     ):
         super().__init__()
         self.layout = layout
-        self.weight = nn.Parameter(torch.zeros(depth, len(layout.expert_names), hidden))
-        self.bias = nn.Parameter(torch.zeros(1, len(layout.expert_names)))
+        E, G = len(layout.expert_names), len(layout.groups)
+        if width:
+            self.hidden_weight = nn.Parameter(torch.zeros(depth, width, hidden))
+            self.hidden_bias = nn.Parameter(torch.zeros(1, width))
+        self.weight = nn.Parameter(
+            torch.zeros(1, E, width) if width else torch.zeros(depth, E, hidden)
+        )
+        self.bias = nn.Parameter(torch.zeros(1, E))
         self.register_buffer("floor", torch.tensor([float(floor)]))
-        self.group_weight = nn.Parameter(torch.zeros(depth, len(layout.groups), hidden))
-        self.group_bias = nn.Parameter(torch.zeros(1, len(layout.groups)))
+        self.group_weight = nn.Parameter(torch.zeros(depth, G, hidden))
+        self.group_bias = nn.Parameter(torch.zeros(1, G))
         self.register_buffer("group_floor", torch.tensor([float(group_floor)]))
-
-    @property
-    def depth(self) -> int:
-        """How many layers of the base model are read."""
-        return len(self.weight)
+        self.depth, self.width = depth, width
 
     def forward(self, states: Tensor) -> Tensor:
         """How much each expert is asked for.
@@ -85,10 +99,26 @@ class Planner(nn.Module):
             states: pooled, [rows, depth, hidden].
 
         Returns:
-            [rows, experts]; each group's own sum to 1.
+            [rows, experts], each from 0 to 1; without a hidden layer, each group's own sum to 1.
         """
-        logits = torch.einsum("rlh,leh->re", states.float(), self.weight) + self.bias
-        return in_group(self.layout, logits)
+        if not self.width:
+            return in_group(self.layout, self.logits(states))
+        return self.logits(states).sigmoid()
+
+    def logits(self, states: Tensor) -> Tensor:
+        """The same before the sigmoid, or before the softmax.
+
+        Args:
+            states: pooled, [rows, depth, hidden].
+
+        Returns:
+            [rows, experts]
+        """
+        states = states.float()
+        if self.width:
+            read = torch.einsum("rlh,lwh->rw", states, self.hidden_weight) + self.hidden_bias
+            states = nn.functional.gelu(read)[:, None]
+        return torch.einsum("rlh,leh->re", states, self.weight) + self.bias
 
     def of_groups(self, states: Tensor) -> Tensor:
         """What share of all the weight each group is expected to have.
@@ -114,7 +144,8 @@ class Planner(nn.Module):
         Returns:
             [rows, groups], True for those who do.
         """
-        return _enough(shares, self.group_floor, (len(self.layout.groups) + 1) // 2)
+        groups = len(self.layout.groups)
+        return _enough(shares, self.group_floor / groups, (groups + 1) // 2)
 
     def team(self, states: Tensor) -> Members:
         """Who takes part.
@@ -122,19 +153,20 @@ class Planner(nn.Module):
         Args:
             states: pooled, [rows, depth, hidden].
         """
-        asked = self(states)
-        groups = self.chosen(self.of_groups(states))
-        parts = [
-            _enough(asked[:, self.layout.members(group)], self.floor)
-            for group in self.layout.group_names
-        ]
+        asked, groups = self(states), self.chosen(self.of_groups(states))
+        parts = []
+        for group in self.layout.group_names:
+            shares = asked[:, self.layout.members(group)]
+            parts.append(_enough(shares, self.floor / (1 if self.width else shares.shape[1])))
+        if self.width:
+            groups = groups | torch.stack([part.sum(1) > 1 for part in parts], 1)
         return Members(groups, torch.cat(parts, 1))
 
 
 def _enough(shares: Tensor, floor: Tensor, least: int = 1) -> Tensor:
-    """Who of siblings has that much of an equal share, and the `least` who have most."""
+    """Who of siblings has that much, and the `least` who have most."""
     last = shares.topk(least, 1).values[:, -1:]
-    return (shares >= floor / shares.shape[1]) | (shares >= last)
+    return (shares >= floor) | (shares >= last)
 
 
 def in_group(layout: Layout, logits: Tensor, team: Tensor | None = None) -> Tensor:

@@ -29,12 +29,15 @@ class GroupedRouter(nn.Module):
         hidden: width of the hidden state that enters a layer.
         gain: what the mixture of every layer is multiplied by at first.
         depth: how many layers its planner reads; 0 = it has none.
+        width: of its planner's hidden layer; 0 = it has none.
 
     Attributes:
         planner: decides who takes part; None = everybody does.
     """
 
-    def __init__(self, layout: Layout, hidden: int, gain: float = 1.0, depth: int = 0):
+    def __init__(
+        self, layout: Layout, hidden: int, gain: float = 1.0, depth: int = 0, width: int = 0
+    ):
         super().__init__()
         self.layout = layout
         L, G, E = layout.layers, len(layout.groups), len(layout.expert_names)
@@ -43,12 +46,17 @@ class GroupedRouter(nn.Module):
         self.expert_weight = _zeros(L, E, hidden)
         self.expert_bias = _zeros(L, E)
         self.gain = nn.Parameter(torch.full((L,), float(gain)))
-        self.planner = Planner(layout, hidden, depth) if depth else None
+        self.planner = Planner(layout, hidden, depth, width) if depth else None
 
     @property
     def depth(self) -> int:
         """How many layers its planner reads; 0 = it has none."""
         return self.planner.depth if self.planner else 0
+
+    @property
+    def width(self) -> int:
+        """Of its planner's hidden layer; 0 = it has none."""
+        return self.planner.width if self.planner else 0
 
     def forward(
         self, pooled: Tensor, layer: int | slice, team: Members | None = None

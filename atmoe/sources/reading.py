@@ -65,7 +65,7 @@ def states_of(
     Returns:
         [prompts, depth, hidden], float32, on the CPU.
     """
-    hidden = planner.weight.shape[-1]
+    hidden = planner.group_weight.shape[-1]
     states = torch.full((len(encoded), planner.depth, hidden), torch.nan)
     first = next((prompt for prompt in encoded if prompt), None)
     if first is None:

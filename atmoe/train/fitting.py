@@ -1,9 +1,9 @@
 """Heads fitted to labels: the planner's, and the in-group heads of every layer.
 
-Logistic regression on states that were read once. Each group takes the weight decay under which a
+Regression on states that were read once. Each group of heads takes the weight decay under which a
 tenth of the diseases, kept out, is read best: what a need looks like is soon learned; a specialty
-is read off names, which invites learning by heart. Which groups take part is fitted in the same
-way, to the shares that the router gives them.
+is read off names, which invites learning by heart. The planner takes one for all. Which groups take
+part is fitted in the same way, to the shares that the router gives them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -91,27 +92,39 @@ def fit_heads(
 
 def fit_planner(
     planner: Planner, states: Tensor, examples: Sequence[Example], settings: RouterSettings
-) -> dict[str, float]:
-    """Fit a planner.
+) -> float:
+    """Fit how likely each expert is asked for: one yes or no for each, so two needs are two yeses.
 
     Args:
-        planner: changed in place.
+        planner: changed in place; it has a hidden layer.
         states: as it reads them, [examples, depth, hidden].
-        examples: with their labels.
+        examples: with their labels; an expert of a group without one is no no.
         settings: of the fit.
 
     Returns:
-        The weight decay that each group took.
+        The weight decay that was taken.
     """
-    layout, to_labels = planner.layout, _to_labels(planner.layout, examples, settings)
-    with _standardised(planner.weight, planner.bias, states) as states:
-        return _fit(
-            [planner.weight, planner.bias],
-            lambda rows: to_labels(planner(states[rows])[:, None], rows),
-            {group: layout.members(group) for group in layout.group_names},
-            examples,
-            settings,
+    layout = planner.layout
+    targets, labelled = label_targets(layout, examples)
+    asked, known = (targets > 0).float(), labelled[:, list(layout.group_of)].float()
+    asked, known = asked.to(states.device), known.to(states.device)
+
+    def to_labels(rows: Tensor) -> Tensor:
+        losses = F.binary_cross_entropy_with_logits(
+            planner.logits(states[rows]), asked[rows], reduction="none"
         )
+        return (losses * known[rows]).sum()[None] / len(rows)
+
+    bound = (planner.depth * states.shape[-1]) ** -0.5  # as torch begins a linear
+    generator = torch.Generator().manual_seed(settings.seed)
+    with torch.no_grad():
+        for hidden in (planner.hidden_weight, planner.hidden_bias):
+            hidden.copy_(torch.empty(hidden.shape).uniform_(-bound, bound, generator=generator))
+        planner.weight.zero_()
+        planner.bias.zero_()
+    heads = [planner.hidden_weight, planner.hidden_bias, planner.weight, planner.bias]
+    with _standardised(planner.hidden_weight, planner.hidden_bias, states) as states:
+        return _fit(heads, to_labels, {"experts": slice(None)}, examples, settings)["experts"]
 
 
 def fit_groups(
@@ -187,12 +200,12 @@ def _fit(
     """Fit heads in minibatches.
 
     Args:
-        heads: weight and bias; their second dimension is what is told apart.
+        heads: weights and biases; their second dimension is what is told apart.
         losses: indices of some examples → the loss of each part of the heads, [parts].
         columns: the parts that take a weight decay of their own, by name.
         examples: that were read.
         settings: of the fit.
-        free_bias: the bias does not decay.
+        free_bias: all but the first, biases, do not decay.
 
     Returns:
         The weight decay that each part took.

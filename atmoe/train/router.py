@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,9 @@ from atmoe.train import checkpoint, loop
 from atmoe.train.budget import budget_of
 from atmoe.train.effects import follow_effects
 from atmoe.train.experts import SHARE
-from atmoe.train.fitting import fit_heads, fit_planner, label_losses
-from atmoe.train.reading import planner_states, pooled_states
+from atmoe.train.fitting import fit_heads, label_losses
+from atmoe.train.planning import plan_experts, warm_instructions
+from atmoe.train.reading import pooled_states
 from atmoe.train.rows import (
     Row,
     answer_loss,
@@ -48,7 +48,6 @@ from atmoe.train.settings import (
     READINGS,
     REFINEMENT,
     SHARES_READ,
-    TWO_NEEDS,
     TWO_NEEDS_REFINED,
     RouterSettings,
 )
@@ -91,7 +90,7 @@ def train_router(
     hidden = model.router.group_weight.shape[-1]
     gain = SHARE * len(model.layout.groups)
     depth = min(settings.depth, model.layout.layers - 1)
-    router = TrainingRouter(GroupedRouter(model.layout, hidden, gain, depth))
+    router = TrainingRouter(GroupedRouter(model.layout, hidden, gain, depth, settings.width))
     model.to(team.device)
     router.to(team.device)
     few = None if settings.answer_tokens else READINGS
@@ -241,21 +240,6 @@ def refinement_batches(
     return batches(model, iter(sampler), answer_tokens, step_tokens)
 
 
-def warm_instructions(
-    training: Sequence[Example], description: Description, count: int, seed: int
-) -> list[Example]:
-    """What heads are fitted on: most in words other than the corpus', many of two needs."""
-    sampler = Sampler(
-        training,
-        seed,
-        description.main_group,
-        description.prompt_rows,
-        paraphrased=0.85,
-        two=TWO_NEEDS,
-    )
-    return list(islice(iter(sampler), count))
-
-
 def warm_start(
     model: AtMoe,
     router: TrainingRouter,
@@ -278,12 +262,7 @@ def warm_start(
     facts: dict[str, Any] = {}
     # 1. who takes part
     if router.planner is not None:
-        states, examples = planner_states(model, router.planner.depth, instructions, team)
-        facts["planner_decay"] = fit_planner(router.planner, states, examples, settings)
-        router.planner.floor.fill_(settings.floor)
-        facts["team_size"] = round(
-            float(router.planner.team(states).experts.sum(1).float().mean()), 2
-        )
+        facts |= plan_experts(model, router.planner, instructions, settings, team)
     # 2. shares among those: there is less to tell, so fewer instructions do
     fewer = instructions[: max(1, int(len(instructions) * SHARES_READ))]
     states, examples = pooled_states(model, router, fewer, team)

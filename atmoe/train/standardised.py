@@ -27,7 +27,7 @@ class TrainingRouter(GroupedRouter):
 
     def __init__(self, router: GroupedRouter):
         hidden = router.group_weight.shape[-1]
-        super().__init__(router.layout, hidden, depth=router.depth)
+        super().__init__(router.layout, hidden, depth=router.depth, width=router.width)
         self.load_state_dict(router.state_dict())
         self.register_buffer("mean", torch.zeros(router.layout.layers, hidden), persistent=False)
         self.register_buffer("spread", torch.ones(router.layout.layers, hidden), persistent=False)
@@ -74,7 +74,8 @@ class TrainingRouter(GroupedRouter):
     @torch.no_grad()
     def plain(self) -> GroupedRouter:
         """The same router, reading states as they are."""
-        router = GroupedRouter(self.layout, self.mean.shape[-1], depth=self.depth)
+        hidden = self.mean.shape[-1]
+        router = GroupedRouter(self.layout, hidden, depth=self.depth, width=self.width)
         router.to(self.mean.device)
         for weight, bias, own, own_bias in (
             (router.group_weight, router.group_bias, self.group_weight, self.group_bias),

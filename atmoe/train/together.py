@@ -28,8 +28,9 @@ from atmoe.train import loop
 from atmoe.train.budget import budget_of
 from atmoe.train.experts import hold
 from atmoe.train.fitting import fit_groups
+from atmoe.train.planning import WITHOUT, warm_instructions
 from atmoe.train.reading import planner_states, routed_shares
-from atmoe.train.router import refinement_batches, warm_instructions
+from atmoe.train.router import refinement_batches
 from atmoe.train.rows import Row, language_loss, training_side
 from atmoe.train.settings import RouterSettings
 from atmoe.train.standardised import TrainingRouter
@@ -92,10 +93,7 @@ def train_together(
     """
     out, team = Path(out), Team()
     if model.router.planner is None:
-        raise TrainingError(
-            "This model's router has no planner, which would decide who takes part; train the "
-            "router again with --depth 1 or more."
-        )
+        raise TrainingError(WITHOUT)
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     router = TrainingRouter(model.router)

@@ -25,13 +25,14 @@ from atmoe.routing.router import GroupedRouter, pool_instruction
 OTHERS = ["Is lupus inherited?", "cough, fever. what now", "Write a note.", "Who gets gout?"]
 
 
-@pytest.fixture(scope="module", params=["llama", "gemma3"])
+@pytest.fixture(scope="module", params=["llama", "gemma3", "llama of before"])
 def planned(request, worlds) -> AtMoe:
-    return worlds(request.param).planned()
+    family, _, before = request.param.partition(" ")
+    return worlds(family).planned(width=0 if before else 8)
 
 
-def logits_by_hand(model: AtMoe, prompt: str, weight, bias) -> torch.Tensor:
-    """A head of the planner on transformers' own hidden states of the base model, in float64."""
+def read_by_hand(model: AtMoe, prompt: str, weight, bias) -> torch.Tensor:
+    """A linear of the planner on transformers' own hidden states of the base model, in float64."""
     encoded = model.encode(prompt)
     batch = collate([encoded], pad=0, device="cpu")
     with torch.no_grad():
@@ -45,14 +46,20 @@ def logits_by_hand(model: AtMoe, prompt: str, weight, bias) -> torch.Tensor:
 
 def by_hand(model: AtMoe, prompt: str) -> set[str]:
     """The team."""
-    planner = model.router.planner
-    logits = logits_by_hand(model, prompt, planner.weight, planner.bias)
+    planner, floor = model.router.planner, float(model.router.planner.floor)
+    if planner.width:
+        read = read_by_hand(model, prompt, planner.hidden_weight, planner.hidden_bias)
+        read = torch.nn.functional.gelu(read)
+        logits = planner.weight[0].double() @ read + planner.bias[0].double()
+    else:
+        logits = read_by_hand(model, prompt, planner.weight, planner.bias)
     team = set()
     for group, experts in LAYOUT.groups:
-        asked = logits[LAYOUT.members(group)].softmax(0)
+        own = logits[LAYOUT.members(group)]
+        asked = 1 / (1 + (-own).exp()) if planner.width else len(experts) * own.softmax(0)
         best = float(asked.max())
-        for name, share in zip(experts, asked.tolist()):
-            if share >= float(planner.floor) / len(experts) or share == best:
+        for name, much in zip(experts, asked.tolist()):
+            if much >= floor or much == best:
                 team.add(f"{group}/{name}")
     return team
 
@@ -204,14 +211,35 @@ def test_a_planner_that_reads_as_many_layers_as_there_are_is_refused(worlds, tmp
     model = world.planned()
     model.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "router.safetensors")
-    tensors["planner.weight"] = torch.zeros(LAYOUT.layers, 6, HIDDEN)
+    tensors["planner.hidden_weight"] = torch.zeros(LAYOUT.layers, 8, HIDDEN)
     save_file(tensors, tmp_path / "router.safetensors")
     seal(tmp_path, LAYOUT, model.info)
     with pytest.raises(AssetError, match="planner reads 5 of 5 layers.*train it again"):
         store.load_router(tmp_path, LAYOUT, world.base())
 
 
-def test_a_floor_lets_in_whoever_has_that_much_of_an_equal_share():
+def test_a_floor_lets_in_whoever_is_as_likely_asked_for():
+    """Two needs are two yeses; somebody of each group takes part, however unlikely."""
+    planner = Planner(LAYOUT, HIDDEN, 1, width=3)
+    assert planner.team(torch.zeros(1, 1, HIDDEN)).experts.all()  # untaught
+    asked = torch.tensor([[0.9, 0.8, 0.1, 0.2, 0.25, 0.24]])
+    planner.bias.data.copy_(asked.logit())
+    team = planner.team(torch.zeros(1, 1, HIDDEN))
+    assert team.experts.tolist() == [[True, True, False, True, True, False]]
+    planner.floor.fill_(0.85)
+    team = planner.team(torch.zeros(1, 1, HIDDEN))
+    assert team.experts.tolist() == [[True, False, False, True, True, False]]
+
+
+def test_a_group_of_which_several_are_asked_for_takes_part():
+    planner = Planner(LAYOUT, HIDDEN, 1, width=3, group_floor=0.9)
+    planner.group_bias.data.copy_(torch.tensor([[0.1, 0.5, 0.4]]).log())
+    for asked, takes in ((0.9, True), (0.1, False)):
+        planner.bias.data.copy_(torch.tensor([[0.9, asked, 0.1, 0.9, 0.9, 0.1]]).logit())
+        assert planner.team(torch.zeros(1, 1, HIDDEN)).groups.tolist() == [[takes, True, True]]
+
+
+def test_a_floor_of_before_lets_in_whoever_has_that_much_of_an_equal_share():
     planner = Planner(LAYOUT, HIDDEN, 1, floor=1.5)
     asked = torch.tensor([[0.5, 0.3, 0.2, 1.0, 0.74, 0.26]])
     planner.bias.data.copy_(asked.log())
@@ -268,7 +296,7 @@ def test_a_group_takes_part_where_enough_is_expected_of_it(grouped):
     planner = grouped.router.planner
     absent = []
     for prompt in PROMPTS + OTHERS:
-        logits = logits_by_hand(grouped, prompt, planner.group_weight, planner.group_bias)
+        logits = read_by_hand(grouped, prompt, planner.group_weight, planner.group_bias)
         expected = logits.softmax(0)
         plan = grouped.route(prompt)
         out = (expected < 0.75 / 3) & (expected == expected.min())  # two of three take part

@@ -1,0 +1,145 @@
+"""Who takes part, learned from labels: the first step of a router's training, or one of its own.
+
+The planner reads the base model alone, so it can be taught anew without touching anything else of a
+trained model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from atmoe.data import Description, Example
+from atmoe.data.sampler import Sampler
+from atmoe.errors import TrainingError
+from atmoe.mixture import store
+from atmoe.mixture.replacing import replacing
+from atmoe.model import AtMoe
+from atmoe.routing.planner import Planner
+from atmoe.train import loop
+from atmoe.train.fitting import fit_planner
+from atmoe.train.reading import planner_states
+from atmoe.train.rows import training_side
+from atmoe.train.settings import TWO_NEEDS, RouterSettings
+from atmoe.train.team import Team
+
+FIT = {
+    "instructions",
+    "fit_steps",
+    "fit_learning_rate",
+    "fit_decays",
+    "width",
+    "floor",
+    "seed",
+}
+"""The settings that a planner depends on."""
+
+WITHOUT = (
+    "This model's router has no planner, which would decide who takes part; train the router again "
+    "with --depth 1 or more."
+)
+
+
+def warm_instructions(
+    training: Sequence[Example], description: Description, count: int, seed: int
+) -> list[Example]:
+    """What heads are fitted on: most in words other than the corpus', many of two needs."""
+    sampler = Sampler(
+        training,
+        seed,
+        description.main_group,
+        description.prompt_rows,
+        paraphrased=0.85,
+        two=TWO_NEEDS,
+    )
+    return list(islice(iter(sampler), count))
+
+
+def plan_experts(
+    model: AtMoe,
+    planner: Planner,
+    instructions: Sequence[Example],
+    settings: RouterSettings,
+    team: Team,
+) -> dict[str, Any]:
+    """Teach a planner which experts take part.
+
+    Args:
+        model: whose base it reads.
+        planner: changed in place.
+        instructions: with their labels.
+        settings: of the fit.
+        team: the processes that read.
+
+    Returns:
+        What to report of it: {"planner_decay", "team_size"}; the second on these instructions.
+
+    Raises:
+        DataError: none of the instructions is short enough.
+    """
+    states, examples = planner_states(model, planner.depth, instructions, team)
+    decay = fit_planner(planner, states, examples, settings)
+    planner.floor.fill_(settings.floor)
+    size = float(planner.team(states).experts.sum(1).float().mean())
+    return {"planner_decay": decay, "team_size": round(size, 2)}
+
+
+def train_planner(
+    model: AtMoe,
+    examples: Sequence[Example],
+    description: Description,
+    out: Path,
+    settings: RouterSettings,
+) -> dict[str, Any]:
+    """Teach the planner of a trained model anew, and write it into `out`, where `model` is saved.
+
+    What is expected of groups stays, and so does all else.
+
+    Args:
+        model: changed in place.
+        examples: of both sides of the split; trained on is the training side.
+        description: whose groups the instructions are drawn by.
+        out: the directory of the model.
+        settings: of the fit; what else they say is not used.
+
+    Returns:
+        {"stage", "settings", "training_examples", "seconds", "planner_decay", "team_size"}.
+
+    Raises:
+        TrainingError: the router has no planner.
+        DataError: no training example.
+        OSError: something cannot be written; the model in `out` is the one before, whole.
+    """
+    began = time.perf_counter()
+    out, team, old = Path(out), Team(), model.router.planner
+    if old is None:
+        raise TrainingError(WITHOUT)
+    training = training_side(examples)
+    loop.seed_everything(settings.seed)
+    model.to(team.device)
+    hidden = old.group_weight.shape[-1]
+    planner = Planner(model.layout, hidden, old.depth, settings.width).to(team.device)
+    of_groups = {k: v for k, v in old.state_dict().items() if k.startswith("group_")}
+    planner.load_state_dict(of_groups, strict=False)
+    instructions = warm_instructions(
+        training, description, settings.instructions, settings.seed + 1
+    )
+    facts = plan_experts(model, planner, instructions, settings, team)
+    model.router.planner = team.agree(planner.requires_grad_(False))
+    report = {
+        "stage": "planner",
+        "settings": {name: value for name, value in asdict(settings).items() if name in FIT},
+        "training_examples": len(training),
+        "seconds": round(time.perf_counter() - began, 1),
+        **facts,
+    }
+    if team.leads:
+        with replacing(out, model.layout, model.info) as room:
+            store.save_router(model.router, room)
+        loop.write_report(out / "planner.log.json", report)
+    team.wait()
+    return report

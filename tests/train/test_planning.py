@@ -1,0 +1,49 @@
+"""The planner of a trained router, taught anew; all else stays."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train import DESCRIBED, EXAMPLES
+
+from atmoe import AtMoe
+from atmoe.errors import TrainingError
+from atmoe.train.planning import train_planner
+from atmoe.train.settings import RouterSettings
+
+SETTINGS = RouterSettings(instructions=300, fit_steps=200, fit_decays=(0.1,), width=16)
+
+
+@pytest.mark.parametrize("width", [0, 8])
+def test_who_takes_part_is_learned_anew_and_nothing_else(llama, tmp_path, width):
+    model = llama.planned(width)
+    model.router.planner.group_bias += 0.5
+    model.router.planner.group_floor.fill_(0.7)
+    model.save_pretrained(tmp_path)
+    before = load_file(tmp_path / "router.safetensors")
+    report = train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS)
+    after = load_file(tmp_path / "router.safetensors")
+    # 1. of the file, the planner of experts alone
+    own = {"weight", "bias", "floor", "hidden_weight", "hidden_bias"}
+    for name in set(before) | set(after):
+        planner, _, part = name.rpartition(".")
+        if planner != "planner" or part not in own:
+            assert torch.equal(before[name], after[name]), name
+    assert after["planner.hidden_weight"].shape[1] == report["settings"]["width"] == 16
+    # 2. what is saved is what was taught, and tells the needs it was taught
+    loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path), dtype="float32")
+    right = 0
+    for example in EXAMPLES:
+        plan = loaded.route(example.prompt)
+        assert plan.team == model.route(example.prompt).team
+        right += f"task/{example.labels['task']}" in plan.asked
+    assert right > 0.9 * len(EXAMPLES)
+    assert json.loads((tmp_path / "planner.log.json").read_text())["planner_decay"] == 0.1
+
+
+def test_a_router_without_a_planner_has_nothing_to_be_taught(llama, tmp_path):
+    with pytest.raises(TrainingError, match="no planner.*--depth"):
+        train_planner(llama.build(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS)
