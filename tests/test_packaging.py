@@ -35,6 +35,7 @@ COMMANDS = (
     "train",
     "train experts",
     "train router",
+    "train planner",
     "train together",
     "train baseline",
     "train baseline lora",

@@ -54,7 +54,7 @@ def train_planner(a: argparse.Namespace) -> Result:
     from atmoe.train.planning import train_planner
     from atmoe.train.settings import RouterSettings
 
-    settings = RouterSettings(**_given(a, RouterSettings))
+    settings = RouterSettings(**{"temperature": 1.0} | _given(a, RouterSettings))
     description = described(a)
     report = train_planner(load_model(a), description.examples(), description, a.model, settings)
     after = f"after {report['seconds']:.0f} s; {report['team_size']} experts take part on average."
@@ -205,6 +205,7 @@ def add_commands(commands: Commands) -> None:
         depth="how many layers of the base model the planner reads",
         width="of the planner's hidden layer",
         floor="how likely an expert must be asked for to take part",
+        temperature="of in-group shares: above 1, nearer to equal",
         effect_answers="answers read for their groups' effects, each round",
         effect_rounds="how often that is done",
         effect_power="a group's share follows its effect to this power",
@@ -222,6 +223,7 @@ def add_commands(commands: Commands) -> None:
     _settings(
         parser,
         instructions="that it is fitted on",
+        temperature="by which in-group shares are softened (default: as they are)",
         width="of its hidden layer",
         floor="how likely an expert must be asked for to take part",
         seed="of everything",

@@ -82,6 +82,16 @@ class GroupedRouter(nn.Module):
         s = groups.masked_fill(~team.groups, float("-inf")).softmax(-1)
         return s, in_group(self.layout, experts, team.experts)
 
+    @torch.no_grad()
+    def soften(self, temperature: float) -> None:
+        """Divide the logits inside each group: who has most keeps most, and others have more.
+
+        Args:
+            temperature: 1 leaves every share as it is; above, they come nearer to equal.
+        """
+        self.expert_weight.div_(temperature)
+        self.expert_bias.div_(temperature)
+
     def mixing(self, s: Tensor, q: Tensor, layer: int) -> Tensor:
         """What the experts of one layer are multiplied by: gain · s · q.
 

@@ -33,6 +33,7 @@ FIT = {
     "fit_learning_rate",
     "fit_decays",
     "width",
+    "temperature",
     "floor",
     "seed",
 }
@@ -97,7 +98,8 @@ def train_planner(
 ) -> dict[str, Any]:
     """Teach the planner of a trained model anew, and write it into `out`, where `model` is saved.
 
-    What is expected of groups stays, and so does all else.
+    What is expected of groups stays, and so does all else, but for in-group shares where
+    `settings.temperature` softens them.
 
     Args:
         model: changed in place.
@@ -129,6 +131,7 @@ def train_planner(
         training, description, settings.instructions, settings.seed + 1
     )
     facts = plan_experts(model, planner, instructions, settings, team)
+    model.router.soften(settings.temperature)
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
         "stage": "planner",

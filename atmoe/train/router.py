@@ -268,6 +268,7 @@ def warm_start(
     states, examples = pooled_states(model, router, fewer, team)
     router.standardise(states)
     facts["fit_decay"] = fit_heads(router, states, examples, settings)
+    router.soften(settings.temperature)
     facts["agreement_warm_start"] = agreement(model, router, held_out, team)
     # 3. shares of the groups
     if settings.effect_answers:

@@ -19,6 +19,9 @@ class RouterSettings:
         width: of the planner's hidden layer. Without one it told two needs from one in 60 to 72% of
             unseen wordings; with it, at the same number of experts, in 88%.
         floor: how likely an expert must be asked for to take part.
+        temperature: of in-group shares. The heads are fitted to instructions that training knows,
+            and are too sure of others: at 1, the second of two needs had twice its uniform share
+            in 40% of unseen wordings of the medical data, at 4 in 68%, for 0.003 nats less.
         effect_answers: how many answers are read for their groups' effects, each round; 0 leaves
             the groups' shares equal.
         effect_rounds: how often; effects change with the shares that follow them.
@@ -42,6 +45,7 @@ class RouterSettings:
     depth: int = 9
     width: int = 64
     floor: float = 0.25
+    temperature: float = 4.0
     effect_answers: int = 160
     effect_rounds: int = 2
     effect_power: float = 0.5

@@ -201,9 +201,10 @@ def _plan_groups(
     return {
         "group_decay": decay,
         **{
-            key: dict(
-                zip(model.layout.group_names, (out.float().mean(0)).round(decimals=4).tolist())
-            )
+            key: {
+                name: round(part, 4)
+                for name, part in zip(model.layout.group_names, out.double().mean(0).tolist())
+            }
             for key, out in zip(("left_out", "left_out_by_shares"), left)
         },
     }

@@ -43,6 +43,20 @@ def test_shares_sum_to_one_even_when_extreme(router):
         assert torch.allclose(part.sum(1), torch.ones(4), atol=1e-6) and (part >= 0).all()
 
 
+def test_softened_shares_are_roots_of_the_shares_renormalised(router):
+    pooled = torch.randn(4, HIDDEN)
+    before = [router(pooled, layer) for layer in range(LAYERS)]
+    router.soften(4.0)
+    for layer, (s, q) in enumerate(before):
+        groups, experts = router(pooled, layer)
+        assert torch.equal(groups, s)
+        for group in LAYOUT.group_names:
+            columns = LAYOUT.members(group)
+            roots = q[:, columns].double() ** (1 / 4)
+            want = roots / roots.sum(1, keepdim=True)
+            assert torch.allclose(experts[:, columns].double(), want, atol=1e-5)
+
+
 def test_all_layers_at_once_are_the_layers_one_by_one(router):
     pooled = torch.randn(4, LAYERS, HIDDEN)
     groups, experts = router(pooled, slice(None))

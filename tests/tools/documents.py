@@ -61,6 +61,7 @@ HELPED = (
     ("bench",),
     ("train", "experts"),
     ("train", "router"),
+    ("train", "planner"),
     ("train", "together"),
 )
 """Commands whose --help is shown."""

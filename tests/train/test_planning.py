@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from atmoe.errors import TrainingError
 from atmoe.train.planning import train_planner
 from atmoe.train.settings import RouterSettings
 
-SETTINGS = RouterSettings(instructions=300, fit_steps=200, fit_decays=(0.1,), width=16)
+SETTINGS = RouterSettings(
+    instructions=300, fit_steps=200, fit_decays=(0.1,), width=16, temperature=1.0
+)
 
 
 @pytest.mark.parametrize("width", [0, 8])
@@ -42,6 +45,15 @@ def test_who_takes_part_is_learned_anew_and_nothing_else(llama, tmp_path, width)
         right += f"task/{example.labels['task']}" in plan.asked
     assert right > 0.9 * len(EXAMPLES)
     assert json.loads((tmp_path / "planner.log.json").read_text())["planner_decay"] == 0.1
+
+
+def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
+    model = llama.planned()
+    model.save_pretrained(tmp_path)
+    before = model.router.expert_weight.clone(), model.router.expert_bias.clone()
+    train_planner(model, EXAMPLES, DESCRIBED, tmp_path, replace(SETTINGS, temperature=4.0))
+    for new, old in zip((model.router.expert_weight, model.router.expert_bias), before):
+        assert torch.allclose(new, old / 4, atol=1e-7)
 
 
 def test_a_router_without_a_planner_has_nothing_to_be_taught(llama, tmp_path):
