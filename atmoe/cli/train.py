@@ -54,9 +54,9 @@ def train_planner(a: argparse.Namespace) -> Result:
     from atmoe.train.planning import train_planner
     from atmoe.train.settings import RouterSettings
 
-    settings = RouterSettings(**{"temperature": 1.0} | _given(a, RouterSettings))
-    description = described(a)
-    report = train_planner(load_model(a), description.examples(), description, a.model, settings)
+    settings, soften = RouterSettings(**_given(a, RouterSettings)), a.soften or 1.0
+    description, model = described(a), load_model(a)
+    report = train_planner(model, description.examples(), description, a.model, settings, soften)
     after = f"after {report['seconds']:.0f} s; {report['team_size']} experts take part on average."
     return report, f"Planner saved in {a.model} {after}"
 
@@ -223,10 +223,15 @@ def add_commands(commands: Commands) -> None:
     _settings(
         parser,
         instructions="that it is fitted on",
-        temperature="by which in-group shares are softened (default: as they are)",
         width="of its hidden layer",
         floor="how likely an expert must be asked for to take part",
         seed="of everything",
+    )
+    parser.add_argument(
+        "--soften",
+        type=float,
+        metavar="X",
+        help="also divide the router's in-group logits by this: shares come nearer to equal",
     )
 
     parser = commands.add(

@@ -33,7 +33,6 @@ FIT = {
     "fit_learning_rate",
     "fit_decays",
     "width",
-    "temperature",
     "floor",
     "seed",
 }
@@ -95,11 +94,11 @@ def train_planner(
     description: Description,
     out: Path,
     settings: RouterSettings,
+    soften: float = 1.0,
 ) -> dict[str, Any]:
     """Teach the planner of a trained model anew, and write it into `out`, where `model` is saved.
 
-    What is expected of groups stays, and so does all else, but for in-group shares where
-    `settings.temperature` softens them.
+    What is expected of groups stays, and so does all else.
 
     Args:
         model: changed in place.
@@ -107,12 +106,13 @@ def train_planner(
         description: whose groups the instructions are drawn by.
         out: the directory of the model.
         settings: of the fit; what else they say is not used.
+        soften: what in-group logits are divided by besides; 1 = they stay too.
 
     Returns:
         {"stage", "settings", "training_examples", "seconds", "planner_decay", "team_size"}.
 
     Raises:
-        TrainingError: the router has no planner.
+        TrainingError: the router has no planner, or `soften` is not above 0.
         DataError: no training example.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """
@@ -120,6 +120,8 @@ def train_planner(
     out, team, old = Path(out), Team(), model.router.planner
     if old is None:
         raise TrainingError(WITHOUT)
+    if not soften > 0:
+        raise TrainingError(f"--soften must be above 0, and not {soften:g}; 1 changes nothing.")
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     model.to(team.device)
@@ -131,11 +133,12 @@ def train_planner(
         training, description, settings.instructions, settings.seed + 1
     )
     facts = plan_experts(model, planner, instructions, settings, team)
-    model.router.soften(settings.temperature)
+    model.router.soften(soften)
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
         "stage": "planner",
-        "settings": {name: value for name, value in asdict(settings).items() if name in FIT},
+        "settings": {name: value for name, value in asdict(settings).items() if name in FIT}
+        | {"soften": soften},
         "training_examples": len(training),
         "seconds": round(time.perf_counter() - began, 1),
         **facts,

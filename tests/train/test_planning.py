@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -15,9 +14,7 @@ from atmoe.errors import TrainingError
 from atmoe.train.planning import train_planner
 from atmoe.train.settings import RouterSettings
 
-SETTINGS = RouterSettings(
-    instructions=300, fit_steps=200, fit_decays=(0.1,), width=16, temperature=1.0
-)
+SETTINGS = RouterSettings(instructions=300, fit_steps=200, fit_decays=(0.1,), width=16)
 
 
 @pytest.mark.parametrize("width", [0, 8])
@@ -51,9 +48,11 @@ def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
     model = llama.planned()
     model.save_pretrained(tmp_path)
     before = model.router.expert_weight.clone(), model.router.expert_bias.clone()
-    train_planner(model, EXAMPLES, DESCRIBED, tmp_path, replace(SETTINGS, temperature=4.0))
+    train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, soften=4.0)
     for new, old in zip((model.router.expert_weight, model.router.expert_bias), before):
         assert torch.allclose(new, old / 4, atol=1e-7)
+    with pytest.raises(TrainingError, match="--soften must be above 0"):
+        train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, soften=0)
 
 
 def test_a_router_without_a_planner_has_nothing_to_be_taught(llama, tmp_path):
