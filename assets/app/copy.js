@@ -17,6 +17,6 @@ async (place) => {
   };
   if (!copied) {
     const look = () => passage.contains(getSelection().anchorNode) || back();
-    document.addEventListener("selectionchange", look, over);
+    document.addEventListener("selectionchange", look, { signal: over.signal });
   } else setTimeout(() => over.signal.aborted || back(), 4000);
 }

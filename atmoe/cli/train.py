@@ -54,7 +54,7 @@ def train_planner(a: argparse.Namespace) -> Result:
     from atmoe.train.planning import train_planner
     from atmoe.train.settings import RouterSettings
 
-    settings, soften = RouterSettings(**_given(a, RouterSettings)), a.soften or 1.0
+    settings, soften = RouterSettings(**_given(a, RouterSettings)), a.soften
     description, model = described(a), load_model(a)
     report = train_planner(model, description.examples(), description, a.model, settings, soften)
     after = f"after {report['seconds']:.0f} s; {report['team_size']} experts take part on average."
@@ -230,6 +230,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--soften",
         type=float,
+        default=1.0,
         metavar="X",
         help="also divide the router's in-group logits by this: shares come nearer to equal",
     )

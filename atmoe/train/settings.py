@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atmoe.errors import TrainingError
+
 
 @dataclass(frozen=True)
 class RouterSettings:
@@ -16,8 +18,9 @@ class RouterSettings:
         fit_decays: the weight decays that the regression tries.
         smoothing: of the labels.
         depth: how many layers of the base model the planner reads.
-        width: of the planner's hidden layer. Without one it told two needs from one in 60 to 72% of
-            unseen wordings; with it, at the same number of experts, in 88%.
+        width: of the planner's hidden layer. Medical questions of two needs in unseen wordings had
+            both experts in the team in 72 and 60% without one (two draws), at 1.4 task experts
+            where there is one need; with it in 82 and 76%, at 1.2.
         floor: how likely an expert must be asked for to take part.
         temperature: of in-group shares. The heads are fitted to instructions that training knows,
             and are too sure of others: at 1, the second of two needs had twice its uniform share
@@ -35,6 +38,9 @@ class RouterSettings:
         label_weight: of the cross-entropy with the labels, beside the language-model loss.
         seed: of all.
         dtype: of the base model.
+
+    Raises:
+        TrainingError: a planner or shares cannot be of that width, floor or temperature.
     """
 
     instructions: int = 8000
@@ -56,6 +62,17 @@ class RouterSettings:
     label_weight: float = 0.1
     seed: int = 0
     dtype: str = "bfloat16"
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise TrainingError(f"--width must be at least 1, and not {self.width}.")
+        if not 0 <= self.floor < 1:
+            raise TrainingError(
+                f"--floor is from 0 (everybody takes part) to below 1, and not {self.floor:g}: "
+                "it is how likely an expert must be asked for, not a part of an equal share."
+            )
+        if not self.temperature > 0:
+            raise TrainingError(f"--temperature must be above 0, and not {self.temperature:g}.")
 
 
 PASSES, MOST = 3, 60_000

@@ -33,7 +33,8 @@ def rounded(number: float, digits: int) -> str:
 
 def training_table() -> str:
     """The stages of the training."""
-    experts, router, planner = map(training_log, ("experts", "router", "planner"))
+    experts, router, last, planner = map(training_log, ("experts", "router", "together", "planner"))
+    left = last["left_out"]
 
     def agreement(key: str) -> str:
         parts = (f"{group} {rounded(100 * share, 1)}%" for group, share in router[key].items())
@@ -62,32 +63,26 @@ def training_table() -> str:
             f"{router['seconds']:.0f}",
             agreement("agreement_refined"),
         ),
-        _together("together", "together-first"),
+        (
+            "together",
+            f"{last['steps']}",
+            f"{last['answer_tokens']:,}",
+            f"{last['seconds']:.0f}",
+            f"held-out loss under the router's plan {last['routed_unchanged']:.3f} before, and "
+            f"{last['routed']:.3f} after, with groups left out; of the "
+            f"{last['settings']['instructions']:,} instructions that the planner learned from, "
+            + ", ".join(f"{100 * out:.0f}% without {group}" for group, out in left.items()),
+        ),
         (
             "planner",
             "",
             f"{planner['settings']['instructions']:,} instructions",
             f"{planner['seconds']:.0f}",
-            f"{planner['team_size']} experts of groups that take part or not, mean",
+            f"{planner['team_size']} of the experts asked for in these instructions, mean; many "
+            "have two needs",
         ),
-        _together("together again", "together"),
     ]
     return table(("stage", "steps", "answer tokens", "seconds", "result"), rows)
-
-
-def _together(name: str, log: str) -> tuple[str, ...]:
-    """The row of a stage in which experts learned on under the router's plans."""
-    last = training_log(log)
-    left = ", ".join(f"{100 * out:.0f}% without {g}" for g, out in last["left_out"].items())
-    return (
-        name,
-        f"{last['steps']}",
-        f"{last['answer_tokens']:,}",
-        f"{last['seconds']:.0f}",
-        f"held-out loss under the router's plan {last['routed_unchanged']:.3f} before, and "
-        f"{last['routed']:.3f} after, with groups left out; of the "
-        f"{last['settings']['instructions']:,} instructions that the planner learned from, {left}",
-    )
 
 
 def losses_table() -> str:

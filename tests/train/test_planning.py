@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,6 +54,15 @@ def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
         assert torch.allclose(new, old / 4, atol=1e-7)
     with pytest.raises(TrainingError, match="--soften must be above 0"):
         train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, soften=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [({"width": 0}, "--width"), ({"floor": 1.0}, "--floor"), ({"temperature": 0}, "--temperature")],
+)
+def test_settings_that_no_planner_can_have_are_named(wrong, named):
+    with pytest.raises(TrainingError, match=f"{named} (must be|is from)"):
+        replace(SETTINGS, **wrong)
 
 
 def test_a_router_without_a_planner_has_nothing_to_be_taught(llama, tmp_path):
