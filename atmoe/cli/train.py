@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, device_argument
 from atmoe.cli.given import described, load_model
 from atmoe.cli.sources import indexed
-from atmoe.mixture.precision import DEVICE_VARIABLE, placed
+from atmoe.cli.training import (
+    out_argument,
+    settings_arguments,
+    settings_given,
+    told_after,
+    training,
+)
 
 if TYPE_CHECKING:
     from atmoe.data import Example
@@ -22,14 +26,14 @@ def train_experts(a: argparse.Namespace) -> Result:
     """Train the experts (stage 1)."""
     from atmoe.train.experts import ExpertSettings, new_model, train_experts
 
-    settings = ExpertSettings(**_given(a, ExpertSettings))
+    settings = ExpertSettings(**settings_given(a, ExpertSettings))
     description = described(a)
     # Nothing is read where nothing is trained: ready experts need no examples.
     all_ready = len(description.ready) == sum(map(len, description.groups.values()))
     examples = [] if all_ready else description.examples()
     model = new_model(description, settings, a.base, a.start)
     report = train_experts(model, examples, description, a.out, settings, start=a.start)
-    return report, f"Experts saved in {a.out} {_after(report)}"
+    return report, f"Experts saved in {a.out} {told_after(report)}"
 
 
 def train_router(a: argparse.Namespace) -> Result:
@@ -38,14 +42,14 @@ def train_router(a: argparse.Namespace) -> Result:
     from atmoe.train.rows import training_side
     from atmoe.train.settings import RouterSettings, readings
 
-    given = _given(a, RouterSettings)
+    given = settings_given(a, RouterSettings)
     description = described(a)
     examples = description.examples()
     if "answer_tokens" not in given:
         given = readings(len(training_side(examples))) | given
     settings = RouterSettings(**given)
     report = train_router(load_model(a), examples, description, a.model, settings)
-    sentence = f"Router saved in {a.model} {_after(report)}"
+    sentence = f"Router saved in {a.model} {told_after(report)}"
     return report, f"{sentence} {_indexed(a, examples)}" if a.index else sentence
 
 
@@ -54,9 +58,9 @@ def train_planner(a: argparse.Namespace) -> Result:
     from atmoe.train.planning import train_planner
     from atmoe.train.settings import RouterSettings
 
-    settings, soften = RouterSettings(**_given(a, RouterSettings)), a.soften
+    settings = RouterSettings(**settings_given(a, RouterSettings))
     description, model = described(a), load_model(a)
-    report = train_planner(model, description.examples(), description, a.model, settings, soften)
+    report = train_planner(model, description.examples(), description, a.model, settings, a.soften)
     after = f"after {report['seconds']:.0f} s; {report['team_size']} experts take part on average."
     return report, f"Planner saved in {a.model} {after}"
 
@@ -65,10 +69,10 @@ def train_together(a: argparse.Namespace) -> Result:
     """Train experts on under the router's plan (stage 3)."""
     from atmoe.train.together import TogetherSettings, train_together
 
-    settings = TogetherSettings(**_given(a, TogetherSettings))
+    settings = TogetherSettings(**settings_given(a, TogetherSettings))
     description = described(a)
     report = train_together(load_model(a), description.examples(), description, a.out, settings)
-    return report, f"Experts and router saved in {a.out} {_after(report)}"
+    return report, f"Experts and router saved in {a.out} {told_after(report)}"
 
 
 def _indexed(a: argparse.Namespace, examples: Sequence[Example]) -> str:
@@ -91,62 +95,22 @@ def train_lora(a: argparse.Namespace) -> Result:
     description = described(a)
     out = a.out or BASELINES / "lora"
     settings = lora_settings(description)
-    settings = replace(settings, **_given(a, type(settings)))
+    settings = replace(settings, **settings_given(a, type(settings)))
     report = train_lora(description.examples(), description, a.base, out, settings)
-    return report, f"One LoRA saved in {out} {_after(report)}"
+    return report, f"One LoRA saved in {out} {told_after(report)}"
 
 
 def train_xlora(a: argparse.Namespace) -> Result:
     """Train the classifier of the X-LoRA baseline."""
     from atmoe.train.baseline import XloraSettings, train_xlora
 
-    settings = XloraSettings(**_given(a, XloraSettings))
+    settings = XloraSettings(**settings_given(a, XloraSettings))
     description = described(a)
     out = a.out or BASELINES / "xlora"
     report = train_xlora(
         load_model(a), a.model, a.base, description.examples(), description, out, settings
     )
-    return report, f"X-LoRA's classifier saved in {out} {_after(report)}"
-
-
-# -- what they share --------------------------------------------------------------------------
-
-
-def _training(run: Callable[[argparse.Namespace], Result]) -> Callable[..., Result]:
-    """A command that trains, on as many processes as accelerate was asked for; one reports."""
-
-    def launched(a: argparse.Namespace) -> Result:
-        from atmoe.train.launch import start_all
-        from atmoe.train.team import Team
-
-        if a.device:
-            os.environ[DEVICE_VARIABLE] = placed(a.device)  # of every process
-        start_all()
-        result = run(a)
-        if not Team().leads:
-            raise SystemExit(0)
-        return result
-
-    return launched
-
-
-def _after(report: Mapping[str, Any]) -> str:
-    """What a report says of how long it took, and of the loss on unseen topics."""
-    sentence = f"after {report['steps']} steps, {report['seconds']:.0f} s."
-    before = report.get("before")
-    if before:
-        name = next(iter(before))  # the one that was watched
-        sentence += (
-            f" Loss on unseen topics: {before[name]:.3f} before, {report[name]:.3f} after "
-            f"{report['kept_step']} steps, whose weights are kept."
-        )
-    return sentence
-
-
-def _given(a: argparse.Namespace, settings: type) -> dict[str, Any]:
-    """The command-line arguments that are fields of a settings class."""
-    values = {field.name: getattr(a, field.name, None) for field in fields(settings)}
-    return {name: value for name, value in values.items() if value is not None}
+    return report, f"X-LoRA's classifier saved in {out} {told_after(report)}"
 
 
 def add_commands(commands: Commands) -> None:
@@ -160,19 +124,19 @@ def add_commands(commands: Commands) -> None:
     ).add_subparsers(required=True, metavar="{experts,router,planner,together,baseline}")
     parser = commands.add(
         "experts",
-        _training(train_experts),
+        training(train_experts),
         "Stage 1: one LoRA for each expert of each group.",
         [commands.common, commands.data],
         train,
     )
-    _out(parser)
+    out_argument(parser)
     parser.add_argument(
         "--start",
         type=Path,
         metavar="MODEL",
         help="a saved model whose experts are trained on (default: fresh ones)",
     )
-    _settings(
+    settings_arguments(
         parser,
         rank="of every LoRA",
         alpha="of every LoRA",
@@ -185,7 +149,7 @@ def add_commands(commands: Commands) -> None:
     device_argument(parser)
     parser = commands.add(
         "router",
-        _training(train_router),
+        training(train_router),
         "Stage 2: the router, experts frozen. Writes into --model.",
         [commands.of_model("bfloat16", FLOATING), commands.data],
         train,
@@ -195,7 +159,7 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="also make the index of what was learned from, as atmoe index does",
     )
-    _settings(
+    settings_arguments(
         parser,
         instructions="of the warm start",
         answer_tokens="budget of the refinement (default: three passes over the data at most, and "
@@ -214,13 +178,13 @@ def add_commands(commands: Commands) -> None:
 
     parser = commands.add(
         "planner",
-        _training(train_planner),
+        training(train_planner),
         "The part of stage 2 that decides which experts take part, taught anew; all else stays. "
         "Writes into --model.",
         [commands.of_model("bfloat16", FLOATING), commands.data],
         train,
     )
-    _settings(
+    settings_arguments(
         parser,
         instructions="that it is fitted on",
         width="of its hidden layer",
@@ -237,14 +201,14 @@ def add_commands(commands: Commands) -> None:
 
     parser = commands.add(
         "together",
-        _training(train_together),
+        training(train_together),
         "Stage 3, where it is wanted: experts learn on under the router's plan, in which a group "
         "may take no part.",
         [commands.of_model("bfloat16", FLOATING), commands.data],
         train,
     )
-    _out(parser)
-    _settings(
+    out_argument(parser)
+    settings_arguments(
         parser,
         group_floor="from how much of the weight, in units of an equal share, a group takes part",
         instructions="that tell the planner what the router gives its groups",
@@ -261,7 +225,7 @@ def add_commands(commands: Commands) -> None:
     baseline = parser.add_subparsers(required=True, metavar="{lora,xlora}")
     parser = commands.add(
         "lora",
-        _training(train_lora),
+        training(train_lora),
         "One LoRA of the experts' total rank, on the batches the experts are trained on.",
         [commands.common, commands.data],
         baseline,
@@ -269,7 +233,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where it goes (default: baselines/lora)"
     )
-    _settings(
+    settings_arguments(
         parser,
         rank="of the LoRA (default: 4 for each expert)",
         alpha="of the LoRA (default: that rank)",
@@ -281,7 +245,7 @@ def add_commands(commands: Commands) -> None:
     device_argument(parser)
     parser = commands.add(
         "xlora",
-        _training(train_xlora),
+        training(train_xlora),
         "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
         [commands.of_model("bfloat16", FLOATING), commands.data],
         baseline,
@@ -292,46 +256,10 @@ def add_commands(commands: Commands) -> None:
         metavar="DIR",
         help="where its classifier goes (default: baselines/xlora)",
     )
-    _settings(
+    settings_arguments(
         parser,
         answer_tokens="budget",
         learning_rate="peak, of the classifier",
         gain="of all its scalings",
         seed="of everything",
     )
-
-
-_KINDS = dict.fromkeys(
-    (
-        "rank",
-        "answer_tokens",
-        "instructions",
-        "seed",
-        "depth",
-        "width",
-        "effect_answers",
-        "effect_rounds",
-    ),
-    int,
-)
-
-
-def _out(parser: argparse.ArgumentParser) -> None:
-    """Where a model is trained into."""
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="where the model goes; an interrupted run there goes on",
-    )
-
-
-def _settings(parser: argparse.ArgumentParser, **helps: str) -> None:
-    """An option for each of these fields of a settings class; left out, the class decides."""
-    for name, text in helps.items():
-        option = f"--{name.replace('_', '-')}"
-        if name == "dtype":
-            parser.add_argument(option, type=str, help=text, choices=FLOATING)
-        else:
-            parser.add_argument(option, type=_KINDS.get(name, float), help=text, metavar="X")

@@ -23,7 +23,7 @@ from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info, fitting
 from atmoe.mixture.experts import decoder_layers, layer_linears
 from atmoe.mixture.peft_files import WEIGHTS, located
-from atmoe.mixture.replacing import experts_digest, replacing
+from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
 from atmoe.prompt import Batch
 from atmoe.routing.plan import Layout
@@ -174,15 +174,15 @@ def train_experts(
             team,
             report.get("start"),
         )
+
     # 2. save all
-    if team.leads:
-        with replacing(out, layout, model.info) as room:
-            store.write(room, model.bank, model.router, model.info)
-            # ready ones as they came, whatever the precision here
-            for name in description.ready:
-                _keep_as_it_came(_source(description, name), room / "experts" / name)
-        loop.write_report(out / "experts.log.json", report)
-    team.wait()
+    def write(room: Path) -> None:
+        store.write(room, model.bank, model.router, model.info)
+        # ready ones as they came, whatever the precision here
+        for name in description.ready:
+            _keep_as_it_came(_source(description, name), room / "experts" / name)
+
+    loop.conclude(model, out, report, team, write)
     return report
 
 

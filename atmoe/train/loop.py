@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 from atmoe import files
 from atmoe.errors import TrainingError
+from atmoe.mixture.replacing import replacing
+from atmoe.model import AtMoe
 from atmoe.train.budget import Pace
 from atmoe.train.checkpoint import Checkpoint
 from atmoe.train.rows import Row
@@ -214,6 +216,32 @@ def run(
 def tell(sentence: str) -> None:
     """Tell a person something while training goes on, above the bar of its progress."""
     tqdm.write(sentence, file=sys.stderr)
+
+
+def conclude(
+    model: AtMoe,
+    out: Path,
+    report: Mapping[str, Any],
+    team: Team,
+    write: Callable[[Path], None],
+) -> None:
+    """Write what a stage trained and what it says of itself; all processes wait for that.
+
+    Args:
+        model: what was trained.
+        out: the directory of the saved model.
+        report: with its "stage", which names the log.
+        team: the processes; the one that leads writes.
+        write: puts what was trained into a directory, whose files replace those of `out`.
+
+    Raises:
+        OSError: something cannot be written; the model in `out` is the one before, whole.
+    """
+    if team.leads:
+        with replacing(out, model.layout, model.info) as room:
+            write(room)
+        write_report(out / f"{report['stage']}.log.json", report)
+    team.wait()
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:

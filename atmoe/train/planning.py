@@ -17,26 +17,14 @@ from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
-from atmoe.mixture.replacing import replacing
 from atmoe.model import AtMoe
 from atmoe.routing.planner import Planner
 from atmoe.train import loop
 from atmoe.train.fitting import fit_planner
 from atmoe.train.reading import planner_states
 from atmoe.train.rows import training_side
-from atmoe.train.settings import TWO_NEEDS, RouterSettings
+from atmoe.train.settings import PLANNER, TWO_NEEDS, RouterSettings
 from atmoe.train.team import Team
-
-FIT = {
-    "instructions",
-    "fit_steps",
-    "fit_learning_rate",
-    "fit_decays",
-    "width",
-    "floor",
-    "seed",
-}
-"""The settings that a planner depends on."""
 
 WITHOUT = (
     "This model's router has no planner, which would decide who takes part; train the router again "
@@ -137,15 +125,11 @@ def train_planner(
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
         "stage": "planner",
-        "settings": {name: value for name, value in asdict(settings).items() if name in FIT}
+        "settings": {name: value for name, value in asdict(settings).items() if name in PLANNER}
         | {"soften": soften},
         "training_examples": len(training),
         "seconds": round(time.perf_counter() - began, 1),
         **facts,
     }
-    if team.leads:
-        with replacing(out, model.layout, model.info) as room:
-            store.save_router(model.router, room)
-        loop.write_report(out / "planner.log.json", report)
-    team.wait()
+    loop.conclude(model, out, report, team, lambda room: store.save_router(model.router, room))
     return report

@@ -24,7 +24,7 @@ from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
-from atmoe.mixture.replacing import experts_digest, replacing
+from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
 from atmoe.routing.router import GroupedRouter
 from atmoe.train import checkpoint, loop
@@ -161,11 +161,7 @@ def train_router(
         **facts,
         "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()],
     }
-    if team.leads:
-        with replacing(out, model.layout, model.info) as room:
-            store.save_router(model.router, room)
-        loop.write_report(out / "router.log.json", report)
-    team.wait()
+    loop.conclude(model, out, report, team, lambda room: store.save_router(model.router, room))
     return report
 
 

@@ -108,3 +108,14 @@ REFINEMENT = {
     "label_weight",
 }
 """The settings that the warm start does not depend on."""
+
+PLANNER = {
+    "instructions",
+    "fit_steps",
+    "fit_learning_rate",
+    "fit_decays",
+    "width",
+    "floor",
+    "seed",
+}
+"""The settings by which a planner is taught who takes part."""

@@ -21,7 +21,6 @@ from torch import Tensor
 from atmoe.data import Description, Example
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
-from atmoe.mixture.replacing import replacing
 from atmoe.model import AtMoe
 from atmoe.prompt import Batch
 from atmoe.train import loop
@@ -163,11 +162,11 @@ def train_together(
         **result,
         "gain_by_layer": [round(g, 3) for g in model.router.gain.tolist()],
     }
-    if team.leads:
-        with replacing(out, model.layout, model.info) as room:
-            store.write(room, model.bank, model.router, model.info)
-        loop.write_report(out / "together.log.json", report)
-    team.wait()
+
+    def write(room: Path) -> None:
+        store.write(room, model.bank, model.router, model.info)
+
+    loop.conclude(model, out, report, team, write)
     return report
 
 

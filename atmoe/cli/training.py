@@ -1,0 +1,86 @@
+"""What the commands that train share: processes, settings as options, a sentence at the end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from atmoe.cli.common import FLOATING, Result
+from atmoe.mixture.precision import DEVICE_VARIABLE, placed
+
+
+def training(run: Callable[[argparse.Namespace], Result]) -> Callable[..., Result]:
+    """A command that trains, on as many processes as accelerate was asked for; one reports."""
+
+    def launched(a: argparse.Namespace) -> Result:
+        from atmoe.train.launch import start_all
+        from atmoe.train.team import Team
+
+        if a.device:
+            os.environ[DEVICE_VARIABLE] = placed(a.device)  # of every process
+        start_all()
+        result = run(a)
+        if not Team().leads:
+            raise SystemExit(0)
+        return result
+
+    return launched
+
+
+def told_after(report: Mapping[str, Any]) -> str:
+    """What a report says of how long it took, and of the loss on unseen topics."""
+    sentence = f"after {report['steps']} steps, {report['seconds']:.0f} s."
+    before = report.get("before")
+    if before:
+        name = next(iter(before))  # the one that was watched
+        sentence += (
+            f" Loss on unseen topics: {before[name]:.3f} before, {report[name]:.3f} after "
+            f"{report['kept_step']} steps, whose weights are kept."
+        )
+    return sentence
+
+
+def settings_given(a: argparse.Namespace, settings: type) -> dict[str, Any]:
+    """The command-line arguments that are fields of a settings class."""
+    values = {field.name: getattr(a, field.name, None) for field in fields(settings)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+_KINDS = dict.fromkeys(
+    (
+        "rank",
+        "answer_tokens",
+        "instructions",
+        "seed",
+        "depth",
+        "width",
+        "effect_answers",
+        "effect_rounds",
+    ),
+    int,
+)
+
+
+def out_argument(parser: argparse.ArgumentParser) -> None:
+    """Where a model is trained into."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where the model goes; an interrupted run there goes on",
+    )
+
+
+def settings_arguments(parser: argparse.ArgumentParser, **helps: str) -> None:
+    """An option for each of these fields of a settings class; left out, the class decides."""
+    for name, text in helps.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "dtype":
+            parser.add_argument(option, type=str, help=text, choices=FLOATING)
+        else:
+            parser.add_argument(option, type=_KINDS.get(name, float), help=text, metavar="X")
