@@ -8,8 +8,14 @@ AT_ONCE = 512
 """Of each kind of event, so many run at once for Gradio, each on a thread that mostly sleeps: the
 worker is who lets them wait, for it can say how many are before them. Gradio's own queue would
 refuse them without a word of ours."""
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""Of every event: no endpoint of its own, no spinner."""
+QUIET: dict[str, Any] = {
+    "api_visibility": "private",
+    "show_progress": "hidden",
+    "show_progress_on": [],
+}
+"""Of every event: no endpoint of its own, no spinner. Gradio would tell each of an event's outputs,
+and of all events before, at each word of an answer how far it is, though no spinner is shown: more
+work for the browser than all else."""
 UNQUEUED: dict[str, Any] = {**QUIET, "queue": False}
 """Of events that are over at once."""
 LAST_WINS: dict[str, Any] = {**UNQUEUED, "trigger_mode": "always_last"}

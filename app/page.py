@@ -138,7 +138,7 @@ def build(
             cohort,
         )
         _wire(page, session, areas, shared, licence, neighbours)
-        for script in ("places.js", "page.js", *(("models.js",) if neighbours else ())):
+        for script in ("places.js", "page.js", "marks.js", *(("models.js",) if neighbours else ())):
             page.load(None, js=text_of(script), api_visibility="private")
         wire_tour(page, model.info.page.ask, bool(cases))
     return page.queue(max_size=WAITING_PEOPLE)

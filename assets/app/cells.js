@@ -95,6 +95,7 @@ const said = () => {
 const draw = () => {
   Object.keys(KINDS).forEach(mark);
   picker.hidden = !pick || drag !== null || !inSight();
+  document.body.toggleAttribute("data-picking", !picker.hidden);
   const now = pick ? `Picked: ${said()}` : "";
   if (now !== words) bar("picked").textContent = words = now;
   if (!pick) return;

@@ -1,5 +1,6 @@
 // What Gradio leaves undone for people at a keyboard or with a screen reader. Runs once, when the page has loaded.
 () => {
+  const bench = document.querySelector("#bench");
   // Its sets of radio buttons show a name but do not carry one.
   for (const info of document.querySelectorAll("fieldset [data-testid=block-info]"))
     info.closest("fieldset").setAttribute("aria-label", info.textContent.trim());
@@ -32,12 +33,15 @@
       const classes = document.getElementById(area)?.classList;
       classes?.toggle("stale", stale);
       classes?.toggle("another", another);
+      if (area === "answer") for (const [mark, on] of [["data-stale", stale], ["data-another", another]]) bench.toggleAttribute(mark, on);
       const copy = document.getElementById(`copy-${place}`);
       if (copy) copy.disabled = of === null;
     }
   };
+  const markWords = () => bench.toggleAttribute("data-marking", Boolean(document.querySelector("#mark-words input")?.checked));
+  document.querySelector("#mark-words").addEventListener("change", markWords);
   // On a narrow screen one answer is shown at a time: yours as soon as it begins.
-  const bench = document.querySelector("#bench"), buttons = [...document.querySelectorAll("#which-answer [data-show]")];
+  const buttons = [...document.querySelectorAll("#which-answer [data-show]")];
   const show = (which) => {
     bench.dataset.show = which;
     for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.show === which);
@@ -53,6 +57,7 @@
     steered = now;
     const mark = document.querySelector("#mark-words input");
     if (mark) mark.disabled = !mark.checked && document.querySelector("mark.differs") === null;
+    markWords();
   }, 200);
   // A refusal is closed by its button, or by Escape.
   const message = document.getElementById("message"), unsay = () => message.querySelector(".message")?.setAttribute("hidden", "");

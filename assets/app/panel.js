@@ -3,6 +3,8 @@
 // history.js, `ownPresets` own_presets.js. The bar by the heatmaps (cells.js) speaks to this through events of the document.
 const history = makeHistory(), own = ownPresets(() => localStorage);
 const UNTOUCHED = { set: {}, strength: 1, scope: "all", on: true, cells: [] };
+const bench = element.closest("#bench"); // what the style sheets of all its parts ask
+element.classList.add("levers");
 const rows = new Map([...element.querySelectorAll("[data-target]")].map((row) => [row.dataset.target, row]));
 const groupOf = (target) => (target.includes("/") ? target.split("/")[0] : "");
 const part = (target, name) => rows.get(target).querySelector(`[data-part="${name}"]`);
@@ -50,6 +52,7 @@ const draw = () => {
     row.classList.toggle("known", known?.router != null);
     if (known) part(target, "note").textContent = part(target, "range").title = known.note;
   }
+  bench.toggleAttribute("data-known", [...rows.keys()].some((target) => targets[target]?.router != null));
   element.querySelectorAll(".segments").forEach(drawSegments);
   for (const button of element.querySelectorAll("[data-clear]")) {
     const group = button.dataset.clear;
@@ -153,10 +156,12 @@ const listen = () => {
 
 // The steered answer is begun once nothing has moved for a while, and the server has heard the last movement.
 const REST = 250;
+// Until then the page knows that what stands beside the controls is not theirs.
 let resting = null, moved = false;
 const rest = () => {
   if (!moved || resting !== null || !heard) return;
   moved = false;
+  bench.removeAttribute("data-moving");
   trigger("rest");
 };
 
@@ -166,6 +171,7 @@ const put = (value) => {
   draw();
   tell();
   moved = true;
+  bench.setAttribute("data-moving", "");
   clearTimeout(resting);
   resting = setTimeout(() => { resting = null; rest(); }, REST);
 };
