@@ -7,6 +7,7 @@ a weight that is broadcast along the wrong axis cannot pass. No B matrix is zero
 from __future__ import annotations
 
 import os
+import re
 import signal
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -98,6 +99,8 @@ FAMILIES = {
     "gemma2": lambda v: Gemma2ForCausalLM(Gemma2Config(vocab_size=v, **SHAPE, **WINDOW)),
     "gemma3": lambda v: Gemma3ForCausalLM(Gemma3TextConfig(vocab_size=v, **SHAPE, **WINDOW)),
 }
+PAGE = "page"
+"""The family of the model that the page is tested over: a Llama that answers in letters."""
 CHAT = (
     "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}"
     "<|im_start|>system\nYou help.<|im_end|>\n"
@@ -132,14 +135,26 @@ def tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
     return made
 
 
+def spoken(words: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama that answers in letters; another of random weights says one byte over and over."""
+    settings = LlamaConfig(
+        vocab_size=len(words), tie_word_embeddings=False, **SHAPE | {"initializer_range": 0.3}
+    )
+    model = LlamaForCausalLM(settings).eval()
+    said = [words.decode([token]) for token in range(len(words))]
+    mute = [not re.fullmatch("[ a-z]+", text) for text in said]
+    model.lm_head.weight.data[torch.tensor(mute)] = 0.0  # of the others some logit is above 0
+    return model
+
+
 class World:
     """One family: a base directory, PEFT adapter directories, and what is built of them."""
 
     def __init__(self, family: str, home: Path):
         self.family, self.home = family, home
-        torch.manual_seed(sorted(FAMILIES).index(family))
+        torch.manual_seed([*sorted(FAMILIES), PAGE].index(family))
         words = tokenizer(chat=family != "gemma2")
-        model = FAMILIES[family](len(words)).eval()
+        model = spoken(words) if family == PAGE else FAMILIES[family](len(words)).eval()
         for name, parameter in model.named_parameters():
             if name.endswith(
                 "norm.weight"
@@ -291,7 +306,7 @@ def served(worlds):
     from app.page import build
 
     path = os.environ.get("ATMOE_MODEL")
-    model = AtMoe.from_pretrained(path) if path else worlds("llama").build(scripts=("LATIN",))
+    model = AtMoe.from_pretrained(path) if path else worlds(PAGE).build(scripts=("LATIN",))
     demo = build(model, Path(path) / "reports" if path else None)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     yield address, model

@@ -2,6 +2,7 @@
 
 import pytest
 from browser import ENDED, TOKENS, flat, visit
+from conftest import PAGE
 
 from app.launch import launching
 from app.page import build
@@ -16,7 +17,7 @@ SENTENCE = (
 
 
 def test_it_is_told_above_both_answers_which_are_given_all_the_same(browser, worlds):
-    model = worlds("llama").build(scripts=("LATIN",), language="en")
+    model = worlds(PAGE).build(scripts=("LATIN",), language="en")
     demo = build(model)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with visit(browser, (address, model)) as tab:

@@ -1,6 +1,7 @@
 """What the page costs the browser that shows it."""
 
 import pytest
+from conftest import PAGE
 
 from app.assets import FOLDER
 from app.page import build
@@ -9,7 +10,7 @@ from app.page import build
 @pytest.fixture(scope="module")
 def events(worlds) -> list[dict]:
     """All events of the page, as the browser is told of them."""
-    return build(worlds("llama").build()).config["dependencies"]
+    return build(worlds(PAGE).build()).config["dependencies"]
 
 
 def test_no_event_tells_its_status_to_parts_that_show_none(events):

@@ -5,6 +5,7 @@ import re
 import httpx
 import pytest
 from browser import ENDED, visit
+from conftest import PAGE
 
 from app.launch import launching
 from app.page import build
@@ -29,7 +30,7 @@ KITCHEN = Page(
 
 @pytest.fixture(scope="module", params=[Page(), KITCHEN], ids=["neutral", "kitchen"])
 def own(request, worlds):
-    model = worlds("llama").build(scripts=("LATIN",), page=request.param)
+    model = worlds(PAGE).build(scripts=("LATIN",), page=request.param)
     demo = build(model)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     yield address, model

@@ -7,12 +7,13 @@ is shipped.
 import json
 import re
 import time
+from itertools import pairwise
 from pathlib import Path
 from threading import Event, Semaphore
 
 import pytest
 from browser import ENDED, QUESTION, TOKENS, WAIT, Tab, cell, choose, expected, flat, third, visit
-from conftest import ROOT
+from conftest import PAGE, ROOT
 
 from app.controls import Controls
 from app.launch import launching
@@ -35,12 +36,14 @@ expect = playwright.expect
 
 
 def test_a_question_is_answered_word_by_word(tab):
-    tab.page.evaluate("""() => { window.seen = new Set();
+    tab.page.evaluate("""() => { window.seen = [];
         const place = document.querySelector("#first");
-        new MutationObserver(() => window.seen.add(place.innerText)).observe(place,
+        new MutationObserver(() => window.seen.push(place.innerText)).observe(place,
             {subtree: true, childList: true, characterData: true}); }""")
     tab.ask()
-    assert len(tab.page.evaluate("[...window.seen]")) > 3
+    grown = [part for part in dict.fromkeys(tab.page.evaluate("window.seen")) if part != "…"]
+    assert len(grown) > 3
+    assert all(longer.startswith(part) for part, longer in pairwise(grown))
     assert flat(tab.first.inner_text()) == flat(expected(tab, Steering()))
     expect(tab.second).to_contain_text("Untouched")
     expect(tab.badge).to_have_text("Router's own weights")
@@ -350,8 +353,8 @@ def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds):
     half = {"Half <b>": {"task/treat": 50, "field": "off"}}
     other = Page(presets={**half, "Not for this one": {"task/dance": "off"}})
     with pytest.raises(SteeringError, match="no expert 'dance' in 'task'"):
-        build(worlds("llama").build(page=other))
-    model = worlds("llama").build(scripts=("LATIN",), page=Page(presets=half))
+        build(worlds(PAGE).build(page=other))
+    model = worlds(PAGE).build(scripts=("LATIN",), page=Page(presets=half))
     demo = build(model)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with visit(browser, (address, model)) as tab:
@@ -377,7 +380,7 @@ def test_a_preset_is_one_setting_of_which_the_names_must_exist(browser, worlds):
 def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer_beyond_it(
     browser, worlds, tmp_path
 ):
-    model = worlds("llama").build(scripts=("LATIN",))
+    model = worlds(PAGE).build(scripts=("LATIN",))
     report = study(model, [QUESTION], sampling=Sampling(50, repetition_penalty=REPETITION_PENALTY))
     report["range"]["logp"] = [-0.001, 0.0]  # no answer is as likely as that
     (tmp_path / "strength.json").write_text(json.dumps(report), "utf-8")
@@ -624,7 +627,7 @@ def test_stop_ends_an_answer_and_keeps_what_is_there(tab, monkeypatch):
 def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next(
     browser, worlds, monkeypatch
 ):
-    model, rows, gate = worlds("llama").build(scripts=("LATIN",)), [], Semaphore(0)
+    model, rows, gate = worlds(PAGE).build(scripts=("LATIN",)), [], Semaphore(0)
     add, step = Batching.add, Batching.step
     monkeypatch.setattr(Batching, "add", lambda *args: rows.append(add(*args)) or rows[-1])
     monkeypatch.setattr(

@@ -2,6 +2,7 @@
 
 import pytest
 from browser import ENDED, TOKENS, visit
+from conftest import PAGE
 
 from app.ask.cases import Case
 from app.launch import launching
@@ -20,7 +21,7 @@ CASES = (
 @pytest.fixture(scope="module")
 def with_cases(worlds):
     """(address, model) of a page that offers the cases."""
-    model = worlds("llama").build(scripts=("LATIN",))
+    model = worlds(PAGE).build(scripts=("LATIN",))
     demo = build(model, cases=CASES)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     yield address, model

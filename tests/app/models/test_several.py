@@ -3,6 +3,7 @@
 import httpx
 import pytest
 from browser import ENDED, QUESTION, TOKENS, flat, visit
+from conftest import PAGE
 from gradio.http_server import start_server
 from gradio_client import Client
 
@@ -17,7 +18,7 @@ expect = pytest.importorskip("playwright.sync_api").expect
 def both(worlds, tmp_path_factory):
     """The address of two models: of another base, with other experts' weights and other words."""
     folder = tmp_path_factory.mktemp("several")
-    one = worlds("llama").build(scripts=("LATIN",), name="First one")
+    one = worlds(PAGE).build(scripts=("LATIN",), name="First one")
     two = worlds("qwen3").build(scripts=("LATIN",), name="Second", page=Page(title="The second"))
     _, _, address, server = start_server(several([Shown(one, folder), Shown(two, folder)]))
     yield address, one, two
@@ -25,8 +26,8 @@ def both(worlds, tmp_path_factory):
 
 
 def test_names_are_an_addresss_and_no_two_alike(worlds):
-    model = worlds("llama").build(name="Küche & Co")
-    plain = worlds("llama").build(name="???")
+    model = worlds(PAGE).build(name="Küche & Co")
+    plain = worlds(PAGE).build(name="???")
     assert names_of([model, model, plain]) == ["k-che-co", "k-che-co-2", "model"]
 
 
