@@ -217,7 +217,9 @@ def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
     column = plan.layout.group_index(group)
     shares = plan.group_shares.clone()  # [layers, groups]
     own, total = shares[:, column], shares.sum(1)
-    free = total - own > 0
+    # Added up, not taken from the total: next to a share of nearly all, that would be rounding.
+    others = torch.cat([shares[:, :column], shares[:, column + 1 :]], 1).sum(1)
+    free = others > 0
     mean, most = float(own.mean()), float(torch.where(free, total, own).mean())
     to = percent / 100
     if to < mean:
@@ -225,12 +227,10 @@ def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
         on_the_way = own * (1 - part)
     else:
         part = 0.0 if to == mean else min(1.0, (to - mean) / max(most - mean, 1e-9))
-        on_the_way = own + part * (total - own)
+        on_the_way = own + part * others
     new = torch.where(free, on_the_way, own)
-    rest = torch.where(
-        free, (total - new).clamp(min=0) / (total - own).clamp(min=1e-9), torch.ones_like(own)
-    )
-    shares *= rest[:, None]
+    left = (total - new).clamp(min=0)
+    shares[free] = shares[free] / others[free, None] * left[free, None]
     shares[:, column] = new
     return replace(plan, group_shares=shares)
 

@@ -36,6 +36,18 @@ def test_the_way_begins_at_the_plan_itself_and_moves_one_way():
     assert (shares.diff(dim=0) >= -1e-6).all()
 
 
+@pytest.mark.parametrize("tiny", [1e-5, 2e-7, 6e-8, 1e-12, 1e-42])
+@pytest.mark.parametrize("percent", [0, 40, 100])
+def test_beside_nearly_all_the_others_share_no_more_than_is_left(tiny, percent):
+    """What a share of nearly all leaves is told by adding up the others, not by rounding."""
+    plan = random_plan(4)
+    shares = torch.tensor([[1.0 - 3 * tiny, 2 * tiny, tiny]]).repeat(LAYOUT.layers, 1)
+    there = moved(replace(plan, group_shares=shares), LAYOUT.group_names[0], percent)
+    torch.testing.assert_close(there.group_shares.sum(1), shares.sum(1), rtol=0, atol=1e-6)
+    if percent < 100 and tiny > 1e-40:
+        torch.testing.assert_close(there.group_shares[:, 1], 2 * there.group_shares[:, 2])
+
+
 def test_what_was_dropped_stays_dropped_and_a_group_alone_cannot_move():
     plan = without(random_plan(4), ("field",))
     there = moved(plan, "task", 30)
