@@ -33,10 +33,12 @@
       const classes = document.getElementById(area)?.classList;
       classes?.toggle("stale", stale);
       classes?.toggle("another", another);
-      if (area === "answer") for (const [mark, on] of [["data-stale", stale], ["data-another", another]]) bench.toggleAttribute(mark, on);
       const copy = document.getElementById(`copy-${place}`);
       if (copy) copy.disabled = of === null;
     }
+    // What else is told is of the router's answer, and as old as that.
+    const { classList } = document.getElementById("answer");
+    for (const old of ["stale", "another"]) bench.toggleAttribute(`data-${old}`, classList.contains(old));
   };
   const markWords = () => bench.toggleAttribute("data-marking", Boolean(document.querySelector("#mark-words input")?.checked));
   document.querySelector("#mark-words").addEventListener("change", markWords);

@@ -52,7 +52,7 @@ const draw = () => {
     row.classList.toggle("known", known?.router != null);
     if (known) part(target, "note").textContent = part(target, "range").title = known.note;
   }
-  bench.toggleAttribute("data-known", [...rows.keys()].some((target) => targets[target]?.router != null));
+  bench.toggleAttribute("data-known", element.querySelector(".known") !== null);
   element.querySelectorAll(".segments").forEach(drawSegments);
   for (const button of element.querySelectorAll("[data-clear]")) {
     const group = button.dataset.clear;

@@ -216,19 +216,17 @@ def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
     """
     column = plan.layout.group_index(group)
     shares = plan.group_shares.clone()  # [layers, groups]
-    own, total = shares[:, column], shares.sum(1)
-    # Added up, not taken from the total: next to a share of nearly all, that would be rounding.
-    others = torch.cat([shares[:, :column], shares[:, column + 1 :]], 1).sum(1)
-    free = others > 0
+    own = shares[:, column].clone()
+    shares[:, column] = 0.0  # so that the others are added up: own ≈ total leaves rounding
+    others = shares.sum(1)
+    free, total = others > 0, own + others
     mean, most = float(own.mean()), float(torch.where(free, total, own).mean())
     to = percent / 100
     if to < mean:
-        part = (mean - to) / mean
-        on_the_way = own * (1 - part)
+        new = torch.where(free, own * (to / mean), own)
     else:
         part = 0.0 if to == mean else min(1.0, (to - mean) / max(most - mean, 1e-9))
-        on_the_way = own + part * others
-    new = torch.where(free, on_the_way, own)
+        new = own + part * others
     left = (total - new).clamp(min=0)
     shares[free] = shares[free] / others[free, None] * left[free, None]
     shares[:, column] = new

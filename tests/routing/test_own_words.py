@@ -10,11 +10,12 @@ from collections import Counter
 from pathlib import Path
 
 from atmoe import AtMoe
+from atmoe.many.brief import brief_of_plan
 
 LINES = json.loads(Path(__file__).with_name("own_words.json").read_text("utf-8"))["lines"]
 OUTSIDE = Path(__file__).parents[2] / "atmoe" / "sources" / "outside.json"
 READ = {
-    ("people", "task"): (8, 19),
+    ("people", "task"): (9, 19),
     ("people", "specialty"): (13, 19),
     ("people", "audience"): (28, 30),
     ("shorthand", "task"): (8, 15),
@@ -25,19 +26,15 @@ READ = {
 
 
 def counted(model: AtMoe) -> dict[tuple[str, str], tuple[int, int]]:
-    """How many lines have the heaviest expert of a group right; who takes no part is wrong."""
+    """How many lines have a group's expert of the largest share right; with no part it is wrong."""
     right: Counter[tuple[str, str]] = Counter()
     labelled: Counter[tuple[str, str]] = Counter()
     for line in LINES:
-        weights = model.route(line["ask"]).weights.mean(0).tolist()
-        for group, experts in model.layout.groups:
-            if group not in line:
-                continue
-            places = [model.layout.expert_names.index(f"{group}/{name}") for name in experts]
-            heaviest = max(places, key=weights.__getitem__)
-            name = model.layout.expert_names[heaviest].partition("/")[2]
-            labelled[line["kind"], group] += 1
-            right[line["kind"], group] += weights[heaviest] > 0 and name in line[group]
+        heaviest = brief_of_plan(model.route(line["ask"]))["heaviest"]
+        for group, expert in heaviest.items():
+            if group in line:
+                labelled[line["kind"], group] += 1
+                right[line["kind"], group] += (expert or "").partition("/")[2] in line[group]
     return {key: (right[key], labelled[key]) for key in labelled}
 
 
