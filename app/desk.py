@@ -240,6 +240,7 @@ def guarded(
     return safe
 
 
-def number_of(sent: object) -> Any:
+def number_of(sent: object) -> int:
     """The browser's own number of what it sent; 0 where it has none."""
-    return sent.get("at", 0) if isinstance(sent, dict) else 0
+    at = sent.get("at", 0) if isinstance(sent, dict) else 0
+    return at if isinstance(at, int) else 0

@@ -18,7 +18,7 @@ from app import language
 from app.ask.area import AskArea
 from app.ask.growing import once_more, streamed
 from app.controls import Controls
-from app.desk import WAITING, Desk, Shared, guarded
+from app.desk import WAITING, Desk, Shared, guarded, number_of
 from app.events import LAST_WINS, UNQUEUED, streaming
 from app.following import Update
 from app.markup import line
@@ -98,8 +98,7 @@ class AskDesk(Desk):
         """
         # The pictures by an event of their own: at each update of an event Gradio copies, in the
         # browser, all that its outputs hold.
-        told = [*self.area.first.told, *self.area.second.told]
-        showing = [*self.steer_desk.showing_plans, *told]
+        showing = [*self.steer_desk.showing, *self.area.first.told]
         listen(self.routed, [session], showing, **streaming("routed"))
         place = self.area.first
         outputs = [place.text, place.facts, self.shared.button]
@@ -158,12 +157,11 @@ class AskDesk(Desk):
         controls: dict,
     ) -> Update:
         """Take a question: check it, and make the jobs that `first` and `second` will run."""
-        return self.begin(
-            session,
-            prompt,
-            sampling_of(max_tokens, temperature, seed),
-            Controls.from_dict(controls, self.model.layout),
-        )
+        sent, sampling = number_of(controls), sampling_of(max_tokens, temperature, seed)
+        wanted = Controls.from_dict(controls, self.model.layout)
+        # A movement made after the question was sent may be heard before it.
+        wanted = wanted if sent >= session.heard else session.controls
+        return self.begin(session, prompt, sampling, wanted)
 
     def begin(
         self,
@@ -221,15 +219,17 @@ class AskDesk(Desk):
             if session.question is not question:
                 return
             if not answering.going and question.router_plan is None:
+                yield desk.whose(session)
                 return
             read = len(question.kept.shares)
             if read > layers and time.monotonic() - drawn >= DRAW_SECONDS:
                 yield desk.weights_so_far(question)
                 drawn, layers = time.monotonic(), read
         # A movement made meanwhile has pictures of its own; the controls notice where these come
-        # over them (`SteerDesk.again`).
+        # over them (`SteerDesk.again`). Whose the steered answer is stands here once more, for what
+        # was said of it as the question was taken may have come after what that movement said.
         if session.question is question:
-            yield desk.weights(session) | self._warned(session, question)
+            yield desk.again(session) | self._warned(session, question)
 
     def _warned(self, session: Session, question: Question) -> Update:
         """What is to be read before either answer, now that it is known where the question lies."""

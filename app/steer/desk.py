@@ -65,8 +65,7 @@ class SteerDesk(Desk):
             **LAST_WINS,
         )
         moved.success(self.draw, [session], pictures, **LAST_WINS)
-        showing = [*self.showing_plans, *self.second.told]
-        area.panel.again(self.again, [session], showing, **LAST_WINS)
+        area.panel.again(self.again, [session], self.showing, **LAST_WINS)
         return moved
 
     def wire_effects(self, session: gr.State, measured: Dependency) -> None:
@@ -106,6 +105,11 @@ class SteerDesk(Desk):
         return [*parts, *self.showing_plans]
 
     @property
+    def showing(self) -> list[Component]:
+        """What `again` changes."""
+        return [*self.showing_plans, self.area.badge, *self.second.told]
+
+    @property
     def showing_plans(self) -> list[Component]:
         """What `weights` changes."""
         area = self.area
@@ -118,18 +122,25 @@ class SteerDesk(Desk):
 
         `draw` follows, and the steered answer once the controls rest.
         """
-        at = number_of(controls)
+        at, refused, wanted = number_of(controls), "", session.controls
         try:
-            session.controls = Controls.from_dict(controls, self.model.layout)
-        except AtMoeError as error:  # the controls go back to what was possible
-            note = shown(self._view(session), at, str(error), session.controls.scope)
+            wanted = Controls.from_dict(controls, self.model.layout)
+        except AtMoeError as error:
+            refused = str(error)
+        if at < session.heard:  # a newer one was heard, and answered, meanwhile
+            return {self.shared.message: gr.skip()}
+        if refused:  # the controls go back to what was possible
+            session.heard = at
+            note = shown(self._view(session), at, refused, session.controls.scope)
             return {
-                self.shared.message: message(str(error)),
+                self.shared.message: message(refused),
                 self.area.panel: gr.update(value=session.controls.to_dict(), shown=note),
             }
-        finally:  # last, so that whoever tells both says no old setting under a new number
-            session.heard = at
-        return self.prepare_second(session) | self._in_words(session)
+        # In this order, so that whoever tells both says no old setting under a new number.
+        session.controls, session.heard = wanted, at
+        # What is sent again, less what was refused, takes no refusal away.
+        said = {self.shared.message: gr.skip()} if controls.get("again") else {}
+        return self.prepare_second(session) | self._in_words(session) | said
 
     def draw(self, session: Session) -> Update:
         """The pictures and tables of the plans. What `steer` had to say stays.
@@ -145,7 +156,11 @@ class SteerDesk(Desk):
         The controls ask for it where what they are shown is of an earlier setting than the server
         has heard of: what was said first may come last in a busy browser, and would stay.
         """
-        return self.weights(session) | self.asked(session)
+        return self.weights(session) | self.whose(session)
+
+    def whose(self, session: Session) -> Update:
+        """Whose the steered answer and the weights in force are, as of now."""
+        return self.asked(session) | {self.area.badge: self._badge(session)}
 
     def put(self, session: Session, controls: Controls) -> Update:
         """Put the controls somewhere themselves, not a person's hand."""
@@ -168,8 +183,7 @@ class SteerDesk(Desk):
             place.say(self.note(session))
             | {
                 place.facts: line(""),
-                **self.asked(session),
-                self.area.badge: self._badge(session),
+                **self.whose(session),
             }
             | self.shared.download(session)
             | cleared

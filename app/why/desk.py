@@ -134,7 +134,8 @@ class WhyDesk(Desk):
             if progress.explanation is None and time.monotonic() - told < TOLD_SECONDS:
                 return {}
             told = time.monotonic()
-            update = say(progress.said)
+            # The buttons each time: what was said before its start may come after it.
+            update = say(progress.said) | self._buttons(session)
             if progress.explanation is not None and record is not None:
                 if progress.phase == 1:  # the first that there is of it
                     update |= self._faces(record)

@@ -249,7 +249,7 @@ on(element, "change", ({ target }) => {
   choose({ ...pick, from: [top, from], to: [bottom, to] });
 });
 
-on(document, "atmoe:answered", ({ detail }) => (bar("refusal").textContent = detail));
+on(document, "atmoe:refused", ({ detail }) => (bar("refusal").textContent = detail));
 
 let due = false;
 const settle = () => {

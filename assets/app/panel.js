@@ -11,6 +11,7 @@ const part = (target, name) => rows.get(target).querySelector(`[data-part="${nam
 const stateOf = (target) => `fieldset[aria-label="${CSS.escape(target)}"] [type=radio]`;
 const place = (name) => element.querySelector(`[data-part="${name}"]`);
 const say = (sentence) => (place("refusal").textContent = sentence);
+const refuse = (sentence) => document.dispatchEvent(new CustomEvent("atmoe:refused", { detail: sentence }));
 
 // One number a control: what is set, and where nothing is, what is in force.
 const given = (target) => {
@@ -136,21 +137,21 @@ const drawChanges = () => {
 // One request at a time: Gradio lets several that begin together run side by side, and an older one could end last. What
 // is set meanwhile goes with the next, as soon as the server has heard this one, or has been silent for long.
 const SILENCE = 5000;
-let sent = 0, heard = true, waiting = false, giveUp;
+let sent = props.shown.at, heard = true, waiting = false, giveUp; // the server never goes back to an earlier number
 let lateAt = null; // the number of what came late, and was asked for anew
 let kept = null; // what was set while nothing could be sent, before the last change: a refusal of that one must not take it along
-const tell = () => {
+const tell = (again = false) => {
   waiting = !heard;
   if (!heard) return;
   heard = false;
-  props.value = { ...props.value, at: ++sent };
+  props.value = { ...props.value, at: ++sent, again };
   trigger("input");
-  giveUp = setTimeout(listen, SILENCE);
+  giveUp = setTimeout(() => listen(), SILENCE);
 };
-const listen = () => {
+const listen = (again = false) => {
   clearTimeout(giveUp);
   heard = true;
-  if (waiting) tell();
+  if (waiting || again) tell(again);
   else rest();
 };
 
@@ -166,6 +167,7 @@ const rest = () => {
 };
 
 const put = (value) => {
+  refuse(""); // what was refused before stands until now
   kept = heard ? null : props.value;
   props.value = value;
   draw();
@@ -375,13 +377,11 @@ place("save").querySelector("input").addEventListener("keydown", ({ key, isCompo
 document.addEventListener("atmoe:cells", ({ detail }) => setCells(detail));
 
 watch(["value", "shown"], () => {
-  const answered = !heard && props.shown.at === sent, again = answered && props.shown.refused && kept;
-  if (again) [props.value, kept] = [kept, null];
-  if (props.shown.refused) history.refused(props.value);
-  document.dispatchEvent(new CustomEvent("atmoe:answered", { detail: props.shown.refused }));
-  if (answered) listen();
+  const answered = !heard && props.shown.at === sent, again = answered && Boolean(props.shown.refused && kept);
+  if (again) [props.value, kept, moved] = [kept, null, true];
+  if (props.shown.refused) history.refused(props.value), refuse(props.shown.refused);
+  if (answered) listen(again);
   draw();
-  if (again) tell();
   // What was said first may come last, and would stay: it is asked for anew, once.
   const late = heard && props.shown.at < sent;
   if (late && props.shown.at !== lateAt) trigger("again");

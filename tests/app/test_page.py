@@ -15,6 +15,8 @@ import pytest
 from browser import ENDED, QUESTION, TOKENS, WAIT, Tab, cell, choose, expected, flat, third, visit
 from conftest import PAGE, ROOT
 
+import app.ask.desk
+from app.ask.desk import AskDesk
 from app.controls import Controls
 from app.launch import launching
 from app.page import build
@@ -144,9 +146,14 @@ def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_ag
     )
     assert len(made) == 1
     tab.tokens(400)
+    tab.page.evaluate(
+        "document.querySelectorAll('#second-facts span').forEach((old) => (old.dataset.old = 1))"
+    )
     tab.question.fill(QUESTION)
     tab.page.keyboard.press("Enter")
-    expect(tab.second_facts).to_contain_text(re.compile(r"\d tokens"))
+    expect(tab.second_facts.locator("span:not([data-old])")).to_contain_text(
+        re.compile(r"\d tokens")
+    )
     tab.press(group, "End")
     expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
     expect(tab.page.locator("#second-asked")).to_contain_text(f"{group} fixed at 100%")
@@ -168,6 +175,43 @@ def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_ag
     tab.stop()
     expect(tab.second_facts).to_contain_text(re.compile("stopped before its end|per second"))
     assert longest.startswith(said())
+
+
+@pytest.mark.parametrize("late", ["heard", "told"])
+def test_a_movement_while_the_question_is_on_its_way_is_what_is_answered(tab, monkeypatch, late):
+    """The question may be heard after the movement, or what is said of it may come after."""
+    tab.ask()
+    group, other = tab.layout.group_names[0], "Is it serious?"
+    tab.press(group, "Home")
+    tab.steered()
+    moved, begin, sampling = Event(), AskDesk.begin, app.ask.desk.sampling_of
+
+    def heard_late(*args):
+        if late == "heard":
+            moved.wait(WAIT / 1000)
+        return sampling(*args)
+
+    def told_late(*args):
+        said = begin(*args)
+        if late == "told":
+            moved.wait(WAIT / 1000)
+        return said
+
+    monkeypatch.setattr("app.ask.desk.sampling_of", heard_late)
+    monkeypatch.setattr(AskDesk, "begin", told_late)
+    tab.question.fill(other)
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_timeout(300)  # long enough to be sent
+    tab.press(group, "End")
+    expect(tab.page.locator("#second-asked")).to_contain_text(f"{group} fixed at 100%")
+    moved.set()
+    expect(tab.page.locator("#first-asked")).to_contain_text(other)
+    expect(tab.page.locator("#reading")).to_contain_text(f"{group} fixed at 100% in all layers")
+    steering = Steering((Override(group, State.FIXED, 1.0),))
+    asked = tab.model.answer(other, steering, sampling_of(TOKENS, 0, 0)).answer
+    assert flat(tab.steered()) == flat(asked)
+    expect(tab.page.locator("#second-asked")).to_contain_text(f"{group} fixed at 100%")
+    expect(tab.page.locator("#second-asked")).to_contain_text(other)
 
 
 def test_plans_that_come_late_do_not_stay_over_newer_ones(tab, monkeypatch):

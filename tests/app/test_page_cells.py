@@ -192,6 +192,8 @@ def test_impossible_cells_are_refused_beside_them_and_nothing_is_lost(tab, monke
         "The fixed shares sum to 120% (layer 1); lower them to 100% or less."
     )
     expect(tab.message).to_have_text(refusal.inner_text())
+    tab.page.wait_for_timeout(1000 * seconds + 500)  # nor does what is sent again take it away
+    assert refusal.inner_text() == tab.message.inner_text().removesuffix("✕").strip() != ""
     expect(listed(tab)).to_have_count(0)
     expect(picked(tab)).to_have_text(f"Picked: layers 1–2 of {first}, {second}")
     expect(redo).to_be_enabled()

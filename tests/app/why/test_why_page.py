@@ -135,8 +135,10 @@ def test_measuring_can_be_cancelled_and_goes_on_from_there(tab, monkeypatch):
 
     def held(*about):
         steps = opening(*about)
-        yield next(steps)
-        pressed.wait(WAIT / 1000)  # or a tiny model is measured before anybody can cancel it
+        begun, until = next(steps), time.monotonic() + WAIT / 1000
+        while not pressed.is_set() and time.monotonic() < until:
+            yield begun  # as a long measuring does; a tiny one would be over before the press
+            pressed.wait(0.1)
         return (yield from steps)
 
     monkeypatch.setattr("app.why.state.opening", held)

@@ -1,0 +1,79 @@
+"""Settings and questions of one visitor that reach the server in another order than they left."""
+
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from conftest import PAGE
+
+from app.ask.desk import AskDesk
+from app.controls import Controls, Setting
+from app.markup import message
+from app.page import build
+from app.session import Session
+from app.steer.desk import SteerDesk
+from atmoe import State
+
+QUESTION = "How is asthma treated?"
+
+
+@pytest.fixture(scope="module")
+def page(worlds):
+    """The page's callbacks by name, and a new visitor's session."""
+    blocks = build(worlds(PAGE).build(scripts=("LATIN",)))
+    fns = [event.fn for event in blocks.fns.values() if event.fn]
+    steer, ask = (
+        next(
+            fn
+            for fn in fns
+            if getattr(fn, "__self__", None).__class__ is desk and fn.__name__ == name
+        )
+        for desk, name in ((SteerDesk, "steer"), (AskDesk, "ask"))
+    )
+    return SimpleNamespace(steer=steer, ask=ask, message=steer.__self__.shared.message)
+
+
+def sent(at: int, percent: float | None = None, **more):
+    settings = {} if percent is None else {"task": Setting(State.FIXED, percent)}
+    return Controls(settings).to_dict() | {"at": at} | more
+
+
+def test_of_two_settings_the_newer_counts_though_it_is_heard_first(page):
+    session = Session()
+    page.steer(session, sent(2, 100))
+    said = page.steer(session, sent(1, 20))
+    assert session.controls.settings["task"].percent == 100 and session.heard == 2
+    assert said == {page.message: gr.skip()}
+
+
+def test_a_refusal_of_an_older_setting_is_not_told_over_a_newer_one(page):
+    session, impossible = Session(), sent(1, 120)
+    page.steer(session, sent(2, 100))
+    assert page.steer(session, impossible) == {page.message: gr.skip()}
+    assert session.heard == 2
+    assert "between 0% and 100%" in page.steer(session, impossible | {"at": 3})[page.message]
+    assert session.controls.settings["task"].percent == 100 and session.heard == 3
+
+
+def test_what_is_sent_again_after_a_refusal_does_not_take_the_refusal_away(page):
+    session = Session()
+    assert page.steer(session, sent(1, 100, again=True))[page.message] == gr.skip()
+    assert session.controls.settings["task"].percent == 100
+    assert page.steer(session, sent(2, 100, again=False))[page.message] == message("")
+
+
+@pytest.mark.parametrize("at, percent", [(1, 100), (2, 20), (3, 20)])
+def test_a_question_heard_after_a_newer_setting_is_asked_under_that(page, at, percent):
+    session = Session()
+    page.steer(session, sent(2, 100))
+    page.ask(session, QUESTION, 4, 0, 0, sent(at, 20))
+    assert session.question.prompt == QUESTION
+    assert session.controls.settings["task"].percent == percent
+    session.end()
+
+
+def test_a_number_that_is_none_counts_as_the_first(page):
+    session = Session()
+    for at in (None, "7", [1]):
+        page.steer(session, sent(0, 50) | {"at": at})
+        assert session.heard == 0 and session.controls.settings["task"].percent == 50
