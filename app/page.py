@@ -21,6 +21,7 @@ from app.ask.area import (
 from app.ask.cases import Case
 from app.ask.desk import AskDesk
 from app.assets import text_of
+from app.bell import build_bell, wire_bell
 from app.cohort.area import CohortArea, build_cohort
 from app.cohort.desk import CohortDesk
 from app.compare.area import CompareArea, build_compare, build_difference
@@ -96,6 +97,7 @@ class Areas:
     models: ModelsArea | None
     cohort: CohortArea
     share: ShareArea
+    bell: gr.HTML
 
 
 def build(
@@ -207,6 +209,7 @@ def _build_areas(
         models=models,
         cohort=cohort,
         share=share,
+        bell=build_bell(),
     )
 
 
@@ -273,5 +276,5 @@ def _wire(
     report_desk.wire(session, begun, answered)
 
     # 5. what changes which buttons can do something
-    for event in (*begun, *asked.stopped, moved, *answered, *third, *dosed, *drafted, *compared):
-        event.then(shared.buttons, [session], shared.pressable(), **UNQUEUED)
+    changing = (*begun, *asked.stopped, moved, *answered, *third, *dosed, *drafted, *compared)
+    wire_bell(areas.bell, changing, shared.buttons, [session], shared.pressable())

@@ -4,7 +4,7 @@
   const LENGTH = 20, BURST = 800; // Slider movements closer than this, in ms, are one setting: a drag is undone in one step.
   let past = [], future = [], dropped = [], movedAt = -Infinity;
   const sorted = (set) => Object.entries(set).sort(([a], [b]) => (a < b ? -1 : 1));
-  const bare = ({ set, at, ...rest }) => JSON.stringify({ ...rest, set: sorted(set) }); // `at` counts what was sent
+  const bare = ({ set, at, again, ...rest }) => JSON.stringify({ ...rest, set: sorted(set) }); // without how it was sent
   const same = (a, b) => bare(a) === bare(b);
   // What a setting is but for its shares and strength.
   const still = ({ set, ...rest }) => ({ ...rest, strength: 1, set: Object.fromEntries(Object.entries(set).map(([t, [state, , locked]]) => [t, [state, locked]])) });

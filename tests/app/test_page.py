@@ -131,6 +131,26 @@ def test_only_what_can_do_something_can_be_pressed(tab):
         expect(none).to_be_disabled()
 
 
+def test_what_is_said_late_of_the_buttons_is_not_their_last_word(tab, monkeypatch):
+    possible, late, held = AskDesk.possible, Event(), []
+
+    def slowly(*args):
+        said = possible(*args)
+        if any(said.values()) and not held:
+            held.append(True)
+            late.wait(WAIT / 1000)
+        return said
+
+    monkeypatch.setattr(AskDesk, "possible", slowly)
+    stop = tab.page.get_by_role("button", name="Stop", exact=True)
+    tab.ask()
+    assert held
+    with tab.page.expect_response(lambda said: said.url.endswith("/run/predict")):
+        late.set()
+    tab.page.wait_for_timeout(300)
+    expect(stop).to_be_disabled()
+
+
 def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_again(
     tab, monkeypatch
 ):
