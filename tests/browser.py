@@ -111,12 +111,10 @@ class Tab:
     def ask(self, question: str = QUESTION, tokens: int = TOKENS) -> None:
         """Ask and wait for the router's whole answer."""
         self.tokens(tokens)
-        self.page.evaluate(
-            "document.querySelectorAll('#first-facts span').forEach((old) => (old.dataset.old = 1))"
-        )
+        facts = new(self.first_facts)
         self.question.fill(question)
         self.page.keyboard.press("Enter")
-        expect(self.first_facts.locator("span:not([data-old])")).to_contain_text(ENDED)
+        expect(facts).to_contain_text(ENDED)
 
     def stop(self) -> None:
         """Stop all answers; one that has ended already is left alone."""
@@ -189,6 +187,14 @@ def expected(tab: Tab, steering: Steering) -> str:
     return tab.model.answer(QUESTION, steering, sampling_of(TOKENS, 0, 0)).answer
 
 
+def new(facts):
+    """The small print of an answer that comes from now on, in its place."""
+    facts.evaluate(
+        "(place) => place.querySelectorAll('span').forEach((old) => (old.dataset.old = 1))"
+    )
+    return facts.locator("span:not([data-old])")
+
+
 def flat(text: str) -> str:
     return " ".join(text.split())
 
@@ -248,9 +254,7 @@ def third(tab: Tab, kind: Beside) -> str:
     """Ask for a third answer in its tab, wait for its end. → its text"""
     tab.open("Compare")
     choose(tab, "A third answer", BESIDE[kind].name)
-    tab.page.evaluate(
-        "document.querySelectorAll('#third-facts span').forEach((old) => (old.dataset.old = 1))"
-    )
+    facts = new(tab.page.locator("#third-facts"))
     tab.page.get_by_role("button", name="Answer with this too").click()
-    expect(tab.page.locator("#third-facts span:not([data-old])")).to_contain_text("per second")
+    expect(facts).to_contain_text("per second")
     return tab.page.locator("#third .passage").inner_text()

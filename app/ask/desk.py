@@ -229,16 +229,18 @@ class AskDesk(Desk):
         # over them (`SteerDesk.again`). Whose the steered answer is stands here once more, for what
         # was said of it as the question was taken may have come after what that movement said.
         if session.question is question:
-            yield desk.again(session) | self._warned(session, question)
+            yield self._warned(question) | desk.again(session)
 
-    def _warned(self, session: Session, question: Question) -> Update:
-        """What is to be read before either answer, now that it is known where the question lies."""
+    def _warned(self, question: Question) -> Update:
+        """What is to be read before either answer, now that it is known where the question lies.
+
+        The question keeps it; here the router's answer says it.
+        """
         unlike = caution(question.found)
         if not unlike:
             return {}
         question.caution = " ".join(filter(None, (question.caution, unlike)))
-        place = self.area.first
-        return place.tell(question.prompt, ROUTERS, question) | self.steer_desk.asked(session)
+        return self.area.first.tell(question.prompt, ROUTERS, question)
 
     def second(self, session: Session) -> Iterator[Update]:
         """Stream the steered answer."""

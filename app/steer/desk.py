@@ -122,22 +122,21 @@ class SteerDesk(Desk):
 
         `draw` follows, and the steered answer once the controls rest.
         """
-        at, refused, wanted = number_of(controls), "", session.controls
+        at, refused = number_of(controls), ""
         try:
             wanted = Controls.from_dict(controls, self.model.layout)
-        except AtMoeError as error:
-            refused = str(error)
+        except AtMoeError as error:  # the controls go back to what was possible
+            wanted, refused = session.controls, str(error)
         if at < session.heard:  # a newer one was heard, and answered, meanwhile
             return {self.shared.message: gr.skip()}
-        if refused:  # the controls go back to what was possible
-            session.heard = at
+        # In this order, so that whoever tells both says no old setting under a new number.
+        session.controls, session.heard = wanted, at
+        if refused:
             note = shown(self._view(session), at, refused, session.controls.scope)
             return {
                 self.shared.message: message(refused),
                 self.area.panel: gr.update(value=session.controls.to_dict(), shown=note),
             }
-        # In this order, so that whoever tells both says no old setting under a new number.
-        session.controls, session.heard = wanted, at
         # What is sent again, less what was refused, takes no refusal away.
         said = {self.shared.message: gr.skip()} if controls.get("again") else {}
         return self.prepare_second(session) | self._in_words(session) | said
@@ -181,10 +180,8 @@ class SteerDesk(Desk):
         place = self.second
         return (
             place.say(self.note(session))
-            | {
-                place.facts: line(""),
-                **self.whose(session),
-            }
+            | {place.facts: line("")}
+            | self.whose(session)
             | self.shared.download(session)
             | cleared
         )

@@ -15,7 +15,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from browser import CHROMIUM, ENDED, QUESTION, QUIET, Tab
+from browser import CHROMIUM, ENDED, QUESTION, QUIET, Tab, new
 from playwright.sync_api import expect, sync_playwright
 
 from app.launch import launching
@@ -41,19 +41,16 @@ def opposite(tabs: list[Tab], seconds: float, tokens: int) -> list[Given]:
     given, until, step = [], time.monotonic() + seconds, 0
     while time.monotonic() < until or step < 2:
         shares = STEPS[step % len(STEPS)], 100 - STEPS[step % len(STEPS)]
+        facts = [new(tab.second_facts) for tab in tabs]
         for tab, group, share in zip(tabs, groups, shares):
-            tab.page.evaluate(
-                "document.querySelectorAll('#second-facts span')"
-                ".forEach((old) => (old.dataset.old = 1))"
-            )
             tab.share(group).evaluate(
                 """(slider, share) => {
                 slider.value = share;
                 slider.dispatchEvent(new Event("input", { bubbles: true })); }""",
                 share,
             )
-        for tab, group, share in zip(tabs, groups, shares):
-            expect(tab.second_facts.locator("span:not([data-old])")).to_contain_text(ENDED)
+        for tab, its, group, share in zip(tabs, facts, groups, shares):
+            expect(its).to_contain_text(ENDED)
             given.append((group, share, tab.second.evaluate("(passage) => passage.textContent")))
         step += 1
     return given

@@ -19,18 +19,13 @@ QUESTION = "How is asthma treated?"
 
 @pytest.fixture(scope="module")
 def page(worlds):
-    """The page's callbacks by name, and a new visitor's session."""
-    blocks = build(worlds(PAGE).build(scripts=("LATIN",)))
-    fns = [event.fn for event in blocks.fns.values() if event.fn]
-    steer, ask = (
-        next(
-            fn
-            for fn in fns
-            if getattr(fn, "__self__", None).__class__ is desk and fn.__name__ == name
-        )
-        for desk, name in ((SteerDesk, "steer"), (AskDesk, "ask"))
+    """What the page calls when someone steers or asks, and where it says what is refused."""
+    fns = [event.fn for event in build(worlds(PAGE).build(scripts=("LATIN",))).fns.values()]
+    desks = {type(desk): desk for fn in fns if (desk := getattr(fn, "__self__", None))}
+    steer_desk = desks[SteerDesk]
+    return SimpleNamespace(
+        steer=steer_desk.steer, ask=desks[AskDesk].ask, message=steer_desk.shared.message
     )
-    return SimpleNamespace(steer=steer, ask=ask, message=steer.__self__.shared.message)
 
 
 def sent(at: int, percent: float | None = None, **more):
