@@ -107,7 +107,7 @@ class AtMoe(Mixture, ModelHubMixin):
         base: str | Path | None = None,
         dtype: torch.dtype | str = "float32",
         check_base: bool = True,
-        device: str = "cpu",
+        device: str | None = None,
         revision: str | None = None,
     ) -> Self:
         """Load a saved AT-MoE and the base model it belongs to.
@@ -118,7 +118,8 @@ class AtMoe(Mixture, ModelHubMixin):
             dtype: float32 or bfloat16; by name also "int8", and "auto" for what the machine is
                 quick in.
             check_base: False takes another base than the one that `path` was trained on.
-            device: "cpu", "cuda", "mps", or "auto" for a GPU where there is one.
+            device: "cpu", "cuda", "mps", or "auto" for a GPU where there is one; None = what
+                $ATMOE_DEVICE names, and where that names none, "cpu".
             revision: of a model on the hub: a commit, a tag or a branch.
 
         Raises:
@@ -126,7 +127,7 @@ class AtMoe(Mixture, ModelHubMixin):
             BaseModelError: the base model cannot be had.
             AtMoeError: no precision or device has that name.
         """
-        device, path = placed(device), folder_of(path, revision)
+        device, path = placed(device, otherwise="cpu"), folder_of(path, revision)
         model = cls(*store.load(path, base, dtype, check_base, device)).to(device)
         model._folder, folder = path, path / FOLDER
         if folder.is_dir():

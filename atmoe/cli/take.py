@@ -126,7 +126,7 @@ def add_commands(commands: Commands) -> None:
     parser = commands.add(
         "export",
         export,
-        "Write a plan as one plain LoRA, for PEFT, vLLM or llama.cpp.",
+        "Write a plan as one plain LoRA, for PEFT or llama.cpp.",
         [commands.of_model("float32"), commands.steering],
     )
     positional(parser, "prompt", "whose plan it is; - reads standard input")

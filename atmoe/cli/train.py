@@ -142,6 +142,8 @@ def add_commands(commands: Commands) -> None:
         alpha="of every LoRA",
         answer_tokens="budget (default: ten passes over the data at most, and fewer where the loss "
         "on unseen topics falls no more)",
+        step_tokens="of a step, padding included (default: 1920, and fewer where the data is "
+        "small; a GPU takes more at once)",
         learning_rate="peak (default: 2e-3, and in proportion where steps are smaller)",
         seed="of everything",
         dtype="of the base model (default: bfloat16)",
@@ -238,6 +240,7 @@ def add_commands(commands: Commands) -> None:
         rank="of the LoRA (default: 4 for each expert)",
         alpha="of the LoRA (default: that rank)",
         answer_tokens="budget (default: as of train experts)",
+        step_tokens="of a step (default: as of train experts)",
         learning_rate="peak (default: as of train experts)",
         seed="of everything",
         dtype="of the base model (default: bfloat16)",

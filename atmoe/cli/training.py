@@ -54,6 +54,7 @@ _KINDS = dict.fromkeys(
     (
         "rank",
         "answer_tokens",
+        "step_tokens",
         "instructions",
         "seed",
         "depth",

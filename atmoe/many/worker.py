@@ -161,7 +161,7 @@ class Worker:
             return
         logging.getLogger("atmoe").addHandler(_Kept(self.warnings))
         try:
-            self.model = AtMoe.from_pretrained(work.model, work.base, work.precision)
+            self.model = AtMoe.from_pretrained(work.model, work.base, work.precision, device="cpu")
         except AtMoeError as error:
             self.without = {"refused": f"{platform.node()}: {error}"}
         except Exception:

@@ -36,12 +36,13 @@ FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def placed(name: str | None = None) -> str:
+def placed(name: str | None = None, otherwise: str = "auto") -> str:
     """The device that a name stands for.
 
     Args:
         name: one of `DEVICES`, or one of several such as "cuda:1"; None = what $ATMOE_DEVICE names,
-            and where that names none, "auto".
+            and where that names none, `otherwise`.
+        otherwise: the same.
 
     Returns:
         A name that torch takes; for "auto" "cuda" where there is one, else "cpu".
@@ -51,7 +52,7 @@ def placed(name: str | None = None) -> str:
     """
     import torch
 
-    name = name or os.environ.get(DEVICE_VARIABLE) or "auto"
+    name = name or os.environ.get(DEVICE_VARIABLE) or otherwise
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise AtMoeError(
             f"There is no device {name!r}; choose one of {', '.join(DEVICES)} (--device, or "

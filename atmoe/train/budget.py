@@ -131,6 +131,7 @@ def budget_of(
     passes: int,
     most: int,
     loss: str,
+    step_tokens: int | None = None,
 ) -> Budget:
     """The budget of a training.
 
@@ -142,6 +143,7 @@ def budget_of(
         passes: over the data at most, where nobody did.
         most: answer tokens, where that is less.
         loss: which of the validation's losses is watched.
+        step_tokens: of a step, where somebody said so many.
 
     Raises:
         DataError: no training row can be read.
@@ -157,12 +159,16 @@ def budget_of(
         )
     all_of_them = len(training) / len(counted)
     one_pass = round(sum(len(row.answer) for row in encoded) * all_of_them)
-    stopping, step_tokens = None, rows.STEP_TOKENS
+    stopping, a_step = None, step_tokens or rows.STEP_TOKENS
     tokens = asked_for
     if tokens is None:
         padded_pass = sum(map(rows.padded, encoded)) * all_of_them
-        while step_tokens // 2 >= rows.LENGTHS[-1] and padded_pass < STEPS_A_PASS * step_tokens:
-            step_tokens //= 2
+        while (
+            not step_tokens
+            and a_step // 2 >= rows.LENGTHS[-1]
+            and padded_pass < STEPS_A_PASS * a_step
+        ):
+            a_step //= 2
         watched = len(held_out) >= LEAST_ROWS
         tokens = min(most, one_pass * (passes if watched else min(passes, PASSES_UNWATCHED)))
         if watched:
@@ -174,7 +180,7 @@ def budget_of(
         _topics(training),
         held_out,
         stopping,
-        step_tokens,
+        a_step,
         asked_for is not None,
     )
 

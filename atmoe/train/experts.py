@@ -17,6 +17,7 @@ from torch import Tensor
 
 from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
+from atmoe.errors import TrainingError
 from atmoe.mixture import base as base_models
 from atmoe.mixture import store
 from atmoe.mixture.adapter import Adapter
@@ -31,6 +32,7 @@ from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.budget import budget_of
 from atmoe.train.rows import (
+    LENGTHS,
     STEP_TOKENS,
     Row,
     batches,
@@ -60,17 +62,31 @@ class ExpertSettings:
         rank: of every LoRA.
         alpha: of every LoRA; its scaling is alpha / rank.
         answer_tokens: the budget; None = as the data bears (`atmoe.train.budget`).
-        learning_rate: at its peak; None = LEARNING_RATE, or less where steps are smaller.
+        step_tokens: of a step, padding included; None = STEP_TOKENS, or fewer where the data is
+            small.
+        learning_rate: at its peak; None = LEARNING_RATE, or less where steps are smaller. It is
+            no more where they are larger: nobody measured that.
         seed: of everything.
         dtype: of the base model.
+
+    Raises:
+        TrainingError: the longest row would not fit into a step.
     """
 
     rank: int = 4
     alpha: float = 16.0
     answer_tokens: int | None = None
+    step_tokens: int | None = None
     learning_rate: float | None = None
     seed: int = 0
     dtype: str = "bfloat16"
+
+    def __post_init__(self) -> None:
+        if self.step_tokens is not None and self.step_tokens < LENGTHS[-1]:
+            raise TrainingError(
+                f"--step-tokens must be at least {LENGTHS[-1]}, the longest row, and not "
+                f"{self.step_tokens}."
+            )
 
 
 def new_model(
@@ -220,11 +236,20 @@ def _train(
     tokens: Counter = Counter()
     chosen = held_out_rows(model, examples, description)
     held_out = [row for rows in chosen for row in rows]
-    budget = budget_of(model, training, held_out, settings.answer_tokens, PASSES, MOST, "label")
+    budget = budget_of(
+        model,
+        training,
+        held_out,
+        settings.answer_tokens,
+        PASSES,
+        MOST,
+        "label",
+        settings.step_tokens,
+    )
     if team.leads:
         loop.tell(budget.sentences())
     if settings.learning_rate is None:
-        rate = LEARNING_RATE * budget.step_tokens / STEP_TOKENS
+        rate = LEARNING_RATE * min(1, budget.step_tokens / STEP_TOKENS)
         settings = replace(settings, learning_rate=rate)
 
     def read(batch: Batch, rows: Sequence[Row]) -> Tensor:

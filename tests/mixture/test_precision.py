@@ -1,10 +1,13 @@
 """Which precision a machine is given, and what a person may ask for instead."""
 
+import runpy
+from argparse import Namespace
 from contextlib import nullcontext
 
 import pytest
 import torch
 from commands import refused
+from conftest import ROOT
 
 from atmoe import AtMoe, AtMoeError, Sampling
 from atmoe.cli.main import main
@@ -116,6 +119,25 @@ def test_a_device_that_there_is_not_is_refused_in_a_sentence(name, gpus):
         AtMoe.from_pretrained("nowhere", device=name)
 
 
+def test_the_library_computes_where_the_variable_says_and_else_on_the_cpu(
+    gpus, monkeypatch, llama, tmp_path
+):
+    llama.model.save_pretrained(tmp_path)
+    moved = []
+    monkeypatch.setattr(AtMoe, "to", lambda model, place: (moved.append(place), model)[1])
+    gpus(2)
+    for variable, given, used in (
+        ("", None, "cpu"),
+        ("", "auto", "cuda"),
+        ("cuda:1", None, "cuda:1"),
+        ("cuda:1", "cuda:0", "cuda:0"),
+        ("cuda:1", "cpu", "cpu"),
+    ):
+        monkeypatch.setenv(precision.DEVICE_VARIABLE, variable)
+        AtMoe.from_pretrained(tmp_path, llama.directory, device=given)
+        assert moved.pop() == used and not moved
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", "meta"])
 def test_a_name_that_is_none_is_refused(name, gpus):
     with pytest.raises(AtMoeError, match=f"no device '{name}'; choose one of auto, cpu, cuda, mps"):
@@ -140,6 +162,44 @@ def test_a_command_says_what_there_is_not_and_the_variable_holds_for_it(gpus, ca
     assert "bench compares what runs on a CPU" in refused(capsys, "bench", "--device", "cuda")
     monkeypatch.setenv(precision.DEVICE_VARIABLE, "tpu")
     assert "There is no device 'tpu'" in refused(capsys, "route", "Why?")
+
+
+class _Asked(Exception):
+    """What a model was to be loaded with."""
+
+
+@pytest.fixture
+def loading(monkeypatch):
+    """Loading a model tells what it was asked for, and ends there."""
+
+    def told(*given, **named):
+        raise _Asked(named["device"], given[2] if len(given) > 2 else named.get("dtype"))
+
+    monkeypatch.setattr(AtMoe, "from_pretrained", told)
+
+
+@pytest.mark.parametrize(
+    "words", [["route", "Why?"], ["explain", "Why?"], ["score", "Why?", "So."], ["answer", "Why?"]]
+)
+def test_commands_load_the_model_where_they_are_told(words, gpus, loading):
+    gpus(2)
+    for given, device in (([], "cuda"), (["--device", "cuda:1"], "cuda:1")):
+        with pytest.raises(_Asked) as asked:
+            main([*words, *given])
+        assert asked.value.args == (device, "float32")
+
+
+def test_the_page_loads_the_model_where_it_is_told_in_what_is_quick_there(
+    gpus, loading, monkeypatch
+):
+    page = runpy.run_path(str(ROOT / "app.py"))
+    monkeypatch.setattr("app.logs.bound", lambda: None)
+    gpus(2)
+    for given, device in ((None, "cuda"), ("cuda:1", "cuda:1")):
+        asked_for = {"model": ["assets/medical"], "base": None, "dtype": None, "device": given}
+        with pytest.raises(_Asked) as asked:
+            page["_serve"](Namespace(**asked_for))
+        assert asked.value.args == (device, "bfloat16")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

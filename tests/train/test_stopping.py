@@ -225,6 +225,29 @@ def test_smaller_steps_take_a_lower_learning_rate_unless_it_is_given(
         assert rates.pop() == report["settings"]["learning_rate"] == rate
 
 
+@pytest.mark.parametrize("asked", [960, 3840])
+def test_a_step_holds_as_many_tokens_as_were_asked_for(llama, tmp_path, monkeypatch, asked):
+    given, run = [], loop.run
+
+    def noted(**more):
+        given.extend(more["batches"])
+        return run(**more | {"batches": iter(())})
+
+    monkeypatch.setattr(loop, "run", noted)
+    settings = ExpertSettings(rank=2, answer_tokens=9000, step_tokens=asked, dtype="float32")
+    model = new_model(DESCRIBED, settings, str(llama.directory))
+    report = train_experts(model, EXAMPLES, DESCRIBED, tmp_path, settings)
+    first = given[0]  # the last ones hold what is left
+    assert len(first) == asked // rows.padded(*first)
+    rate = experts.LEARNING_RATE * (0.5 if asked < experts.STEP_TOKENS else 1)
+    assert report["settings"]["learning_rate"] == rate
+
+
+def test_a_step_that_cannot_hold_the_longest_row_is_refused():
+    with pytest.raises(TrainingError, match="at least 480, the longest row, and not 479"):
+        ExpertSettings(step_tokens=479)
+
+
 def test_experts_are_saved_as_the_lowest_loss_had_them(llama, tmp_path, capsys):
     settings = ExpertSettings(rank=2, learning_rate=0.05, dtype="float32")
     model = new_model(DESCRIBED, settings, str(llama.directory))
