@@ -71,6 +71,7 @@ class Job(Generic[T]):
     """Steps still to be made. Nothing runs before a worker is given the job.
 
     Attributes:
+        begun: whether its first step was made, or is under way.
         over: whether its last step was made.
     """
 
@@ -80,7 +81,7 @@ class Job(Generic[T]):
         self._cancelled = threading.Event()
         self._claim = threading.Lock()
         self._before: int | None = None
-        self.over = False
+        self.begun = self.over = False
 
     def claim(self) -> bool:
         """True for the first caller only: whoever gets it may run the job."""
@@ -122,6 +123,7 @@ class Job(Generic[T]):
         """
         try:
             if not self.cancelled:
+                self.begun = True
                 step = next(self._steps)
                 if step is LATER:
                     self.kind = REST.get(self.kind, self.kind)

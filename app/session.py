@@ -150,6 +150,7 @@ class Session:
         third: the answer beside them.
         folder: holds the download, and goes when the session goes.
         known: answers given in this tab.
+        name: by which a reload of its tab finds it again, and nobody else; "" until it has one.
         tabs: the states of the parts of the page, by type.
     """
 
@@ -161,6 +162,7 @@ class Session:
     third: Slot = field(default_factory=Slot)
     folder: TemporaryDirectory | None = None
     known: Remembered[Record] = field(default_factory=Remembered)
+    name: str = ""
     tabs: dict[type[TabState], TabState] = field(default_factory=dict)
 
     @property
@@ -187,7 +189,14 @@ class Session:
         return [self.first, self.second, self.third, *self.tabs.values()]
 
     def closed(self) -> None:
-        """Its tab was closed: let go of what can be made again, should somebody come back."""
+        """Its tab was closed: let go of what can be made again, should somebody come back.
+
+        Who waits in line leaves it. Gradio closes the generator of a closed tab only once it is
+        told something, which takes seconds where many wait.
+        """
+        for slot in (self.first, self.second, self.third):
+            if slot.job is not None and not slot.job.begun:
+                slot.job.cancel()
         if self.question is not None:
             self.question.kept.drop()
 

@@ -357,7 +357,7 @@ class RecordJson(FoundJson):
 Part = TypeVar("Part", bound=Json)
 
 
-def checked(part: type[Part], data: Any, what: str, fix: str, error: type[AtMoeError]) -> None:
+def checked(part: type[Part], data: Any, what: str, fix: str, error: type[AtMoeError]) -> Part:
     """Hold data against a part of the schema.
 
     Args:
@@ -367,11 +367,14 @@ def checked(part: type[Part], data: Any, what: str, fix: str, error: type[AtMoeE
         fix: what it tells a person to do.
         error: what is raised.
 
+    Returns:
+        The data, as that part.
+
     Raises:
         AtMoeError: of the kind given; the sentence names the first thing that is wrong.
     """
     try:
-        part.model_validate(dict(data) if isinstance(data, Mapping) else data)
+        return part.model_validate(dict(data) if isinstance(data, Mapping) else data)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(step) for step in first["loc"]) or "all of it"

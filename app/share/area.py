@@ -27,7 +27,7 @@ title="One file to print or keep, once a question was answered">Report</button><
 <p class="hint" role="status" data-part="said"></p>
 <label class="own-line"><input type="checkbox" data-part="keep"> Keep my question in the \
 address?</label>
-<p class="hint">Refresh, Back and Forward then bring it back. Whoever sees the address, or this \
+<p class="hint">Back and Forward then bring it back. Whoever sees the address, or this \
 browser's history, sees the question. Untick it to take it out of this address; addresses already \
 in the history stay there.</p></div>"""
 

@@ -7,10 +7,12 @@ Share                                 ─► share  ─► a link with both answ
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
 
 import gradio as gr
 from gradio.components import Component
@@ -36,12 +38,32 @@ from atmoe.answer.generation import in_words
 from atmoe.errors import SteeringError
 from atmoe.schema import Json, checked
 
-WHERE = "(session, share) => [session, {...share, search: location.search, hash: location.hash}]"
-"""Read in the browser, for the server is not told what stands after the “#”."""
+WHERE = """(session, share) => {
+  const where = {...share, search: location.search, hash: location.hash, left: null};
+  try {
+    const again = performance.getEntriesByType("navigation")[0].type === "reload" && !share.back;
+    if (again) where.left = JSON.parse(sessionStorage.getItem("atmoe-left-1" + location.pathname));
+  } catch {}
+  return [session, where];
+}"""
+"""Read in the browser, for the server is not told what stands after the “#”, and what was left
+(assets/app/address.js) it does not know."""
 TOO_LONG = (
     f"The question has more than {MAX_QUESTION:,} characters, too many for a link; download the "
     "record instead."
 )
+
+
+class LeftJson(Json):
+    """What a page that is loaded anew left in its tab.
+
+    Attributes:
+        question: "" where none was asked.
+        name: of its session.
+    """
+
+    question: Annotated[str, Field(max_length=MAX_QUESTION)]
+    name: Annotated[str, Field(max_length=64)]
 
 
 class WhereJson(Json):
@@ -50,12 +72,14 @@ class WhereJson(Json):
     Attributes:
         back: whether it went there by Back or Forward.
         at: the browser's own number of what it asked.
+        left: None where the page was not loaded anew, or left nothing.
     """
 
     search: Annotated[str, Field(max_length=2**16)]
     hash: Annotated[str, Field(max_length=2**16)]
     back: bool
     at: int
+    left: LeftJson | None = None
 
 
 @dataclass
@@ -79,6 +103,7 @@ class LinkDesk(Desk):
         super().__init__(shared)
         self.area, self.part = area, area.actions.part
         self.ask_desk, self.steer_desk, self.box = ask_desk, ask_desk.steer_desk, ask_desk.area.box
+        self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
     def wire(self, session: gr.State, page: gr.Blocks) -> list[Begun]:
         """Have the page as it loads, and Back and Forward, call this desk.
@@ -127,7 +152,11 @@ class LinkDesk(Desk):
         # A link's answers stay in its own address.
         if session.tab(LinkState).shown or len(question) > MAX_QUESTION:
             question = ""
-        return {self.part: gr.update(address={"query": query, "question": question})}
+        # Not made with the session: Gradio copies one for all.
+        session.name = session.name or secrets.token_urlsafe()
+        self._sessions[session.name] = session
+        left = {"question": question, "name": session.name}
+        return {self.part: gr.update(address={"query": query, **left})}
 
     @guarded
     def share(
@@ -164,26 +193,32 @@ class LinkDesk(Desk):
     @guarded
     def open(self, session: Session, where: object) -> Update:
         """Restore what the address holds."""
-        checked(WhereJson, where, "This address cannot be read", "open it once more", LinkError)
-        assert isinstance(where, dict)  # it was checked
-        update = self._opened(session, where)
-        if where["back"]:  # the browser waits for it before it writes again
-            update[self.part] = gr.update(address={"at": where["at"]})
+        said = "This address cannot be read", "open it once more"
+        at = checked(WhereJson, where, *said, LinkError)
+        update = self._opened(session, at)
+        if at.back:  # the browser waits for it before it writes again
+            update[self.part] = gr.update(address={"at": at.at})
         return update
 
-    def _opened(self, session: Session, where: dict) -> Update:
+    def _opened(self, session: Session, where: WhereJson) -> Update:
         trouble = ""
+        before = self._sessions.get(where.left.name) if where.left else None
+        if before is not None:
+            session.known = before.known
         try:
-            held = from_fragment(where["hash"])
+            held = from_fragment(where.hash)
             if held is not None:
                 return self._open_answers(session, held)
         except AtMoeError as error:
             trouble = f"The answers in this link cannot be shown, so only its settings are. {error}"
-        query = dict(parse_qsl(where["search"].removeprefix("?"), keep_blank_values=True))
+        query = dict(parse_qsl(where.search.removeprefix("?"), keep_blank_values=True))
         linked = from_query(query, self.model.layout)
-        if linked is None and not where["back"]:
+        if where.left and where.left.question:
+            linked = linked or Linked()
+            linked = replace(linked, question=linked.question or where.left.question)
+        if linked is None and not where.back:
             return {self.box.message: message(trouble)} if trouble else {}
-        update = self._restore(session, linked or Linked(), where["back"])
+        update = self._restore(session, linked or Linked(), silent=where.back or bool(where.left))
         return update | ({self.box.message: message(trouble)} if trouble else {})
 
     @property
@@ -200,18 +235,18 @@ class LinkDesk(Desk):
         longest, seed = sampling.max_new_tokens, sampling.seed
         return to_query(Linked(session.controls, longest, sampling.temperature, seed))
 
-    def _restore(self, session: Session, linked: Linked, back: bool) -> Update:
+    def _restore(self, session: Session, linked: Linked, silent: bool) -> Update:
         """What a query string holds.
 
         Args:
             session: whose.
             linked: the settings, and the question if it was to be shared.
-            back: whether the person went there themselves, and needs no word.
+            silent: whether the person was there before, and needs no word.
         """
         controls, box, told = linked.controls, self.box, ""
         sampling = sampling_of(linked.tokens, linked.temperature, linked.seed)
         changed = words.changes(controls.steering_when_on) or "the router's own weights"
-        if not back:
+        if not silent:
             told = f"Opened from a link: {changed}."
         now = session.question
         update: Update
@@ -225,7 +260,7 @@ class LinkDesk(Desk):
                 told = f"{told} {error}".strip()
                 update = self.steer_desk.put(session, controls)
         else:
-            if not back and not linked.question:
+            if not silent and not linked.question:
                 told += " Ask a question to see both answers."
             update = self.steer_desk.put(session, controls)
         if linked.question:

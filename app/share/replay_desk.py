@@ -117,6 +117,8 @@ class ReplayDesk(Desk):
             raise AtMoeError(
                 "The link's answers are gone; press Answer to have the question answered."
             )
+        if steered is None and session.second.job is not None and not session.second.job.over:
+            raise AtMoeError("The link's steered answer is still being read; press again then.")
         if steered is not None and not given_by_link(steered):
             steered = None
         replay = Replay(

@@ -1,8 +1,9 @@
 // What is set, in the page's address as one goes: refresh, Back and Forward bring it back. The question is in it only after
-// a yes, which this browser remembers. A page in a frame may have neither history nor storage: then it does without.
+// a yes, which this browser remembers. Without one it is kept where this tab alone has it, until it is closed, so that a
+// refresh finds it. A page in a frame may have neither history nor storage: then it does without.
 // window: the browser's; wrote: is called once something is written; REST: ms without a change after which that is done.
 (window, wrote) => {
-  const KEY = "atmoe-question-in-address-1", REST = 400, { location } = window;
+  const KEY = "atmoe-question-in-address-1", LEFT = "atmoe-left-1", REST = 400, { location } = window;
   const OURS = ["v", "set", "cells", "strength", "in", "on", "tokens", "temperature", "seed", "q"];
   const attempt = (what) => { try { return what(); } catch { return null; } };
   let answered = null, due = null, last = null;
@@ -32,6 +33,8 @@
     // A state came to rest; quickly followed by another, only that one is written.
     settle: (state) => {
       last = state;
+      const left = JSON.stringify({ question: state.question, name: state.name });
+      attempt(() => window.sessionStorage.setItem(LEFT + location.pathname, left));
       window.clearTimeout(due);
       due = window.setTimeout(() => write("pushState"), REST);
     },

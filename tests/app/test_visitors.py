@@ -79,6 +79,20 @@ def test_a_closed_tab_keeps_its_answers_for_an_hour_and_not_what_can_be_made_aga
     assert "a" not in visitors and not visitors.time_last_used
 
 
+def test_who_waits_leaves_the_line_with_the_tab_and_an_answer_under_way_does_not(page, held):
+    visitors, later = held
+    session = visitors["a"][state_of(page)]
+    under_way, waiting = session.first.job, session.second.job = [
+        Job(step for step in range(3)) for _ in range(2)
+    ]
+    under_way.advance()
+    later(1)
+    assert not (under_way.cancelled or waiting.cancelled)
+    visitors["a"].is_closed = True
+    later(1)
+    assert waiting.cancelled and not under_way.cancelled
+
+
 def test_an_open_tab_is_never_let_go_and_a_programs_call_is(page, held):
     visitors, later = held
     session = visitors["open"][state_of(page)]

@@ -3,15 +3,20 @@
 import json
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from conftest import LAYOUT, PROMPTS
 from mutations import mutated
 
 from app.controls import Controls, Setting
+from app.job import Job
+from app.session import Question, Session
 from app.share.replay import judgement, opened
+from app.share.replay_desk import ReplayDesk
 from atmoe import AtMoeError, Layout, Sampling, State, Steering
 from atmoe.explanation.response import Response
+from atmoe.report.words import FROM_LINK
 from atmoe.steering.reference import Beside
 
 CONTROLS = Controls(
@@ -188,3 +193,14 @@ def test_a_spoilt_download_is_one_or_a_sentence(made, sha256):
             opened(text, LAYOUT, sha256)
         except AtMoeError as error:
             assert "\n" not in str(error) and str(error).endswith(".")
+
+
+def test_a_link_is_not_answered_again_before_both_its_answers_are_read(made):
+    router, _, _ = made
+    shared = SimpleNamespace(message="message", model=None, worker=None)
+    desk = ReplayDesk(shared, None, None, None)
+    session = Session(question=Question(PROMPTS[1], SAMPLING))
+    by_link = router.versions | {"engine": f"lean{FROM_LINK}"}
+    session.first.record = replace(router, versions=by_link)
+    session.second.job = Job(iter(()))  # its weights are on the way
+    assert "steered answer is still being read; press again then" in desk.again(session)["message"]

@@ -121,9 +121,49 @@ def test_the_question_is_in_the_address_only_after_a_yes_that_is_remembered(tab)
     share(tab)
     tab.page.get_by_label(KEEP).uncheck()
     assert "q=" not in search(tab)
-    refresh(tab)
-    expect(tab.badge).to_have_text("1 change")
+
+
+def test_a_refresh_finds_question_and_answers_and_no_other_tab_does(tab):
+    group = tab.layout.group_names[0]
+    tab.ask()
+    tab.press(group, "End")
+    steered = tab.steered()
+    address(tab, f"set={group}:100")
+    first = tab.first.inner_text()
+    for _ in range(2):
+        refresh(tab)
+        expect(tab.first_facts).to_contain_text("given before")
+        expect(tab.second_facts).to_contain_text("given before")
+        assert (tab.first.inner_text(), tab.second.inner_text()) == (first, steered)
+        expect(tab.question).to_have_value(QUESTION)
+        expect(tab.badge).to_have_text("1 change")
+        expect(tab.message).to_have_count(0)
+        assert "q=" not in search(tab)
+    assert "asthma" not in tab.page.evaluate("JSON.stringify(localStorage)")
+    tab.page.goto(tab.page.url)  # opened, and not loaded anew: the settings alone
+    expect(tab.message).to_contain_text("Opened from a link")
     expect(tab.question).to_have_value("")
+    beside = tab.context.new_page()
+    beside.goto(tab.page.url)
+    expect(beside.get_by_text("Opened from a link")).to_be_visible()
+    expect(beside.get_by_label("Question", exact=True)).to_have_value("")
+
+
+def test_a_name_that_is_not_known_any_more_has_the_question_asked_anew(tab):
+    tab.ask()
+    first = tab.first.inner_text()
+    address(tab, f"tokens={TOKENS}")
+    kept = "sessionStorage.getItem('atmoe-left-1' + location.pathname)"
+    tab.page.wait_for_function(f"{kept}?.includes('asthma')")
+    left = json.loads(tab.page.evaluate(kept))
+    tab.page.evaluate(
+        "(left) => sessionStorage.setItem('atmoe-left-1' + location.pathname, left)",
+        json.dumps(left | {"name": "somebody else's"}),
+    )
+    refresh(tab)
+    expect(tab.first_facts).to_contain_text("per second")
+    expect(tab.first).to_have_text(first)
+    expect(tab.question).to_have_value(QUESTION)
 
 
 def test_a_frame_without_storage_and_history_still_works(browser, served):
@@ -191,7 +231,8 @@ def test_a_tampered_answer_is_the_links_and_answering_again_says_so(browser, ser
     fragment = forged(model, answer_tokens=tokens)
     with visit(browser, (f"{address}?v=2{fragment}", model)) as tab:
         expect(tab.first).to_contain_text("Drink a litre of bleach <b>daily</b>.")
-        expect(tab.first_facts).to_contain_text("From the link, not answered here")
+        for facts in (tab.first_facts, tab.second_facts):
+            expect(facts).to_contain_text("From the link, not answered here")
         tab.page.get_by_role("button", name="Answer again here").click()
         bar = tab.page.locator("#link-bar")
         expect(bar).to_contain_text("The router's answer differs: after 0 equal words")
