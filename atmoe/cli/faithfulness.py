@@ -77,6 +77,8 @@ def _lines(report: Report) -> Iterator[str]:
         )
     yield f"{report['team_size']:.1f} experts take part on average"
     yield f"verdicts with another prompt's weights: {shuffled}"
+    taus = ", ".join(f"{m} {number(t, '+.2f')}" for m, t in report["kendall_shapley"].items())
+    yield f"Kendall's tau-b with the groups' Shapley values: {taus}"
     yield (
         f"Shapley additivity error {number(report['shapley_error'], '.1e')}; verdicts: {verdicts}"
     )

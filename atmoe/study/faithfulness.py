@@ -186,6 +186,8 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
         "comprehensiveness", "sufficiency", "deletion_percentile": means over prompts.
         "sanity": as `sanity`.
         "shapley_error": by how much Shapley values fail to add up, at most.
+        "kendall_shapley": measure → τ-b of it, a group's, with the group's Shapley value; None
+            where there are none.
         "verdicts": level → how many; "verdicts_shuffled": the same with weights from another
             prompt's plan, which must not explain.
         "team_size": members, mean over prompts.
@@ -228,6 +230,7 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
         "deletion_percentile": _mean_metric(metrics, "percentile"),
         "sanity": sanity(rows, swapped),
         "shapley_error": max(shapley_errors, default=None),
+        "kendall_shapley": _with_shapley(explanations),
         "verdicts": _levels(explanations),
         "verdicts_shuffled": _levels(swapped),
         **_by_third(explanations, seed),
@@ -284,6 +287,21 @@ def _correlation(explanations: Sequence[Explanation], measure: str, kind: str) -
     """Kendall's τ-b of a measure and the effect, units of one kind, all prompts pooled."""
     units = [u for explanation in explanations for u in explanation.of(kind)]
     return kendall([getattr(u, measure) for u in units], [u.effect for u in units])
+
+
+def _with_shapley(explanations: Sequence[Explanation]) -> dict[str, float | None]:
+    """Kendall's τ-b of a group's weight, contribution and effect with its Shapley value."""
+    pairs = [
+        (unit, explanation.shapley[unit.name])
+        for explanation in explanations
+        if explanation.shapley
+        for unit in explanation.of("group")
+    ]
+    values = [value for _, value in pairs]
+    return {
+        measure: kendall([getattr(unit, measure) for unit, _ in pairs], values) if pairs else None
+        for measure in ("weight", "contribution", "effect")
+    }
 
 
 def _mean_metric(metrics: Sequence[Mapping[str, float]], name: str) -> float | None:

@@ -54,6 +54,27 @@ def test_cached_is_uncached(world, monkeypatch):
         assert whole[:chosen].argmax(-1).tolist()[: len(tokens)] == list(tokens)
 
 
+def test_cached_is_uncached_where_a_planner_chose_the_team(worlds, monkeypatch):
+    """The router's own plans, and its decision who takes part, made once and kept."""
+    model, seen = worlds("llama").planned(), []
+    project = model.logits
+    monkeypatch.setattr(model, "logits", lambda states: seen.append(project(states)) or seen[-1])
+    writing = model.generate(PROMPTS, None, Sampling(6))
+    last = last_of(writing)
+    cached = torch.stack(seen, 1)
+    assert {len(plan.team) for plan in writing.plans} != {len(model.layout.expert_names)}
+    for row, prompt in enumerate(PROMPTS):
+        prompt, tokens = model.encode(prompt), last.tokens[row]
+        chosen = len(tokens) + (last.finish[row] == "stop")
+        with torch.inference_mode():
+            # without plans: the router reads the prompt, and the planner before it, anew
+            logits, [plan], _ = model.forward(model.collate([prompt], [tokens]), None)
+        own = writing.plans[row]
+        assert plan.team == own.team and plan.close_to(own, atol=1e-5)
+        whole = logits[0, len(prompt.ids) - 1 :]
+        torch.testing.assert_close(cached[row, :chosen], whole[:chosen], **CLOSE)
+
+
 @pytest.mark.parametrize(
     "sampling",
     [

@@ -169,6 +169,26 @@ def test_weights_of_another_plan_beside_the_effects_that_were_measured(worlds):
     assert [u.effect for u in mixed.units] == [u.effect for u in own.units]
 
 
+def test_groups_are_held_against_their_exact_shapley_values(explained):
+    _, record, found = explained
+
+    def told(explanation):
+        row = Judged(replace(record, explanation=explanation), {}, None)
+        return summary([row, row])["kendall_shapley"]
+
+    as_values = tuple(
+        replace(u, weight=found.shapley[u.name], contribution=-found.shapley[u.name])
+        for u in found.of("group")
+    )
+    effects = [u.effect for u in as_values]
+    assert told(replace(found, units=(*as_values, *found.of("expert"), *found.of("band")))) == {
+        "weight": pytest.approx(1),
+        "contribution": pytest.approx(-1),
+        "effect": kendall(effects * 2, [u.weight for u in as_values] * 2),
+    }
+    assert set(told(replace(found, shapley=None)).values()) == {None}
+
+
 def test_where_effects_lie_adds_up_and_has_intervals(worlds):
     report = study(worlds("llama").model, PROMPTS, sampling=Sampling(max_new_tokens=6))
     parts = [x for groups in report["effect_by_third"].values() for x in groups.values()]

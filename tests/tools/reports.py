@@ -325,7 +325,12 @@ def faithfulness_table(report: Mapping) -> str:
         ", ".join(f"“{level}” {count}" for level, count in sorted(report[name].items()))
         for name in ("verdicts", "verdicts_shuffled")
     )
+    shapley = report["kendall_shapley"]
     rows += [
+        (
+            "Kendall's τ-b with a group's exact Shapley value: weight · contribution · effect",
+            " · ".join(_defined(tau, "+.2f") for tau in shapley.values()),
+        ),
         ("experts that take part, mean", f"{report['team_size']:.1f}"),
         (
             "comprehensiveness · sufficiency, 1 = as good as the best order tried",
