@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from atmoe.bench import scale as bench_scale
+from atmoe.bench.page import page_speed
 from atmoe.bench.scale import in_turns, over, routed_speed
 from atmoe.errors import AtMoeError
 from atmoe.export.gguf_file import write_gguf
+from atmoe.mixture.precision import usable
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
 
@@ -87,8 +89,12 @@ class LlamaCpp:
 def llama(
     model: AtMoe, path: Path, base: str | None, file: Path, question: str, tokens: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Decoding a routed plan in int8, and as the model is, against llama.cpp under the same one."""
-    small = AtMoe.from_pretrained(path, base, "int8")
+    """Decoding a routed plan in int8, and as the model is, against llama.cpp under the same one.
+
+    And as the page decodes for somebody alone, where the processor takes int4.
+    """
+    small = AtMoe.from_pretrained(path, base, "int8", device="cpu")
+    page = AtMoe.from_pretrained(path, base, "int4", device="cpu") if "int4" in usable() else None
     prompt = model.encode(question)
     other = LlamaCpp(model, file, model.route(question), len(prompt.ids) + tokens)
     speeds = in_turns(
@@ -96,10 +102,12 @@ def llama(
             "llama.cpp": lambda: other.speed(prompt.ids, tokens),
             "int8": lambda: routed_speed(small, [question], tokens),
             "model": lambda: routed_speed(model, [question], tokens),
+            **({"page": lambda: page_speed(page, [question], tokens)} if page else {}),
         },
         repeats,
     )
     return {
         "int8 to llama.cpp": over(speeds, "int8", "llama.cpp"),
         "the model to llama.cpp": over(speeds, "model", "llama.cpp"),
+        **({"page in int4 to llama.cpp": over(speeds, "page", "llama.cpp")} if page else {}),
     }

@@ -10,10 +10,12 @@ This library knows the page's endpoints and nothing else of it (`atmoe.bench.ser
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,10 @@ from typing import Any
 import httpx
 import psutil
 
-from atmoe.bench.served import page
+from atmoe.answer.batching import Batching
+from atmoe.answer.sampling import Sampling
+from atmoe.bench.served import must_be_there, page
+from atmoe.model import AtMoe
 
 LEFT_SECONDS = 30
 """After the last of them has left, memory is looked at."""
@@ -45,6 +50,7 @@ class Told:
         answers: how many came to their end.
         wrong: questions whose answer is not what it is when nobody else asks.
         refused: what stood in the place of an answer.
+        lost: questions whose stream ended with neither.
     """
 
     began: list[float] = field(default_factory=list)
@@ -52,10 +58,16 @@ class Told:
     answers: int = 0
     wrong: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def waits(self) -> list[float]:
+        """Seconds from a question to its first words, of those who saw any."""
+        return [f - b for b, f in zip(self.began, self.first) if f is not None]
 
 
 async def _ask(client: httpx.AsyncClient, question: str, told: Told) -> str | None:
-    """Ask once, to the end. Returns the answer; None where it was refused."""
+    """Ask once, to the end. Returns the answer; None where it was refused or lost."""
     number = len(told.began)
     told.began.append(time.monotonic())
     told.first.append(None)
@@ -74,13 +86,32 @@ async def _ask(client: httpx.AsyncClient, question: str, told: Told) -> str | No
                 last = json.loads(text.removeprefix("data: "))[0]["answer"]
                 if told.first[number] is None and last:
                     told.first[number] = time.monotonic()
+    if kind != "complete":
+        told.lost.append(question)
+        return None
     told.answers += 1
     return last
 
 
-async def alone(client: httpx.AsyncClient) -> dict[str, str | None]:
+async def alone(client: httpx.AsyncClient, told: Told) -> dict[str, str | None]:
     """What each question is answered when nobody else asks."""
-    return {question: await _ask(client, question, Told()) for question in ASKED}
+    return {question: await _ask(client, question, told) for question in ASKED}
+
+
+def pace(model: AtMoe) -> float:
+    """Answers a second that this machine makes of these questions, without a page.
+
+    As many at once as the page's batch has room for.
+    """
+    with closing(Batching(model)) as batch:
+        batch.warm()
+        waiting = list(ASKED)
+        began = time.perf_counter()
+        while waiting or batch.rows:
+            while waiting and len(batch.rows) < batch.most:
+                batch.add(waiting.pop(), None, Sampling(TOKENS))
+            batch.step()
+        return len(ASKED) / (time.perf_counter() - began)
 
 
 async def crowd(
@@ -115,20 +146,22 @@ def load(
     """So many people for so long, at a page over a model.
 
     Returns:
-        {"precision", "people", "seconds", "answers", "refused", "other_than_alone";
-        "first_words_s": {"median", "most"}; "out_of_order": of all pairs, in which the later one
-        was served first; "mb": the page's memory "at_the_end" and "after_they_left", over what it
-        had taken when each question had been asked by one person, and the same "each_second" from
-        when they came}.
+        {"precision", "people", "seconds", "answers", "refused", "lost", "other_than_alone";
+        "first_words_s": {"median", "most", "alone": the median of one person}; "answers_per_s":
+        `pace`, with no page around; "out_of_order": of all pairs, in which the later one was served
+        first; "mb": the page's memory "at_the_end" and "after_they_left", over what it had taken
+        when each question had been asked by one person, and the same "each_second" from when they
+        came}.
 
     Raises:
         AtMoeError: there is no page here.
     """
 
-    async def run(address: str, process: psutil.Process) -> tuple[Told, dict[str, Any]]:
+    async def run(address: str, process: psutil.Process) -> tuple[Told, Told, dict[str, Any]]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=people)
         async with httpx.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
-            expected = await alone(client)
+            by_one = Told()
+            expected = await alone(client, by_one)
             before, each = process.memory_info().rss, []
 
             def more() -> int:
@@ -144,22 +177,29 @@ def load(
             mb = {"at_the_end": more()}
             await asyncio.sleep(LEFT_SECONDS)
             watching.cancel()
-        return told, mb | {"after_they_left": more(), "each_second": each}
+        return told, by_one, mb | {"after_they_left": more(), "each_second": each}
 
+    must_be_there()
+    made = pace(AtMoe.from_pretrained(model, base, precision, device="cpu"))
+    gc.collect()
     with page(model, precision, base) as (address, process):
-        told, mb = asyncio.run(run(address, process))
-    waits = [f - b for b, f in zip(told.began, told.first) if f is not None]
+        told, by_one, mb = asyncio.run(run(address, process))
+    words = statistics.median(told.waits) if told.waits else None
+    first = statistics.median(by_one.waits)
     return {
         "precision": precision,
         "people": people,
         "seconds": seconds,
         "answers": told.answers,
         "refused": len(told.refused),
+        "lost": len(told.lost),
         "other_than_alone": len(told.wrong),
         "first_words_s": {
-            "median": round(statistics.median(waits), 2) if waits else None,
-            "most": round(max(waits), 2) if waits else None,
+            "median": None if words is None else round(words, 2),
+            "most": round(max(told.waits), 2) if told.waits else None,
+            "alone": round(first, 2),
         },
+        "answers_per_s": round(made, 3),
         "out_of_order": round(out_of_order(told.began, told.first), 3),
         "mb": mb,
         "refusals": sorted({*told.refused})[:3],

@@ -90,7 +90,7 @@ def page(
         repeats: of each.
     """
     models = {
-        name: AtMoe.from_pretrained(path, base, name)
+        name: AtMoe.from_pretrained(path, base, name, device="cpu")
         for name in usable()
         if name in ("bfloat16", "int4")
     }

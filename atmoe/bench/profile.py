@@ -58,7 +58,7 @@ def profile(
     of_each = {}
     for name in usable():
         if name in ("bfloat16", "int4"):
-            model = AtMoe.from_pretrained(path, base, name)
+            model = AtMoe.from_pretrained(path, base, name, device="cpu")
             with closing(Batching(model)) as batch:
                 of_each[name] = stretches(batch, question, steps)
     return {

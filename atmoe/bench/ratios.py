@@ -34,7 +34,7 @@ def of_load(told: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """What `atmoe.bench.load.load` told, as shares of 1."""
     people = f"{told['people']} people"
     shares = {f"{people}, pairs served in order": 1 - told["out_of_order"]}
-    if asked := told["answers"] + told["refused"]:
+    if asked := told["answers"] + told["refused"] + told["lost"]:
         shares[f"{people}, served"] = told["answers"] / asked
     if told["answers"]:
         as_alone = 1 - told["other_than_alone"] / told["answers"]

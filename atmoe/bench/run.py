@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def bench(
         seconds: of the part "load".
 
     Returns:
-        {"dtype", "threads", "clock", "answer_tokens", "repeats", "ratios": {name: {"median",
-        "least", "most"}}}, and a part's own figures.
+        {"model": its sha256, "date", "dtype", "threads", "clock", "answer_tokens", "repeats",
+        "ratios": {name: {"median", "least", "most"}}}, and a part's own figures.
     """
     bench_scale.now = time.process_time if processor else time.perf_counter
     plain = base_models.load(base_models.fetch(base), model.bank.dtype)[0].to(model.device).eval()
@@ -76,6 +77,8 @@ def bench(
         return _generate_speed(model, causal, tokens)
 
     report: dict[str, Any] = {
+        "model": model.info.sha256,
+        "date": date.today().isoformat(),
         "dtype": model.precision,
         "threads": torch.get_num_threads(),
         "clock": "processor" if processor else "wall",
@@ -101,6 +104,11 @@ def bench(
         ),
         "peers": lambda: peers(model, path, base, QUESTION, generate, answer_tokens, repeats),
     }
+    # It may end the process, and what was measured before with it.
+    if gguf is not None:
+        print("bench: llama.cpp", file=sys.stderr)
+        beside = llama(model, path, base, gguf, QUESTION, answer_tokens, repeats)
+        ratios |= {name: spread(values) for name, values in beside.items()}
     for part in parts:
         print(f"bench: {part}", file=sys.stderr)
         if part == "explanation":
@@ -110,7 +118,10 @@ def bench(
             ratios["writing an answer to its smallest change"] = inverse(cost["smallest_change"])
         elif part == "decoding":
             report["decoding"] = decoding(model, plain, answer_tokens, repeats)
-            ratios |= {"routed to generate": report["decoding"]["routed_to_generate"]}
+            ratios |= {
+                "routed to generate": report["decoding"]["routed_to_generate"],
+                "eight rows to one": report["decoding"]["eight_to_one"],
+            }
         elif part == "profile":
             report |= profile(path, base, QUESTION)
         elif part == "start":
@@ -124,10 +135,6 @@ def bench(
         else:
             ratios |= {name: spread(values) for name, values in measure[part]().items()}
         gc.collect()
-    if gguf is not None:
-        print("bench: llama.cpp", file=sys.stderr)
-        beside = llama(model, path, base, gguf, QUESTION, answer_tokens, repeats)
-        ratios |= {name: spread(values) for name, values in beside.items()}
     return report | {"ratios": ratios}
 
 

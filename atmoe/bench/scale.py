@@ -244,7 +244,7 @@ def precisions(
         repeats: of each.
     """
     fewer = [name for name in usable() if name.startswith("int")]
-    small = {name: AtMoe.from_pretrained(path, base, name) for name in fewer}
+    small = {name: AtMoe.from_pretrained(path, base, name, device="cpu") for name in fewer}
     speeds = in_turns(
         {
             "generate": generate,

@@ -46,6 +46,16 @@ def comes_up(process: subprocess.Popen, address: str, seconds: float = SECONDS) 
     return False
 
 
+def must_be_there() -> None:
+    """Ask for a page before anything else takes time.
+
+    Raises:
+        AtMoeError: there is none here.
+    """
+    if not PAGE.is_file():
+        raise AtMoeError(MISSING)
+
+
 @contextmanager
 def page(
     model: Path, precision: str, base: str | None = None
@@ -60,8 +70,7 @@ def page(
     Raises:
         AtMoeError: there is no page here, or it did not come up.
     """
-    if not PAGE.is_file():
-        raise AtMoeError(MISSING)
+    must_be_there()
     port = str(free_port())
     arguments = ["--model", str(model.resolve()), "--dtype", precision, "--port", port]
     arguments += ["--base", base] if base else []

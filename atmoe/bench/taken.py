@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from atmoe.bench.load import MB, alone
+from atmoe.bench.load import MB, Told, alone
 from atmoe.bench.served import PAGE, page
 from atmoe.mixture.memory import most_memory
 
@@ -27,7 +27,7 @@ def peak():  # what rusage says of a process counts its parent's memory before i
 began = time.perf_counter()
 from atmoe import AtMoe, Sampling
 imported, before = time.perf_counter(), peak()
-model = AtMoe.from_pretrained(sys.argv[1], sys.argv[2] or None, sys.argv[3])
+model = AtMoe.from_pretrained(sys.argv[1], sys.argv[2] or None, sys.argv[3], device="cpu")
 loaded = time.perf_counter()
 model.answer("How is asthma treated?", sampling=Sampling(8))
 parameters = (*model.base.parameters(), *model.router.parameters())
@@ -77,7 +77,7 @@ def memory(model: Path, precision: str, base: str | None = None) -> dict[str, An
 
     async def ask(address: str) -> None:
         async with httpx.AsyncClient(base_url=address, timeout=None) as client:
-            await alone(client)
+            await alone(client, Told())
 
     with page(model, precision, base) as (address, process):
         ready = process.memory_info().rss / MB

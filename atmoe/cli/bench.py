@@ -71,9 +71,10 @@ def _of_page(report: Mapping[str, Any]) -> Iterator[str]:
         words, mb = load["first_words_s"], load["mb"]
         yield (
             f"{load['people']} people for {load['seconds']:g} s, {load['precision']}: "
-            f"{load['answers']} answers, {load['refused']} refused, "
+            f"{load['answers']} answers, {load['refused']} refused, {load['lost']} lost, "
             f"{load['other_than_alone']} other than alone; first words after {words['median']} s, "
-            f"{words['most']} at most; {load['out_of_order']:.1%} out of order; memory "
+            f"{words['most']} at most, {words['alone']} of one person; "
+            f"{load['out_of_order']:.1%} out of order; memory "
             f"{mb['at_the_end']:+d} MB, {mb['after_they_left']:+d} after they left"
         )
     if page := report.get("memory"):

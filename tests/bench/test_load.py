@@ -1,6 +1,7 @@
 """Many people at a page of its own process: what is counted, and that it is."""
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -33,7 +34,8 @@ def test_people_are_answered_as_alone_and_counted(here, trained):
     model, base = trained
     told = aside(load, model, "float32", 4, 3, base)
     assert told["answers"] >= 4 and told["people"] == 4
-    assert told["refused"] == told["other_than_alone"] == 0 and not told["refusals"]
+    assert told["refused"] == told["lost"] == told["other_than_alone"] == 0
+    assert not told["refusals"] and told["answers_per_s"] > 0 < told["first_words_s"]["alone"]
     assert 0 <= told["first_words_s"]["median"] <= told["first_words_s"]["most"]
     assert 0 <= told["out_of_order"] < 1
 
@@ -43,7 +45,7 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
 
     async def run(address):
         async with httpx.AsyncClient(base_url=address, timeout=None) as client:
-            expected = await alone(client)
+            expected = await alone(client, loading.Told())
             wrong = dict.fromkeys(ASKED[::2], "another") | {q: expected[q] for q in ASKED[1::2]}
             other = await crowd(client, 2, 0.5, wrong)
             refusing = loading.Told()
@@ -60,15 +62,39 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
 
 
 def test_shares_that_a_later_run_is_held_against():
-    told = {"people": 4, "answers": 6, "refused": 2, "other_than_alone": 3, "out_of_order": 0.25}
+    told = {
+        "people": 4,
+        "answers": 6,
+        "refused": 1,
+        "lost": 1,
+        "other_than_alone": 3,
+        "out_of_order": 0.25,
+    }
     shares = {name: ratio["median"] for name, ratio in of_load(told).items()}
     assert shares == {
         "4 people, pairs served in order": 0.75,
         "4 people, served": 0.75,
         "4 people, answered as alone": 0.5,
     }
-    nobody = of_load(told | {"answers": 0, "refused": 0, "other_than_alone": 0})
+    nobody = of_load(told | {"answers": 0, "refused": 0, "lost": 0, "other_than_alone": 0})
     assert list(nobody) == ["4 people, pairs served in order"]
+
+
+def test_a_stream_that_ends_with_no_answer_is_lost():
+    async def cut(request):
+        if request.method == "POST":
+            return httpx.Response(200, json={"event_id": "1"})
+        data = json.dumps([{"answer": "Half an"}])
+        return httpx.Response(200, text=f"event: generating\ndata: {data}\n\n")
+
+    async def run(told):
+        async with httpx.AsyncClient(
+            base_url="http://page", transport=httpx.MockTransport(cut)
+        ) as client:
+            return await loading._ask(client, "What is gout?", told)
+
+    told = loading.Told()
+    assert asyncio.run(run(told)) is None and told.lost == ["What is gout?"] and not told.answers
 
 
 def test_order_is_of_pairs_that_were_served():

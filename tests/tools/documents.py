@@ -42,6 +42,7 @@ from tools.tables import (
     operator_table,
     profile_table,
     report,
+    speed_before_table,
     speed_table,
     training_table,
 )
@@ -167,6 +168,7 @@ PARTS = (
         for command in HELPED
     ),
     Part(LIBRARY, "speeds", speed_table),
+    Part(LIBRARY, "speeds before", speed_before_table),
     Part(LIBRARY, "profile", profile_table),
     Part(LIBRARY, "operators", operator_table),
     Part(LIBRARY, "load", load_table),

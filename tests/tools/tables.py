@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -110,106 +111,105 @@ class Speed:
 
     Attributes:
         what: both sides of the ratio.
-        two_cores: as the command printed it there, by the clock; its report is not kept.
-        one_thread: names of ratios in reports/bench.json, or a figure whose report is not kept.
+        names: of ratios in the reports.
         aim: our own, if there was one.
-        brief: whether only medians are shown of the ratios after the first.
     """
 
     what: str
-    two_cores: str = ""
-    one_thread: tuple[str, ...] | str = ()
+    names: tuple[str, ...]
     aim: str = ""
-    brief: bool = False
 
 
 SPEEDS = (
     Speed(
         "decoding under a routed plan, against transformers' `generate` of the base alone",
-        "1.83 (1.81 to 1.85)",
-        aim="1.4",
+        ("routed to generate",),
+        "1.4",
     ),
     Speed(
         "the same in int8, against `generate` in bfloat16 · against our bfloat16",
-        "2.58 (2.45 to 2.82) · 1.43",
         ("int8 to generate", "int8 to the model"),
         "2.2",
-        brief=True,
     ),
-    Speed(
-        "the same in int8, against llama.cpp: the base in Q4_1, the same plan as a LoRA of rank 64",
-        "1.10 (1.04 to 1.11)",
-        ("int8 to llama.cpp",),
-        "1.0",
-    ),
-    Speed("the same in bfloat16, against that", "0.82 (0.81 to 0.84)", "0.67 (0.38 to 0.69)"),
     Speed(
         "the page's own decoding in int4, somebody alone, against `generate` in bfloat16",
-        "2.40 (2.37 to 2.43)",
-        "2.54 (2.49 to 2.54)",
+        ("page in int4 to generate",),
         "2.5 · 2.0",
     ),
-    Speed("the same in bfloat16", "1.25 (1.21 to 1.29)", "1.26 (1.26 to 1.27)"),
+    Speed("the same in bfloat16", ("page in bfloat16 to generate",)),
     Speed(
         "eight people with eight plans in int4, against the same in bfloat16",
-        "0.80 (0.77 to 0.80)",
-        "0.82 (0.81 to 0.83)",
+        ("page in int4 to bfloat16, 8 people",),
     ),
     Speed(
         "eight people with eight plans, tokens in all, against one of them: bfloat16 · int4",
-        "5.15 · 2.16",
-        "5.69 · 2.34",
+        ("page in bfloat16, 8 people to one", "page in int4, 8 people to one"),
         "6.5",
     ),
     Speed(
         "a steered answer guessed from the router's, against the same unguessed: bfloat16 · int4",
-        "1.08 · 1.02",
-        "1.07 · 1.04",
+        (
+            "page in bfloat16, steered, guessed to not",
+            "page in int4, steered, guessed to not",
+        ),
     ),
     Speed(
-        "decoding under a routed plan of 16 experts, against PEFT with one of them",
-        "2.62 (2.16 to 2.66)",
-        ("routed to PEFT, one LoRA",),
-    ),
-    Speed(
-        "the same, against PEFT with 12 of them added up",
-        "8.65 (7.95 to 8.87)",
-        ("routed to PEFT, 12 LoRAs",),
-    ),
-    Speed(
-        "the same, against PEFT's X-LoRA over all 16, which keeps no cache (timed over 4 tokens)",
-        "65.8 (60.6 to 65.8)",
-        ("routed to PEFT X-LoRA",),
-        "40",
+        "`generate` of an answer, against its whole explanation · the search for its smallest "
+        "change",
+        ("writing an answer to explaining it", "writing an answer to its smallest change"),
+        "2",
     ),
     Speed(
         "eight rows with eight plans, tokens a second in all, against one row alone with its plan "
         "folded in",
-        "4.54 (4.48 to 4.73)",
-        aim="4",
+        ("eight rows to one",),
+        "4",
     ),
     Speed(
-        "reading a prompt with routing, against the base model's reading",
-        "0.86 (0.82 to 0.91)",
+        "reading a prompt with planner and routing, against the base model's reading",
         ("prefill routed to base",),
-        "0.85",
+        "0.95",
     ),
     Speed(
         "first token of an answer steered in the last third of the layers, against a whole prefill",
-        "2.11 (2.10 to 2.33)",
         ("first token steered late to whole prefill",),
         "1.7",
     ),
-    Speed(
-        "decoding with 64 experts against 4 · of rank 64 against 4",
-        one_thread=("decode experts 64 to 4", "decode rank 64 to 4"),
-        aim="0.95",
-    ),
-    Speed(
-        "reading a prompt with 64 experts against 4 · of rank 64 against 4",
-        one_thread=("prefill experts 64 to 4", "prefill rank 64 to 4"),
-    ),
 )
+"""Of the weights that are shipped."""
+
+SPEEDS_BEFORE = {
+    "decoding under a routed plan in int8, against llama.cpp: the base in Q4_1, the same plan as a "
+    "LoRA of rank 64": ("1.10 (1.04 to 1.11)", ("int8 to llama.cpp",), "1.4 · 1.2"),
+    "the same in bfloat16": ("0.82 (0.81 to 0.84)", ("the model to llama.cpp",), ""),
+    "decoding under a routed plan of 16 experts, against PEFT with one of them": (
+        "2.62 (2.16 to 2.66)",
+        ("routed to PEFT, one LoRA",),
+        "",
+    ),
+    "the same, against PEFT with 12 of them added up": (
+        "8.65 (7.95 to 8.87)",
+        ("routed to PEFT, 12 LoRAs",),
+        "",
+    ),
+    "the same, against PEFT's X-LoRA over all 16, which keeps no cache (timed over 4 tokens)": (
+        "65.8 (60.6 to 65.8)",
+        ("routed to PEFT X-LoRA",),
+        "40",
+    ),
+    "decoding with 64 experts against 4 · of rank 64 against 4": (
+        "",
+        ("decode experts 64 to 4", "decode rank 64 to 4"),
+        "0.95",
+    ),
+    "reading a prompt with 64 experts against 4 · of rank 64 against 4": (
+        "",
+        ("prefill experts 64 to 4", "prefill rank 64 to 4"),
+        "",
+    ),
+}
+"""Of weights of before, and of made-up ones: what two cores gave, whose report is not kept; names
+of ratios of one thread; an aim."""
 
 
 def profile_table() -> str:
@@ -257,7 +257,8 @@ def load_table() -> str:
     rows = []
     for told in loads():
         words, mb = told["first_words_s"], told["mb"]
-        counts = (told[name] for name in ("people", "answers", "refused", "other_than_alone"))
+        names = ("people", "answers", "refused", "lost", "other_than_alone")
+        counts = (told[name] for name in names)
         rows.append(
             (
                 *map(str, counts),
@@ -271,6 +272,7 @@ def load_table() -> str:
         f"people, for {loads()[0]['seconds']:g} s",
         "answers",
         "refused",
+        "lost",
         "other than alone",
         "pairs out of order",
         "first words after, s: median · most",
@@ -281,24 +283,29 @@ def load_table() -> str:
 
 
 def speed_table() -> str:
-    """Speeds as ratios; those of one thread are read from reports/bench.json."""
-    ratios = report("bench")["ratios"]
+    """Speeds as ratios, as reports/bench-two-cores.json and reports/bench.json have them."""
+    runs = [report(name)["ratios"] for name in ("bench-two-cores", "bench")]
+    return _speeds((s.what, *(_ratios(run, s.names) for run in runs), s.aim) for s in SPEEDS)
 
-    def shown(speed: Speed) -> str:
-        if isinstance(speed.one_thread, str):
-            return speed.one_thread
-        texts = []
-        for name in speed.one_thread:
-            median, least, most = (ratios[name][key] for key in ("median", "least", "most"))
-            digits = 1 if median >= 10 else 2
-            text = rounded(median, digits)
-            if not (speed.brief and texts):
-                text += f" ({rounded(least, digits)} to {rounded(most, digits)})"
-            texts.append(text)
-        return " · ".join(texts)
 
-    return table(
-        ("times as fast", "2 cores", "one thread", "aim"),
-        [(speed.what, speed.two_cores, shown(speed), speed.aim) for speed in SPEEDS],
-        numbers=3,
+def speed_before_table() -> str:
+    """The same of weights of before; one thread's are those of reports/bench-before.json."""
+    ratios = report("bench-before")["ratios"]
+    return _speeds(
+        (what, two_cores, _ratios(ratios, names), aim)
+        for what, (two_cores, names, aim) in SPEEDS_BEFORE.items()
     )
+
+
+def _speeds(rows: Iterable[Sequence[str]]) -> str:
+    return table(("times as fast", "2 cores", "one thread", "aim"), list(rows), numbers=3)
+
+
+def _ratios(ratios: dict, names: tuple[str, ...]) -> str:
+    """Medians, least to most, of those that were measured."""
+    texts = []
+    for ratio in (ratios[name] for name in names if name in ratios):
+        digits = 1 if ratio["median"] >= 10 else 2
+        median, least, most = (rounded(ratio[k], digits) for k in ("median", "least", "most"))
+        texts.append(f"{median} ({least} to {most})")
+    return " · ".join(texts)
