@@ -85,7 +85,11 @@ def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
     monkeypatch.setattr(
         AtMoe,
         "from_pretrained",
-        classmethod(lambda cls, *a, _=AtMoe.from_pretrained: made.append(a) or _(*a)),
+        classmethod(
+            lambda cls, *a, _=AtMoe.from_pretrained, **named: (
+                made.append((a, named)) or _(*a, **named)
+            )
+        ),
     )
     report = bench(
         llama.model,
@@ -122,7 +126,8 @@ def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
     }
     assert all(map(ordered, report["ratios"].values())) and report["dtype"] == "float32"
     loaded = ("bfloat16", "int4", "int8", "int4", "bfloat16", "int4")
-    assert made == [(saved, str(llama.directory), name) for name in loaded]
+    on_cpu = {"device": "cpu"}  # whatever $ATMOE_DEVICE names
+    assert made == [((saved, str(llama.directory), name), on_cpu) for name in loaded]
     assert list(report["profile"]) == ["bfloat16", "int4"]
     for stretches in report["profile"].values():
         assert list(stretches) == ["prompt", "token"]
