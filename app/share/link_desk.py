@@ -7,17 +7,13 @@ Share                                 ─► share  ─► a link with both answ
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 from urllib.parse import parse_qsl
-from weakref import WeakValueDictionary
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
-from pydantic import Field
 
 from app.answering import Given
 from app.ask.desk import AskDesk, Begun
@@ -30,56 +26,18 @@ from app.session import Session
 from app.share.area import ShareArea
 from app.share.fragment import Held, from_fragment, to_fragment
 from app.share.link import MAX_QUESTION, Linked, LinkError, from_query, to_query
+from app.share.where import WHERE, Tabs, Where, read
 from app.share.words import FROM_LINK, ONE_FROM_LINK, holds, said
 from app.steer import words
 from app.view import sampling_of
 from atmoe import AtMoeError, Record, Sampling
 from atmoe.answer.generation import in_words
 from atmoe.errors import SteeringError
-from atmoe.schema import Json, checked
 
-WHERE = """(session, share) => {
-  const where = {...share, search: location.search, hash: location.hash, left: null};
-  try {
-    const again = performance.getEntriesByType("navigation")[0].type === "reload" && !share.back;
-    if (again) where.left = JSON.parse(sessionStorage.getItem("atmoe-left-1" + location.pathname));
-  } catch {}
-  return [session, where];
-}"""
-"""Read in the browser, for the server is not told what stands after the “#”, and what was left
-(assets/app/address.js) it does not know."""
 TOO_LONG = (
     f"The question has more than {MAX_QUESTION:,} characters, too many for a link; download the "
     "record instead."
 )
-
-
-class LeftJson(Json):
-    """What a page that is loaded anew left in its tab.
-
-    Attributes:
-        question: "" where none was asked.
-        name: of its session.
-    """
-
-    question: Annotated[str, Field(max_length=MAX_QUESTION)]
-    name: Annotated[str, Field(max_length=64)]
-
-
-class WhereJson(Json):
-    """Where a browser is.
-
-    Attributes:
-        back: whether it went there by Back or Forward.
-        at: the browser's own number of what it asked.
-        left: None where the page was not loaded anew, or left nothing.
-    """
-
-    search: Annotated[str, Field(max_length=2**16)]
-    hash: Annotated[str, Field(max_length=2**16)]
-    back: bool
-    at: int
-    left: LeftJson | None = None
 
 
 @dataclass
@@ -103,7 +61,7 @@ class LinkDesk(Desk):
         super().__init__(shared)
         self.area, self.part = area, area.actions.part
         self.ask_desk, self.steer_desk, self.box = ask_desk, ask_desk.steer_desk, ask_desk.area.box
-        self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        self._tabs = Tabs()
 
     def wire(self, session: gr.State, page: gr.Blocks) -> list[Begun]:
         """Have the page as it loads, and Back and Forward, call this desk.
@@ -152,11 +110,8 @@ class LinkDesk(Desk):
         # A link's answers stay in its own address.
         if session.tab(LinkState).shown or len(question) > MAX_QUESTION:
             question = ""
-        # Not made with the session: Gradio copies one for all.
-        session.name = session.name or secrets.token_urlsafe()
-        self._sessions[session.name] = session
-        left = {"question": question, "name": session.name}
-        return {self.part: gr.update(address={"query": query, **left})}
+        name = self._tabs.name(session)
+        return {self.part: gr.update(address={"query": query, "question": question, "name": name})}
 
     @guarded
     def share(
@@ -193,18 +148,16 @@ class LinkDesk(Desk):
     @guarded
     def open(self, session: Session, where: object) -> Update:
         """Restore what the address holds."""
-        said = "This address cannot be read", "open it once more"
-        at = checked(WhereJson, where, *said, LinkError)
+        at = read(where)
         update = self._opened(session, at)
         if at.back:  # the browser waits for it before it writes again
             update[self.part] = gr.update(address={"at": at.at})
         return update
 
-    def _opened(self, session: Session, where: WhereJson) -> Update:
+    def _opened(self, session: Session, where: Where) -> Update:
         trouble = ""
-        before = self._sessions.get(where.left.name) if where.left else None
-        if before is not None:
-            session.known = before.known
+        if where.left:
+            self._tabs.take_up(session, where.left.name)
         try:
             held = from_fragment(where.hash)
             if held is not None:

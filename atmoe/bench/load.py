@@ -93,9 +93,9 @@ async def _ask(client: httpx.AsyncClient, question: str, told: Told) -> str | No
     return last
 
 
-async def alone(client: httpx.AsyncClient, told: Told) -> dict[str, str | None]:
+async def alone(client: httpx.AsyncClient, told: Told | None = None) -> dict[str, str | None]:
     """What each question is answered when nobody else asks."""
-    return {question: await _ask(client, question, told) for question in ASKED}
+    return {question: await _ask(client, question, told or Told()) for question in ASKED}
 
 
 def pace(model: AtMoe) -> float:

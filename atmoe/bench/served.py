@@ -73,6 +73,7 @@ def page(
     must_be_there()
     port = str(free_port())
     arguments = ["--model", str(model.resolve()), "--dtype", precision, "--port", port]
+    arguments += ["--device", "cpu"]  # as bench compares, whatever $ATMOE_DEVICE names
     arguments += ["--base", base] if base else []
     address = f"http://127.0.0.1:{port}"
     with TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from atmoe.bench.load import MB, Told, alone
+from atmoe.bench.load import MB, alone
 from atmoe.bench.served import PAGE, page
 from atmoe.mixture.memory import most_memory
 
@@ -77,7 +77,7 @@ def memory(model: Path, precision: str, base: str | None = None) -> dict[str, An
 
     async def ask(address: str) -> None:
         async with httpx.AsyncClient(base_url=address, timeout=None) as client:
-            await alone(client, Told())
+            await alone(client)
 
     with page(model, precision, base) as (address, process):
         ready = process.memory_info().rss / MB

@@ -163,11 +163,8 @@ def budget_of(
     tokens = asked_for
     if tokens is None:
         padded_pass = sum(map(rows.padded, encoded)) * all_of_them
-        while (
-            not step_tokens
-            and a_step // 2 >= rows.LENGTHS[-1]
-            and padded_pass < STEPS_A_PASS * a_step
-        ):
+        least = step_tokens or rows.LENGTHS[-1]
+        while a_step // 2 >= least and padded_pass < STEPS_A_PASS * a_step:
             a_step //= 2
         watched = len(held_out) >= LEAST_ROWS
         tokens = min(most, one_pass * (passes if watched else min(passes, PASSES_UNWATCHED)))

@@ -45,7 +45,7 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
 
     async def run(address):
         async with httpx.AsyncClient(base_url=address, timeout=None) as client:
-            expected = await alone(client, loading.Told())
+            expected = await alone(client)
             wrong = dict.fromkeys(ASKED[::2], "another") | {q: expected[q] for q in ASKED[1::2]}
             other = await crowd(client, 2, 0.5, wrong)
             refusing = loading.Told()

@@ -1,6 +1,6 @@
 """By how much measured effects differ in bfloat16, which the page explains in, from float32's:
 
-    PYTHONPATH=. python tests/tools/effects.py --medquad DIR --pubmedqa DIR --mts-dialog DIR
+    PYTHONPATH=.:tests python tests/tools/effects.py --medquad DIR --pubmedqa DIR --mts-dialog DIR
 
 Answers of unseen topics are written in float32, under the router's plan of float32, and each is
 explained in both. The plan itself is read in both too: is everybody's largest share the same?
@@ -8,29 +8,18 @@ explained in both. The plan itself is read in both too: is everybody's largest s
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
+
+from tools.unseen import arguments, chosen
 
 from atmoe import AtMoe, Sampling
-from atmoe.cli.common import data_arguments
-from atmoe.cli.given import described
-from atmoe.cli.measuring import on_side
 from atmoe.explanation.measure import explain
 from atmoe.explanation.verdict import verdict
-from atmoe.study.evaluate import choose
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, parents=[data_arguments()])
-    parser.add_argument("--model", type=Path, default=Path("assets/medical"))
-    parser.set_defaults(base=None, split="validation")
-    parser.add_argument("--limit", type=int, default=4, help="answers a task")
-    parser.add_argument("--tokens", type=int, default=64, help="of each answer, at most")
-    args = parser.parse_args()
-    description = described(args)
-    unseen = on_side(args, description.examples())
-    examples = choose(unseen, args.limit, 0, description.main_group)
+    args = arguments(__doc__, limit=4, tokens=64).parse_args()
+    examples = chosen(args)
     exact, page = (
         AtMoe.from_pretrained(args.model, dtype=name) for name in ("float32", "bfloat16")
     )

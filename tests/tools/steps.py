@@ -1,7 +1,7 @@
 """What decoding token by token gives up in each precision: the loss of reference answers, and how
 often the likeliest token is the one that float32 has.
 
-    PYTHONPATH=. python tests/tools/steps.py --medquad DIR --pubmedqa DIR --mts-dialog DIR
+    PYTHONPATH=.:tests python tests/tools/steps.py --medquad DIR --pubmedqa DIR --mts-dialog DIR
 
 Each answer's tokens are forced, one step after the other, through what decodes: `evaluate` reads an
 answer as a prompt is read, where int4 is bfloat16. The plans are the router's own, of float32.
@@ -9,22 +9,17 @@ answer as a prompt is read, where int4 is bfloat16. The plans are the router's o
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 import torch
+from tools.unseen import arguments, chosen
 from torch import Tensor
 
 from atmoe import AtMoe, RoutingPlan
 from atmoe.answer.decoder import decoder
 from atmoe.answer.prefill import prefill
-from atmoe.cli.common import data_arguments
-from atmoe.cli.given import described
-from atmoe.cli.measuring import on_side
-from atmoe.study.evaluate import choose
 
 ROWS = 8
 
@@ -51,16 +46,10 @@ def forced(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, parents=[data_arguments()])
-    parser.add_argument("--model", type=Path, default=Path("assets/medical"))
-    parser.set_defaults(base=None, split="validation")
-    parser.add_argument("--limit", type=int, default=44, help="answers a task")
-    parser.add_argument("--tokens", type=int, default=96, help="of each answer, at most")
+    parser = arguments(__doc__, limit=44, tokens=96)
     parser.add_argument("--precisions", default="float32,bfloat16,int4")
     args = parser.parse_args()
-    description = described(args)
-    unseen = on_side(args, description.examples())
-    examples = choose(unseen, args.limit, 0, description.main_group)
+    examples = chosen(args)
     names = args.precisions.split(",")
     models = {name: AtMoe.from_pretrained(args.model, dtype=name) for name in names}
     first = models[names[0]]

@@ -113,11 +113,13 @@ class Speed:
         what: both sides of the ratio.
         names: of ratios in the reports.
         aim: our own, if there was one.
+        two_cores: what those gave, where the report is not kept.
     """
 
     what: str
     names: tuple[str, ...]
     aim: str = ""
+    two_cores: str = ""
 
 
 SPEEDS = (
@@ -178,38 +180,42 @@ SPEEDS = (
 )
 """Of the weights that are shipped."""
 
-SPEEDS_BEFORE = {
-    "decoding under a routed plan in int8, against llama.cpp: the base in Q4_1, the same plan as a "
-    "LoRA of rank 64": ("1.10 (1.04 to 1.11)", ("int8 to llama.cpp",), "1.4 · 1.2"),
-    "the same in bfloat16": ("0.82 (0.81 to 0.84)", ("the model to llama.cpp",), ""),
-    "decoding under a routed plan of 16 experts, against PEFT with one of them": (
-        "2.62 (2.16 to 2.66)",
+SPEEDS_BEFORE = (
+    Speed(
+        "decoding under a routed plan in int8, against llama.cpp: the base in Q4_1, the same plan "
+        "as a LoRA of rank 64",
+        ("int8 to llama.cpp",),
+        "1.4 · 1.2",
+        "1.10 (1.04 to 1.11)",
+    ),
+    Speed("the same in bfloat16", ("the model to llama.cpp",), two_cores="0.82 (0.81 to 0.84)"),
+    Speed(
+        "decoding under a routed plan of 16 experts, against PEFT with one of them",
         ("routed to PEFT, one LoRA",),
-        "",
+        two_cores="2.62 (2.16 to 2.66)",
     ),
-    "the same, against PEFT with 12 of them added up": (
-        "8.65 (7.95 to 8.87)",
+    Speed(
+        "the same, against PEFT with 12 of them added up",
         ("routed to PEFT, 12 LoRAs",),
-        "",
+        two_cores="8.65 (7.95 to 8.87)",
     ),
-    "the same, against PEFT's X-LoRA over all 16, which keeps no cache (timed over 4 tokens)": (
-        "65.8 (60.6 to 65.8)",
+    Speed(
+        "the same, against PEFT's X-LoRA over all 16, which keeps no cache (timed over 4 tokens)",
         ("routed to PEFT X-LoRA",),
         "40",
+        "65.8 (60.6 to 65.8)",
     ),
-    "decoding with 64 experts against 4 · of rank 64 against 4": (
-        "",
+    Speed(
+        "decoding with 64 experts against 4 · of rank 64 against 4",
         ("decode experts 64 to 4", "decode rank 64 to 4"),
         "0.95",
     ),
-    "reading a prompt with 64 experts against 4 · of rank 64 against 4": (
-        "",
+    Speed(
+        "reading a prompt with 64 experts against 4 · of rank 64 against 4",
         ("prefill experts 64 to 4", "prefill rank 64 to 4"),
-        "",
     ),
-}
-"""Of weights of before, and of made-up ones: what two cores gave, whose report is not kept; names
-of ratios of one thread; an aim."""
+)
+"""Of weights of before, and of made-up ones."""
 
 
 def profile_table() -> str:
@@ -291,10 +297,7 @@ def speed_table() -> str:
 def speed_before_table() -> str:
     """The same of weights of before; one thread's are those of reports/bench-before.json."""
     ratios = report("bench-before")["ratios"]
-    return _speeds(
-        (what, two_cores, _ratios(ratios, names), aim)
-        for what, (two_cores, names, aim) in SPEEDS_BEFORE.items()
-    )
+    return _speeds((s.what, s.two_cores, _ratios(ratios, s.names), s.aim) for s in SPEEDS_BEFORE)
 
 
 def _speeds(rows: Iterable[Sequence[str]]) -> str:

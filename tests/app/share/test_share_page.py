@@ -121,6 +121,10 @@ def test_the_question_is_in_the_address_only_after_a_yes_that_is_remembered(tab)
     share(tab)
     tab.page.get_by_label(KEEP).uncheck()
     assert "q=" not in search(tab)
+    refresh(tab)  # finds it in the tab, and writes it nowhere else
+    expect(tab.badge).to_have_text("1 change")
+    expect(tab.question).to_have_value("What causes gout?")
+    assert "q=" not in search(tab)
 
 
 def test_a_refresh_finds_question_and_answers_and_no_other_tab_does(tab):
