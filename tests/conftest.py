@@ -6,6 +6,7 @@ a weight that is broadcast along the wrong axis cannot pass. No B matrix is zero
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -391,6 +392,11 @@ def aside(does, *values):
     """What a call gives on a thread of its own, where no loop of Playwright's is running."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(does, *values).result()
+
+
+def finished(coroutine):
+    """What a coroutine gives, with a loop of its own: a page test before may have left one running."""
+    return aside(asyncio.run, coroutine)  # noqa: TID251
 
 
 def in_threads(count: int, work) -> None:

@@ -1,12 +1,11 @@
 """The endpoints as tools of an MCP server, called by the protocol's own client over HTTP."""
 
 import ast
-import asyncio
 import json
 
 import pytest
 from browser import QUESTION, TOKENS
-from conftest import aside
+from conftest import finished
 from tools.endpoints import NAMES
 
 from app.view import sampling_of
@@ -31,7 +30,7 @@ def asked(address: str, *calls: tuple[str, dict]) -> list:
             tools = (await session.list_tools()).tools
             return [tools, *[await session.call_tool(name, given) for name, given in calls]]
 
-    return aside(asyncio.run, talk())
+    return finished(talk())
 
 
 def test_each_endpoint_is_a_tool_that_says_what_it_takes(served):

@@ -1,11 +1,10 @@
 """Many people at a page of its own process: what is counted, and that it is."""
 
-import asyncio
 import json
 
 import httpx
 import pytest
-from conftest import ROOT, aside
+from conftest import ROOT, aside, finished
 
 from atmoe.bench import load as loading
 from atmoe.bench.load import ASKED, alone, crowd, load, out_of_order
@@ -53,7 +52,7 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
             return other, refusing
 
     with page(model, "float32", base) as (address, _):
-        told, refusing = aside(asyncio.run, run(address))
+        told, refusing = finished(run(address))
     assert told.wrong and {*told.wrong} <= {*ASKED[::2]} and told.answers > len(told.wrong)
     assert len(refusing.refused) == 1 and refusing.first == [None] and not refusing.answers
     took = aside(memory, model, "float32", base)
@@ -94,7 +93,7 @@ def test_a_stream_that_ends_with_no_answer_is_lost():
             return await loading._ask(client, "What is gout?", told)
 
     told = loading.Told()
-    assert asyncio.run(run(told)) is None and told.lost == ["What is gout?"] and not told.answers
+    assert finished(run(told)) is None and told.lost == ["What is gout?"] and not told.answers
 
 
 def test_order_is_of_pairs_that_were_served():
