@@ -395,7 +395,7 @@ def aside(does, *values):
 
 
 def finished(coroutine):
-    """What a coroutine gives, with a loop of its own: a page test before may have left one running."""
+    """What a coroutine gives, on a thread of its own, for a page test may have left a loop here."""
     return aside(asyncio.run, coroutine)  # noqa: TID251
 
 
