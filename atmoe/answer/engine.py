@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from atmoe.answer.fused import Fused
+from atmoe.answer.head import Head
 from atmoe.answer.layers import LINEARS, Norm, described, linears_of, simple
 from atmoe.answer.leases import Copy
-from atmoe.answer.packing import can_pack, pack, packed_linear
 from atmoe.mixture.experts import decoder_layers
 from atmoe.mixture.memory import give_back_memory
 from atmoe.mixture.mixture import Mixture
@@ -50,7 +50,9 @@ class Engine:
         model: the mixture that was fused.
         fused: its products, four a layer.
         copy: the one copy of them, to be leased.
-        head: the vocabulary projection in oneDNN's order, or None where that gains nothing.
+        logits: the vocabulary projection, of final hidden states after the norm.
+        stream: what rows are between the products of a step. Experts beside 4-bit groups are
+            computed in float32, and turning rows back and forth took longer than keeping them so.
     """
 
     def __init__(self, mixture: Mixture):
@@ -67,10 +69,8 @@ class Engine:
         self.norm = Norm([base.base_model.norm], kind.startswith("gemma"))
         self.embed = base.get_input_embeddings()
         self.rotary = base.base_model.rotary_emb
-        head = base.get_output_embeddings()
-        self.head: Tensor | None = None
-        if can_pack(head.weight) and head.bias is None:
-            self.head = pack(head.weight.detach())
+        self.logits = Head(mixture, base.base_model.norm.weight, self.copy.spared)
+        self.stream = torch.float32 if self.copy.spared else mixture.bank.dtype
 
     @staticmethod
     def knows(mixture: Mixture) -> bool:
@@ -118,7 +118,7 @@ class Engine:
             The logits of the next, [rows, vocabulary].
         """
         with torch.inference_mode():
-            x = self.embed(torch.tensor(tokens, device=self.embed.weight.device))
+            x = self.embed(torch.tensor(tokens, device=self.embed.weight.device)).to(self.stream)
             return self.logits(self.norm(self.through(x, products, turns, attend)))
 
     def through(
@@ -158,7 +158,8 @@ class Engine:
             if layer.head_norm is not None:
                 qk = layer.head_norm(qk)
             cos, sin = turns[layer.rope]
-            qk = torch.addcmul(qk * cos, qk.roll(layer.d // 2, -1), sin)
+            swapped = qk.view(rows, -1, 2, layer.d // 2).flip(2).view(qk.shape)
+            qk = torch.addcmul(qk * cos, swapped, sin)
             # 2. attention; queries that share a key head stand in for a sequence of queries, so
             # that nothing is repeated
             q = qk[:, : -layer.kv_heads].reshape(rows, layer.kv_heads, -1, layer.d)
@@ -188,12 +189,6 @@ class Engine:
             left, right = sin.chunk(2, -1)
             turns[rope] = cos[:, :, None], torch.cat([-left, right], -1)[:, :, None]
         return turns
-
-    def logits(self, states: Tensor) -> Tensor:
-        """Vocabulary projection of final hidden states, [rows, hidden] → [rows, vocabulary]."""
-        if self.head is None:
-            return self.model.logits(states)
-        return self.model.capped(packed_linear(states, self.head))
 
 
 def engine_of(mixture: Mixture) -> Engine | None:

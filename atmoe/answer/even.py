@@ -87,11 +87,12 @@ def _trial_products(engine: Engine, which: Tensor) -> Tensor:
             if shape in shapes:
                 continue
             shapes.add(shape)
-            outputs.append(product(draw(fused.W, fused.bias)))
+            outputs.append(product(draw(fused.W, fused.bias).to(engine.stream)))
             beside = fused.picked(everybody) if fused.groups else None
             if beside is not None:  # float32, in which no order is rounded away
                 rows = torch.randn(64, fused.W.shape[1], generator=random)[which]
-                outputs.append(torch.stack([beside(row) for row in rows]))
+                nothing = rows.new_zeros(1, len(fused.W))
+                outputs.append(torch.cat([beside(row, nothing) for row in rows.split(1)]))
             elif fused.A is not None:
                 outputs.append(product.low(draw(fused.A, None)))
         return torch.cat(outputs, 1)
@@ -142,7 +143,7 @@ def _trial_step(engine: Engine, which: Tensor) -> Tensor:
     tokens = (draw() * len(embed)).long().tolist()
     turns: Turns = {}
     for layer in engine.layers:
-        cos, sin = (draw(1, layer.d).to(embed.device, embed.dtype) for _ in range(2))
+        cos, sin = (draw(1, layer.d).to(embed.device, engine.stream) for _ in range(2))
         turns[layer.rope] = cos, sin
 
     # 2. a step that looks back on nothing but itself

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atmoe.mixture import int4
@@ -172,12 +173,12 @@ class Picked:
     A: Tensor
     B: Tensor
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """B A x of one row: [in] in float32 → [out of all]."""
-        low = torch.mv(self.A, x)
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """What is beside y, put to it: y + B A x of one row, [1, in], [1, out of all]; like x."""
+        low = F.linear(x.float(), self.A)
         if len(self.B) == 1:
-            return low @ self.B[0]
-        return torch.bmm(low.view(len(self.B), 1, -1), self.B).flatten()
+            return torch.addmm(y.float(), low, self.B[0]).to(x.dtype)
+        return torch.bmm(low.view(len(self.B), 1, -1), self.B).view(y.shape).add_(y).to(x.dtype)
 
 
 def _joint_factor(linears: Sequence[ExpertLinear]) -> Tensor | None:

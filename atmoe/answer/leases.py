@@ -88,18 +88,17 @@ class Product:
         """What the linears give for x, [rows, in] → [rows, out of all]."""
         fused, copied, scale = self.fused, self.copied, self._scale
         if self._steps and fused.groups:
-            y = int4.product(x, fused.groups)
+            y = int4.product(x.to(fused.W.dtype), fused.groups)
             if fused.bias is not None:
-                y += fused.bias
+                y = y.to(x.dtype) + fused.bias
+            if not self.picked:
+                return y.to(x.dtype)
             if len(self.picked) == 1:
                 own = self.picked[0]
                 assert own is not None  # or it would not be kept
-                y += own(x[0].float())
-            elif self.picked:
-                nothing = y.new_zeros(y.shape[1], dtype=torch.float32) if None in self.picked else y
-                rows = zip(self.picked, x.float().unbind(0))
-                y += torch.stack([nothing if p is None else p(row) for p, row in rows])
-            return y
+                return own(x, y)
+            rows = zip(self.picked, x.split(1), y.split(1))
+            return torch.cat([own(row, y) if own else y.to(x.dtype) for own, row, y in rows])
         if copied and copied.packed:
             if scale is not None:
                 x = torch.cat([x, self.low(x) * scale], 1)

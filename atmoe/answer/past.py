@@ -39,7 +39,8 @@ class Past:
             ]
             ahead = torch.arange(1, tokens + 1, device=batch.positions.device)
             positions = batch.positions[:, -1:] + ahead
-            self._rotations = engine.rotations(self._caches[0].keys, positions)
+            like = batch.positions.new_empty(0, dtype=engine.stream)
+            self._rotations = engine.rotations(like, positions)
         self._at = 0
 
     def turns(self, ahead: int = 0) -> Turns:
@@ -135,9 +136,12 @@ class _Cache:
         first = max(0, at + 1 - self._window) if self._window else 0
         keys, values = (t.narrow(2, first, at + 1 - first) for t in (self.keys, self.values))
         mask = None if self._mask is None else self._mask[..., first : at + 1]
+        dtype = q.dtype
+        q = q.to(keys.dtype)
         if softcap is None:
-            return F.scaled_dot_product_attention(q, keys, values, mask, scale=scaling)
+            seen = F.scaled_dot_product_attention(q, keys, values, mask, scale=scaling)
+            return seen.to(dtype)
         scores = softcap * torch.tanh(q @ keys.transpose(2, 3) * (scaling / softcap))
         if mask is not None:
             scores = scores + mask
-        return scores.softmax(-1, torch.float32).to(q.dtype) @ values
+        return (scores.softmax(-1, torch.float32).to(q.dtype) @ values).to(dtype)
