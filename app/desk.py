@@ -21,7 +21,7 @@ from app.answering import Given, answer, given
 from app.following import Update, sentence
 from app.job import Job, Kind
 from app.markup import asked, message, notice
-from app.serving import Serving
+from app.serving import Serving, came
 from app.session import Progress, Question, Session
 from atmoe import RoutingPlan, Steering
 from atmoe.explanation.coherence import SAMPLING, Cohort
@@ -119,13 +119,13 @@ class Shared:
         assert session.question is not None
         opening = self._opening
         steps = answer(self.batching, session.question, steering, session.known, plan_of, opening)
-        return Job(steps, Kind.ANSWER)
+        return Job(steps, Kind.ANSWER, came())
 
     def given(self, session: Session, steering: Steering, outside: Given) -> Job[Progress]:
         """An answer to a session's question that came from outside, to be measured as ours are."""
         assert session.question is not None
         steps = given(self.batching, session.question, steering, outside, self._opening)
-        return Job(steps, Kind.ANSWER)
+        return Job(steps, Kind.ANSWER, came())
 
     @property
     def _opening(self) -> int:

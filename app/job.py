@@ -6,6 +6,7 @@ a generator ─► Job ─► advance, on the worker's thread ─► queue ─�
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -70,13 +71,24 @@ REST = {Kind.ANSWER: Kind.OTHER, Kind.UNASKED: Kind.IDLE}
 class Job(Generic[T]):
     """Steps still to be made. Nothing runs before a worker is given the job.
 
+    Args:
+        steps: what is to be made.
+        kind: what it is.
+        came: when it was asked for, in seconds of `time.monotonic`; default: now.
+
     Attributes:
         begun: whether its first step was made, or is under way.
         over: whether its last step was made.
     """
 
-    def __init__(self, steps: Generator[T | Later, None, None], kind: Kind = Kind.OTHER):
+    def __init__(
+        self,
+        steps: Generator[T | Later, None, None],
+        kind: Kind = Kind.OTHER,
+        came: float | None = None,
+    ):
         self._steps, self.kind = steps, kind
+        self.came = time.monotonic() if came is None else came
         self._queue: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._cancelled = threading.Event()
         self._claim = threading.Lock()

@@ -7,6 +7,7 @@ import time
 import weakref
 from typing import ClassVar
 
+from gradio.context import LocalContext
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -51,8 +52,11 @@ STREAMS = ("/gradio_api/call/", "/gradio_api/queue/data")
 """Where answers stream: to programs, and to the page."""
 
 
+_CAME = "atmoe.came"
+
+
 class Streaming:
-    """Middleware that knows which answers are still being sent.
+    """Middleware that knows which answers are still being sent, and when each request came.
 
     Args:
         app: what answers requests.
@@ -65,12 +69,24 @@ class Streaming:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        scope[_CAME] = time.monotonic()
         if any(path in scope.get("path", "") for path in STREAMS):
             self.under_way.add(id(scope))
         try:
             await self.app(scope, receive, send)
         finally:
             self.under_way.discard(id(scope))
+
+
+def came() -> float:
+    """When the request came that is being answered here; now, where there is none.
+
+    Threads that answer hundreds who come at once get on as it happens, and wait for the worker to
+    read their questions besides: by the time they join its line, their order is lost.
+    """
+    request = LocalContext.request.get(None)
+    scope = getattr(getattr(request, "request", None), "scope", {})
+    return scope.get(_CAME, time.monotonic())
 
 
 def finish() -> None:

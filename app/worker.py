@@ -68,6 +68,13 @@ class _Lane:
         self._clock = clock
         self._began: float | None = None  # the last one, where others have waited ever since
 
+    def join(self, job: Job) -> None:
+        """Have a job wait behind whoever came before it: they may reach this thread otherwise."""
+        at = len(self.waiting)
+        while at and self.waiting[at - 1].came > job.came:
+            at -= 1
+        self.waiting.insert(at, job)
+
     def admit(self, most: int) -> None:
         """Let some begin, as far as there are places, and tell the others where they stand.
 
@@ -236,7 +243,7 @@ class Worker:
             elif self._until is not None:
                 arrived.refuse(ClosingError(CLOSING))
             else:
-                self._lanes[arrived.kind].waiting.append(arrived)
+                self._lanes[arrived.kind].join(arrived)
         if self._until is not None and self._clock() >= self._until:
             return self._end()
         return True

@@ -1,7 +1,9 @@
 """The endpoints beside the page, called by Gradio's own client."""
 
 import json
+import threading
 
+import httpx
 import jsonschema
 import pytest
 from browser import QUESTION, TOKENS
@@ -10,8 +12,10 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from tools.endpoints import NAMES
 
+from app import serving
 from app.view import sampling_of
 from atmoe import Override, Record, State, Steering
+from atmoe.answer.batching import Batching
 from atmoe.explanation.compare import compare
 from atmoe.explanation.drafts import drafted
 from atmoe.explanation.measure import explain
@@ -90,6 +94,29 @@ def test_an_answer_streams_and_a_question_alone_is_enough(client):
     job.result()
     texts = [step["answer"] for step in job.outputs()]
     assert all(texts[-1].startswith(text[:3]) for text in texts) and texts[-1]
+
+
+def test_who_asks_first_begins_first_however_threads_get_on(served, monkeypatch):
+    begun, add, go = [], Batching.add, threading.Event()
+
+    def logged(self, prompt, *rest, **named):
+        begun.append(prompt)
+        return add(self, prompt, *rest, **named)
+
+    monkeypatch.setattr(Batching, "add", logged)
+    questions = [f"{number} {QUESTION}" for number in range(40)]
+    worker = next(each.worker for each in serving._all if each.model is served[1])
+    # the model is busy, so that all wait for it to read their questions, and are let go at once
+    held = threading.Thread(target=worker.call, args=(lambda: go.wait(30), True), daemon=True)
+    held.start()
+    with httpx.Client(base_url=served[0], timeout=30) as http:
+        data = [[question, None, 2, 0, 0.0, True] for question in questions]
+        asked = [http.post("/gradio_api/call/answer", json={"data": own}) for own in data]
+        go.set()
+        for reply in asked:
+            told = http.get(f"/gradio_api/call/answer/{reply.json()['event_id']}").text
+            assert "event: complete" in told
+    assert begun == questions
 
 
 def test_an_explanation_and_a_score_are_the_librarys(client, served):

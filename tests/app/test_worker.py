@@ -237,6 +237,15 @@ def test_who_finds_no_place_waits_in_order_and_is_told(model):
     assert all(sum(s[0] <= i <= s[-1] for s in spans.values()) <= 2 for i in range(len(log)))
 
 
+def test_whoever_came_first_begins_first_though_another_was_given_sooner(model):
+    clock, log = Clock(), []
+    worker = Worker(answers_at_once=1, clock=clock)
+    came = {"a": 1.0, "b": 4.0, "c": 2.0, "d": 2.0, "e": 3.0}
+    jobs = (Job(clock.steps(n, 0.05, 3, log), Kind.ANSWER, at) for n, at in came.items())
+    all_at_once(worker, *jobs)
+    assert list(dict.fromkeys(name for name, _ in log)) == list("acdeb")
+
+
 @pytest.mark.parametrize("steps", [iter(()), (1 / n for n in (1, 0)), itertools.count()])
 def test_whoever_hears_of_a_jobs_end_finds_it_over(worker, steps):
     job = Job(n for n in steps)
