@@ -51,6 +51,8 @@ class Engine:
         fused: its products, four a layer.
         copy: the one copy of them, to be leased.
         logits: the vocabulary projection, of final hidden states after the norm.
+        opening: what the planner keeps of the template (`atmoe.answer.foreseeing`), once it has
+            read a prompt.
         stream: what rows are between the products of a step. Experts beside 4-bit groups are
             computed in float32, and turning rows back and forth took longer than keeping them so.
     """
@@ -70,6 +72,7 @@ class Engine:
         self.embed = base.get_input_embeddings()
         self.rotary = base.base_model.rotary_emb
         self.logits = Head(mixture, base.base_model.norm.weight, self.copy.spared)
+        self.opening: Any = None
         self.stream = torch.float32 if self.copy.spared else mixture.bank.dtype
 
     @staticmethod
@@ -129,6 +132,7 @@ class Engine:
         attend: Attend,
         first: int = 0,
         enter: Callable[[int, Tensor], None] = lambda index, x: None,
+        last: int | None = None,
     ) -> Tensor:
         """Rows through the layers from `first` on.
 
@@ -141,12 +145,13 @@ class Engine:
             attend: keeps a layer's keys and values, and looks back on all there are.
             first: the layer that x enters.
             enter: called with the index of each layer, and what enters it.
+            last: the layer before which it ends; None = it goes through all.
 
         Returns:
             Like x, before the final norm.
         """
         rows = len(x)
-        for index, layer in enumerate(self.layers[first:], first):
+        for index, layer in enumerate(self.layers[first:last], first):
             enter(index, x)
             to_heads, to_hidden, to_mlp, from_mlp = products[
                 len(LINEARS) * index : len(LINEARS) * (index + 1)

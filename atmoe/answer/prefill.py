@@ -14,17 +14,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 
+from atmoe.answer.causal import Causal
 from atmoe.answer.engine import Engine, engine_of
+from atmoe.answer.foreseeing import foresee
 from atmoe.answer.kept import Kept
 from atmoe.answer.layers import LINEARS
 from atmoe.answer.leases import Lease, Product
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import parting
-from atmoe.mixture.planning import First, first_reading
+from atmoe.mixture.planning import First
 from atmoe.prompt import Batch, Prompt
 from atmoe.routing.plan import RoutingPlan
 from atmoe.routing.router import pool_instruction
@@ -111,7 +112,7 @@ def _read(
     if in_force is None:
         if kept is not None:
             kept.shares = reading.shares
-        reading.first = first_reading(mixture.base, padded, mixture.router.planner)
+        reading.first = foresee(engine, prompt)
     else:
         reading.weights = mixture.weights_of([in_force], 1) * mixture.bank.scaling
     x = engine.through(x, reading.products, reading.turns, reading.attend, first, reading.enter)
@@ -158,7 +159,7 @@ class _Reading:
         self._length = length
         self._instruction = padded.instruction
         self.shares: list[tuple[Tensor, Tensor]] = []
-        self._masks: dict[int | None, Tensor] = {}
+        self._causal = Causal()
         self.weights: Tensor | None = None
         self.first = First(None, None)
         self.states: list[Tensor] = []
@@ -204,34 +205,6 @@ class _Reading:
         Returns:
             What the queries saw, like q.
         """
-        layer = self._engine.layers[index]
-        k, v = (t.transpose(0, 1)[None] for t in (k, v))
-        self.cache.update(*(t[:, :, : self._length].contiguous() for t in (k, v)), index)
-        queries = q.permute(1, 2, 0, 3)
-        keys, values = (t.transpose(0, 1).expand_as(queries) for t in (k, v))
-        window = layer.window if layer.window and layer.window < len(q) else None
-        if layer.softcap is not None:
-            scaled = queries @ keys.transpose(2, 3) * (layer.scaling / layer.softcap)
-            scores = layer.softcap * torch.tanh(scaled)
-            scores = scores.masked_fill(~self._mask(window, len(q)), float("-inf"))
-            seen = scores.softmax(-1, torch.float32).to(q.dtype) @ values
-        elif window:
-            mask = self._mask(window, len(q))
-            seen = F.scaled_dot_product_attention(queries, keys, values, mask, scale=layer.scaling)
-        else:
-            seen = F.scaled_dot_product_attention(
-                queries, keys, values, is_causal=True, scale=layer.scaling
-            )
-        return seen.permute(2, 0, 1, 3)
-
-    def _mask(self, window: int | None, tokens: int) -> Tensor:
-        """Whom each token sees: itself and those before it, of the last `window`.
-
-        Returns:
-            [tokens, tokens], True where it does.
-        """
-        if window not in self._masks:
-            device = self._instruction.device
-            seen = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()
-            self._masks[window] = seen if window is None else seen.triu(1 - window)
-        return self._masks[window]
+        kept = (t.transpose(0, 1)[None, :, : self._length].contiguous() for t in (k, v))
+        self.cache.update(*kept, index)
+        return self._causal(self._engine.layers[index], q, k, v)
