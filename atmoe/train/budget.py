@@ -37,6 +37,8 @@ MEASUREMENTS = 10
 """Large data, of which the most is no pass, is measured so often."""
 TIMED = 3
 """Steps that tell how long the rest takes."""
+FAR = 1.5
+"""Times as long, or as short: then what was said before the first step is said anew."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def budget_of(
 
 
 class Pace:
-    """How long a run takes, from its first steps: said once.
+    """How long a run takes: said before its first step, and again where that was far off.
 
     Args:
         budget: answer tokens until the end.
@@ -193,8 +195,18 @@ class Pace:
     def __init__(self, budget: int, every: int = 0):
         self._budget, self._every = budget, every
         self._steps: list[tuple[int, float]] = []
+        self._said: float | None = None
         self.measuring = 0.0
         """Seconds that the last measurement took."""
+
+    def before(self, tokens: int, seconds: float) -> str:
+        """How long the whole budget takes, by a step that was tried and not taken.
+
+        Args:
+            tokens: its answer tokens.
+            seconds: that it took.
+        """
+        return self._tell(tokens, seconds, seconds)
 
     def step(self, tokens: int, seconds: float) -> str:
         """Take note of a step of this process.
@@ -204,20 +216,29 @@ class Pace:
             seconds: that it took.
 
         Returns:
-            How long the whole budget takes; "" before the TIMED-th step and after it.
+            After the TIMED-th step, how long the whole budget takes, where nothing was said before
+            or something else by more than FAR; "" otherwise.
         """
         self._steps.append((tokens, seconds))
         if len(self._steps) != TIMED:
             return ""
         # The first step also pays for what is done once.
         timed = self._steps[1:]
-        a_token = sum(s for _, s in timed) / max(1, sum(t for t, _ in timed))
-        whole = self._budget * a_token
+        said = self._said
+        told = self._tell(sum(t for t, _ in timed), sum(s for _, s in timed), timed[-1][1])
+        if said is None:
+            return told
+        assert self._said is not None  # just told
+        return told if max(self._said, said) > FAR * min(self._said, said) else ""
+
+    def _tell(self, tokens: int, seconds: float, a_step: float) -> str:
+        whole = self._budget * seconds / max(1, tokens)
         if self._every:
             whole += self._budget / self._every * self.measuring
+        self._said = whole
         return (
             f"The whole budget takes about {duration(whole)} on this machine as it is now: "
-            f"a step took {duration(timed[-1][1])}"
+            f"a step took {duration(a_step)}"
             + (f", a measurement {duration(self.measuring)}." if self._every else ".")
         )
 

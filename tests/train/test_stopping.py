@@ -30,7 +30,7 @@ class Climb:
 
     def __init__(self, out):
         self.out, self.number = out, torch.nn.Parameter(torch.zeros(1))
-        self.path: list[float] = []  # after each step of this process
+        self.path: list[float] = []  # before the step that is tried first, then before each
         self.trained: list[int] = []  # the batches that it learned from
 
     def run(self, stop_after=None, stopping=None, steps=200, save_every=4):
@@ -73,7 +73,7 @@ def test_it_stops_after_the_turn_and_keeps_the_weights_of_the_lowest(tmp_path):
     assert report["kept_step"] == lowest and report["kept_tokens"] == 2 * lowest
     assert report["before"] == {"off": TURN}
     assert report["off"] == pytest.approx(measured[lowest], abs=1e-4) and report["off"] < 0.5
-    assert float(climb.number.detach()) == climb.path[lowest]  # as it was before the next step
+    assert float(climb.number.detach()) == climb.path[1 + lowest]  # as it was before the next step
 
 
 @pytest.mark.parametrize("cuts", [(1,), (7,), (9, 13), (12, 14, 17)], ids=str)
@@ -201,6 +201,26 @@ def test_how_long_it_takes_is_what_the_first_steps_took(every):
     assert f"about {4 if every else 3} min" in said and "a step took 3 s" in said
     assert ("a measurement 4 s" in said) == bool(every)
     assert pace.step(10, 3.0) == ""
+
+
+@pytest.mark.parametrize("taken, again", [(3.0, False), (7.0, True), (0.5, True)])
+def test_before_the_first_step_it_is_said_and_after_the_third_where_that_was_far_off(taken, again):
+    pace = Pace(1000)
+    assert "about 5 min on this machine" in pace.before(10, 3.0)
+    told = [pace.step(10, seconds) for seconds in (50.0, taken, taken, taken)]
+    assert [bool(said) for said in told] == [False, False, again, False]
+
+
+def test_what_is_tried_before_the_first_step_changes_no_number(llama, tmp_path, monkeypatch):
+    settings = ExpertSettings(rank=2, learning_rate=0.02, answer_tokens=2000, dtype="float32")
+    weights = []
+    for untried in (False, True):
+        if untried:
+            monkeypatch.setattr(loop, "_tried", lambda *of: 1.0)
+        model = new_model(DESCRIBED, settings, str(llama.directory))
+        train_experts(model, EXAMPLES, DESCRIBED, tmp_path / str(untried), settings)
+        weights.append([p.detach().clone() for p in model.bank.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*weights))
 
 
 @pytest.mark.parametrize("given, used", [(None, 1e-3), (3e-3, 3e-3)])
