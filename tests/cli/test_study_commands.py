@@ -17,6 +17,8 @@ from tools.reports import (
 )
 
 from atmoe import AtMoe
+from atmoe.cli.main import main
+from atmoe.cli.measuring import NO_WORDING
 from atmoe.mixture.experts import Adapter
 
 SHORT = ["--answer-tokens", "700", "--dtype", "float32"]
@@ -215,6 +217,17 @@ def test_flags_of_a_model_of_ones_own(capsys, home, words, trained):
     assert "no answers to flag" in refused(
         capsys, "evaluate-flags", *words, "--model", str(trained), *few
     )
+
+
+def test_answers_of_a_model_of_ones_own(capsys, words, trained):
+    asked = ["evaluate-answers", *words, "--model", str(trained), "--split", "all", "--limit", "3"]
+    report = run(capsys, *asked)
+    assert report["answers"] == 3 and report["both_needs"] is None
+    assert all(0 <= report[what] <= 3 for what in ("echoed", "listing", "flattened", "patient"))
+    main(asked)
+    said = capsys.readouterr().out
+    assert said.startswith(f"3 answers: {report['echoed']} begin with a question")
+    assert f"pairs of needs: none; {NO_WORDING}" in said
 
 
 def test_pictures_of_routing_show_the_report():

@@ -6,23 +6,46 @@ from browser import ENDED, QUESTION, TOKENS, flat, visit
 from conftest import PAGE
 from gradio.http_server import start_server
 from gradio_client import Client
+from proxy import proxied
 
 from app.several import Shown, names_of, several
 from app.view import sampling_of
 from atmoe.presentation import Page
 
+PATH = "/atmoe"
 expect = pytest.importorskip("playwright.sync_api").expect
 
 
 @pytest.fixture(scope="module")
-def both(worlds, tmp_path_factory):
-    """The address of two models: of another base, with other experts' weights and other words."""
+def two_models(worlds, tmp_path_factory):
+    """Two models: of another base, with other experts' weights and other words."""
     folder = tmp_path_factory.mktemp("several")
     one = worlds(PAGE).build(scripts=("LATIN",), name="First one")
     two = worlds("qwen3").build(scripts=("LATIN",), name="Second", page=Page(title="The second"))
-    _, _, address, server = start_server(several([Shown(one, folder), Shown(two, folder)]))
-    yield address, one, two
+    return Shown(one, folder), Shown(two, folder)
+
+
+@pytest.fixture(scope="module")
+def both(two_models):
+    """The address of two models, and the models."""
+    _, _, address, server = start_server(several(two_models))
+    yield address, *(each.model for each in two_models)
     server.close()
+
+
+@pytest.fixture(scope="module")
+def both_below(two_models):
+    """The same below a path of a proxy."""
+    _, _, local, server = start_server(several(two_models, PATH))
+    with proxied(local, PATH) as address:
+        yield address, *(each.model for each in two_models)
+    server.close()
+
+
+def left_over(tab, address):
+    """Troubles but the second page's own address, and a stream's that ends as its page is left."""
+    known = (f"asked {address}second/", "Unexpected error Connection")
+    return [trouble for trouble in tab.troubles if not trouble.startswith(known)]
 
 
 def test_names_are_an_addresss_and_no_two_alike(worlds):
@@ -70,12 +93,29 @@ def test_the_other_answers_the_same_question_beside_and_its_page_takes_the_quest
         expect(tab.first_facts).to_contain_text(ENDED)
         answer = two.answer("What is gout?", sampling=sampling_of(TOKENS, 0, 0)).answer
         assert flat(tab.first.inner_text()) == flat(answer)
-        # the second page's own address, and what a stream says that ends as its page is left
-        tab.troubles[:] = [
-            trouble
-            for trouble in tab.troubles
-            if not trouble.startswith((f"asked {address}second/", "Unexpected error Connection"))
-        ]
+        tab.troubles[:] = left_over(tab, address)
+
+
+def test_below_a_path_of_a_proxy_each_answers_and_leads_to_the_other(both_below, browser):
+    address, one, two = both_below
+    assert str(httpx.get(address, follow_redirects=True).url) == f"{address}first-one/"
+    with visit(browser, (f"{address}first-one/", one)) as tab:
+        tab.ask()
+        answer = one.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0)).answer
+        assert flat(tab.first.inner_text()) == flat(answer)
+        tab.open("Models")
+        tab.page.get_by_role("button", name="Ask the other models").click()
+        expect(tab.page.locator("#model-0-facts")).to_contain_text(ENDED)
+        tab.page.get_by_role("link", name="Open its page").click()
+        expect(tab.page.get_by_role("heading", name="The second")).to_be_visible()
+        assert tab.page.url.startswith(f"{address}second/")
+        tab.tokens(TOKENS)
+        tab.page.keyboard.press("Escape")
+        tab.question.press("Enter")
+        expect(tab.first_facts).to_contain_text(ENDED)
+        answer = two.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0)).answer
+        assert flat(tab.first.inner_text()) == flat(answer)
+        tab.troubles[:] = left_over(tab, address)
 
 
 def test_a_page_alone_offers_no_other_models(tab):
