@@ -51,6 +51,7 @@ class Told:
         wrong: questions whose answer is not what it is when nobody else asks.
         refused: what stood in the place of an answer.
         lost: questions whose stream ended with neither.
+        newcomers: which of the questions were somebody's first.
     """
 
     began: list[float] = field(default_factory=list)
@@ -59,11 +60,19 @@ class Told:
     wrong: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    newcomers: set[int] = field(default_factory=set)
 
-    @property
-    def waits(self) -> list[float]:
-        """Seconds from a question to its first words, of those who saw any."""
-        return [f - b for b, f in zip(self.began, self.first) if f is not None]
+    def waits(self, newcomers: bool = False) -> list[float]:
+        """Seconds from a question to its first words, of those who saw any.
+
+        Args:
+            newcomers: of those who asked for the first time.
+        """
+        return [
+            first - began
+            for at, (began, first) in enumerate(zip(self.began, self.first))
+            if first is not None and (at in self.newcomers or not newcomers)
+        ]
 
 
 async def _ask(client: httpx.AsyncClient, question: str, told: Told) -> str | None:
@@ -98,20 +107,25 @@ async def alone(client: httpx.AsyncClient, told: Told | None = None) -> dict[str
     return {question: await _ask(client, question, told or Told()) for question in ASKED}
 
 
-def pace(model: AtMoe) -> float:
-    """Answers a second that this machine makes of these questions, without a page.
+def pace(model: AtMoe, people: int) -> tuple[float, list[float]]:
+    """What this machine makes of so many people's questions, without a page.
 
-    As many at once as the page's batch has room for.
+    As many at once as the page's batch has room for; the people come as in `crowd`, each once.
+
+    Returns:
+        Answers a second, and after how many seconds each sees first words.
     """
+    waits: list[float] = []
     with closing(Batching(model)) as batch:
         batch.warm()
-        waiting = list(ASKED)
         began = time.perf_counter()
-        while waiting or batch.rows:
-            while waiting and len(batch.rows) < batch.most:
-                batch.add(waiting.pop(), None, Sampling(TOKENS))
+        while len(waits) < people or batch.rows:
+            while len(waits) < people and len(batch.rows) < batch.most:
+                at = len(waits)
+                batch.add(ASKED[at % len(ASKED)], None, Sampling(TOKENS))
+                waits.append(max(0.0, time.perf_counter() - began - at / people))
             batch.step()
-        return len(ASKED) / (time.perf_counter() - began)
+        return people / (time.perf_counter() - began), waits
 
 
 async def crowd(
@@ -129,6 +143,7 @@ async def crowd(
 
     async def person(at: int) -> None:
         await asyncio.sleep(at / people)
+        told.newcomers.add(len(told.began))  # the next to be asked
         while time.monotonic() < until:
             question = ASKED[at % len(ASKED)]
             answer = await _ask(client, question, told)
@@ -147,8 +162,9 @@ def load(
 
     Returns:
         {"precision", "people", "seconds", "answers", "refused", "lost", "other_than_alone";
-        "first_words_s": {"median", "most", "alone": the median of one person}; "answers_per_s":
-        `pace`, with no page around; "out_of_order": of all pairs, in which the later one was served
+        "first_words_s": {"median", "most", "alone": the median of one person, "newcomers": that of
+        everybody's first question, "cores_allow": the same with no page around}; "answers_per_s":
+        made so, `pace`; "out_of_order": of all pairs, in which the later one was served
         first; "mb": the page's memory "at_the_end" and "after_they_left", over what it had taken
         when each question had been asked by one person, and the same "each_second" from when they
         came}.
@@ -180,12 +196,10 @@ def load(
         return told, by_one, mb | {"after_they_left": more(), "each_second": each}
 
     must_be_there()
-    made = pace(AtMoe.from_pretrained(model, base, precision, device="cpu"))
+    made, allowed = pace(AtMoe.from_pretrained(model, base, precision, device="cpu"), people)
     gc.collect()
     with page(model, precision, base) as (address, process):
         told, by_one, mb = asyncio.run(run(address, process))
-    words = statistics.median(told.waits) if told.waits else None
-    first = statistics.median(by_one.waits)
     return {
         "precision": precision,
         "people": people,
@@ -195,15 +209,22 @@ def load(
         "lost": len(told.lost),
         "other_than_alone": len(told.wrong),
         "first_words_s": {
-            "median": None if words is None else round(words, 2),
-            "most": round(max(told.waits), 2) if told.waits else None,
-            "alone": round(first, 2),
+            "median": _middle(told.waits()),
+            "most": round(max(told.waits()), 2) if told.waits() else None,
+            "alone": _middle(by_one.waits()),
+            "newcomers": _middle(told.waits(newcomers=True)),
+            "cores_allow": _middle(allowed),
         },
         "answers_per_s": round(made, 3),
         "out_of_order": round(out_of_order(told.began, told.first), 3),
         "mb": mb,
         "refusals": sorted({*told.refused})[:3],
     }
+
+
+def _middle(seconds: Sequence[float]) -> float | None:
+    """Their median, rounded; None where there are none."""
+    return round(statistics.median(seconds), 2) if seconds else None
 
 
 def out_of_order(began: Sequence[float], first: Sequence[float | None]) -> float:

@@ -31,7 +31,7 @@ def inverse(spread: Mapping[str, float]) -> dict[str, float]:
 
 
 def of_load(told: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """What `atmoe.bench.load.load` told, as shares of 1."""
+    """What `atmoe.bench.load.load` told, as shares of 1, and of what the machine allows."""
     people = f"{told['people']} people"
     shares = {f"{people}, pairs served in order": 1 - told["out_of_order"]}
     if asked := told["answers"] + told["refused"] + told["lost"]:
@@ -39,6 +39,10 @@ def of_load(told: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     if told["answers"]:
         as_alone = 1 - told["other_than_alone"] / told["answers"]
         shares[f"{people}, answered as alone"] = as_alone
+    if words := told["first_words_s"]["newcomers"]:
+        shares[f"{people}, first words the cores allow to first words"] = (
+            told["first_words_s"]["cores_allow"] / words
+        )
     return {name: spread([share]) for name, share in shares.items()}
 
 

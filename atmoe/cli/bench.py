@@ -73,7 +73,8 @@ def _of_page(report: Mapping[str, Any]) -> Iterator[str]:
             f"{load['people']} people for {load['seconds']:g} s, {load['precision']}: "
             f"{load['answers']} answers, {load['refused']} refused, {load['lost']} lost, "
             f"{load['other_than_alone']} other than alone; first words after {words['median']} s, "
-            f"{words['most']} at most, {words['alone']} of one person; "
+            f"{words['most']} at most, {words['alone']} of one person; of everybody's first "
+            f"question after {words['newcomers']} s, where the cores allow {words['cores_allow']}; "
             f"{load['out_of_order']:.1%} out of order; memory "
             f"{mb['at_the_end']:+d} MB, {mb['after_they_left']:+d} after they left"
         )

@@ -35,7 +35,9 @@ def test_people_are_answered_as_alone_and_counted(here, trained):
     assert told["answers"] >= 4 and told["people"] == 4
     assert told["refused"] == told["lost"] == told["other_than_alone"] == 0
     assert not told["refusals"] and told["answers_per_s"] > 0 < told["first_words_s"]["alone"]
-    assert 0 <= told["first_words_s"]["median"] <= told["first_words_s"]["most"]
+    words = told["first_words_s"]
+    assert 0 <= words["median"] <= words["most"] and 0 <= words["newcomers"] <= words["most"]
+    assert 0 <= words["cores_allow"] < words["newcomers"]  # there is a page around
     assert 0 <= told["out_of_order"] < 1
 
 
@@ -68,14 +70,17 @@ def test_shares_that_a_later_run_is_held_against():
         "lost": 1,
         "other_than_alone": 3,
         "out_of_order": 0.25,
+        "first_words_s": {"newcomers": 5.0, "cores_allow": 4.0},
     }
     shares = {name: ratio["median"] for name, ratio in of_load(told).items()}
     assert shares == {
         "4 people, pairs served in order": 0.75,
         "4 people, served": 0.75,
         "4 people, answered as alone": 0.5,
+        "4 people, first words the cores allow to first words": 0.8,
     }
-    nobody = of_load(told | {"answers": 0, "refused": 0, "lost": 0, "other_than_alone": 0})
+    none = {"first_words_s": {"newcomers": None, "cores_allow": 4.0}}
+    nobody = of_load(told | dict.fromkeys(("answers", "refused", "lost"), 0) | none)
     assert list(nobody) == ["4 people, pairs served in order"]
 
 
@@ -94,6 +99,11 @@ def test_a_stream_that_ends_with_no_answer_is_lost():
 
     told = loading.Told()
     assert finished(run(told)) is None and told.lost == ["What is gout?"] and not told.answers
+
+
+def test_newcomers_waits_are_told_apart():
+    told = loading.Told([0.0, 1.0, 2.0, 3.0], [2.0, None, 7.0, 4.0], newcomers={0, 1, 2})
+    assert told.waits() == [2.0, 5.0, 1.0] and told.waits(newcomers=True) == [2.0, 5.0]
 
 
 def test_order_is_of_pairs_that_were_served():

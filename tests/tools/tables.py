@@ -270,6 +270,7 @@ def load_table() -> str:
                 *map(str, counts),
                 f"{told['out_of_order']:.1%}",
                 f"{words['median']:.1f} · {words['most']:.0f}",
+                f"{words['newcomers']:.1f} · {words['cores_allow']:.1f}",
                 f"{max(mb['each_second']):+d}",
                 f"{mb['after_they_left']:+d}",
             )
@@ -282,6 +283,7 @@ def load_table() -> str:
         "other than alone",
         "pairs out of order",
         "first words after, s: median · most",
+        "of everybody's first question, median · what the cores allow",
         "memory at most, MB",
         f"{LEFT_SECONDS} s after they left",
     )
