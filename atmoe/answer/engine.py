@@ -71,7 +71,7 @@ class Engine:
         self.norm = Norm([base.base_model.norm], kind.startswith("gemma"))
         self.embed = base.get_input_embeddings()
         self.rotary = base.base_model.rotary_emb
-        self.logits = Head(mixture, base.base_model.norm.weight, self.copy.spared)
+        self.logits = Head(mixture, self.norm.scales, self.copy.spared)
         self.opening: Any = None
         self.stream = torch.float32 if self.copy.spared else mixture.bank.dtype
 

@@ -20,10 +20,10 @@ from atmoe.mixture.int4 import GROUP, Groups
 from atmoe.mixture.mixture import Mixture
 
 REACH = 9.0
-"""How far behind the best logit one is still computed exactly: tokens of a 3,000th of the likeliest
-one's probability. Over 390 steps of the shipped model they were 169 on average, and 62 in the
-median; the distribution was 0.0019 nats from float32's (Kullback-Leibler), the likeliest was the
-same in all."""
+"""How far behind the best logit one is still computed exactly: to an 8,000th of the likeliest
+token's probability. Over 390 steps of the shipped model those were 300 tokens on average, and 112
+in the median; the distribution was 0.0012 nats from float32's (Kullback-Leibler), and the likeliest
+token the same in all."""
 
 
 class Head:
@@ -31,11 +31,11 @@ class Head:
 
     Args:
         mixture: whose.
-        norm: what stands before it, [hidden].
+        scales: of the norm before it, [hidden].
         groups: whether to read it in 4-bit groups, if this machine can.
     """
 
-    def __init__(self, mixture: Mixture, norm: Tensor, groups: bool):
+    def __init__(self, mixture: Mixture, scales: Tensor, groups: bool):
         self._mixture = mixture
         head = mixture.base.get_output_embeddings()
         self._weight = head.weight.detach()
@@ -45,7 +45,7 @@ class Head:
             return
         out, width = self._weight.shape
         if groups and out % 16 == 0 and width % GROUP == 0 and int4.can_pack(self._weight):
-            self._groups = int4.rounded(self._weight, norm)
+            self._groups = int4.rounded(self._weight, scales)
         elif can_pack(self._weight):
             self._packed = pack(self._weight)
 

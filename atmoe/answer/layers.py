@@ -53,6 +53,9 @@ class Norm:
 
     As w √n times x over the hypotenuse of |x| and √(n ε), which is half as many small operations as
     PyTorch makes of it. Gemma multiplies by 1 + its weight.
+
+    Attributes:
+        scales: w √n, [n]; of several modules [modules, n].
     """
 
     def __init__(self, modules: Sequence[Any], gemma: bool):
@@ -60,13 +63,13 @@ class Norm:
         rows = [module.weight.detach().float() + gemma for module in modules]
         eps: float = modules[0].eps if gemma else modules[0].variance_epsilon
         n = len(rows[0])
-        self._weight = torch.stack(rows).squeeze(0) * math.sqrt(n)
+        self.scales = torch.stack(rows).squeeze(0) * math.sqrt(n)
         self._floor = rows[0].new_tensor(math.sqrt(n * eps))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Of each row's last dimension; like x."""
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        return (x * self._weight).div_(size.hypot_(self._floor)).to(x.dtype)
+        return (x * self.scales).div_(size.hypot_(self._floor)).to(x.dtype)
 
 
 def linears_of(layer: nn.Module) -> Iterator[list[Any]]:

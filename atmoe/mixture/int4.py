@@ -214,7 +214,8 @@ def can_pack(weight: Tensor) -> bool:
 def to_int4(model: PreTrainedModel) -> None:
     """Have the linears of a model's decoder layers that are in 4-bit groups known as such.
 
-    None is on a machine without the kernel. The head and the embeddings stay as they are.
+    None is on a machine without the kernel. The head and the embeddings stay as they are
+    (how a step reads the head: `atmoe.answer.head`).
     """
     if can_pack(next(iter(model.parameters()))):
         replace_linears(model, _known)
