@@ -18,6 +18,7 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from gradio.http_server import start_server
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.ask.cases import read_cases
 from app.launch import launching
@@ -67,6 +68,8 @@ def several(shown: Sequence[Shown], root_path: str | None = None) -> FastAPI:
     names = names_of([each.model for each in shown])
     servings = [Serving(each.model) for each in shown]
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=[HEALTH])
+    if root_path:
+        server.add_middleware(_Below, path=root_path)
 
     @server.get("/")
     def first() -> RedirectResponse:
@@ -99,6 +102,26 @@ def several(shown: Sequence[Shown], root_path: str | None = None) -> FastAPI:
             root_path=root_path and f"{root_path}/{name}",
         )
     return server
+
+
+class _Below:
+    """Middleware that puts the path back that a proxy took away.
+
+    A page that is mounted looks for itself behind that path: ASGI has it in both.
+
+    Args:
+        app: what answers requests.
+        path: where the proxy shows it.
+    """
+
+    def __init__(self, app: ASGIApp, path: str):
+        self.app, self.path = app, path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if "path" in scope:
+            scope = {**scope, "path": self.path + scope["path"], "root_path": self.path}
+        await self.app(scope, receive, send)
 
 
 def serve(
