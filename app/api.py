@@ -22,8 +22,7 @@ from app.answering import answer
 from app.desk import Shared
 from app.events import AT_ONCE
 from app.following import sentence
-from app.job import Job, Kind
-from app.serving import came
+from app.job import Job
 from app.session import Question
 from app.view import MAX_TEMPERATURE, MAX_TOKENS, sampling_of
 from app.why.state import why
@@ -286,7 +285,7 @@ class Api:
     def _answered(self, asked: Question, steering: Sent) -> Generator[Record, None, None]:
         """The records of an answer as it grows, in line with everybody's answers."""
         steps = answer(self.shared.batching, asked, self._steering(steering))
-        for progress in self.worker.run(Job(steps, Kind.ANSWER, came())):
+        for progress in self.worker.run(self.shared.in_line(steps)):
             yield progress.record
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from gradio.components import Component
 
 from app.answering import Given, answer, given
 from app.following import Update, sentence
-from app.job import Job, Kind
+from app.job import Job, Kind, Later
 from app.markup import asked, message, notice
 from app.serving import Serving, came
 from app.session import Progress, Question, Session
@@ -119,12 +119,17 @@ class Shared:
         assert session.question is not None
         opening = self._opening
         steps = answer(self.batching, session.question, steering, session.known, plan_of, opening)
-        return Job(steps, Kind.ANSWER, came())
+        return self.in_line(steps)
 
     def given(self, session: Session, steering: Steering, outside: Given) -> Job[Progress]:
         """An answer to a session's question that came from outside, to be measured as ours are."""
         assert session.question is not None
         steps = given(self.batching, session.question, steering, outside, self._opening)
+        return self.in_line(steps)
+
+    @staticmethod
+    def in_line(steps: Generator[Progress | Later, None, None]) -> Job[Progress]:
+        """The steps of an answer as a job that waits from when its request came."""
         return Job(steps, Kind.ANSWER, came())
 
     @property

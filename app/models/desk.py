@@ -15,11 +15,9 @@ from app.ask.growing import STOPPED, grown
 from app.desk import Desk, Shared, guarded
 from app.events import UNQUEUED, streaming
 from app.following import Update, stream
-from app.job import Job, Kind
 from app.markup import line
 from app.models.area import UNASKED, ModelsArea
 from app.models.neighbour import Neighbour
-from app.serving import came
 from app.session import Progress, Question, Session, Slot
 from app.steer.words import routing_line
 from app.view import View
@@ -73,7 +71,7 @@ class ModelsDesk(Desk):
             # Its own plan, and nothing that this page's model knows of the question.
             question = Question(asked.prompt, asked.sampling)
             steps = answer(neighbour.serving.batching, question, Steering())
-            state.slots.append(Slot(job=Job(steps, Kind.ANSWER, came())))
+            state.slots.append(Slot(job=self.shared.in_line(steps)))
         return self._blank([BEGUN] * len(self.neighbours))
 
     def run(self, session: Session) -> Iterator[Update]:

@@ -176,6 +176,18 @@ class Engine:
             x = x + (after_mlp(y) if after_mlp else y)
         return x
 
+    def turns(self, positions: Tensor) -> Turns:
+        """How the tokens of one prompt are rotated.
+
+        Args:
+            positions: [1, tokens]
+
+        Returns:
+            Cos and sin, [tokens, 1, d] each, as `through` takes them.
+        """
+        rotations = self.rotations(self.embed.weight, positions)
+        return {rope: (cos[0], sin[0]) for rope, (cos, sin) in rotations.items()}
+
     def rotations(self, like: Tensor, positions: Tensor) -> Turns:
         """How queries and keys at these positions are rotated, by kind of rotation.
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from atmoe.answer.causal import Causal
 from atmoe.answer.engine import Engine, Products
 from atmoe.answer.layers import LINEARS
-from atmoe.answer.leases import Product
+from atmoe.answer.leases import bare
 from atmoe.mixture.planning import First
 from atmoe.prompt import Prompt
 from atmoe.routing.planner import Planner
@@ -52,9 +52,7 @@ def foresee(engine: Engine, prompt: Prompt) -> First:
     planner = engine.model.router.planner
     if planner is None:
         return First(None, None)
-    products = [
-        Product(fused, None, None) for fused in engine.fused[: len(LINEARS) * planner.depth]
-    ]
+    products = bare(engine.fused[: len(LINEARS) * planner.depth])
     opening, ids = engine.opening, tuple(prompt.ids[: prompt.start])
     deep = planner.depth if ids else 0
     if opening is None or opening.ids != ids or len(opening.layers) < deep:
@@ -114,7 +112,5 @@ def _read(
     """Tokens through the first layers, after so many others; what leaves them, [tokens, hidden]."""
     device = engine.embed.weight.device
     x = engine.embed(torch.tensor(ids, dtype=torch.long, device=device))
-    positions = torch.arange(before, before + len(ids), device=device)
-    rotations = engine.rotations(engine.embed.weight, positions[None])
-    turns = {rope: (cos[0], sin[0]) for rope, (cos, sin) in rotations.items()}
+    turns = engine.turns(torch.arange(before, before + len(ids), device=device)[None])
     return engine.through(x, products, turns, attend, enter=enter, last=depth)

@@ -281,6 +281,11 @@ class Lease:
             self._give_back()
 
 
+def bare(fused: Sequence[Fused]) -> list[Product]:
+    """Products over the weights themselves, without experts until they are weighed."""
+    return [Product(each, None, None) for each in fused]
+
+
 def _beside(fused: Fused) -> _Copied:
     """[W B] and A in oneDNN's order, for rows of different plans."""
     if fused.A is None:

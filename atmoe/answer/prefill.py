@@ -22,7 +22,7 @@ from atmoe.answer.engine import Engine, engine_of
 from atmoe.answer.foreseeing import foresee
 from atmoe.answer.kept import Kept
 from atmoe.answer.layers import LINEARS
-from atmoe.answer.leases import Lease, Product
+from atmoe.answer.leases import Lease, bare
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import parting
 from atmoe.mixture.planning import First
@@ -164,11 +164,8 @@ class _Reading:
         self.first = First(None, None)
         self.states: list[Tensor] = []
         self.cache = DynamicCache(config=self._mixture.base.config)
-        self.products = (
-            lease.again() if lease else [Product(fused, None, None) for fused in engine.fused]
-        )
-        rotations = engine.rotations(engine.embed.weight, padded.positions)
-        self.turns = {rope: (cos[0], sin[0]) for rope, (cos, sin) in rotations.items()}
+        self.products = lease.again() if lease else bare(engine.fused)
+        self.turns = engine.turns(padded.positions)
 
     def enter(self, index: int, x: Tensor) -> None:
         """Weigh the products of a layer, by the router where no plan was given.

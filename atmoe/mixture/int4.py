@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 GROUP, MOST = 32, 15
 """Weights in a group, and the largest whole number of 4 bits."""
-ROWS, NARROWED = 2048, (1.0, 0.92, 0.85, 0.78, 0.7)
-"""How many rows are rounded at once, and which parts of a group's span its 16 numbers may cover."""
+ROWS, NARROWED = 256, (1.0, 0.92, 0.85, 0.78, 0.7)
+"""How many rows are rounded at once, few enough for a processor's cache; and which parts of a
+group's span its 16 numbers may cover."""
 APART = 2**-7
 """How far, at most, weights may be from the groups found in them, in parts of their own size (root
 mean square): bfloat16's rounding is below a half of that, and weights of more bits are at 0.09."""

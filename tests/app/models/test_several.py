@@ -48,6 +48,20 @@ def left_over(tab, address):
     return [trouble for trouble in tab.troubles if not trouble.startswith(known)]
 
 
+def own(model, question=QUESTION):
+    """What a model answers, by itself."""
+    return flat(model.answer(question, sampling=sampling_of(TOKENS, 0, 0)).answer)
+
+
+def ask_there(tab, model, question):
+    """Ask what another page took over, on the page of that model."""
+    tab.tokens(TOKENS)
+    tab.page.keyboard.press("Escape")
+    tab.question.press("Enter")
+    expect(tab.first_facts).to_contain_text(ENDED)
+    assert flat(tab.first.inner_text()) == own(model, question)
+
+
 def test_names_are_an_addresss_and_no_two_alike(worlds):
     model = worlds(PAGE).build(name="Küche & Co")
     plain = worlds(PAGE).build(name="???")
@@ -77,8 +91,7 @@ def test_the_other_answers_the_same_question_beside_and_its_page_takes_the_quest
         ask.click()
         expect(tab.page.locator("#model-0-facts")).to_contain_text(ENDED)
         for place, model in ((tab.first, one), (tab.page.locator("#model-0 .passage"), two)):
-            answer = model.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0)).answer
-            assert flat(place.inner_text()) == flat(answer)
+            assert flat(place.inner_text()) == own(model)
         expect(tab.page.locator("#models")).to_contain_text("The router reads")
         # the answers go with their question
         tab.ask("What is gout?")
@@ -87,12 +100,7 @@ def test_the_other_answers_the_same_question_beside_and_its_page_takes_the_quest
         tab.page.get_by_role("link", name="Open its page").click()
         expect(tab.page.get_by_role("heading", name="The second")).to_be_visible()
         expect(tab.question).to_have_value("What is gout?")
-        tab.tokens(TOKENS)
-        tab.page.keyboard.press("Escape")
-        tab.question.press("Enter")
-        expect(tab.first_facts).to_contain_text(ENDED)
-        answer = two.answer("What is gout?", sampling=sampling_of(TOKENS, 0, 0)).answer
-        assert flat(tab.first.inner_text()) == flat(answer)
+        ask_there(tab, two, "What is gout?")
         tab.troubles[:] = left_over(tab, address)
 
 
@@ -101,20 +109,14 @@ def test_below_a_path_of_a_proxy_each_answers_and_leads_to_the_other(both_below,
     assert str(httpx.get(address, follow_redirects=True).url) == f"{address}first-one/"
     with visit(browser, (f"{address}first-one/", one)) as tab:
         tab.ask()
-        answer = one.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0)).answer
-        assert flat(tab.first.inner_text()) == flat(answer)
+        assert flat(tab.first.inner_text()) == own(one)
         tab.open("Models")
         tab.page.get_by_role("button", name="Ask the other models").click()
         expect(tab.page.locator("#model-0-facts")).to_contain_text(ENDED)
         tab.page.get_by_role("link", name="Open its page").click()
         expect(tab.page.get_by_role("heading", name="The second")).to_be_visible()
         assert tab.page.url.startswith(f"{address}second/")
-        tab.tokens(TOKENS)
-        tab.page.keyboard.press("Escape")
-        tab.question.press("Enter")
-        expect(tab.first_facts).to_contain_text(ENDED)
-        answer = two.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0)).answer
-        assert flat(tab.first.inner_text()) == flat(answer)
+        ask_there(tab, two, QUESTION)
         tab.troubles[:] = left_over(tab, address)
 
 
