@@ -7,11 +7,8 @@ answer or a measurement reads a job of the worker (`app.following`).
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import gradio as gr
@@ -86,7 +83,6 @@ class Shared:
     Attributes:
         serving: the model at work.
         message: where a sentence stands that must not be missed.
-        button: downloads the record.
         cohort: what was measured of the model's answers at several strengths, where it was.
         desks: whoever else must hear of a change, and has a part in the download.
     """
@@ -95,12 +91,11 @@ class Shared:
         self,
         serving: Serving,
         message: gr.HTML,
-        button: gr.DownloadButton,
         cohort: Cohort | None = None,
     ):
         self.serving, self.cohort = serving, cohort
         self.model, self.worker = serving.model, serving.worker
-        self.message, self.button, self.batching = message, button, serving.batching
+        self.message, self.batching = message, serving.batching
         self.desks: list[Desk] = []
 
     def job(
@@ -137,24 +132,6 @@ class Shared:
         """How many first tokens are held against the cohort's answers."""
         return (self.cohort.sampling if self.cohort else SAMPLING).max_new_tokens
 
-    def download(self, session: Session) -> Update:
-        """The download button, with this session's records behind it."""
-        router, steered = session.first.record, session.second.record
-        if router is None:
-            return {self.button: gr.update(value=None, interactive=False)}
-        if session.folder is None:
-            session.folder = TemporaryDirectory(prefix="atmoe-")
-        path = Path(session.folder.name, "atmoe-record.json")
-        records = {
-            "router": router.to_dict(),
-            "steered": steered and steered.to_dict(),
-            "controls": session.controls.to_dict(),
-        }
-        for desk in self.desks:
-            records |= desk.saved(session)
-        path.write_text(json.dumps(records, ensure_ascii=False, indent=1), "utf-8")
-        return {self.button: gr.update(value=str(path), interactive=True)}
-
     @property
     def cleared(self) -> list[Component]:
         """What the other desks may change as the question or the steering changes."""
@@ -176,14 +153,13 @@ class Shared:
 
     def pressable(self) -> list[Component]:
         """The buttons that `buttons` changes."""
-        return [button for desk in self.desks for button in desk.possible(Session())]
+        return [button for desk in self.desks for button in desk.now(Session())]
 
     def buttons(self, session: Session) -> Update:
         """Only what can do something can be pressed."""
         update: Update = {}
         for desk in self.desks:
-            for button, possible in desk.possible(session).items():
-                update[button] = gr.update(interactive=possible)
+            update |= desk.now(session)
         return update
 
     def first_ended(self, session: Session) -> None:
@@ -223,6 +199,10 @@ class Desk:
     def possible(self, session: Session) -> dict[gr.Button, bool]:
         """Its buttons, and whether pressing each would do anything now."""
         return {}
+
+    def now(self, session: Session) -> Update:
+        """The same, as the page is told."""
+        return {b: gr.update(interactive=can) for b, can in self.possible(session).items()}
 
     def saved(self, session: Session) -> dict[str, Any]:
         """What the download holds of this area."""

@@ -39,15 +39,14 @@ from app.places import build_bar, place
 from app.serving import Serving
 from app.session import Session
 from app.share.area import ShareArea, build_actions, build_link_bar, build_share
+from app.share.keep_desk import KeepDesk
 from app.share.link import steering_of_link
 from app.share.link_desk import LinkDesk
 from app.share.replay_desk import ReplayDesk
-from app.share.report_desk import ReportDesk
 from app.steer.area import (
     SteerArea,
     Weights,
     build_badge,
-    build_download,
     build_line,
     build_pictures,
     build_sources,
@@ -124,7 +123,7 @@ def build(
         AtMoeError: a report there cannot be read.
     """
     cohort = Cohort.read(reports / "strength.json", model) if reports else None
-    # Old downloads are removed within the hour.
+    # What was made to be downloaded, or sent to be opened, is removed within the hour.
     with gr.Blocks(
         title=model.info.page.title,
         analytics_enabled=False,
@@ -136,7 +135,6 @@ def build(
         shared = Shared(
             serving or Serving(model),
             areas.ask.box.message,
-            areas.steer.weights.download,
             cohort,
         )
         _wire(page, session, areas, shared, licence, neighbours)
@@ -191,14 +189,13 @@ def _build_areas(
             with place("cohort"):
                 cohort = build_cohort()
             with place("keep"):
-                download = build_download()
                 share = build_share(actions, bar)
             with place("help"):
                 begins, _, rest = text_of("reading.md").partition("\n\n")
                 notes = "\n\n".join((begins, words.notes, rest))
                 gr.Markdown(folded(notes), elem_id="how-to-read")
     build_cells()
-    weights = Weights(*pictures, table, reading, download)
+    weights = Weights(*pictures, table, reading)
     return Areas(
         ask=AskArea(box, first, second),
         steer=SteerArea(badge, line, sources, panel, weights),
@@ -230,13 +227,13 @@ def _wire(
     third_desk = ThirdDesk(shared, areas.compare, ask_desk)
     link_desk = LinkDesk(shared, areas.share, ask_desk)
     replay_desk = ReplayDesk(shared, areas.share, ask_desk, third_desk)
-    report_desk = ReportDesk(shared, areas.share)
+    keep_desk = KeepDesk(shared, areas.share)
     what_if_desk = WhatIfDesk(shared, areas.what_if)
     drafts_desk = DraftsDesk(shared, areas.drafts)
     why_desk = WhyDesk(shared, areas.why)
     # In the order in which the download holds what they save.
     shared.desks += [compare_desk, third_desk, link_desk, replay_desk, what_if_desk, why_desk]
-    shared.desks += [drafts_desk, ask_desk]
+    shared.desks += [drafts_desk, ask_desk, keep_desk]
     models_desk = None
     if areas.models is not None:
         models_desk = ModelsDesk(shared, areas.models, neighbours)
@@ -262,7 +259,7 @@ def _wire(
 
     drafted = drafts_desk.wire(session, (*begun, moved))
 
-    compared = () if models_desk is None else models_desk.wire(session)
+    beside = () if models_desk is None else models_desk.wire(session)
 
     CohortDesk(shared, areas.cohort).wire(session)
 
@@ -273,8 +270,8 @@ def _wire(
     replay_desk.wire_judge(session, answered)
     for measured in why_desk.wire(session, (*begun, moved), answered):
         steer_desk.wire_effects(session, measured)
-    report_desk.wire(session, begun, answered)
+    keep_desk.wire(session)
 
     # 5. what changes which buttons can do something
-    changing = (*begun, *asked.stopped, moved, *answered, *third, *dosed, *drafted, *compared)
+    changing = (*begun, *asked.stopped, moved, *answered, *third, *dosed, *drafted, *beside)
     wire_bell(areas.bell, changing, shared.buttons, [session], shared.pressable())

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from tempfile import TemporaryDirectory
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from app.controls import Controls
@@ -148,7 +147,6 @@ class Session:
         first: the answer under the router's plan.
         second: the steered one; no job while nothing is steered.
         third: the answer beside them.
-        folder: holds the download, and goes when the session goes.
         known: answers given in this tab.
         name: by which a reload of its tab finds it again, and nobody else; "" until it has one.
         tabs: the states of the parts of the page, by type.
@@ -160,7 +158,6 @@ class Session:
     first: Slot = field(default_factory=Slot)
     second: Slot = field(default_factory=Slot)
     third: Slot = field(default_factory=Slot)
-    folder: TemporaryDirectory | None = None
     known: Remembered[Record] = field(default_factory=Remembered)
     name: str = ""
     tabs: dict[type[TabState], TabState] = field(default_factory=dict)
@@ -204,8 +201,6 @@ class Session:
         """Nobody comes back to it."""
         for making in self._makings():
             making.cancel()
-        if self.folder is not None:
-            self.folder.cleanup()
 
     def still_there(self, record: Record) -> bool:
         """Whether a record is still that of an answer shown.

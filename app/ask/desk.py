@@ -101,7 +101,7 @@ class AskDesk(Desk):
         showing = [*self.steer_desk.showing, *self.area.first.told]
         listen(self.routed, [session], showing, **streaming("routed"))
         place = self.area.first
-        outputs = [place.text, place.facts, self.shared.button]
+        outputs = [place.text, place.facts]
         return listen(self.first, [session], outputs, **streaming("first"))
 
     def stream_second(self, listen: Callable[..., Dependency], session: gr.State) -> Dependency:
@@ -112,7 +112,7 @@ class AskDesk(Desk):
             session: whose.
         """
         place = self.area.second
-        outputs = [place.text, place.facts, self.shared.button]
+        outputs = [place.text, place.facts]
         return listen(self.second, [session], outputs, **streaming("second"))
 
     def wire_once_more(self, session: gr.State, answered: Sequence[Dependency]) -> list[Dependency]:
@@ -142,8 +142,8 @@ class AskDesk(Desk):
     def changing(self) -> list[Component]:
         """What `begin` changes."""
         area, shared = self.area, self.shared
-        parts = [shared.message, self.steer_desk.area.badge, shared.button]
-        parts += [*area.first.parts, *area.second.parts, *shared.cleared]
+        answers = [*area.first.parts, *area.second.parts]
+        parts = [shared.message, self.steer_desk.area.badge, *answers, *shared.cleared]
         return list(dict.fromkeys(parts))
 
     @guarded

@@ -49,13 +49,12 @@ def streamed(
         ended()
         if progress is None:
             return place.say(STOPPED)
-        update = {}
         if not progress.ended:  # it was stopped, and nobody has looked through it
             slot.grow(shared.model.flagged(progress.record))
             assert slot.record is not None
             slot.shown = Progress(slot.record, ended=True)
-            update = grown(slot.shown, place, shared.cohort, note())
-        return update | shared.download(session)
+            return grown(slot.shown, place, shared.cohort, note())
+        return {}
 
     return (yield from stream(shared.worker, slot, job, place.say, show, end))
 

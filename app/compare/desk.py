@@ -45,7 +45,7 @@ class CompareDesk(Desk):
         """
         first, second, third = self.ask_area.first, self.ask_area.second, self.area.third
         texts = [first.text, second.text, third.text]
-        outputs = [*texts, *self.area.compared, self.shared.button]
+        outputs = [*texts, *self.area.compared]
         for event in answered:
             event.success(self.compare, [session], outputs, **streaming("compare"))
 
@@ -80,7 +80,6 @@ class CompareDesk(Desk):
         if state.compared is plans and all(map(session.still_there, records)):
             state.comparison = comparison
             update = words | {place: compared(comparison, voices, records)}
-            update |= self.shared.download(session)
             for answer_place, record in zip(places[2:], records[2:]):
                 update[answer_place.text] = passage(record.answer, record.flags)
             spans = differences(records[0].answer, records[1].answer)

@@ -56,8 +56,7 @@ class ThirdDesk(Desk):
             **UNQUEUED,
         )
         stopped = area.stop.click(self.cancel, [session], **UNQUEUED)
-        outputs = [*area.third.parts, self.shared.button]
-        ended = begun.success(self.run, [session], outputs, **streaming("third"))
+        ended = begun.success(self.run, [session], area.third.parts, **streaming("third"))
         return ended, begun, stopped
 
     @guarded

@@ -72,8 +72,7 @@ class DraftsDesk(Desk):
         begun = area.start.click(
             self.ask, [session, area.which], [shared.message, *area.results], **UNQUEUED
         )
-        outputs = [*area.results, shared.button]
-        ended = begun.success(self.run, [session], outputs, **streaming("drafts"))
+        ended = begun.success(self.run, [session], area.results, **streaming("drafts"))
         return begun, ended, area.stop.click(self.cancel, [session], **UNQUEUED)
 
     @guarded
@@ -104,8 +103,8 @@ class DraftsDesk(Desk):
             if drafts is None or not drafts.ended:
                 return say(CANCELLED)
             state.drafts = drafts
-            compared = {area.agreement: agreement(drafts), area.answer: words.answer(drafts)}
-            return say(DONE) | compared | self.shared.download(session)
+            said = say(DONE) | {area.agreement: agreement(drafts)}
+            return said | {area.answer: words.answer(drafts)}
 
         yield from stream(self.worker, state, job, say, show, end, "measurement")
 

@@ -54,8 +54,7 @@ class ModelsDesk(Desk):
         """
         area, shared = self.area, self.shared
         begun = area.start.click(self.ask, [session], [shared.message, *area.results], **UNQUEUED)
-        outputs = [*area.results, shared.button]
-        ended = begun.success(self.run, [session], outputs, **streaming("models"))
+        ended = begun.success(self.run, [session], area.results, **streaming("models"))
         return begun, ended, area.stop.click(self.cancel, [session], **UNQUEUED)
 
     @guarded
@@ -91,8 +90,7 @@ class ModelsDesk(Desk):
             return grown(progress, place) | {self.area.lines[number]: read}
 
         def end(progress: Progress | None) -> Update:
-            said = place.say(STOPPED) if progress is None else {}
-            return said | self.shared.download(session)
+            return place.say(STOPPED) if progress is None else {}
 
         yield from stream(neighbour.serving.worker, slot, slot.job, place.say, show, end)
 

@@ -69,12 +69,14 @@ class ShareArea:
     """The components.
 
     Attributes:
+        download: has the browser save the record.
         record: opens a downloaded record.
         replayed: whether its answers came out the same, or why it cannot be opened.
     """
 
     actions: Actions
     bar: LinkBar
+    download: gr.Button
     record: gr.UploadButton
     replayed: gr.HTML
 
@@ -91,7 +93,7 @@ def build_actions() -> Actions:
             elem_id="share",
             address=None,
             linked=None,
-            report=None,
+            file=None,
             ready=False,
         )
     )
@@ -113,6 +115,9 @@ def build_share(actions: Actions, bar: LinkBar) -> ShareArea:
         actions: of the header.
         bar: over the page.
     """
+    download = gr.Button(
+        "Download this record (JSON)", interactive=False, size="sm", elem_id="download"
+    )
     gr.Markdown(
         "A record that is opened restores the page; both answers are made again, and it is said "
         "here whether they came out the same. The file that you open is read once, and this copy "
@@ -128,4 +133,4 @@ def build_share(actions: Actions, bar: LinkBar) -> ShareArea:
         apply_default_css=False,
         elem_id="take",
     )
-    return ShareArea(actions, bar, record, replayed)
+    return ShareArea(actions, bar, download, record, replayed)

@@ -33,7 +33,6 @@ class Weights:
         thirds: the pictures for a narrow screen.
         table: all layers in figures.
         reading: the same in words.
-        download: the button for the record.
     """
 
     group_plot: gr.Plot
@@ -41,7 +40,6 @@ class Weights:
     thirds: gr.HTML
     table: gr.HTML
     reading: gr.Markdown
-    download: gr.DownloadButton
 
     @property
     def pictures(self) -> list[Component]:
@@ -101,10 +99,3 @@ def build_table(layout: Layout) -> tuple[gr.Markdown, gr.HTML]:
     """The same in words and as a table, empty."""
     reading = gr.Markdown(READING, elem_id="reading")
     return reading, gr.HTML(shares_table(layout, None), elem_id="table", apply_default_css=False)
-
-
-def build_download() -> gr.DownloadButton:
-    """The button that downloads the record, of which there is none."""
-    return gr.DownloadButton(
-        "Download this record (JSON)", interactive=False, size="sm", elem_id="download"
-    )

@@ -101,7 +101,7 @@ class SteerDesk(Desk):
     def changing(self) -> list[Component]:
         """What a steering changes."""
         area, shared = self.area, self.shared
-        parts = [shared.message, area.badge, shared.button, *self.second.parts, *shared.cleared]
+        parts = [shared.message, area.badge, *self.second.parts, *shared.cleared]
         return [*parts, *self.showing_plans]
 
     @property
@@ -179,11 +179,7 @@ class SteerDesk(Desk):
         cleared = self.shared.steering_changed(session)
         place = self.second
         return (
-            place.say(self.note(session))
-            | {place.facts: line("")}
-            | self.whose(session)
-            | self.shared.download(session)
-            | cleared
+            place.say(self.note(session)) | {place.facts: line("")} | self.whose(session) | cleared
         )
 
     def _badge(self, session: Session) -> str:

@@ -85,8 +85,7 @@ class WhatIfDesk(Desk):
         begun = area.start.click(
             self.ask, [session, area.part], [shared.message, *area.results], **UNQUEUED
         )
-        outputs = [*area.results, shared.button]
-        ended = begun.success(self.run, [session], outputs, **streaming("dose"))
+        ended = begun.success(self.run, [session], area.results, **streaming("dose"))
         area.share.input(
             self.pick, [session, area.share], [shared.message, area.answer], **LAST_WINS
         )
@@ -122,8 +121,7 @@ class WhatIfDesk(Desk):
             if response is None or not response.ended or record is None:
                 return say(CANCELLED)
             session.keep(record, response=response)
-            measured = self._measured(response, record.router_plan, DONE)
-            return measured | self.shared.download(session)
+            return self._measured(response, record.router_plan, DONE)
 
         yield from stream(self.worker, state, job, say, show, end, "measurement")
 

@@ -67,7 +67,7 @@ class WhyDesk(Desk):
         """
         area, shared = self.area, self.shared
         told = [*area.results, area.start, area.stop]
-        outputs = [*told, area.which, area.unit, shared.button]
+        outputs = [*told, area.which, area.unit]
         for event in changes:
             event.success(self.forget, [session], told, **UNQUEUED)
         measured = []
@@ -224,7 +224,6 @@ class WhyDesk(Desk):
             area.unit: top,
             area.words: why_words.words(explanation, top),
         }
-        update |= self.shared.download(session)
         if explanation.of("band"):
             update[area.bands] = grid(explanation, bands=True)
         if explanation.shapley is not None:

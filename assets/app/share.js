@@ -1,5 +1,5 @@
 // Share and Report in the header, and the page's address. `makeAddress` is address.js. `props.value` says where the browser
-// is; `props.address`, `props.linked`, `props.report` and `props.ready` are what the server last answered.
+// is; `props.address`, `props.linked`, `props.file` and `props.ready` are what the server last answered.
 window.atmoeShare?.abort(); // Gradio may build this component anew.
 const { signal } = (window.atmoeShare = new AbortController());
 const part = (name) => element.querySelector(`[data-part="${name}"]`);
@@ -86,19 +86,16 @@ element.addEventListener("keydown", ({ key }) => {
 });
 document.addEventListener("pointerdown", ({ target }) => !dialog.hidden && !element.contains(target) && open(false), { signal });
 
-report.addEventListener("click", () => {
-  ask("report");
-  trigger("report");
-});
-const save = ({ name, html, at }) => {
+report.addEventListener("click", () => trigger("report"));
+const save = ({ name, type, text, at }) => {
   if (at === saved) return;
   saved = at;
-  const url = URL.createObjectURL(new Blob([html], { type: "text/html" }));
+  const url = URL.createObjectURL(new Blob([text], { type }));
   Object.assign(document.createElement("a"), { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60000);
 };
 
 watch("address", () => props.address && settle(props.address));
-watch("report", () => props.report && save(props.report));
+watch("file", () => props.file && save(props.file));
 watch(["linked", "ready"], draw);
 draw();

@@ -333,6 +333,8 @@ def test_presses_that_follow_each_other_at_once_are_steps_and_none_overtakes_ano
     for name in ("Off", "Router", "Off"):
         tab.state(other, name).check()
         expect(tab.badge).to_have_text(f"{1 + (name == 'Off')} change{'s' * (name == 'Off')}")
+    # What was set before has been heard: what is pressed while a request is out goes in one.
+    expect(tab.second).to_contain_text(f"{other} off")
     read, seen = Controls.from_dict.__func__, []
 
     def slow(cls, data, layout):

@@ -23,9 +23,7 @@ def record(worlds):
 @pytest.fixture
 def shared(worlds):
     """What an answer's place needs of the page."""
-    return SimpleNamespace(
-        worker=Worker(), cohort=None, model=worlds("llama").model, download=lambda session: {}
-    )
+    return SimpleNamespace(worker=Worker(), cohort=None, model=worlds("llama").model)
 
 
 @pytest.fixture
