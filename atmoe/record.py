@@ -43,8 +43,9 @@ class Record(Answer):
             that is known.
         steering: what changed the router's plan.
         timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
-        versions: of the libraries that computed it, the precision ("dtype"), what decoded it
-            ("engine", one of `Generation.engine`), and on what ("device"), where that is no CPU.
+        versions: of the libraries that computed it, the precision ("dtype"; where that is one of
+            the base's weights alone, that of all else as "computed_in"), what decoded it ("engine",
+            one of `Generation.engine`), and on what ("device"), where that is no CPU.
         explanation: what was measured of the answer, once it was asked for.
         response: what became of the question with one part at five shares, once that was asked
             for; of the router's answer only.
@@ -111,6 +112,7 @@ class Record(Answer):
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
                 "dtype": mixture.precision,
+                **_computed(mixture),
                 "engine": generation.engine,
                 **({} if mixture.device.type == "cpu" else {"device": str(mixture.device)}),
             },
@@ -227,6 +229,12 @@ class Record(Answer):
             ) from error
         except (TypeError, UnicodeDecodeError, RecursionError) as error:
             raise AtMoeError("The record is not JSON; use the file as downloaded.") from error
+
+
+def _computed(mixture: Mixture) -> dict[str, str]:
+    """What is computed in, where the precision names what the base's weights are read as."""
+    named, computed = mixture.precision, mixture.computed
+    return {} if named == computed else {"computed_in": computed}
 
 
 def _base_of(mixture: Mixture) -> dict[str, str]:

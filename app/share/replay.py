@@ -24,6 +24,7 @@ NO_RECORD = (
     "This file is no record of this page; choose one that “Download this record” saved, unedited."
 )
 UNKNOWN = "not told"
+TITLES = {"dtype": "the precision", "computed_in": "what all but the base's weights are in"}
 
 
 @dataclass(frozen=True)
@@ -187,12 +188,18 @@ def _changes(then: Record, now: Record, identical: bool) -> list[str]:
         if before.get("sha256") != after.get("sha256"):
             changes.append(f"the {what} (sha256 {_short(before)} then, {_short(after)} now)")
     for name in sorted({*then.versions, *now.versions}):
-        if then.versions.get(name) == now.versions.get(name) or (name == "engine" and identical):
-            continue
-        title = "the precision" if name == "dtype" else name
-        was, present = then.versions.get(name, UNKNOWN), now.versions.get(name, UNKNOWN)
-        changes.append(f"{title} ({was} then, {present} now)")
+        was, present = _told(then, name), _told(now, name)
+        if was != present and not (name == "engine" and identical):
+            changes.append(f"{TITLES.get(name, name)} ({was} then, {present} now)")
     return changes
+
+
+def _told(record: Record, name: str) -> str:
+    """One of a record's versions. What all is computed in is told where not all is in one."""
+    dtype = record.versions.get("dtype", UNKNOWN)
+    if name == "computed_in" and not dtype.startswith("int"):
+        return dtype
+    return record.versions.get(name, UNKNOWN)
 
 
 def _short(made_by: Mapping[str, str]) -> str:

@@ -59,7 +59,7 @@ class Head:
 
     def _screened(self, states: Tensor, groups: Groups) -> Tensor:
         """Logits in float32, of which those within reach of each row's best are exact."""
-        logits = int4.product(states.to(self._weight.dtype), groups).float()
+        logits = int4.product(states, groups).float()
         for row, state in zip(logits, states.float()):
             near = (row > row.max() - REACH).nonzero()[:, 0]
             row[near] = torch.mv(self._weight[near].float(), state)

@@ -88,7 +88,7 @@ class Product:
         """What the linears give for x, [rows, in] → [rows, out of all]."""
         fused, copied, scale = self.fused, self.copied, self._scale
         if self._steps and fused.groups:
-            y = int4.product(x.to(fused.W.dtype), fused.groups)
+            y = int4.product(x, fused.groups)
             if fused.bias is not None:
                 y = y.to(x.dtype) + fused.bias
             if not self.picked:

@@ -146,7 +146,7 @@ def add_commands(commands: Commands) -> None:
         "small; a GPU takes more at once)",
         learning_rate="peak (default: 2e-3, and in proportion where steps are smaller)",
         seed="of everything",
-        dtype="of the base model (default: bfloat16)",
+        dtype="of the base model (default: bfloat16 where that is quick, else float32)",
     )
     device_argument(parser)
     parser = commands.add(
@@ -243,7 +243,7 @@ def add_commands(commands: Commands) -> None:
         step_tokens="of a step (default: as of train experts)",
         learning_rate="peak (default: as of train experts)",
         seed="of everything",
-        dtype="of the base model (default: bfloat16)",
+        dtype="of the base model (default: bfloat16 where that is quick, else float32)",
     )
     device_argument(parser)
     parser = commands.add(

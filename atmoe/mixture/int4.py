@@ -1,12 +1,15 @@
 """Linears that a base's file holds in 4 bits, read as such while tokens are decoded.
 
 A 4-bit GGUF file has groups of 32 weights, each a scale and one of 16 whole numbers a weight:
-w = s · q + m. Read into bfloat16 that is four times the bytes, and a token of one row takes as long
-as its weights take to read. Where the groups are still to be seen in the weights, q is found again,
-without loss, and s and m to bfloat16's rounding, which is what the weights themselves have there:
+w = s · q + m. Read into bfloat16 that is four times the bytes, into float32 eight times, and a
+token of one row takes as long as its weights take to read. Where the groups are still to be seen in
+the weights, q is found again, without loss, and s and m to bfloat16's rounding:
 
-    reading a prompt, scoring   bfloat16, as without this
+    reading a prompt, scoring   bfloat16 or float32, as without this
     one more token of each row  y = W₄ x + B (m · A x), W₄ in PyTorch's kernel for 4-bit groups
+
+The kernel takes x in bfloat16 and adds up in float32, with instructions that any x86 processor of
+the last ten years has; it wants no products in bfloat16.
 
 No plan is folded into such weights, for it would not fit in the groups; experts stay beside them.
 
@@ -155,44 +158,46 @@ def _nearest(weight: Tensor, counts: Tensor) -> Groups:
             tried = tuple(torch.where(better, new, old) for new, old in zip(tried, best))
         best = tried
     _, q, s, m = best
-    return _in_order(q.view(weight.shape), s.squeeze(-1), m.squeeze(-1), weight.dtype)
+    return _in_order(q.view(weight.shape), s.squeeze(-1), m.squeeze(-1))
 
 
 def packed(weight: Tensor) -> Groups:
     """A matrix that is made of 4-bit groups, for `product`.
 
     Args:
-        weight: [out, in], bfloat16.
+        weight: [out, in]
     """
     found = groups_of(weight)
     assert found is not None
-    return _in_order(*found, weight.dtype)
+    return _in_order(*found)
 
 
 def joint(linears: Sequence[Int4Linear]) -> Groups:
     """Several linears that read the same input, one below the other, for `product`."""
     q, s, m = map(torch.cat, zip(*(linear.take() for linear in linears)))
-    return _in_order(q, s, m, linears[0].weight.dtype)
+    return _in_order(q, s, m)
 
 
-def _in_order(q: Tensor, s: Tensor, m: Tensor, dtype: torch.dtype) -> Groups:
-    scales = torch.stack([s, m + 8 * s], -1).transpose(0, 1).contiguous().to(dtype)
+def _in_order(q: Tensor, s: Tensor, m: Tensor) -> Groups:
+    scales = torch.stack([s, m + 8 * s], -1).transpose(0, 1).contiguous().bfloat16()
     return Groups(torch.ops.aten._convert_weight_to_int4pack_for_cpu(q.int(), 1), scales)
 
 
 def product(x: Tensor, groups: Groups) -> Tensor:
-    """[rows, in] → [rows, out]."""
-    return torch.ops.aten._weight_int4pack_mm_for_cpu(x, groups.packed, GROUP, groups.scales)
+    """[rows, in] → [rows, out], in bfloat16."""
+    return torch.ops.aten._weight_int4pack_mm_for_cpu(
+        x.bfloat16(), groups.packed, GROUP, groups.scales
+    )
 
 
 def tried_out(weight: Tensor, trial: Callable[[], bool]) -> bool:
-    """Whether operators for bfloat16 on the CPU serve a matrix; they are PyTorch's own and may go.
+    """Whether operators for the CPU serve a matrix; they are PyTorch's own and may go.
 
     Args:
         weight: the matrix.
         trial: whether they give what they ought to.
     """
-    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
+    if weight.device.type != "cpu":
         return False
     try:
         return trial()
@@ -201,11 +206,11 @@ def tried_out(weight: Tensor, trial: Callable[[], bool]) -> bool:
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Whether this machine has the kernel for a matrix of that kind: bfloat16, on the CPU."""
+    """Whether this machine has the kernel for a matrix of that kind, on the CPU."""
 
     def comes_out() -> bool:
         # one group of each of 16 rows: q is 0 … 15 twice over, and comes out again
-        q = (torch.arange(GROUP) % 16).expand(16, -1).to(torch.bfloat16)
+        q = (torch.arange(GROUP) % 16).expand(16, -1).bfloat16()
         one = torch.eye(GROUP, dtype=torch.bfloat16)
         return torch.equal(product(one, packed(q)).T, q)
 

@@ -80,6 +80,11 @@ class Mixture:
         for kind, name in ((Int8Linear, "int8"), (Int4Linear, "int4")):
             if any(isinstance(linear, kind) for linear in linears):
                 return name
+        return self.computed
+
+    @property
+    def computed(self) -> str:
+        """What activations and experts are in, whatever the base's weights are read as."""
         return str(self.bank.dtype).removeprefix("torch.")
 
     def to(self, device: torch.device | str) -> Self:

@@ -7,11 +7,11 @@
     float32     everywhere, and what the others are measured against
     bfloat16    half the memory, and about twice the speed, where the processor multiplies it
                 itself; elsewhere slower than float32
-    int8        the base's linears and head in int8, all else in bfloat16 where that is quick;
-                on a CPU alone; never chosen, always asked for
-    int4        bfloat16, but for the base's linears while tokens are decoded: where its file has
-                them in 4-bit groups they are read so, and where it has none this is bfloat16;
-                chosen on a CPU that multiplies bfloat16, and only there
+    int8        the base's linears and head in int8, all else in the quicker of these two; on a CPU
+                alone; never chosen, always asked for
+    int4        the quicker of those two, but for the base's linears while tokens are decoded: where
+                its file has them in 4-bit groups they are read so, and where it has none this is
+                the quicker of the two; chosen on a CPU that has a kernel for such groups
 
 Chosen by asking the processor what it has, not by a race: a race between two timings on a machine
 that others use too would choose one precision today and another tomorrow, and a record would not be
@@ -33,6 +33,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 DEVICE_VARIABLE = "ATMOE_DEVICE"
 FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """What Linux calls bfloat16 products in a processor's list of features: x86's two, and ARM's."""
+GROUPED = FLAGS | {"avx2"}
+"""The same of what PyTorch's kernel for 4-bit groups is written for; elsewhere it is slow."""
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -92,6 +94,11 @@ def best(device: str = "cpu") -> str:
     return "bfloat16" if device == "cpu" and FLAGS & _features() else "float32"
 
 
+def quick() -> str:
+    """What to train in where nobody says: the quicker, on the device that is taken by itself."""
+    return best(placed())
+
+
 def chosen(name: str | None = None, device: str = "cpu") -> str:
     """The precision that a name stands for.
 
@@ -115,20 +122,19 @@ def chosen(name: str | None = None, device: str = "cpu") -> str:
         raise AtMoeError(
             f"{name} is for the CPU; on {device} choose bfloat16 or float32 (--dtype)."
         )
-    if name == "int4" and best() != "bfloat16":
+    if name == "int4" and not _grouped():
         raise AtMoeError(
-            "int4 needs a processor that multiplies bfloat16 itself, and this one does not; "
-            "choose int8 or float32 (--dtype)."
+            "int4 needs a processor with AVX2, or one that multiplies bfloat16 itself, and this "
+            "one says of neither; choose int8 or float32 (--dtype)."
         )
     if name != "auto":
         return name
-    quick = best(device)
-    return "int4" if device == "cpu" and quick == "bfloat16" else quick
+    return "int4" if device == "cpu" and _grouped() else best(device)
 
 
 def usable() -> tuple[str, ...]:
     """Those of `NAMES` that this machine's processor takes."""
-    return tuple(name for name in NAMES if name != "int4" or best() == "bfloat16")
+    return tuple(name for name in NAMES if name != "int4" or _grouped())
 
 
 def computed_in(name: str) -> str:
@@ -141,6 +147,11 @@ def computed_in(name: str) -> str:
         "float32" or "bfloat16".
     """
     return best() if name in ("int8", "int4") else name
+
+
+def _grouped() -> bool:
+    """Whether the processor reads 4-bit groups quickly."""
+    return bool(GROUPED & _features())
 
 
 def _features() -> set[str]:

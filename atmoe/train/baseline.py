@@ -9,13 +9,14 @@ xlora   PEFT's X-LoRA (arXiv 2402.07148) over the very same experts, its classif
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from atmoe.data import Description, Example
+from atmoe.mixture.precision import quick
 from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
 from atmoe.presentation import NEUTRAL
@@ -79,14 +80,14 @@ class XloraSettings:
         learning_rate: of the classifier, at its peak.
         gain: what its scalings, which sum to 1, are multiplied by (the router's first gain).
         seed: of everything.
-        dtype: of the base model.
+        dtype: of the base model; default: the quicker of two, as `quick` says.
     """
 
     answer_tokens: int = 60_000
     learning_rate: float = 1e-3
     gain: float = 1.5
     seed: int = 0
-    dtype: str = "bfloat16"
+    dtype: str = field(default_factory=quick)
 
 
 def train_xlora(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info, fitting
 from atmoe.mixture.experts import decoder_layers, layer_linears
 from atmoe.mixture.peft_files import WEIGHTS, located
+from atmoe.mixture.precision import quick
 from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
 from atmoe.prompt import Batch
@@ -67,7 +68,7 @@ class ExpertSettings:
         learning_rate: at its peak; None = LEARNING_RATE, or less where steps are smaller. It is
             no more where they are larger: nobody measured that.
         seed: of everything.
-        dtype: of the base model.
+        dtype: of the base model; default: the quicker of two, as `quick` says.
 
     Raises:
         TrainingError: the longest row would not fit into a step.
@@ -79,7 +80,7 @@ class ExpertSettings:
     step_tokens: int | None = None
     learning_rate: float | None = None
     seed: int = 0
-    dtype: str = "bfloat16"
+    dtype: str = field(default_factory=quick)
 
     def __post_init__(self) -> None:
         if self.step_tokens is not None and self.step_tokens < LENGTHS[-1]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from atmoe.errors import TrainingError
+from atmoe.mixture.precision import quick
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RouterSettings:
         gain_learning_rate: of the gains.
         label_weight: of the cross-entropy with the labels, beside the language-model loss.
         seed: of all.
-        dtype: of the base model.
+        dtype: of the base model; default: the quicker of two, as `quick` says.
 
     Raises:
         TrainingError: a planner or shares cannot be of that width, floor or temperature.
@@ -61,7 +62,7 @@ class RouterSettings:
     gain_learning_rate: float = 3e-2
     label_weight: float = 0.1
     seed: int = 0
-    dtype: str = "bfloat16"
+    dtype: str = field(default_factory=quick)
 
     def __post_init__(self) -> None:
         if self.width < 1:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from atmoe.data import Description, Example
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
+from atmoe.mixture.precision import quick
 from atmoe.model import AtMoe
 from atmoe.prompt import Batch
 from atmoe.train import loop
@@ -52,7 +53,7 @@ class TogetherSettings:
         learning_rate: of the experts, at its peak.
         gain_learning_rate: of the gains.
         seed: of everything.
-        dtype: of the base model.
+        dtype: of the base model; default: the quicker of two, as `quick` says.
     """
 
     group_floor: float = 0.75
@@ -61,7 +62,7 @@ class TogetherSettings:
     learning_rate: float = 5e-4
     gain_learning_rate: float = 1e-2
     seed: int = 0
-    dtype: str = "bfloat16"
+    dtype: str = field(default_factory=quick)
 
 
 def train_together(

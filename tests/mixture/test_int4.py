@@ -40,10 +40,10 @@ def made_of_groups(out: int, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (s * q + m).view(out, -1), q.view(out, -1)
 
 
-@pytest.fixture(scope="module")
-def four() -> AtMoe:
-    """The shipped model, its linears in 4-bit groups; on any processor."""
-    model = AtMoe.from_pretrained(ASSETS, dtype="bfloat16")
+@pytest.fixture(scope="module", params=["bfloat16", "float32"])
+def four(request) -> AtMoe:
+    """The shipped model, its linears in 4-bit groups, all else in either; on any processor."""
+    model = AtMoe.from_pretrained(ASSETS, dtype=request.param)
     to_int4(model.base)
     return model
 
@@ -52,6 +52,12 @@ def four() -> AtMoe:
 def two() -> AtMoe:
     """The same in bfloat16."""
     return AtMoe.from_pretrained(ASSETS, dtype="bfloat16")
+
+
+@pytest.fixture
+def plain(four, two, medical) -> AtMoe:
+    """The same as `four`, without groups."""
+    return {"bfloat16": two, "float32": medical}[four.computed]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -127,8 +133,8 @@ def test_a_matrix_of_more_bits_is_rounded_to_the_nearest_groups():
 
 
 @pytest.mark.parametrize("rows", [1, 5])
-def test_logits_within_reach_are_those_of_the_weights_and_the_best_is_the_same(four, two, rows):
-    head, weight = engine_of(four).logits, two.base.get_output_embeddings().weight.float()
+def test_logits_within_reach_are_those_of_the_weights_and_the_best_is_the_same(four, plain, rows):
+    head, weight = engine_of(four).logits, plain.base.get_output_embeddings().weight.float()
     norm = engine_of(four).norm
     random = torch.Generator().manual_seed(0)
     with torch.inference_mode():
@@ -145,19 +151,25 @@ def test_logits_within_reach_are_those_of_the_weights_and_the_best_is_the_same(f
         assert head(states)[0].isnan().all()
 
 
-def test_all_linears_of_the_shipped_base_are_and_nothing_else_changes(four, two):
+def test_all_linears_of_the_shipped_base_are_and_nothing_else_changes(four, plain):
     linears = [m for m in four.base.modules() if isinstance(m, Int4Linear)]
     assert len(linears) == 7 * four.layout.layers and four.precision == "int4"
     assert type(four.base.get_output_embeddings()) is torch.nn.Linear
-    # what reads and scores is bfloat16 itself
+    # what reads and scores is the other itself
     plan = random_plan(3, four.layout)
     for prompt in PROMPTS[:2]:
-        assert torch.equal(four.route(prompt).mixing, two.route(prompt).mixing)
-        assert torch.equal(four.score(prompt, ANSWER, [plan]), two.score(prompt, ANSWER, [plan]))
+        assert torch.equal(four.route(prompt).mixing, plain.route(prompt).mixing)
+        assert torch.equal(four.score(prompt, ANSWER, [plan]), plain.score(prompt, ANSWER, [plan]))
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[tuple[int, str], list[torch.Tensor]]:
+    """Logits of steps by rows and precision, of what is no other with other groups."""
+    return {}
 
 
 @pytest.mark.parametrize("rows", [1, 4])
-def test_steps_are_as_near_to_float32_as_bfloat16s(four, two, medical, rows):
+def test_steps_are_as_near_to_float32_as_bfloat16s(four, two, medical, known, rows):
     """On average over four plans and forty tokens: of a few, one's distance is half chance.
 
     Of the tokens that can be chosen, that is; the rest is off by what its probability bears.
@@ -181,11 +193,14 @@ def test_steps_are_as_near_to_float32_as_bfloat16s(four, two, medical, rows):
 
     apart, lost = {"int4": 0.0, "bfloat16": 0.0}, {"int4": 0.0, "bfloat16": 0.0}
     groups = range(0, len(plans), rows)
-    for first in groups:
-        exact = steps(medical, first)
+    for model in (medical, two):
+        if (rows, model.precision) not in known:
+            known[rows, model.precision] = [steps(model, first) for first in groups]
+    gots = {"int4": [steps(four, first) for first in groups], "bfloat16": known[rows, "bfloat16"]}
+    for at, exact in enumerate(known[rows, "float32"]):
         near = exact > exact.max(-1, keepdim=True).values - REACH / 2
-        for name, model in (("int4", four), ("bfloat16", two)):
-            got = steps(model, first)
+        for name in apart:
+            got = gots[name][at]
             apart[name] += float((got - exact)[near].norm() / exact[near].norm()) / len(groups)
             logp, want = got.log_softmax(-1), exact.log_softmax(-1)
             lost[name] += float((want.exp() * (want - logp)).sum(-1).mean()) / len(groups)
@@ -243,15 +258,18 @@ def test_experts_are_picked_once_a_plan_and_are_gone_with_the_last_who_decodes_u
     assert not held
 
 
-def test_it_is_refused_where_bfloat16_is_not_quick(monkeypatch):
+def test_it_is_refused_where_the_kernel_is_slow(monkeypatch):
     with pytest.raises(AtMoeError, match="int4 is for the CPU; on cuda choose"):
         precision.chosen("int4", "cuda")
-    monkeypatch.setattr(precision, "best", lambda device="cpu": "float32")
-    with pytest.raises(AtMoeError, match="int4 needs a processor that multiplies bfloat16"):
+    monkeypatch.setattr(precision, "_features", set)
+    with pytest.raises(AtMoeError, match="int4 needs a processor with AVX2, or one that"):
         precision.chosen("int4")
 
 
-def test_a_base_in_no_groups_is_in_bfloat16_and_says_so(llama, own_cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(precision, "best", lambda device="cpu": "bfloat16")
+@pytest.mark.parametrize(("told", "computed"), [("avx2", "float32"), ("amx_bf16", "bfloat16")])
+def test_a_base_in_no_groups_is_in_the_quicker_precision_and_says_so(
+    told, computed, llama, own_cache, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(precision, "_features", lambda: {told})
     llama.model.save_pretrained(tmp_path)
-    assert AtMoe.from_pretrained(tmp_path, llama.directory, "int4").precision == "bfloat16"
+    assert AtMoe.from_pretrained(tmp_path, llama.directory, "int4").precision == computed

@@ -13,31 +13,37 @@ from atmoe import AtMoe, AtMoeError, Sampling
 from atmoe.cli.main import main
 from atmoe.mixture import precision
 
-X86 = "processor\t: 0\nmodel name\t: X\nflags\t\t: fpu avx2 avx512f {}\n\nprocessor\t: 1\n"
+X86 = "processor\t: 0\nmodel name\t: X\nflags\t\t: fpu avx {}\n\nprocessor\t: 1\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd {}\n"
 
 
 @pytest.mark.parametrize(
-    ("told", "want"),
+    ("told", "want", "grouped"),
     [
-        (X86.format("avx512_bf16 avx512_vnni"), "bfloat16"),
-        (X86.format("amx_bf16"), "bfloat16"),
-        (X86.format("avx512_vnni"), "float32"),
-        (ARM.format("bf16"), "bfloat16"),
-        (ARM.format("i8mm"), "float32"),
-        ("", "float32"),
+        (X86.format("avx2 avx512f avx512_bf16 avx512_vnni"), "bfloat16", True),
+        (X86.format("amx_bf16"), "bfloat16", True),
+        (X86.format("avx2 avx512f avx512_vnni"), "float32", True),
+        (X86.format("avx2"), "float32", True),
+        (X86.format("sse4_2"), "float32", False),
+        (ARM.format("bf16"), "bfloat16", True),
+        (ARM.format("i8mm"), "float32", False),
+        ("", "float32", False),
     ],
 )
-def test_bfloat16_only_where_the_processor_multiplies_it(told, want, monkeypatch, tmp_path):
+def test_each_precision_only_where_the_processor_is_quick_in_it(
+    told, want, grouped, monkeypatch, tmp_path
+):
     (tmp_path / "cpuinfo").write_text(told)
     monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.delenv(precision.DEVICE_VARIABLE, raising=False)
     assert precision.best() == want
-    assert precision.chosen("auto") == ("int4" if want == "bfloat16" else want)
-    assert ("int4" in precision.usable()) == (want == "bfloat16")
-    assert (
-        getattr(torch, precision.computed_in("int8")) is getattr(torch, want)
-        and getattr(torch, precision.computed_in("float32")) is torch.float32
-    )
+    if not torch.cuda.is_available():
+        assert precision.quick() == want
+    assert precision.chosen("auto") == ("int4" if grouped else want)
+    assert ("int4" in precision.usable()) == grouped
+    for name in ("int8", "int4"):
+        assert getattr(torch, precision.computed_in(name)) is getattr(torch, want)
+    assert getattr(torch, precision.computed_in("float32")) is torch.float32
 
 
 def test_no_list_of_features_means_float32(monkeypatch, tmp_path):
@@ -46,7 +52,7 @@ def test_no_list_of_features_means_float32(monkeypatch, tmp_path):
 
 
 def test_a_name_overrides_the_variable_and_that_the_machine(monkeypatch):
-    monkeypatch.setattr(precision, "best", lambda device: "float32")
+    monkeypatch.setattr(precision, "_features", set)
     monkeypatch.setenv(precision.VARIABLE, "int8")
     assert (
         precision.chosen() == "int8"
@@ -66,7 +72,7 @@ def test_a_name_overrides_the_variable_and_that_the_machine(monkeypatch):
 def test_a_saved_model_in_each_precision_says_so_in_its_record(
     name, llama, own_cache, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(precision, "best", lambda device="cpu": "bfloat16")
+    monkeypatch.setattr(precision, "_features", lambda: {"avx512_bf16"})
     llama.model.save_pretrained(tmp_path)
     model = AtMoe.from_pretrained(tmp_path, llama.directory, name)
     record = model.answer("How is asthma treated?", sampling=Sampling(4))
@@ -74,6 +80,7 @@ def test_a_saved_model_in_each_precision_says_so_in_its_record(
         # nothing of this base is in 4-bit groups
         model.precision == record.versions["dtype"] == ("bfloat16" if name == "int4" else name)
         and record.versions["engine"] == "lean, folded"
+        and record.versions.get("computed_in") == ("bfloat16" if name == "int8" else None)
     )
 
 
@@ -145,7 +152,7 @@ def test_a_name_that_is_none_is_refused(name, gpus):
 
 
 def test_where_and_in_what_is_one_decision(gpus, monkeypatch):
-    monkeypatch.setattr(precision, "FLAGS", set())
+    monkeypatch.setattr(precision, "_features", set)
     gpus(1)
     assert precision.chosen("auto", "cuda") == "bfloat16" and precision.chosen("auto") == "float32"
     gpus(1, bfloat16=False)

@@ -182,6 +182,10 @@ def test_what_differs_is_named(made):
         and "the precision (bfloat16 then, float32 now)" in said
     )
     assert "the base" not in said
+    four = {"dtype": "int4", "computed_in": "bfloat16"}
+    said = judgement("The answer", replace(then, versions=router.versions | four), now)
+    assert "the precision (int4 then, float32 now)" in said
+    assert "what all but the base's weights are in (bfloat16 then, float32 now)" in said
 
 
 def test_a_spoilt_download_is_one_or_a_sentence(made, sha256):
