@@ -16,7 +16,7 @@ from atmoe.answer.sampling import Sampling
 from atmoe.bench import scale
 from atmoe.bench.scale import in_turns, over
 from atmoe.explanation.coherence import SAMPLING
-from atmoe.mixture.precision import usable
+from atmoe.mixture.precision import best, usable
 from atmoe.model import AtMoe
 from atmoe.steering.overrides import Override, State, Steering
 
@@ -77,7 +77,7 @@ def page(
     tokens: int,
     repeats: int,
 ) -> dict[str, list[float]]:
-    """The page's own decoding, somebody alone and several people, in each quick precision.
+    """The page's own decoding, somebody alone and several people, in int4 and in what that is beside.
 
     And of steered answers, with the router's to guess from and without.
 
@@ -89,10 +89,11 @@ def page(
         tokens: to decode, at most.
         repeats: of each.
     """
+    plain = best()
     models = {
         name: AtMoe.from_pretrained(path, base, name, device="cpu")
         for name in usable()
-        if name in ("bfloat16", "int4")
+        if name in (plain, "int4")
     }
     tasks: dict[str, Callable[[], float]] = {"generate": generate}
     for name, model in models.items():
@@ -116,8 +117,8 @@ def page(
         guessed, steered = f"guessed {name}", f"steered {name}"
         ratios[f"page in {name}, steered, guessed to not"] = over(speeds, guessed, steered)
     if "int4" in models:
-        ratios["page in int4 to bfloat16"] = over(speeds, "alone int4", "alone bfloat16")
-        ratios[f"page in int4 to bfloat16, {people} people"] = over(
-            speeds, "together int4", "together bfloat16"
+        ratios[f"page in int4 to {plain}"] = over(speeds, "alone int4", f"alone {plain}")
+        ratios[f"page in int4 to {plain}, {people} people"] = over(
+            speeds, "together int4", f"together {plain}"
         )
     return ratios
