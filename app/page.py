@@ -249,12 +249,12 @@ def _wire(
     replayed = replay_desk.wire(session)
     linked = link_desk.wire(session, page)
     again = replay_desk.wire_again(session)
-    begun = [each.begun for each in (asked, replayed, *linked, again)]
+    begun = [each.begun for each in (asked, replayed, linked, again)]
     link_desk.wire_address(
         session, [asked.begun.success, replayed.begun.success, areas.steer.panel.rest]
     )
     dosed = what_if_desk.wire(session, asked.begun, replayed.begun)
-    for event in (*(each.begun for each in linked), again.begun):
+    for event in (linked.begun, again.begun):
         event.success(what_if_desk.forget, [session], areas.what_if.results, **UNQUEUED)
 
     drafted = drafts_desk.wire(session, (*begun, moved))
@@ -264,8 +264,7 @@ def _wire(
     CohortDesk(shared, areas.cohort).wire(session)
 
     # 4. what every answer's end calls
-    answered = [*asked.answered, *replayed.answered, *again.answered]
-    answered += [event for each in linked for event in each.answered]
+    answered = [*asked.answered, *replayed.answered, *again.answered, *linked.answered]
     compare_desk.wire(session, [*ask_desk.wire_once_more(session, answered), third[0]])
     replay_desk.wire_judge(session, answered)
     for measured in why_desk.wire(session, (*begun, moved), answered):

@@ -1,7 +1,7 @@
 """The address of the page, a link to share, and opening either.
 
 a setting or a question comes to rest ─► settle ─► the browser writes its address
-the page loads, or Back and Forward   ─► open   ─► settings, question, a link's answers
+a page at an address, Back, Forward   ─► open   ─► settings, question, a link's answers
 Share                                 ─► share  ─► a link with both answers in its fragment
 """
 
@@ -19,14 +19,14 @@ from app.answering import Given
 from app.ask.desk import AskDesk, Begun
 from app.controls import Controls
 from app.desk import AnswerPlace, Desk, Shared, guarded, number_of
-from app.events import LAST_WINS, UNQUEUED
+from app.events import LAST_WINS, QUIET, UNQUEUED
 from app.following import Update
 from app.markup import message, passage
 from app.session import Session
 from app.share.area import ShareArea
 from app.share.fragment import Held, from_fragment, to_fragment
 from app.share.link import MAX_QUESTION, Linked, LinkError, from_query, to_query
-from app.share.where import WHERE, Tabs, Where, read
+from app.share.where import LOADED, WHERE, Tabs, Where, read
 from app.share.words import FROM_LINK, ONE_FROM_LINK, holds, said
 from app.steer import words
 from app.view import sampling_of
@@ -63,22 +63,20 @@ class LinkDesk(Desk):
         self.ask_desk, self.steer_desk, self.box = ask_desk, ask_desk.steer_desk, ask_desk.area.box
         self._tabs = Tabs()
 
-    def wire(self, session: gr.State, page: gr.Blocks) -> list[Begun]:
-        """Have the page as it loads, and Back and Forward, call this desk.
+    def wire(self, session: gr.State, page: gr.Blocks) -> Begun:
+        """Have a page that is loaded at an address, and Back and Forward, call this desk.
 
         Returns:
-            Of either: the event of an opened address, and those at which its answers have ended.
+            The event of an opened address, and those at which its answers have ended.
         """
         steer_desk, box, part = self.steer_desk, self.box, self.part
         outputs = [*self.ask_desk.changing, *steer_desk.changing, *steer_desk.showing_plans]
         outputs += [self.area.bar.said, box.question, *box.settings.parts, part]
         outputs = list(dict.fromkeys(outputs))
-        begun = []
-        for listen in (page.load, part.visit):
-            opened = listen(self.open, [session, part], outputs, js=WHERE, **UNQUEUED)
-            begun.append(self.ask_desk.stream_both(opened, session))
+        page.load(None, js=LOADED, **QUIET)
+        opened = part.visit(self.open, [session, part], outputs, js=WHERE, **LAST_WINS)
         self.area.bar.close.click(lambda: said(), None, [self.area.bar.said], **UNQUEUED)
-        return begun
+        return self.ask_desk.stream_both(opened, session)
 
     def wire_address(self, session: gr.State, rests: Sequence[Callable[..., Dependency]]) -> None:
         """Have the address follow what is set.

@@ -24,6 +24,11 @@ WHERE = """(session, share) => {
 (assets/app/address.js) it does not know."""
 
 
+LOADED = '() => { document.dispatchEvent(new Event("atmoe:loaded")); }'
+"""Tells the browser that all of the page is there: only it knows whether its address holds anything
+to be asked about (assets/app/share.js)."""
+
+
 class Left(Json):
     """What a page that is loaded anew left in its tab.
 

@@ -24,6 +24,11 @@
   };
   return {
     agreed,
+    // Whether a page that was loaded anew left something in its tab.
+    remains: () => attempt(() => {
+      const { type } = window.performance.getEntriesByType("navigation")[0];
+      return type === "reload" && window.sessionStorage.getItem(LEFT + location.pathname) !== null;
+    }) === true,
     // The person's yes or no, in force at once.
     agree: (yes) => {
       answered = yes;

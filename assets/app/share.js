@@ -24,6 +24,12 @@ window.addEventListener("popstate", () => {
   [visit, visitedAt] = [ask("visit"), performance.now()];
   trigger("visit");
 }, { signal });
+// A page that is loaded asks only where its address holds something, or its tab does after a refresh.
+document.addEventListener("atmoe:loaded", () => {
+  if (!location.search && !location.hash.startsWith("#answers=") && !address.remains()) return;
+  ask("load");
+  trigger("visit");
+}, { signal });
 const settle = (state) => {
   if (visit !== null && performance.now() - visitedAt < SILENCE) {
     if (state.at === visit) visit = null;

@@ -77,7 +77,7 @@ def page(
     tokens: int,
     repeats: int,
 ) -> dict[str, list[float]]:
-    """The page's own decoding, somebody alone and several people, in int4 and in what that is beside.
+    """The page's own decoding, somebody alone and several people, in int4 and what is beside it.
 
     And of steered answers, with the router's to guess from and without.
 
