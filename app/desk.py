@@ -87,12 +87,7 @@ class Shared:
         desks: whoever else must hear of a change, and has a part in the download.
     """
 
-    def __init__(
-        self,
-        serving: Serving,
-        message: gr.HTML,
-        cohort: Cohort | None = None,
-    ):
+    def __init__(self, serving: Serving, message: gr.HTML, cohort: Cohort | None = None):
         self.serving, self.cohort = serving, cohort
         self.model, self.worker = serving.model, serving.worker
         self.message, self.batching = message, serving.batching
@@ -174,7 +169,7 @@ class Desk:
     Everything of a person is in the `Session` that each call is given.
 
     What happens in one area can concern another: what a desk has to say then, it says in the last
-    six methods here. Most have nothing to say.
+    seven methods here. Most have nothing to say.
     """
 
     def __init__(self, shared: Shared):

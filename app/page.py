@@ -132,11 +132,7 @@ def build(
     ) as page:
         session = gr.State(Session())
         areas = _build_areas(model, strength_note(cohort), cases, neighbours)
-        shared = Shared(
-            serving or Serving(model),
-            areas.ask.box.message,
-            cohort,
-        )
+        shared = Shared(serving or Serving(model), areas.ask.box.message, cohort)
         _wire(page, session, areas, shared, licence, neighbours)
         for script in ("places.js", "page.js", "marks.js", *(("models.js",) if neighbours else ())):
             page.load(None, js=text_of(script), api_visibility="private")

@@ -201,6 +201,7 @@ class Session:
         """Nobody comes back to it."""
         for making in self._makings():
             making.cancel()
+        self.tabs.clear()  # and their files, at once
 
     def still_there(self, record: Record) -> bool:
         """Whether a record is still that of an answer shown.

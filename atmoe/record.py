@@ -111,8 +111,7 @@ class Record(Answer):
             versions={
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
-                "dtype": mixture.precision,
-                **_computed(mixture),
+                **_precision_of(mixture),
                 "engine": generation.engine,
                 **({} if mixture.device.type == "cpu" else {"device": str(mixture.device)}),
             },
@@ -231,10 +230,10 @@ class Record(Answer):
             raise AtMoeError("The record is not JSON; use the file as downloaded.") from error
 
 
-def _computed(mixture: Mixture) -> dict[str, str]:
-    """What is computed in, where the precision names what the base's weights are read as."""
+def _precision_of(mixture: Mixture) -> dict[str, str]:
+    """The precision, and what all else is in where that is one of the base's weights alone."""
     named, computed = mixture.precision, mixture.computed
-    return {} if named == computed else {"computed_in": computed}
+    return {"dtype": named} | ({} if named == computed else {"computed_in": computed})
 
 
 def _base_of(mixture: Mixture) -> dict[str, str]:

@@ -44,7 +44,7 @@ class KeepDesk(Desk):
     @guarded
     def report(self, session: Session) -> Update:
         """What has ended, to be read and printed."""
-        router, steered = _ended(session)
+        router, steered = _kept(session)
         made, drafts = datetime.now(UTC), session.tab(DraftsState).drafts
         name = f"atmoe-report-{made:%Y-%m-%d-%H%M}.html"
         return self._file(name, "text/html", report(router, steered, made, drafts))
@@ -52,7 +52,7 @@ class KeepDesk(Desk):
     @guarded
     def record(self, session: Session) -> Update:
         """What has ended, to be opened again."""
-        router, steered = _ended(session)
+        router, steered = _kept(session)
         held = {
             "router": router.to_dict(),
             "steered": steered and steered.to_dict(),
@@ -69,7 +69,7 @@ class KeepDesk(Desk):
         return {self.part: gr.update(file=file)}
 
 
-def _ended(session: Session) -> tuple[Record, Record | None]:
+def _kept(session: Session) -> tuple[Record, Record | None]:
     """The router's answer, and the steered one where that has ended too."""
     router = session.first.record
     if router is None or not session.first.ended:

@@ -26,7 +26,7 @@ from app.session import Session
 from app.share.area import ShareArea
 from app.share.fragment import Held, from_fragment, to_fragment
 from app.share.link import MAX_QUESTION, Linked, LinkError, from_query, to_query
-from app.share.where import LOADED, WHERE, Tabs, Where, read
+from app.share.where import LOADED, Tabs, Where, read
 from app.share.words import FROM_LINK, ONE_FROM_LINK, holds, said
 from app.steer import words
 from app.view import sampling_of
@@ -74,7 +74,7 @@ class LinkDesk(Desk):
         outputs += [self.area.bar.said, box.question, *box.settings.parts, part]
         outputs = list(dict.fromkeys(outputs))
         page.load(None, js=LOADED, **QUIET)
-        opened = part.visit(self.open, [session, part], outputs, js=WHERE, **LAST_WINS)
+        opened = part.visit(self.open, [session, part], outputs, **LAST_WINS)
         self.area.bar.close.click(lambda: said(), None, [self.area.bar.said], **UNQUEUED)
         return self.ask_desk.stream_both(opened, session)
 

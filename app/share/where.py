@@ -12,21 +12,10 @@ from app.session import Session
 from app.share.link import MAX_QUESTION, LinkError
 from atmoe.schema import Json, checked
 
-WHERE = """(session, share) => {
-  const where = {...share, search: location.search, hash: location.hash, left: null};
-  try {
-    const again = performance.getEntriesByType("navigation")[0].type === "reload" && !share.back;
-    if (again) where.left = JSON.parse(sessionStorage.getItem("atmoe-left-1" + location.pathname));
-  } catch {}
-  return [session, where];
-}"""
-"""Read in the browser, for the server is not told what stands after the “#”, and what was left
-(assets/app/address.js) it does not know."""
-
-
 LOADED = '() => { document.dispatchEvent(new Event("atmoe:loaded")); }'
-"""Tells the browser that all of the page is there: only it knows whether its address holds anything
-to be asked about (assets/app/share.js)."""
+"""Tells the browser that all of the page is there. No server is told what stands after the “#”, nor
+what was left in the tab: only the browser knows whether there is anything to be asked about
+(assets/app/share.js)."""
 
 
 class Left(Json):

@@ -24,11 +24,11 @@
   };
   return {
     agreed,
-    // Whether a page that was loaded anew left something in its tab.
+    // What a page that was loaded anew left in its tab; null where it was not, or left nothing.
     remains: () => attempt(() => {
       const { type } = window.performance.getEntriesByType("navigation")[0];
-      return type === "reload" && window.sessionStorage.getItem(LEFT + location.pathname) !== null;
-    }) === true,
+      return type === "reload" ? JSON.parse(window.sessionStorage.getItem(LEFT + location.pathname)) : null;
+    }),
     // The person's yes or no, in force at once.
     agree: (yes) => {
       answered = yes;

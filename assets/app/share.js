@@ -7,8 +7,8 @@ const share = element.querySelector("#share-button"), report = element.querySele
 const WITHOUT = "It holds the settings alone, and no question.";
 let asked = 0, told = null, saved = null;
 
-const ask = (what) => {
-  props.value = { search: location.search, hash: location.hash, back: what === "visit", at: ++asked };
+const ask = (what, left = null) => {
+  props.value = { search: location.search, hash: location.hash, back: what === "visit", left, at: ++asked };
   return asked;
 };
 const here = () => location.search + (location.hash.startsWith("#answers=") ? location.hash : "");
@@ -26,8 +26,9 @@ window.addEventListener("popstate", () => {
 }, { signal });
 // A page that is loaded asks only where its address holds something, or its tab does after a refresh.
 document.addEventListener("atmoe:loaded", () => {
-  if (!location.search && !location.hash.startsWith("#answers=") && !address.remains()) return;
-  ask("load");
+  const left = address.remains();
+  if (!location.search && !location.hash.startsWith("#answers=") && !left) return;
+  ask("load", left);
   trigger("visit");
 }, { signal });
 const settle = (state) => {
