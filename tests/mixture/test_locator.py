@@ -14,7 +14,7 @@ from samples import LINES
 
 from atmoe import AtMoe
 from atmoe.errors import AssetError, BaseModelError
-from atmoe.mixture import base, base_cache
+from atmoe.mixture import base, base_cache, base_model, snapshots
 from atmoe.mixture.replacing import read_config
 
 SMALL = ["--rank", "2", "--answer-tokens", "600", "--dtype", "float32"]
@@ -80,9 +80,9 @@ def test_a_base_that_was_moved_is_a_sentence(llama, tmp_path, own_cache):
 
 def test_a_hub_model_is_found_by_its_revision(llama, monkeypatch, own_cache):
     asked = []
-    monkeypatch.setattr(base, "_ask", lambda question: None)
+    monkeypatch.setattr(snapshots, "ask", lambda question: None)
     monkeypatch.setattr(
-        base.huggingface_hub,
+        snapshots.huggingface_hub,
         "snapshot_download",
         lambda repo, **k: asked.append((repo, k["revision"])) or str(llama.directory),
     )
@@ -196,13 +196,13 @@ def test_a_template_that_cannot_be_used_is_a_sentence_when_the_base_is_loaded(
     config["chat_template"] = TEMPLATES[name]
     (home / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(BaseModelError, match="template") as refusal:
-        base.load(base.fetch(home), torch.float32)
+        base_model.load(base.fetch(home), torch.float32)
     assert "\n" not in str(refusal.value) and "use a base model" in str(refusal.value)
 
 
 def test_nothing_asks_the_hub_for_a_base_in_a_directory_of_this_machine(tmp_path, monkeypatch):
     (tmp_path / "bases").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(base, "_ask", lambda question: pytest.fail("asked the hub"))
+    monkeypatch.setattr(snapshots, "ask", lambda question: pytest.fail("asked the hub"))
     with pytest.raises(BaseModelError, match="There is no base model at bases/mine"):
         base.fetch("bases/mine", cache=tmp_path / "cache")
