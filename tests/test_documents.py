@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from tools.aims import Aim, plain
 from tools.documents import CONTRIBUTING, DOCUMENTS, LIBRARY, PARTS, QUESTION, README, marked, shell
 from tools.places import NOT_ENTERED, TOP, folders
 from tools.tables import report
@@ -42,6 +43,12 @@ def test_what_is_made_is_what_would_be_made_now(part):
     assert marked(TEXTS[part.document], part.mark) == part.text(), (
         "stale; make it again with  python tests/tools/documents.py"
     )
+
+
+def test_an_aim_that_is_missed_by_a_hair_does_not_look_met():
+    assert Aim("τ-b", 0.3497, 0.35, plain, 2).row() == ("τ-b", "0.3497", "0.35", "**no**")
+    assert Aim("τ-b", 0.35, 0.35, plain, 2).row() == ("τ-b", "0.35", "0.35", "yes")
+    assert Aim("flagged", 0.051, 0.05, most=True).row()[1:] == ("5.1%", "at most 5%", "**no**")
 
 
 def test_the_answer_shown_is_what_the_command_prints(medical, monkeypatch):

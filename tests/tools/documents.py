@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools.aims import aims_table
 from tools.endpoints import endpoints
 from tools.markdown import fenced, wrapped
 from tools.places import ROOT, file_list, folder_tree
@@ -153,6 +154,7 @@ PARTS = (
     Part(README, "folders", folder_tree),
     Part(CARD, "training", training_table),
     Part(CARD, "expert tokens", expert_tokens),
+    Part(CARD, "aims", aims_table),
     Part(CARD, "baselines", losses_table),
     Part(CARD, "baselines before", partial(of_report, "evaluate-before", baseline_table)),
     Part(CARD, "routing", partial(of_report, "routing", routing_sentences)),

@@ -59,7 +59,7 @@ def take(tab: Tab, args: argparse.Namespace, name: str) -> None:
             path=args.outdir / f"{name}-{moment}.png", full_page=name.startswith("phone")
         )
 
-    expect(tab.page.locator("#places")).to_be_visible()
+    expect(tab.page.locator("#experts-map .js-plotly-plot")).to_have_count(1)
     shoot("1-before")
     tab.tokens(args.tokens)
     tab.question.fill(QUESTION)
