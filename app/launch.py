@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from app.assets import FOLDER
 from app.card import Card
 from app.events import AT_ONCE
+from app.files import Files
 from app.serving import HEALTH, Streaming
 from app.visitors import visitors
 from atmoe import AtMoe
@@ -43,5 +44,6 @@ def launching(model: AtMoe) -> dict[str, Any]:
     """Arguments of `launch`: the page's own, what a link to it shows, /healthz, and sessions."""
     words = model.info.page
     card = Middleware(Card, title=words.title, about=words.about)
-    app = {"middleware": [card, Middleware(Streaming)], "routes": [HEALTH], "lifespan": visitors}
+    around = [Middleware(Files), card, Middleware(Streaming)]
+    app = {"middleware": around, "routes": [HEALTH], "lifespan": visitors}
     return {**LAUNCH, "app_kwargs": app}
