@@ -39,6 +39,7 @@ from atmoe.mixture import base_model
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter
 from atmoe.mixture.planning import first_states
+from atmoe.mixture.precision import best
 from atmoe.mixture.store import build
 from atmoe.prompt import collate
 from atmoe.routing.router import GroupedRouter
@@ -101,6 +102,11 @@ FAMILIES = {
     "gemma2": lambda v: Gemma2ForCausalLM(Gemma2Config(vocab_size=v, **SHAPE, **WINDOW)),
     "gemma3": lambda v: Gemma3ForCausalLM(Gemma3TextConfig(vocab_size=v, **SHAPE, **WINDOW)),
 }
+BFLOAT16 = pytest.param(
+    "bfloat16",
+    marks=pytest.mark.skipif(best() != "bfloat16", reason="this processor takes minutes for it"),
+)
+"""As a parameter of tests over the shipped model."""
 PAGE = "page"
 """The family of the model that the page is tested over: a Llama that answers in letters."""
 CHAT = (

@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from conftest import ASSETS, LAYOUT, PROMPTS, one_hot, random_plan
+from conftest import ASSETS, BFLOAT16, LAYOUT, PROMPTS, one_hot, random_plan
 
 from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
 from atmoe.answer import batching
@@ -16,6 +16,7 @@ from atmoe.answer.leases import Product
 from atmoe.answer.past import Past
 from atmoe.errors import PlanError, PromptError
 from atmoe.mixture.int4 import to_int4
+from atmoe.mixture.precision import best
 
 PLANS = [random_plan(0), RoutingPlan.off(LAYOUT), one_hot("reader/expert"), random_plan(1), None]
 HOW = [
@@ -88,11 +89,11 @@ def test_rows_that_come_and_go_are_each_alone_bit_for_bit(world, seen, seed, dty
             assert torch.equal(got, exact)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int4"])
+@pytest.mark.parametrize("dtype", ["float32", BFLOAT16, "int4"])
 def test_shipped_rows_that_come_and_go_are_each_alone_bit_for_bit(medical, seen, dtype):
     model = medical
     if dtype != "float32":
-        model = AtMoe.from_pretrained(ASSETS, dtype="bfloat16")
+        model = AtMoe.from_pretrained(ASSETS, dtype=best())
     if dtype == "int4":  # on any processor
         to_int4(model.base)
     off = RoutingPlan.off(model.layout)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import BFLOAT16, ROOT
 
 from atmoe.mixture.precision import computed_in, usable
 
@@ -27,7 +27,7 @@ groups, the head's, and what one layer needs on the way. In bfloat16 it was 5.1.
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="told by Linux alone")
-@pytest.mark.parametrize("precision", ["bfloat16", "int4"])
+@pytest.mark.parametrize("precision", [BFLOAT16, "int4"])
 def test_the_weights_are_never_there_many_times_over(precision):
     if precision not in usable():
         pytest.skip("no 4-bit groups on this processor")

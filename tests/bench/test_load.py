@@ -48,7 +48,7 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
         async with httpx.AsyncClient(base_url=address, timeout=None) as client:
             expected = await alone(client)
             wrong = dict.fromkeys(ASKED[::2], "another") | {q: expected[q] for q in ASKED[1::2]}
-            other = await crowd(client, 2, 0.5, wrong)
+            other = await crowd(client, 2, 2, wrong)  # the second comes after half a second
             refusing = loading.Told()
             assert await loading._ask(client, " ", refusing) is None
             return other, refusing

@@ -6,7 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-from conftest import ASSETS, PROMPTS, one_hot, random_plan
+from conftest import ASSETS, BFLOAT16, PROMPTS, one_hot, random_plan
 from gguf import GGMLQuantizationType, quants
 
 from atmoe import AtMoe, AtMoeError, RoutingPlan
@@ -40,7 +40,7 @@ def made_of_groups(out: int, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (s * q + m).view(out, -1), q.view(out, -1)
 
 
-@pytest.fixture(scope="module", params=["bfloat16", "float32"])
+@pytest.fixture(scope="module", params=[BFLOAT16, "float32"])
 def four(request) -> AtMoe:
     """The shipped model, its linears in 4-bit groups, all else in either; on any processor."""
     model = AtMoe.from_pretrained(ASSETS, dtype=request.param)
@@ -182,6 +182,8 @@ def test_steps_are_as_near_to_float32_as_bfloat16s(four, two, medical, known, ro
         f"{ANSWER} Your doctor may ask you to keep a diary of attacks. In some people it gets "
         "better with age. Do not smoke, and stay away from what brings an attack on."
     )
+    if precision.best() != "bfloat16":
+        forced = forced[:12]  # or bfloat16's steps take minutes
 
     def steps(model, first):
         asked, under = PROMPTS[first : first + rows], plans[first : first + rows]

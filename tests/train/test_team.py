@@ -1,7 +1,8 @@
 """Training on two processes: the same steps and, but for the order of sums, the same weights."""
 
+import contextlib
+import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from samples import LINES
 
+from atmoe.cli.main import main
 from atmoe.train.launch import asked_for
 from atmoe.train.team import Team
 
@@ -21,48 +23,44 @@ ROUTER = ["--instructions", "40", "--answer-tokens", "2500", "--dtype", "float32
 
 @pytest.fixture(scope="module")
 def trained(worlds, tmp_path_factory):
-    """The same trainings on one process and, under accelerate, on two: {processes: directory}."""
+    """The same trainings here and, under accelerate, in two processes: {processes: directory}."""
     home = tmp_path_factory.mktemp("team")
     (home / "own.jsonl").write_text("\n".join(map(json.dumps, LINES)))
     (home / "own.yaml").write_text(
         "groups: {task: [define, treat, warn], field: [heart], reader: [lay, expert]}\n"
         "sources: [{reader: jsonl, path: own.jsonl}]\n"
     )
-    base = str(worlds("llama").directory)
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "ATMOE_CACHE": str(home / "cache"),
-    }
-    env.pop("WORLD_SIZE", None)
-    launchers = {
-        1: [sys.executable],
-        2: [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"],
-    }
-    out = {}
-    for processes, launcher in launchers.items():
-        out[processes] = home / f"on{processes}"
-        for what in (["experts", *EXPERTS, "--out"], ["router", *ROUTER, "--model"]):
-            words = [
-                *launcher,
-                "-m",
-                "atmoe",
-                "train",
-                *what,
-                str(out[processes]),
-                str(home / "own.yaml"),
-                "--base",
-                base,
-                "--json",
-            ]
+    out = {processes: home / f"on{processes}" for processes in (1, 2)}
+
+    def trainings(processes: int) -> list[list[str]]:
+        given = [str(home / "own.yaml"), "--base", str(worlds("llama").directory), "--json"]
+        where = str(out[processes])
+        return [
+            ["train", "experts", *EXPERTS, "--out", where, *given],
+            ["train", "router", *ROUTER, "--model", where, *given],
+        ]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ATMOE_CACHE", str(home / "cache"))
+        patched.setenv("PYTHONPATH", str(ROOT))
+        patched.setenv("OMP_NUM_THREADS", "1")
+        patched.delenv("WORLD_SIZE", raising=False)
+        for words in trainings(1):
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                main(words)
+            assert json.loads(printed.getvalue())["stage"] == words[1]
+        accelerated = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
+        for words in trainings(2):
             done = subprocess.run(
-                words, cwd=home, env=env, capture_output=True, text=True, timeout=300
+                [*accelerated, "-m", "atmoe", *words],
+                cwd=home,
+                capture_output=True,
+                text=True,
+                timeout=300,
             )
             assert done.returncode == 0, done.stderr[-2000:]
-            assert (
-                json.loads(done.stdout)["stage"] == what[0]
-            )  # one document, whatever the number of processes
+            # one document, whatever the number of processes
+            assert json.loads(done.stdout)["stage"] == words[1]
     return out
 
 
