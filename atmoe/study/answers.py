@@ -33,8 +33,11 @@ SAMPLING = Sampling(max_new_tokens=128, repetition_penalty=1.1)
 
 _ITEM = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+\S")
 _FLAT = re.compile(r"\S(?:[ \t]+[-•][ \t]+\S[^\n]*?){2,}")
+# "Whether the patient has a family history" speaks of any patient, and not of one.
 _PATIENT = re.compile(
-    r"\bdenie[sd]\b|\b(?:the|this) patient (?:is|was|has|had|reports|states|presents)\b"
+    r"\bdenie[sd]\b"
+    r"|(?<!\bwhether )(?<!\bif )(?<!\bwhen )(?<!\bunless )(?<!\bonce )"
+    r"\b(?:the|this) patient (?:is|was|has|had|reports|states|presents)\b"
     r"|\b\d{1,3}[- ]year[- ]old\b",
     re.IGNORECASE,
 )

@@ -41,6 +41,8 @@ def test_a_patient_nobody_mentioned():
     assert invents_a_patient(chart, "How is gout treated?")
     assert invents_a_patient("This is a 45-year-old woman with gout.", "gout mgmt?")
     assert not invents_a_patient("A patient with gout should drink water.", "gout mgmt?")
+    assert not invents_a_patient("- Whether the patient has a history of it.", "How is it going?")
+    assert invents_a_patient("Whether or not, the patient has a history of it.", "gout mgmt?")
     assert not invents_a_patient("It is common in a 70 year old.", "my mum is a 70 year old")
 
 
