@@ -79,7 +79,7 @@ class _Whole:
         self.sent: Sent | None = None
         self._send, self._encoding, self._once = send, encoding, once
         self._start: Message | None = None
-        self._body = b""
+        self._body = bytearray()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start" and self._wanted(message):
@@ -98,7 +98,7 @@ class _Whole:
 
     async def _finish(self, start: Message) -> None:
         compress = ENCODINGS[self._encoding]
-        body = await run_sync(compress, self._body, self._once)
+        body = await run_sync(compress, bytes(self._body), self._once)
         headers = MutableHeaders(raw=list(start["headers"]))
         del headers["accept-ranges"]
         headers["content-encoding"] = self._encoding
