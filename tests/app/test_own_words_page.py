@@ -83,7 +83,7 @@ def test_an_example_is_asked_and_nothing_is_claimed_of_it(own, browser):
 
 def test_a_link_to_it_shows_its_own_card(own):
     address, model = own
-    reply = httpx.get(address)
+    reply = httpx.get(address, headers={"accept-encoding": "identity"})
     cards = re.findall(
         r'<meta\s+(?:property|name)="([a-z]+:[a-z]+)"\s+content="([^"]*)"', reply.text
     )
