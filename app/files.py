@@ -11,12 +11,13 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 import brotli
 from anyio.to_thread import run_sync
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.whole import Whole, plain_page
 
 HASHED = re.compile(r"/assets/[\w.-]+-[\w-]{8,9}\.(?:js|css)", re.ASCII)
 """A file whose name changes with what is in it."""
@@ -30,13 +31,6 @@ ENCODINGS: dict[str, Callable[[bytes, bool], bytes]] = {
 """How a body is compressed, the better way first; with more care where it is done only once."""
 
 
-class Sent(NamedTuple):
-    """A whole response."""
-
-    start: Message
-    body: bytes
-
-
 class Files:
     """A layer around the page's server that compresses HTML, and hashed files once for all.
 
@@ -46,7 +40,7 @@ class Files:
 
     def __init__(self, app: ASGIApp):
         self.app = app
-        self._sent: dict[tuple[str, str], Sent] = {}
+        self._sent: dict[tuple[str, str], list[Message]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -55,60 +49,35 @@ class Files:
             await self.app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        once = HASHED.fullmatch(path) is not None
         key = path, encoding
         if key in self._sent:
-            start, body = self._sent[key]
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
+            for message in self._sent[key]:
+                await send(message)
             return
-        whole = _Whole(send, encoding, once)
+        once = HASHED.fullmatch(path) is not None
+
+        async def compress(headers: MutableHeaders, body: bytes) -> bytes:
+            del headers["accept-ranges"]
+            headers["content-encoding"] = encoding
+            headers.add_vary_header("accept-encoding")
+            if once:
+                headers["cache-control"] = FOREVER
+            return await run_sync(ENCODINGS[encoding], body, once)
+
+        whole = Whole(send, _plain_file if once else _found_page, compress)
         await self.app(scope, receive, whole)
-        if once and whole.sent is not None:
+        if once and whole.sent:
             self._sent[key] = whole.sent
 
 
-class _Whole:
-    """Where an app sends: HTML and hashed files are held until they are whole, and compressed.
+def _found_page(start: Message) -> bool:
+    """Whether a response is HTML that was found and that nobody has compressed."""
+    return start["status"] == 200 and plain_page(start)
 
-    Attributes:
-        sent: what went out compressed; None = the response was of another kind, or no success.
-    """
 
-    def __init__(self, send: Send, encoding: str, once: bool):
-        self.sent: Sent | None = None
-        self._send, self._encoding, self._once = send, encoding, once
-        self._start: Message | None = None
-        self._body = bytearray()
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and self._wanted(message):
-            self._start = message
-        elif self._start is None:
-            await self._send(message)
-        else:
-            self._body += message.get("body", b"")
-            if not message.get("more_body"):
-                await self._finish(self._start)
-
-    def _wanted(self, start: Message) -> bool:
-        headers = Headers(raw=start["headers"])
-        html = headers.get("content-type", "").startswith("text/html")
-        return (self._once or html) and start["status"] == 200 and "content-encoding" not in headers
-
-    async def _finish(self, start: Message) -> None:
-        compress = ENCODINGS[self._encoding]
-        body = await run_sync(compress, bytes(self._body), self._once)
-        headers = MutableHeaders(raw=list(start["headers"]))
-        del headers["accept-ranges"]
-        headers["content-encoding"] = self._encoding
-        headers["content-length"] = str(len(body))
-        headers.add_vary_header("accept-encoding")
-        if self._once:
-            headers["cache-control"] = FOREVER
-        self.sent = Sent({**start, "headers": headers.raw}, body)
-        await self._send(self.sent.start)
-        await self._send({"type": "http.response.body", "body": body})
+def _plain_file(start: Message) -> bool:
+    """Whether a response is a file that was found and that nobody has compressed."""
+    return start["status"] == 200 and "content-encoding" not in Headers(raw=start["headers"])
 
 
 def _encoding(scope: Scope) -> str | None:

@@ -35,7 +35,7 @@ from transformers import (
 
 from atmoe import AtMoe, Layout, RoutingPlan
 from atmoe.mixture import base as base_models
-from atmoe.mixture import base_model
+from atmoe.mixture import base_loading
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter
 from atmoe.mixture.planning import first_states
@@ -174,7 +174,7 @@ class World:
         model.save_pretrained(self.directory)
         words.save_pretrained(self.directory)
         self.found = base_models.fetch(self.directory, cache=home / "cache")
-        self.tokenizer = base_model.load(self.found)[1]
+        self.tokenizer = base_loading.load(self.found)[1]
         for name, settings in EXPERTS.items():
             peft = get_peft_model(self.base(), LoraConfig(task_type="CAUSAL_LM", **settings))
             for key, value in peft.named_parameters():
@@ -187,7 +187,7 @@ class World:
 
     def base(self):
         """A base model of its own, untouched."""
-        return base_model.load(self.found)[0]
+        return base_loading.load(self.found)[0]
 
     def peft(self) -> PeftModel:
         """The base under PEFT, with every adapter loaded from its directory by PEFT."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from tools.aims import Aim, plain
+from tools.aims import Aim
 from tools.documents import CONTRIBUTING, DOCUMENTS, LIBRARY, PARTS, QUESTION, README, marked, shell
 from tools.places import NOT_ENTERED, TOP, folders
-from tools.tables import report
+from tools.tables import report, rounded
 
 from atmoe.data.description import MEDICAL, Description
 
@@ -46,8 +46,8 @@ def test_what_is_made_is_what_would_be_made_now(part):
 
 
 def test_an_aim_that_is_missed_by_a_hair_does_not_look_met():
-    assert Aim("τ-b", 0.3497, 0.35, plain, 2).row() == ("τ-b", "0.3497", "0.35", "**no**")
-    assert Aim("τ-b", 0.35, 0.35, plain, 2).row() == ("τ-b", "0.35", "0.35", "yes")
+    assert Aim("τ-b", 0.3497, 0.35, rounded, 2).row() == ("τ-b", "0.3497", "0.35", "**no**")
+    assert Aim("τ-b", 0.35, 0.35, rounded, 2).row() == ("τ-b", "0.35", "0.35", "yes")
     assert Aim("flagged", 0.051, 0.05, most=True).row()[1:] == ("5.1%", "at most 5%", "**no**")
 
 

@@ -23,7 +23,7 @@ from atmoe.answer.kept import Kept
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
 from atmoe.mixture import base as base_models
-from atmoe.mixture import base_model
+from atmoe.mixture import base_loading
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter, layer_linears
 from atmoe.mixture.precision import usable
@@ -263,7 +263,7 @@ def precisions(
 
 def _made_up(model: AtMoe, base: str | None, experts: int, rank: int) -> AtMoe:
     """A model of random experts in four groups, on the base of `model`."""
-    plain, tokenizer = base_model.load(base_models.fetch(base), model.bank.dtype)
+    plain, tokenizer = base_loading.load(base_models.fetch(base), model.bank.dtype)
     names = [f"expert{e}" for e in range(experts // 4)]
     layout = Layout.of(model.layout.layers, {f"group{g}": names for g in range(4)})
     generator = torch.Generator().manual_seed(0)

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from atmoe.errors import PlanError, PromptError
-from atmoe.mixture.base_model import scaled_and_capped
+from atmoe.mixture.base_loading import scaled_and_capped
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import ExpertBank, Mixing, decoder_layers, mixed_by
 from atmoe.mixture.int4 import Int4Linear

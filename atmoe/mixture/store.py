@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from atmoe import files
 from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
-from atmoe.mixture import base_model
+from atmoe.mixture import base_loading
 from atmoe.mixture.config import ADAPTER, CONFIG, ROUTER, Info, digest_of
 from atmoe.mixture.experts import Adapter, ExpertBank, decoder_layers
 from atmoe.mixture.int4 import to_int4
@@ -177,7 +177,7 @@ def load(
             f"{fetched.name} ({fetched.sha256[:12]}…); name that base with --base."
         )
     # 2. the parts; the base first, for that needs most memory
-    model, tokenizer = base_model.load(fetched, getattr(torch, computed_in(precision)))
+    model, tokenizer = base_loading.load(fetched, getattr(torch, computed_in(precision)))
     adapters = [Adapter.load(path / "experts" / name) for name in layout.expert_names]
     for name, adapter in zip(layout.expert_names, adapters):
         warn_of_another_base(name, adapter, fetched)

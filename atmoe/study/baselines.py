@@ -21,7 +21,7 @@ from torch import Tensor
 from atmoe import files
 from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
-from atmoe.mixture import base_model
+from atmoe.mixture import base_loading
 from atmoe.model import AtMoe
 from atmoe.prompt import Batch, collate
 
@@ -167,7 +167,7 @@ def _base(model: AtMoe, base: str | None) -> Any:
         fetched = base_models.locate(info.base_name, info.base_sha256, info.base_locator)
     else:
         fetched = base_models.fetch(base)
-    return base_model.load(fetched, model.bank.dtype)[0].to(model.device)
+    return base_loading.load(fetched, model.bank.dtype)[0].to(model.device)
 
 
 def _paths(model: AtMoe, experts: Path) -> list[str]:

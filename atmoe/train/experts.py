@@ -19,7 +19,7 @@ from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
 from atmoe.mixture import base as base_models
-from atmoe.mixture import base_model, store
+from atmoe.mixture import base_loading, store
 from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info, fitting
 from atmoe.mixture.experts import decoder_layers, layer_linears
@@ -105,7 +105,7 @@ def new_model(
         AssetError: there is no such base, or an adapter cannot be read or does not fit it.
     """
     fetched = base_models.fetch(base or description.base)
-    model, tokenizer = base_model.load(fetched, getattr(torch, settings.dtype))
+    model, tokenizer = base_loading.load(fetched, getattr(torch, settings.dtype))
     layout = Layout.of(len(decoder_layers(model)[0]), description.groups)
     generator = loop.seed_everything(settings.seed)
     adapters = []

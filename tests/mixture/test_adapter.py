@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from atmoe import AtMoe, Layout, RoutingPlan
 from atmoe.errors import AssetError, BaseModelError
-from atmoe.mixture import base_model
+from atmoe.mixture import base_loading
 from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import ExpertBank, Mixing, mixed_by
@@ -399,14 +399,14 @@ def test_bases_that_scale_their_logits_or_flatten_their_rows_equal_peft(kind, tm
     path = tmp_path / "lora"
     modules = ["q_proj", "fc1" if kind == "opt" else "up_proj"]
     base = other_base(kind).eval()
-    base_model.check_head(base)
+    base_loading.check_head(base)
     saved(other_base(kind), path, {"r": 3, "target_modules": modules})
     bank = ExpertBank(base, [Adapter.load(path)])
     ids = torch.arange(12).reshape(2, 6)
     weights = torch.ones(2, 2, 1)
     with torch.inference_mode(), mixed_by(Mixing(bank, weights)):
         hidden = base.base_model(input_ids=ids).last_hidden_state
-        got = base_model.scaled_and_capped(base, base.get_output_embeddings()(hidden))
+        got = base_loading.scaled_and_capped(base, base.get_output_embeddings()(hidden))
     with torch.inference_mode():
         want = by_peft(other_base(kind).eval(), path)(input_ids=ids).logits
     torch.testing.assert_close(got, want, **CLOSE)
@@ -416,4 +416,4 @@ def test_a_head_that_is_not_known_is_refused_when_the_base_is_loaded(monkeypatch
     base = other_base("cohere").eval()
     monkeypatch.setattr(base, "logit_scale", 2.0)  # not what its config says
     with pytest.raises(BaseModelError, match="does not know"):
-        base_model.check_head(base)
+        base_loading.check_head(base)

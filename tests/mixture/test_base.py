@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from atmoe.errors import BaseModelError
-from atmoe.mixture import base, base_cache, base_model, default_base, snapshots
+from atmoe.mixture import base, base_cache, base_loading, default_base, snapshots
 
 GOOD = b"a gguf file"
 
@@ -361,13 +361,13 @@ def test_own_directory(tiny, cache):
     found = base.fetch(tiny, cache=cache)
     weights = (tiny / "model.safetensors").read_bytes()
     assert found == base.Base(tiny, "own-llama", hashlib.sha256(weights).hexdigest(), "given path")
-    model, tokenizer = base_model.load(found)
+    model, tokenizer = base_loading.load(found)
     ids = tokenizer("one two three", return_tensors="pt").input_ids
     assert ids.tolist() == [[2, 3, 4]] and tokenizer.pad_token == "</s>"
     assert not model.training and not any(p.requires_grad for p in model.parameters())
     with torch.no_grad():
         assert torch.equal(model(ids).logits, tiny_llama()(ids).logits)
-    assert base_model.load(found, torch.bfloat16)[0].dtype == torch.bfloat16
+    assert base_loading.load(found, torch.bfloat16)[0].dtype == torch.bfloat16
 
 
 def test_fingerprint_is_remembered_until_the_weights_change(tiny, cache, monkeypatch):
@@ -456,24 +456,24 @@ def test_only_complete_causal_models_load(tmp_path, tiny, cache):
     small = T5Config(vocab_size=8, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
     T5ForConditionalGeneration(small).save_pretrained(tmp_path / "t5")
     with pytest.raises(BaseModelError, match="causal language model"):
-        base_model.load(base.fetch(tmp_path / "t5", cache=cache))
+        base_loading.load(base.fetch(tmp_path / "t5", cache=cache))
     config = json.loads((tiny / "config.json").read_text())
     (tiny / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(BaseModelError, match="lacks 9 of the model's weights"):
-        base_model.load(base.fetch(tiny, cache=cache))
+        base_loading.load(base.fetch(tiny, cache=cache))
 
 
 def test_tokenizer_without_any_end_token_is_refused(tiny, cache):
     tiny_tokenizer().save_pretrained(tiny)
     with pytest.raises(BaseModelError, match="padding"):
-        base_model.load(base.fetch(tiny, cache=cache))
+        base_loading.load(base.fetch(tiny, cache=cache))
 
 
 def test_truncated_weights_are_one_sentence(tiny, cache):
     weights = tiny / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(BaseModelError, match="cannot be loaded") as caught:
-        base_model.load(base.fetch(tiny, cache=cache))
+        base_loading.load(base.fetch(tiny, cache=cache))
     assert "\n" not in str(caught.value)
 
 
@@ -504,7 +504,7 @@ def test_default_base_is_exactly_what_transformers_reads_from_the_gguf(real, tmp
     location = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     reference = AutoModelForCausalLM.from_pretrained(**location, dtype=torch.float32).eval()
     reference_tokenizer = AutoTokenizer.from_pretrained(**location)
-    model, tokenizer = base_model.load(real)
+    model, tokenizer = base_loading.load(real)
 
     chat = [{"role": "user", "content": "What is 12345 + 6?  Answer in naïve words:\n\tdef f(x):"}]
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
@@ -529,8 +529,8 @@ def test_default_base_in_bfloat16_is_the_same_weights_rounded(real):
         pytest.skip("this cache was made before there was such a file")
     assert file.stat().st_size < 275e6
     half, full = (
-        base_model.load(real, torch.bfloat16)[0].state_dict(),
-        base_model.load(real)[0].state_dict(),
+        base_loading.load(real, torch.bfloat16)[0].state_dict(),
+        base_loading.load(real)[0].state_dict(),
     )
     assert half.keys() == full.keys() and all(
         torch.equal(half[name], full[name].bfloat16()) for name in full
@@ -542,13 +542,13 @@ def test_default_base_in_bfloat16_is_the_same_weights_rounded(real):
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_file_of_weights_stays_in_memory_beside_them(tiny, dtype):
-    model, _ = base_model.load(base.fetch(tiny), dtype)
+    model, _ = base_loading.load(base.fetch(tiny), dtype)
     assert str(tiny) not in Path("/proc/self/maps").read_text()
     assert model.get_output_embeddings().weight.dtype is dtype
 
 
 def test_default_base_knows_something(real):
-    model, tokenizer = base_model.load(real)
+    model, tokenizer = base_loading.load(real)
     ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
     with torch.no_grad():
         assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"

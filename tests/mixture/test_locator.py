@@ -14,7 +14,7 @@ from samples import LINES
 
 from atmoe import AtMoe
 from atmoe.errors import AssetError, BaseModelError
-from atmoe.mixture import base, base_cache, base_model, snapshots
+from atmoe.mixture import base, base_cache, base_loading, snapshots
 from atmoe.mixture.replacing import read_config
 
 SMALL = ["--rank", "2", "--answer-tokens", "600", "--dtype", "float32"]
@@ -196,7 +196,7 @@ def test_a_template_that_cannot_be_used_is_a_sentence_when_the_base_is_loaded(
     config["chat_template"] = TEMPLATES[name]
     (home / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(BaseModelError, match="template") as refusal:
-        base_model.load(base.fetch(home), torch.float32)
+        base_loading.load(base.fetch(home), torch.float32)
     assert "\n" not in str(refusal.value) and "use a base model" in str(refusal.value)
 
 

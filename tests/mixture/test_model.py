@@ -25,7 +25,7 @@ from peft import PeftModel
 from atmoe import Layout, Override, RoutingPlan, Sampling, State, Steering
 from atmoe.errors import PlanError, PromptError, SteeringError
 from atmoe.mixture import base as base_models
-from atmoe.mixture import base_model
+from atmoe.mixture import base_loading
 from atmoe.mixture.experts import _mixing, decoder_layers
 from atmoe.mixture.passes import _entered
 from atmoe.routing.router import pool_instruction
@@ -321,7 +321,7 @@ def test_long_texts_are_words_not_code(model):
 
 def test_shipped_one_hot_is_its_adapter_and_off_is_the_base(medical):
     prompt, layout = "My father has Parkinson's disease. How is it treated?", medical.layout
-    base = base_model.load(base_models.fetch())[0]
+    base = base_loading.load(base_models.fetch())[0]
     assert torch.equal(
         logits_of(medical, prompt, RoutingPlan.off(layout)), reference_logits(base, medical, prompt)
     )

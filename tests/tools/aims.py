@@ -9,16 +9,8 @@ from tools.markdown import table
 from tools.tables import report, rounded
 
 
-def plain(number: float, digits: int) -> str:
-    return rounded(number, digits)
-
-
 def percent(share: float, digits: int) -> str:
     return f"{rounded(100 * share, digits).removesuffix('.0')}%"
-
-
-def count(number: float, digits: int) -> str:
-    return f"{number:.0f}"
 
 
 @dataclass(frozen=True)
@@ -63,12 +55,14 @@ def aims() -> list[Aim]:
     behind = losses["router"]["macro"] - losses["lora"]["macro"]
     agree, tau = weights["top_expert_agrees"], weights["kendall"]["weight"]
     prompts, both = weights["prompts"], answers["both_needs"]
+    easier = {by: told["patient_reads_easier"] for by, told in control["contrast"].items()}
+    flagged = {kind: told["mean"] for kind, told in known["flagged"].items()}
     task = control["groups"]["task"]["expert"]
     near = sources["ways"]["together"]
     return [
-        Aim("weights: τ-b of weight and effect, experts", tau["expert"], 0.70, plain, 2),
-        Aim("weights: the same, groups", tau["group"], 0.45, plain, 2),
-        Aim("weights: the same, thirds of the layers", tau["band"], 0.35, plain, 2),
+        Aim("weights: τ-b of weight and effect, experts", tau["expert"], 0.70, rounded, 2),
+        Aim("weights: the same, groups", tau["group"], 0.45, rounded, 2),
+        Aim("weights: the same, thirds of the layers", tau["band"], 0.35, rounded, 2),
         Aim("weights: the heaviest expert is the costliest, task", agree["task"], 0.97),
         Aim("weights: the same, specialty", agree["specialty"], 0.80),
         Aim("weights: the same, audience", agree["audience"], 0.97),
@@ -76,16 +70,18 @@ def aims() -> list[Aim]:
             f"weights: verdict “explain”, of {prompts}",
             weights["verdicts"]["explain"],
             40,
-            count,
+            rounded,
+            0,
         ),
         Aim(
             "weights: the same, with another prompt's weights",
             weights["verdicts_shuffled"].get("explain", 0),
             0,
-            count,
+            rounded,
+            0,
             most=True,
         ),
-        Aim("loss: behind one tuned LoRA, nats a token", behind, 0.02, plain, 3, most=True),
+        Aim("loss: behind one tuned LoRA, nats a token", behind, 0.02, rounded, 3, most=True),
         Aim("reading: task, in wordings never trained on", routing["agreement"]["task"], 0.88),
         Aim("reading: specialty", routing["agreement"]["specialty"], 0.80),
         Aim(
@@ -104,15 +100,17 @@ def aims() -> list[Aim]:
             f"answers: begin with an echoed heading, of {answers['answers']}",
             answers["echoed"],
             0,
-            count,
+            rounded,
+            0,
             most=True,
         ),
-        Aim("answers: have a list in running text", answers["flattened"], 0, count, most=True),
+        Aim("answers: have a list in running text", answers["flattened"], 0, rounded, 0, most=True),
         Aim(
             "answers: speak of a patient whom nobody mentioned",
             answers["patient"],
             0,
-            count,
+            rounded,
+            0,
             most=True,
         ),
         Aim(
@@ -124,32 +122,28 @@ def aims() -> list[Aim]:
             "control: dose of the right task expert, Spearman in the median prompt",
             task["median_spearman"],
             0.8,
-            plain,
+            rounded,
             1,
         ),
         Aim("control: the same, prompts monotone within noise", task["monotone"], 0.70),
         Aim(
             "control: *patient* reads easier than *professional*, by the group's share",
-            control["contrast"]["group"]["patient_reads_easier"],
+            easier["group"],
             0.80,
         ),
-        Aim(
-            "control: the same, by the expert's share",
-            control["contrast"]["expert"]["patient_reads_easier"],
-            0.80,
-        ),
+        Aim("control: the same, by the expert's share", easier["expert"], 0.80),
         Aim(
             "out of its depth: lines of other matters that are flagged",
-            known["flagged"]["outside, all"]["mean"],
+            flagged["outside, all"],
             0.97,
         ),
         Aim(
             "out of its depth: questions about unseen diseases that are flagged",
-            known["flagged"]["unseen diseases, rephrased"]["mean"],
+            flagged["unseen diseases, rephrased"],
             0.05,
             most=True,
         ),
-        Aim("out of its depth: AUROC", known["auroc"]["mean"], 0.98, plain, 3),
+        Aim("out of its depth: AUROC", known["auroc"]["mean"], 0.98, rounded, 3),
         Aim("sources: the disease is among the five nearest", near["reach"]["mean"], 0.90),
         Aim("sources: of unseen diseases, they share the task", near["task"]["mean"], 0.95),
         Aim("sources: and the specialty", near["specialty"]["mean"], 0.80),
