@@ -8,9 +8,9 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from app.assets import FOLDER
-from app.card import Card
 from app.events import AT_ONCE
 from app.files import Files
+from app.index_page import IndexPage
 from app.serving import HEALTH, Streaming
 from app.visitors import visitors
 from atmoe import AtMoe
@@ -43,7 +43,7 @@ holds one of the threads, and what needs no waiting must find one free."""
 def launching(model: AtMoe) -> dict[str, Any]:
     """Arguments of `launch`: the page's own, what a link to it shows, /healthz, and sessions."""
     words = model.info.page
-    card = Middleware(Card, title=words.title, about=words.about)
-    around = [Middleware(Files), card, Middleware(Streaming)]
+    index = Middleware(IndexPage, title=words.title, about=words.about)
+    around = [Middleware(Files), index, Middleware(Streaming)]
     app = {"middleware": around, "routes": [HEALTH], "lifespan": visitors}
     return {**LAUNCH, "app_kwargs": app}

@@ -29,11 +29,6 @@ QUIET = [
 QUESTION = "How is asthma treated?"
 TOKENS = 12
 WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 180))
-LEFT = re.compile(
-    "BodyStreamBuffer was aborted|signal is aborted|Unexpected error Connection errored out"
-)
-"""What Chromium and Gradio say of a stream that ends because its page is left. One that broke else
-would show: its answer would be missing."""
 ENDED = re.compile("per second|given before")
 STEERED = """(ended) => {
   const said = document.querySelector("#second .passage")?.innerText ?? "";
@@ -62,17 +57,10 @@ class Tab:
             )
         self.page = self.context.new_page()
         self.page.set_default_timeout(WAIT)
-        self.page.on(
-            "pageerror",
-            lambda error: None if LEFT.search(str(error)) else self.troubles.append(str(error)),
-        )
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on(
             "console",
-            lambda said: (
-                self.troubles.append(said.text)
-                if said.type == "error" and not LEFT.search(said.text)
-                else None
-            ),
+            lambda said: self.troubles.append(said.text) if said.type == "error" else None,
         )
         self.page.on(
             "request",

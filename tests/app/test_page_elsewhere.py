@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from app.launch import launching
 from app.page import build
 from app.view import sampling_of
 from atmoe import Steering
+from atmoe.answer.prefill import _Reading
 
 PATH = "/atmoe"
 SELECTED = "Selected: press Ctrl+C"
@@ -153,3 +155,18 @@ def test_in_a_frame_without_storage_everything_works_or_says_that_it_cannot(
     expect(frame.locator("[data-part=copy]")).to_have_text(SELECTED)
     assert not troubles, "\n".join(troubles)
     context.close()
+
+
+def test_leaving_for_a_slow_place_gets_there_whatever_is_under_way(browser, served, monkeypatch):
+    """Gradio would end its streams as one sets out, and load the page anew meanwhile."""
+    enter, arrived = _Reading.enter, threading.Event()
+    monkeypatch.setattr(_Reading, "enter", lambda *a: (arrived.wait(60), enter(*a))[1])
+    with visit(browser, served) as tab:
+        tab.question.fill(QUESTION)
+        tab.page.keyboard.press("Enter")
+        expect(tab.first).to_have_text("…")
+        tab.page.wait_for_timeout(1000)  # the server has heard of it
+        tab.page.route("**/slow", lambda route: (time.sleep(5), route.fulfill(body="there")))
+        tab.page.goto(f"{tab.address}/slow")
+        expect(tab.page.get_by_text("there")).to_be_visible()
+        arrived.set()

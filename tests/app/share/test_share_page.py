@@ -26,14 +26,6 @@ def address(tab: Tab, holds: str) -> None:
     tab.page.wait_for_function("(part) => location.search.includes(part)", arg=holds)
 
 
-def refresh(tab: Tab) -> None:
-    """Reload. Gradio complains of the stream that its old page had open; of nothing else."""
-    before = len(tab.troubles)
-    tab.page.reload()
-    cut = re.compile("AbortError: signal is aborted|Connection errored out")
-    tab.troubles[before:] = [each for each in tab.troubles[before:] if not cut.search(each)]
-
-
 def keep_question(tab: Tab) -> None:
     share(tab)
     tab.page.get_by_label(KEEP).check()
@@ -80,7 +72,7 @@ def test_what_is_set_is_in_the_address_and_back_forward_and_refresh_restore_it(t
     expect(tab.share(group)).to_have_value("100")
     tab.page.go_forward()
     expect(tab.share(group)).to_have_value("0")
-    refresh(tab)
+    tab.page.reload()
     expect(tab.share(group)).to_have_value("0")
     expect(tab.badge).to_have_text("1 change")
     tab.tokens(17)
@@ -105,7 +97,7 @@ def test_the_question_is_in_the_address_only_after_a_yes_that_is_remembered(tab)
     keep_question(tab)
     address(tab, f"&q={quote(QUESTION)}")
     first = tab.first.inner_text()
-    refresh(tab)  # asks again, with the same settings
+    tab.page.reload()  # asks again, with the same settings
     expect(tab.first).to_have_text(first)
     expect(tab.question).to_have_value(QUESTION)
     assert flat(tab.steered()) == flat(
@@ -121,7 +113,7 @@ def test_the_question_is_in_the_address_only_after_a_yes_that_is_remembered(tab)
     share(tab)
     tab.page.get_by_label(KEEP).uncheck()
     assert "q=" not in search(tab)
-    refresh(tab)  # finds it in the tab, and writes it nowhere else
+    tab.page.reload()  # finds it in the tab, and writes it nowhere else
     expect(tab.badge).to_have_text("1 change")
     expect(tab.question).to_have_value("What causes gout?")
     assert "q=" not in search(tab)
@@ -135,7 +127,7 @@ def test_a_refresh_finds_question_and_answers_and_no_other_tab_does(tab):
     address(tab, f"set={group}:100")
     first = tab.first.inner_text()
     for _ in range(2):
-        refresh(tab)
+        tab.page.reload()
         expect(tab.first_facts).to_contain_text("given before")
         expect(tab.second_facts).to_contain_text("given before")
         assert (tab.first.inner_text(), tab.second.inner_text()) == (first, steered)
@@ -164,7 +156,7 @@ def test_a_name_that_is_not_known_any_more_has_the_question_asked_anew(tab):
         "(left) => sessionStorage.setItem('atmoe-left-1' + location.pathname, left)",
         json.dumps(left | {"name": "somebody else's"}),
     )
-    refresh(tab)
+    tab.page.reload()
     expect(tab.first_facts).to_contain_text("per second")
     expect(tab.first).to_have_text(first)
     expect(tab.question).to_have_value(QUESTION)

@@ -1,6 +1,7 @@
-"""What a link to the page shows elsewhere: its own title and sentence, and no picture of Gradio's.
+"""Gradio's index page on its way out, where it is the same for all pages and cannot be set.
 
-Gradio's index page holds both for all pages alike, before what could be set.
+A link to the page shows elsewhere its own title and sentence, and no picture of Gradio's; and one
+script of ours is heard before Gradio's own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from html import escape
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.assets import text_of
 from app.whole import Whole, plain_page
 
 THEIRS = {
@@ -21,9 +23,10 @@ THEIRS = {
     b"https://raw.githubusercontent.com/gradio-app/gradio/main/js/_website/src/lib/assets/img/"
     b"header-image.jpg": "",
 }
+FIRST = f"<head><script>{text_of('leaving.js')}</script>".encode()
 
 
-class Card:
+class IndexPage:
     """A layer around the page's server that changes HTML on its way out, and nothing else.
 
     Args:
@@ -46,4 +49,4 @@ class Card:
     async def _in_our_words(self, headers: MutableHeaders, body: bytes) -> bytes:
         for theirs, ours in self.ours.items():
             body = body.replace(theirs, ours)
-        return body
+        return body.replace(b"<head>", FIRST, 1)
