@@ -208,7 +208,7 @@ class AtMoe(Mixture, ModelHubMixin):
         """The same, of what the planner read: `RoutingPlan.first`."""
         if self.index is None:
             return None
-        return self.index.found(prompt, first, self._asked(first))
+        return self.index.found(prompt, first, self._asked(prompt, first))
 
     def routed(self, prompt: str, steering: Steering = Steering()) -> Routed:
         """The plan for a prompt as steered, and where its question lies.
@@ -253,14 +253,14 @@ class AtMoe(Mixture, ModelHubMixin):
         """
         if self.index is None or plan.first is None:
             return None
-        return self.index.nearest(prompt, plan.first, self._asked(plan.first), expert)
+        return self.index.nearest(prompt, plan.first, self._asked(prompt, plan.first), expert)
 
-    def _asked(self, first: Tensor) -> Tensor:
-        """How much the planner asks for each expert [experts], given what it read."""
+    def _asked(self, prompt: str, first: Tensor) -> Tensor:
+        """How much the planner asks for each expert [experts], given what it read of a prompt."""
         planner = self.router.planner
         assert planner is not None  # it has read
         with torch.inference_mode():
-            return planner(first[None].to(self.device))[0].cpu()
+            return planner(first[None].to(self.device), [prompt])[0].cpu()
 
     def generate(
         self,

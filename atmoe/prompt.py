@@ -354,12 +354,14 @@ class Batch:
         attention: 1 where there is text, 0 where there is padding.
         instruction: 1 where the token is of the words a person typed, else 0.
         positions: of each token in its own text, from 0; 0 on padding to the left of it.
+        texts: the words a person typed, one a row.
     """
 
     ids: Tensor
     attention: Tensor
     instruction: Tensor
     positions: Tensor
+    texts: tuple[str, ...]
 
 
 def collate(
@@ -391,4 +393,10 @@ def collate(
         attention[i, first : first + len(row)] = 1
         instruction[i, first + prompt.start : first + prompt.end] = 1
     positions = (attention.cumsum(1) - 1).clamp(min=0)
-    return Batch(*(t.to(device) for t in (ids, attention, instruction, positions)))
+    return Batch(
+        ids.to(device),
+        attention.to(device),
+        instruction.to(device),
+        positions.to(device),
+        tuple(prompt.text for prompt in prompts),
+    )

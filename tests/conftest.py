@@ -210,14 +210,15 @@ class World:
         router.gain.data = torch.linspace(0.5, 1.4, LAYERS) if gain is None else gain
         return router.requires_grad_(False)
 
-    def planned(self, width: int = 8) -> AtMoe:
+    def planned(self, width: int = 8, pieces: int = 0) -> AtMoe:
         """A model whose router has a planner: teams that differ from prompt to prompt.
 
         Args:
             width: of its hidden layer; 0 = the planner of before, which has none.
+            pieces: of words, that it knows; 0 = it does not read letters.
         """
         torch.manual_seed(23)
-        router = GroupedRouter(LAYOUT, HIDDEN, depth=DEPTH, width=width)
+        router = GroupedRouter(LAYOUT, HIDDEN, depth=DEPTH, width=width, pieces=pieces)
         router.load_state_dict(self.router().state_dict(), strict=False)
         model = self.build(router=router.requires_grad_(False))
         # Of what prompts of a tiny model differ in, else all of them would get one team.
@@ -232,6 +233,9 @@ class World:
         planner.floor.fill_(0.5 if width else 1.0)
         reads.normal_(std=0.2).div_(spread[:, None])
         bias.sub_(torch.einsum("leh,lh->e", reads, mean))
+        if planner.spelling is not None:
+            planner.spelling.weight.normal_(std=3)
+            planner.spelling.rarity.uniform_(1, 5)
         return model
 
     def build(

@@ -73,6 +73,7 @@ class Plain:
             attention,
             batch.instruction,
             batch.positions[:, -1:] + 1,
+            batch.texts,
         )
         with torch.inference_mode():
             hidden, _, self._cache = self._mixture.forward(

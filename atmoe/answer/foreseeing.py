@@ -58,7 +58,7 @@ def foresee(engine: Engine, prompt: Prompt) -> First:
     if opening is None or opening.ids != ids or len(opening.layers) < deep:
         opening = engine.opening = Opening(ids, _opened(engine, ids, deep, products))
     states = _states(engine, prompt.ids[prompt.start : prompt.end], opening, planner, products)
-    return First(states, planner.team(states))
+    return First(states, planner.team(states, [prompt.text]))
 
 
 def _states(

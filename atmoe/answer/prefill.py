@@ -130,6 +130,7 @@ def _read(
         padded.attention[:, :length],
         padded.instruction[:, :length],
         padded.positions[:, :length],
+        padded.texts,
     )
     return Prefilled(logits, plans, reading.cache, batch)
 

@@ -170,6 +170,8 @@ def add_commands(commands: Commands) -> None:
         label_weight="of the labelled auxiliary loss",
         depth="how many layers of the base model the planner reads",
         width="of the planner's hidden layer",
+        pieces="numbers that stand for pieces of words, by which the planner reads letters too; 0 "
+        "= it does not",
         floor="how likely an expert must be asked for to take part",
         temperature="of in-group shares: above 1, nearer to equal",
         effect_answers="answers read for their groups' effects, each round",
@@ -190,6 +192,8 @@ def add_commands(commands: Commands) -> None:
         parser,
         instructions="that it is fitted on",
         width="of its hidden layer",
+        pieces="numbers that stand for pieces of words, by which it reads letters too; 0 = it does "
+        "not",
         floor="how likely an expert must be asked for to take part",
         seed="of everything",
     )

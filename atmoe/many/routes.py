@@ -31,7 +31,8 @@ def routes(model: Mixture, prompts: Sequence[Prompt]) -> list[RoutingPlan]:
     with torch.inference_mode():
         if planner is not None:
             states = states_of(model, planner, prompts).to(model.device)
-            first = First(states, planner.team(states))
+            texts = [prompt.text for prompt in prompts]
+            first = First(states, planner.team(states, texts))
         batch = model.collate([replace(prompt, ids=prompt.ids[: prompt.end]) for prompt in prompts])
         _, plans, _ = model.forward(batch, first=first, logits=False)
     return plans

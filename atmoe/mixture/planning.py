@@ -49,7 +49,7 @@ def first_reading(base: PreTrainedModel, batch: Batch, planner: Planner | None) 
     if planner is None:
         return First(None, None)
     states = first_states(base, batch, planner.depth)
-    return First(states, planner.team(states))
+    return First(states, planner.team(states, batch.texts))
 
 
 def first_states(

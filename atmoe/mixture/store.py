@@ -241,9 +241,11 @@ def load_router(path: Path, layout: Layout, model: PreTrainedModel) -> GroupedRo
         width = 0 if layer is None else layer.shape[1]
         reads = tensors.get("planner.weight") if layer is None else layer
         depth = 0 if reads is None else len(reads)
+        letters = tensors.get("planner.spelling.rarity")
+        pieces = 0 if letters is None else len(letters)
         if depth >= layout.layers:
             raise ValueError(f"its planner reads {depth} of {layout.layers} layers")
-        router = GroupedRouter(layout, hidden, depth=depth, width=width)
+        router = GroupedRouter(layout, hidden, depth=depth, width=width, pieces=pieces)
         if depth:  # a planner of before groups could take no part: they all do, as in a new one
             own = router.state_dict()
             tensors = {k: own[k] for k in own if k.startswith("planner.group_")} | tensors

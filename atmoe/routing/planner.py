@@ -2,7 +2,8 @@
 
     h_l    = mean over instruction tokens of the state that leaves the base model's layer l
     u      = gelu(Σ_l U_l h_l + d)                                                [rows, width]
-    p      = sigmoid(W u + b), how likely each expert is asked for                [rows, experts]
+    p      = sigmoid(W u + b + v), how likely each expert is asked for            [rows, experts]
+    v      = what the letters of the words say, where they are read               [rows, experts]
     r      = softmax of Σ_l V_l h_l + c, what is expected of each group           [rows, groups]
     team   = whoever has p of at least `floor`, and each group's largest          [rows, experts]
     groups = whoever has r of at least `group_floor` / G, the largest half, and
@@ -23,12 +24,14 @@ states of every layer, so it must be known before the first. Task planning is wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from atmoe.routing.plan import Layout
+from atmoe.routing.spelling import Spelling
 
 
 class Members(NamedTuple):
@@ -58,6 +61,8 @@ class Planner(nn.Module):
         hidden: width of the hidden states.
         depth: how many layers are read, at least 1 and fewer than there are.
         width: of the hidden layer; 0 = there is none, and experts of a group share.
+        pieces: how many numbers stand for pieces of words (`atmoe.routing.spelling`); 0 = letters
+            are not read.
         floor: how likely an expert must be asked for to take part; without a hidden layer, the
             share from which it does, in units of that of equal shares.
         group_floor: the share from which a group takes part, in units of that of equal shares; 0 =
@@ -75,6 +80,7 @@ class Planner(nn.Module):
         width: int = 0,
         floor: float = 0.25,
         group_floor: float = 0.0,
+        pieces: int = 0,
     ):
         super().__init__()
         self.layout = layout
@@ -90,23 +96,26 @@ class Planner(nn.Module):
         self.group_weight = nn.Parameter(torch.zeros(depth, G, hidden))
         self.group_bias = nn.Parameter(torch.zeros(1, G))
         self.register_buffer("group_floor", torch.tensor([float(group_floor)]))
+        self.spelling = Spelling(pieces, E) if pieces else None
         self.depth, self.width = depth, width
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, texts: Sequence[str]) -> Tensor:
         """How much each expert is asked for.
 
         Args:
             states: pooled, [rows, depth, hidden].
+            texts: the words themselves, one a row.
 
         Returns:
             [rows, experts], each from 0 to 1; without a hidden layer, each group's own sum to 1.
         """
-        if not self.width:
-            return in_group(self.layout, self.logits(states))
-        return self.logits(states).sigmoid()
+        logits = self.logits(states)
+        if self.spelling is not None:
+            logits = logits + self.spelling(texts)
+        return logits.sigmoid() if self.width else in_group(self.layout, logits)
 
     def logits(self, states: Tensor) -> Tensor:
-        """The same before the sigmoid, or before the softmax.
+        """The same before the sigmoid, or before the softmax, of states alone.
 
         Args:
             states: pooled, [rows, depth, hidden].
@@ -147,13 +156,14 @@ class Planner(nn.Module):
         groups = len(self.layout.groups)
         return _enough(shares, self.group_floor / groups, (groups + 1) // 2)
 
-    def team(self, states: Tensor) -> Members:
+    def team(self, states: Tensor, texts: Sequence[str]) -> Members:
         """Who takes part.
 
         Args:
             states: pooled, [rows, depth, hidden].
+            texts: the words themselves, one a row.
         """
-        asked, groups = self(states), self.chosen(self.of_groups(states))
+        asked, groups = self(states, texts), self.chosen(self.of_groups(states))
         parts = []
         for group in self.layout.group_names:
             shares = asked[:, self.layout.members(group)]

@@ -30,13 +30,20 @@ class GroupedRouter(nn.Module):
         gain: what the mixture of every layer is multiplied by at first.
         depth: how many layers its planner reads; 0 = it has none.
         width: of its planner's hidden layer; 0 = it has none.
+        pieces: of words, that its planner knows; 0 = it does not read letters.
 
     Attributes:
         planner: decides who takes part; None = everybody does.
     """
 
     def __init__(
-        self, layout: Layout, hidden: int, gain: float = 1.0, depth: int = 0, width: int = 0
+        self,
+        layout: Layout,
+        hidden: int,
+        gain: float = 1.0,
+        depth: int = 0,
+        width: int = 0,
+        pieces: int = 0,
     ):
         super().__init__()
         self.layout = layout
@@ -46,7 +53,7 @@ class GroupedRouter(nn.Module):
         self.expert_weight = _zeros(L, E, hidden)
         self.expert_bias = _zeros(L, E)
         self.gain = nn.Parameter(torch.full((L,), float(gain)))
-        self.planner = Planner(layout, hidden, depth, width) if depth else None
+        self.planner = Planner(layout, hidden, depth, width, pieces=pieces) if depth else None
 
     @property
     def depth(self) -> int:
@@ -57,6 +64,12 @@ class GroupedRouter(nn.Module):
     def width(self) -> int:
         """Of its planner's hidden layer; 0 = it has none."""
         return self.planner.width if self.planner else 0
+
+    @property
+    def pieces(self) -> int:
+        """Of words, that its planner knows; 0 = it does not read letters."""
+        spelling = self.planner and self.planner.spelling
+        return len(spelling.rarity) if spelling else 0
 
     def forward(
         self, pooled: Tensor, layer: int | slice, team: Members | None = None

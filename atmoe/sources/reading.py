@@ -162,4 +162,6 @@ def _words(mixture: Mixture, prompts: Sequence[Prompt | None], before: int) -> B
     instruction = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
     attention = torch.cat([torch.ones(len(ids), before, dtype=torch.long), instruction], 1)
     positions = (before + torch.arange(ids.shape[1])).expand(len(ids), -1)
-    return Batch(*(t.to(mixture.device) for t in (ids, attention, instruction, positions)))
+    ids, attention = ids.to(mixture.device), attention.to(mixture.device)
+    instruction, positions = instruction.to(mixture.device), positions.to(mixture.device)
+    return Batch(ids, attention, instruction, positions, tuple(p.text for p in prompts if p))

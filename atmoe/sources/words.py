@@ -9,8 +9,6 @@ A topic is covered where the question says its name; a common word of a long nam
 from __future__ import annotations
 
 import re
-import unicodedata
-import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -21,6 +19,8 @@ import torch
 from torch import Tensor
 
 from atmoe.data import wordings
+from atmoe.routing import spelling
+from atmoe.routing.spelling import plain
 
 # What questions are put in, whatever they are about.
 _COMMON_WORDS = """
@@ -37,15 +37,11 @@ _PLURAL = 3
 """Longer words lose their last s."""
 PIECES = 2**14
 """So many numbers stand for pieces of words; several pieces may share one."""
-_LENGTHS = (4, 5)
-"""Letters of a piece."""
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text that say what it is about, without accents, case and plural."""
-    plain = unicodedata.normalize("NFKD", text.lower())
-    plain = "".join(c for c in plain if not unicodedata.combining(c)).replace("'s", "")
-    words = [w for w in _WORD.findall(plain) if w not in _COMMON]
+    words = [w for w in _WORD.findall(plain(text)) if w not in _COMMON]
     return [w.rstrip("s") if len(w) > _PLURAL else w for w in words]
 
 
@@ -64,24 +60,14 @@ def _abbreviated() -> Mapping[str, tuple[str, ...]]:
     for name, shorts in wordings.table()["abbreviations"].items():
         for short in shorts:
             small = len(short) > 2 and short.lower() not in _COMMON_IN_SMALL
-            for spelling in {short, short.lower()} if small else {short}:
-                names[spelling] += words_of(name)
+            for written in {short, short.lower()} if small else {short}:
+                names[written] += words_of(name)
     return {short: tuple(dict.fromkeys(words)) for short, words in names.items()}
 
 
 def pieces_of(text: str) -> list[int]:
-    """The words of a text and their pieces of four and five letters, as numbers below PIECES.
-
-    Names of diseases are built of such pieces ("-carcin-", "neur-"), and a slip of the pen leaves
-    most of them whole.
-    """
-    pieces = set()
-    for word in words_of(text):
-        marked = f"_{word}_"
-        pieces.add(marked)
-        for length in _LENGTHS:
-            pieces |= {marked[i : i + length] for i in range(len(marked) - length + 1)}
-    return sorted({zlib.crc32(piece.encode()) % PIECES for piece in pieces})
+    """The words of a text that say what it is about, and their pieces, as numbers below PIECES."""
+    return spelling.pieces_of(words_of(text), PIECES)
 
 
 class Topics:

@@ -54,7 +54,8 @@ class Asked:
         planner = model.router.planner
         assert planner is not None  # it has read
         with torch.no_grad():
-            self.asked = planner(self.first.to(model.device)).cpu()
+            texts = [e.prompt for e in self.examples]
+            self.asked = planner(self.first.to(model.device), texts).cpu()
 
     def similarity(self, index: Index, i: int, weights: Mapping[str, float]) -> Tensor:
         """How near each row of an index is to one question [rows]."""

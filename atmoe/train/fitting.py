@@ -104,10 +104,7 @@ def fit_planner(
     Returns:
         The weight decay that was taken.
     """
-    layout = planner.layout
-    targets, labelled = label_targets(layout, examples)
-    asked, known = (targets > 0).float(), labelled[:, list(layout.group_of)].float()
-    asked, known = asked.to(states.device), known.to(states.device)
+    asked, known = labelled_yes_or_no(planner.layout, examples, states.device)
 
     def to_labels(rows: Tensor) -> Tensor:
         losses = F.binary_cross_entropy_with_logits(
@@ -125,6 +122,20 @@ def fit_planner(
     heads = [planner.hidden_weight, planner.hidden_bias, planner.weight, planner.bias]
     with _standardised(planner.hidden_weight, planner.hidden_bias, states) as states:
         return _fit(heads, to_labels, {"experts": slice(None)}, examples, settings)["experts"]
+
+
+def labelled_yes_or_no(
+    layout: Layout, examples: Sequence[Example], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Whether each expert is asked for, and whether that is known, [examples, experts], 0 or 1."""
+    targets, labelled = label_targets(layout, examples)
+    known = labelled[:, list(layout.group_of)].float()
+    return (targets > 0).float().to(device), known.to(device)
+
+
+def kept_out(examples: Sequence[Example]) -> Tensor:
+    """Whether an example's topic is kept out while something is chosen, [examples]."""
+    return torch.tensor([split(e, FIT_VALIDATION) == "validation" for e in examples])
 
 
 def fit_groups(
@@ -211,7 +222,7 @@ def _fit(
         The weight decay that each part took.
     """
     start = [p.detach().clone() for p in heads]
-    apart = torch.tensor([split(e, FIT_VALIDATION) == "validation" for e in examples])
+    apart = kept_out(examples)
 
     def fit(rows: Tensor, decay: float) -> None:
         """Fits the heads to these rows, from where they started."""

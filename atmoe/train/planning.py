@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
@@ -20,10 +22,10 @@ from atmoe.mixture import store
 from atmoe.model import AtMoe
 from atmoe.routing.planner import Planner
 from atmoe.train import loop
-from atmoe.train.fitting import fit_planner
 from atmoe.train.reading import planner_states
 from atmoe.train.rows import training_side
 from atmoe.train.settings import PLANNER, TWO_NEEDS, RouterSettings
+from atmoe.train.spelling import fit_both
 from atmoe.train.team import Team
 
 WITHOUT = (
@@ -64,16 +66,17 @@ def plan_experts(
         team: the processes that read.
 
     Returns:
-        What to report of it: {"planner_decay", "team_size"}; the second on these instructions.
+        What to report of it: as `fit_both`, and "team_size" on these instructions.
 
     Raises:
         DataError: none of the instructions is short enough.
     """
     states, examples = planner_states(model, planner.depth, instructions, team)
-    decay = fit_planner(planner, states, examples, settings)
+    facts = fit_both(planner, states, examples, settings)
     planner.floor.fill_(settings.floor)
-    size = float(planner.team(states).experts.sum(1).float().mean())
-    return {"planner_decay": decay, "team_size": round(size, 2)}
+    with torch.no_grad():
+        team_of = planner.team(states, [example.prompt for example in examples])
+    return facts | {"team_size": round(float(team_of.experts.sum(1).float().mean()), 2)}
 
 
 def train_planner(
@@ -97,7 +100,7 @@ def train_planner(
         soften: what in-group logits are divided by besides; 1 = they stay too.
 
     Returns:
-        {"stage", "settings", "training_examples", "seconds", "planner_decay", "team_size"}.
+        {"stage", "settings", "training_examples", "seconds"} and what `plan_experts` reports.
 
     Raises:
         TrainingError: the router has no planner, or `soften` is not above 0.
@@ -114,7 +117,9 @@ def train_planner(
     loop.seed_everything(settings.seed)
     model.to(team.device)
     hidden = old.group_weight.shape[-1]
-    planner = Planner(model.layout, hidden, old.depth, settings.width).to(team.device)
+    planner = Planner(model.layout, hidden, old.depth, settings.width, pieces=settings.pieces).to(
+        team.device
+    )
     of_groups = {k: v for k, v in old.state_dict().items() if k.startswith("group_")}
     planner.load_state_dict(of_groups, strict=False)
     instructions = warm_instructions(

@@ -90,7 +90,9 @@ def train_router(
     hidden = model.router.group_weight.shape[-1]
     gain = SHARE * len(model.layout.groups)
     depth = min(settings.depth, model.layout.layers - 1)
-    router = TrainingRouter(GroupedRouter(model.layout, hidden, gain, depth, settings.width))
+    router = TrainingRouter(
+        GroupedRouter(model.layout, hidden, gain, depth, settings.width, settings.pieces)
+    )
     model.to(team.device)
     router.to(team.device)
     few = None if settings.answer_tokens else READINGS
@@ -248,7 +250,7 @@ def warm_start(
     """Fit `router`: its planner and in-group heads to labels, its group heads to effects.
 
     Returns:
-        What to report of it: {"planner_decay", "team_size", "fit_decay", "agreement_warm_start",
+        What to report of it: {what `plan_experts` reports, and "fit_decay", "agreement_warm_start",
         "effect_shares", "warm_start_seconds"}.
     """
     began = time.perf_counter()

@@ -194,10 +194,10 @@ def _plan_groups(
         training, description, settings.instructions, settings.seed + 6
     )
     shares, _, read = routed_shares(model, router, instructions, team)
-    states, _ = planner_states(model, planner.depth, instructions, team)
+    states, again = planner_states(model, planner.depth, instructions, team)
     decay = fit_groups(planner, states, shares, read, RouterSettings(seed=settings.seed))
     planner.group_floor.fill_(settings.group_floor)
-    left = [~planner.team(states).groups, ~planner.chosen(shares)]
+    left = [~planner.team(states, [e.prompt for e in again]).groups, ~planner.chosen(shares)]
     return {
         "group_decay": decay,
         **{

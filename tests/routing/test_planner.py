@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import zlib
 
 import pytest
 import torch
@@ -21,14 +24,16 @@ from atmoe.mixture.planning import first_states
 from atmoe.prompt import collate
 from atmoe.routing.planner import Members, Planner
 from atmoe.routing.router import GroupedRouter, pool_instruction
+from atmoe.routing.spelling import Spelling
 
 OTHERS = ["Is lupus inherited?", "cough, fever. what now", "Write a note.", "Who gets gout?"]
 
 
-@pytest.fixture(scope="module", params=["llama", "gemma3", "llama of before"])
+@pytest.fixture(scope="module", params=["llama", "gemma3", "llama of before", "llama letters"])
 def planned(request, worlds) -> AtMoe:
-    family, _, before = request.param.partition(" ")
-    return worlds(family).planned(width=0 if before else 8)
+    family, _, kind = request.param.partition(" ")
+    width, pieces = 0 if kind == "of before" else 8, 64 if kind == "letters" else 0
+    return worlds(family).planned(width, pieces)
 
 
 def read_by_hand(model: AtMoe, prompt: str, weight, bias) -> torch.Tensor:
@@ -44,6 +49,23 @@ def read_by_hand(model: AtMoe, prompt: str, weight, bias) -> torch.Tensor:
     return logits
 
 
+def letters_by_hand(spelling: Spelling, text: str) -> torch.Tensor:
+    """What is read of letters, by dictionaries and in float64."""
+    pieces = set()
+    for word in re.findall("[a-z0-9]+", text.lower()):
+        pieces.add(f"_{word}_")
+        for length in (4, 5):
+            grams = zip(*(f"_{word}_"[i:] for i in range(length)))
+            pieces |= {"".join(letters) for letters in grams}
+    numbers = {zlib.crc32(piece.encode()) % len(spelling.rarity) for piece in pieces}
+    counts = {number: float(spelling.rarity[number]) for number in numbers}
+    length = math.hypot(*counts.values())
+    read = spelling.bias.double().clone()
+    for number, count in counts.items():
+        read += spelling.weight[number].double() * count / length
+    return read
+
+
 def by_hand(model: AtMoe, prompt: str) -> set[str]:
     """The team."""
     planner, floor = model.router.planner, float(model.router.planner.floor)
@@ -53,6 +75,8 @@ def by_hand(model: AtMoe, prompt: str) -> set[str]:
         logits = planner.weight[0].double() @ read + planner.bias[0].double()
     else:
         logits = read_by_hand(model, prompt, planner.weight, planner.bias)
+    if planner.spelling is not None:
+        logits = logits + letters_by_hand(planner.spelling, prompt)
     team = set()
     for group, experts in LAYOUT.groups:
         own = logits[LAYOUT.members(group)]
@@ -221,13 +245,13 @@ def test_a_planner_that_reads_as_many_layers_as_there_are_is_refused(worlds, tmp
 def test_a_floor_lets_in_whoever_is_as_likely_asked_for():
     """Two needs are two yeses; somebody of each group takes part, however unlikely."""
     planner = Planner(LAYOUT, HIDDEN, 1, width=3)
-    assert planner.team(torch.zeros(1, 1, HIDDEN)).experts.all()  # untaught
+    assert planner.team(torch.zeros(1, 1, HIDDEN), ["gout"]).experts.all()  # untaught
     asked = torch.tensor([[0.9, 0.8, 0.1, 0.2, 0.25, 0.24]])
     planner.bias.data.copy_(asked.logit())
-    team = planner.team(torch.zeros(1, 1, HIDDEN))
+    team = planner.team(torch.zeros(1, 1, HIDDEN), ["gout"])
     assert team.experts.tolist() == [[True, True, False, True, True, False]]
     planner.floor.fill_(0.85)
-    team = planner.team(torch.zeros(1, 1, HIDDEN))
+    team = planner.team(torch.zeros(1, 1, HIDDEN), ["gout"])
     assert team.experts.tolist() == [[True, False, False, True, True, False]]
 
 
@@ -236,7 +260,9 @@ def test_a_group_of_which_several_are_asked_for_takes_part():
     planner.group_bias.data.copy_(torch.tensor([[0.1, 0.5, 0.4]]).log())
     for asked, takes in ((0.9, True), (0.1, False)):
         planner.bias.data.copy_(torch.tensor([[0.9, asked, 0.1, 0.9, 0.9, 0.1]]).logit())
-        assert planner.team(torch.zeros(1, 1, HIDDEN)).groups.tolist() == [[takes, True, True]]
+        assert planner.team(torch.zeros(1, 1, HIDDEN), ["gout"]).groups.tolist() == [
+            [takes, True, True]
+        ]
 
 
 def test_a_floor_of_before_lets_in_whoever_has_that_much_of_an_equal_share():
@@ -244,9 +270,14 @@ def test_a_floor_of_before_lets_in_whoever_has_that_much_of_an_equal_share():
     asked = torch.tensor([[0.5, 0.3, 0.2, 1.0, 0.74, 0.26]])
     planner.bias.data.copy_(asked.log())
     nothing = torch.zeros(1, 1, HIDDEN)
-    assert planner.team(nothing).experts.tolist() == [[True, False, False, True, True, False]]
+    assert planner.team(nothing, ["gout"]).experts.tolist() == [
+        [True, False, False, True, True, False]
+    ]
     planner.floor.fill_(0.5)
-    assert planner.team(nothing).experts.all() and planner.team(nothing).groups.all()
+    assert (
+        planner.team(nothing, ["gout"]).experts.all()
+        and planner.team(nothing, ["gout"]).groups.all()
+    )
     planner.group_bias.data.copy_(torch.tensor([[0.5, 0.3, 0.2]]).log())
     for floor, groups in (
         (0.75, [True, True, False]),
@@ -254,7 +285,7 @@ def test_a_floor_of_before_lets_in_whoever_has_that_much_of_an_equal_share():
         (3, [True, True, False]),
     ):
         planner.group_floor.fill_(floor)
-        assert planner.team(nothing).groups.tolist() == [groups]
+        assert planner.team(nothing, ["gout"]).groups.tolist() == [groups]
 
 
 def test_the_team_is_in_the_json_and_must_agree_with_the_shares(planned):

@@ -46,7 +46,7 @@ def loaded(folder, model) -> Index:
 def asked(model, prompt):
     """What an index is asked with: what the planner read, and what it asks for."""
     first = model.route(prompt).first
-    return first, model.router.planner(first[None])[0].detach()
+    return first, model.router.planner(first[None], [prompt])[0].detach()
 
 
 def test_saved_and_loaded_it_is_the_same_to_the_bit(model, saved, tmp_path):
@@ -323,7 +323,8 @@ def test_a_plan_has_what_the_planner_read_however_it_was_made(model):
         steered = Steering((Override("task/warn", State.FIXED, 0.5),)).apply(own)
         assert torch.equal(steered.first, own.first)
         assert "first" not in own.to_dict()
-    assert model.router.planner.team(plans[0].first[None]).experts.sum() == len(plans[0].team)
+    team = model.router.planner.team(plans[0].first[None], PROMPTS[:1])
+    assert team.experts.sum() == len(plans[0].team)
 
 
 def test_route_and_record_carry_it(capsys, saved, model, tmp_path):

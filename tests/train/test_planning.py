@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import LAYOUT
 from safetensors.torch import load_file
 from test_train import DESCRIBED, EXAMPLES
 
@@ -45,6 +46,24 @@ def test_who_takes_part_is_learned_anew_and_nothing_else(llama, tmp_path, width)
     assert json.loads((tmp_path / "planner.log.json").read_text())["planner_decay"] == 0.1
 
 
+def test_letters_are_learned_besides_and_saved(llama, tmp_path):
+    model = llama.planned()
+    model.save_pretrained(tmp_path)
+    settings = replace(SETTINGS, pieces=256)
+    report = train_planner(model, EXAMPLES, DESCRIBED, tmp_path, settings)
+    assert report["settings"]["pieces"] == 256
+    assert report["letters"].keys() == dict(LAYOUT.groups).keys()
+    assert load_file(tmp_path / "router.safetensors")["planner.spelling.weight"].any()
+    loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path), dtype="float32")
+    assert loaded.router.pieces == 256
+    for example in EXAMPLES[:9]:
+        assert loaded.route(example.prompt).team == model.route(example.prompt).team
+    # and taught anew without, it reads none
+    train_planner(loaded, EXAMPLES, DESCRIBED, tmp_path, SETTINGS)
+    assert loaded.router.pieces == 0
+    assert not [n for n in load_file(tmp_path / "router.safetensors") if "spelling" in n]
+
+
 def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
     model = llama.planned()
     model.save_pretrained(tmp_path)
@@ -58,7 +77,12 @@ def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
 
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [({"width": 0}, "--width"), ({"floor": 1.0}, "--floor"), ({"temperature": 0}, "--temperature")],
+    [
+        ({"width": 0}, "--width"),
+        ({"pieces": -1}, "--pieces"),
+        ({"floor": 1.0}, "--floor"),
+        ({"temperature": 0}, "--temperature"),
+    ],
 )
 def test_settings_that_no_planner_can_have_are_named(wrong, named):
     with pytest.raises(TrainingError, match=f"{named} (must be|is from)"):

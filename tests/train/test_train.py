@@ -333,7 +333,7 @@ def test_a_planner_learns_who_is_asked_for(fresh):
     states, kept = planner_states(fresh, 2, EXAMPLES + twofold, Team())
     planner = Planner(LAYOUT, states.shape[-1], 2, width=16)
     fit_planner(planner, states, kept, RouterSettings(fit_steps=200, fit_decays=(0.1,)))
-    team = planner.team(states).experts
+    team = planner.team(states, [e.prompt for e in kept]).experts
     targets, _ = label_targets(LAYOUT, kept)
     wanted = targets[:, LAYOUT.members("task")] > 0
     found = team[:, LAYOUT.members("task")]
