@@ -56,20 +56,13 @@ class GroupedRouter(nn.Module):
         self.planner = Planner(layout, hidden, depth, width, pieces=pieces) if depth else None
 
     @property
-    def depth(self) -> int:
-        """How many layers its planner reads; 0 = it has none."""
-        return self.planner.depth if self.planner else 0
-
-    @property
-    def width(self) -> int:
-        """Of its planner's hidden layer; 0 = it has none."""
-        return self.planner.width if self.planner else 0
-
-    @property
-    def pieces(self) -> int:
-        """Of words, that its planner knows; 0 = it does not read letters."""
-        spelling = self.planner and self.planner.spelling
-        return len(spelling.rarity) if spelling else 0
+    def sizes(self) -> dict[str, int]:
+        """How deep, wide and with how many pieces its planner reads, as arguments of a router."""
+        planner = self.planner
+        if planner is None:
+            return {"depth": 0, "width": 0, "pieces": 0}
+        pieces = 0 if planner.spelling is None else len(planner.spelling.rarity)
+        return {"depth": planner.depth, "width": planner.width, "pieces": pieces}
 
     def forward(
         self, pooled: Tensor, layer: int | slice, team: Members | None = None

@@ -89,7 +89,7 @@ class Spelling(nn.Module):
         Returns:
             [rows, experts], to be added to logits; the bias alone where a text has no word.
         """
-        return self.of(self.bags(texts))
+        return self.of(self.bags(self.numbers(texts)))
 
     def of(self, bags: Bags) -> Tensor:
         """The same, of what `bags` gave."""
@@ -98,9 +98,8 @@ class Spelling(nn.Module):
         )
         return read + self.bias
 
-    def bags(self, texts: Sequence[str]) -> Bags:
-        """The pieces of each text, by their rarity."""
-        rows = [self.numbers(text) for text in texts]
+    def bags(self, rows: Sequence[Sequence[int]]) -> Bags:
+        """What `numbers` gave, by its rarity."""
         lengths = torch.tensor([len(row) for row in rows])
         numbers = torch.tensor([number for row in rows for number in row], dtype=torch.long)
         numbers = numbers.to(self.rarity.device)
@@ -110,14 +109,14 @@ class Spelling(nn.Module):
         starts = (lengths.cumsum(0) - lengths).to(counts.device)
         return Bags(numbers, starts, counts / squares.sqrt()[of_row])
 
-    def numbers(self, text: str) -> list[int]:
-        """The pieces of one text."""
-        return pieces_of(_WORD.findall(plain(text)), len(self.rarity))
+    def numbers(self, texts: Sequence[str]) -> list[list[int]]:
+        """The pieces of each text."""
+        return [pieces_of(_WORD.findall(plain(text)), len(self.rarity)) for text in texts]
 
     @torch.no_grad()
-    def take_rarity(self, texts: Sequence[str]) -> None:
-        """How rare each piece is among these texts."""
+    def take_rarity(self, rows: Sequence[Sequence[int]]) -> None:
+        """How rare each piece is among the texts of which `numbers` gave these."""
         found = torch.zeros_like(self.rarity)
-        for text in texts:
-            found[self.numbers(text)] += 1
-        self.rarity.copy_(((1 + len(texts)) / (1 + found)).log() + 1)
+        for row in rows:
+            found[row] += 1
+        self.rarity.copy_(((1 + len(rows)) / (1 + found)).log() + 1)

@@ -226,7 +226,7 @@ def fit_labels(
             total = total + (each * counted[g]).sum() / counted[g].sum().clamp(min=1)
         return total
 
-    _minimise(loss, [by_state, by_piece], settings.steps)
+    minimise(loss, [by_state, by_piece], settings.steps)
     return by_state.detach(), by_piece.detach()
 
 
@@ -293,13 +293,13 @@ def fit_familiar(
                 total = total + share * softplus(-(rows @ weight[:-1] + weight[-1])).mean()
         return total + softplus(apart @ weight[:-1] + weight[-1]).mean()
 
-    _minimise(loss, [weight], settings.steps)
+    minimise(loss, [weight], settings.steps)
     return weight.detach()
 
 
-def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor], steps: int) -> None:
-    """L-BFGS, from where the parameters stand."""
-    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
+def minimise(loss: Callable[[], Tensor], parameters: Sequence[Tensor], steps: int) -> None:
+    """L-BFGS, from where the parameters stand, in so many steps at most."""
+    optimiser = torch.optim.LBFGS(list(parameters), max_iter=steps, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()

@@ -13,8 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
@@ -74,9 +72,8 @@ def plan_experts(
     states, examples = planner_states(model, planner.depth, instructions, team)
     facts = fit_both(planner, states, examples, settings)
     planner.floor.fill_(settings.floor)
-    with torch.no_grad():
-        team_of = planner.team(states, [example.prompt for example in examples])
-    return facts | {"team_size": round(float(team_of.experts.sum(1).float().mean()), 2)}
+    taking = planner.team(states, [example.prompt for example in examples]).experts
+    return facts | {"team_size": round(float(taking.sum(1).float().mean()), 2)}
 
 
 def train_planner(

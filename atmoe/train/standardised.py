@@ -27,8 +27,7 @@ class TrainingRouter(GroupedRouter):
 
     def __init__(self, router: GroupedRouter):
         hidden = router.group_weight.shape[-1]
-        sizes = {"depth": router.depth, "width": router.width, "pieces": router.pieces}
-        super().__init__(router.layout, hidden, **sizes)
+        super().__init__(router.layout, hidden, **router.sizes)
         self.load_state_dict(router.state_dict())
         self.register_buffer("mean", torch.zeros(router.layout.layers, hidden), persistent=False)
         self.register_buffer("spread", torch.ones(router.layout.layers, hidden), persistent=False)
@@ -76,9 +75,7 @@ class TrainingRouter(GroupedRouter):
     def plain(self) -> GroupedRouter:
         """The same router, reading states as they are."""
         hidden = self.mean.shape[-1]
-        router = GroupedRouter(
-            self.layout, hidden, depth=self.depth, width=self.width, pieces=self.pieces
-        )
+        router = GroupedRouter(self.layout, hidden, **self.sizes)
         router.to(self.mean.device)
         for weight, bias, own, own_bias in (
             (router.group_weight, router.group_bias, self.group_weight, self.group_bias),

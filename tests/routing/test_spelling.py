@@ -52,7 +52,7 @@ def test_many_texts_are_each_alone_and_one_without_a_word_says_the_bias(spelling
 
 def test_rarity_is_the_inverse_document_frequency(spelling):
     """As scikit-learn's TfidfVectorizer has it, smoothed."""
-    spelling.take_rarity(["gout", "gout again", "asthma"])
+    spelling.take_rarity(spelling.numbers(["gout", "gout again", "asthma"]))
     for word, texts in (("gout", 2), ("asthma", 1), ("lupus", 0)):
         for number in pieces_of([word], MANY):
             expected = math.log(4 / (1 + texts)) + 1

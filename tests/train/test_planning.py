@@ -55,12 +55,12 @@ def test_letters_are_learned_besides_and_saved(llama, tmp_path):
     assert report["letters"].keys() == dict(LAYOUT.groups).keys()
     assert load_file(tmp_path / "router.safetensors")["planner.spelling.weight"].any()
     loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path), dtype="float32")
-    assert loaded.router.pieces == 256
+    assert loaded.router.sizes["pieces"] == 256
     for example in EXAMPLES[:9]:
         assert loaded.route(example.prompt).team == model.route(example.prompt).team
     # and taught anew without, it reads none
     train_planner(loaded, EXAMPLES, DESCRIBED, tmp_path, SETTINGS)
-    assert loaded.router.pieces == 0
+    assert loaded.router.sizes["pieces"] == 0
     assert not [n for n in load_file(tmp_path / "router.safetensors") if "spelling" in n]
 
 
