@@ -59,6 +59,7 @@ _KINDS = dict.fromkeys(
         "seed",
         "depth",
         "width",
+        "pieces",
         "effect_answers",
         "effect_rounds",
     ),

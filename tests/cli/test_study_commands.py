@@ -1,6 +1,8 @@
 """From a description to the comparison, by the commands the README names, on a tiny base."""
 
 import json
+import shutil
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -17,9 +19,13 @@ from tools.reports import (
 )
 
 from atmoe import AtMoe
-from atmoe.cli.main import main
+from atmoe.cli.main import build_parser, main
 from atmoe.cli.measuring import NO_WORDING
 from atmoe.mixture.experts import Adapter
+from atmoe.train.baseline import XloraSettings
+from atmoe.train.experts import ExpertSettings
+from atmoe.train.settings import RouterSettings
+from atmoe.train.together import TogetherSettings
 
 SHORT = ["--answer-tokens", "700", "--dtype", "float32"]
 
@@ -63,6 +69,40 @@ def test_experts_learn_on_under_the_routers_plan(capsys, home, words, trained):
     assert any(model.route(prompt).absent for prompt in asked)
     before = AtMoe.from_pretrained(trained, words[-1])
     assert not any(before.route(prompt).absent for prompt in asked)
+
+
+def test_a_planner_is_taught_to_read_letters(capsys, home, words, trained):
+    lettered = shutil.copytree(trained, home / "lettered")
+    more = ["--instructions", "40", "--pieces", "64", "--dtype", "float32"]
+    told = run(capsys, "train", "planner", *words, "--model", str(lettered), *more)
+    assert set(told["letters"]) == {"task", "field", "reader"}
+    router = AtMoe.from_pretrained(lettered, words[-1]).router
+    assert router.planner.spelling.weight.shape == (64, 6)
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        (("experts", "--out", "x"), ExpertSettings),
+        (("router",), RouterSettings),
+        (("planner",), RouterSettings),
+        (("together", "--out", "x"), TogetherSettings),
+        (("baseline", "lora"), ExpertSettings),
+        (("baseline", "xlora"), XloraSettings),
+    ],
+)
+def test_options_of_training_are_of_their_settings_kinds(command, settings):
+    kinds = get_type_hints(settings)
+    set_by_option = 0
+    for name, kind in kinds.items():
+        option, whole = "--" + name.replace("_", "-"), int in (kind, *get_args(kind))
+        try:
+            parsed = build_parser().parse_args(["train", *command, option, "3"])
+        except SystemExit:  # no option, or one of a few words
+            continue
+        set_by_option += 1
+        assert type(getattr(parsed, name)) is (int if whole else float), option
+    assert set_by_option > 2
 
 
 def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
