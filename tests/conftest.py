@@ -41,7 +41,7 @@ from atmoe.mixture.experts import Adapter
 from atmoe.mixture.planning import first_states
 from atmoe.mixture.precision import best
 from atmoe.mixture.store import build
-from atmoe.prompt import collate
+from atmoe.prompt.batch import collate
 from atmoe.routing.router import GroupedRouter
 
 # Gradio looks for a free port and takes it a moment later. Two processes that start a page at once

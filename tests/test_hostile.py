@@ -17,7 +17,8 @@ from mutations import mutated
 from atmoe import Layout, Record, RoutingPlan, Sampling, Steering
 from atmoe.errors import AtMoeError, PromptError
 from atmoe.explanation.measure import explain
-from atmoe.prompt import check_text, encode_prompt
+from atmoe.prompt.template import encode_prompt
+from atmoe.prompt.words import check_text
 from atmoe.schema import RecordJson
 
 MUTATIONS = 1000

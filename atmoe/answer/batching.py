@@ -35,7 +35,7 @@ from atmoe.answer.row import Decoding
 from atmoe.answer.sampling import Sampling
 from atmoe.mixture.memory import give_back_memory
 from atmoe.mixture.mixture import Mixture
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
 
 MOST_ROWS = 8

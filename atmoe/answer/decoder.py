@@ -11,7 +11,7 @@ from torch import Tensor
 from atmoe.answer.engine import Engine, engine_of
 from atmoe.answer.past import Past
 from atmoe.mixture.mixture import Mixture
-from atmoe.prompt import Batch
+from atmoe.prompt.batch import Batch
 
 if TYPE_CHECKING:
     from transformers import Cache

@@ -21,7 +21,7 @@ from atmoe.answer.engine import Engine, Products
 from atmoe.answer.layers import LINEARS
 from atmoe.answer.leases import bare
 from atmoe.mixture.planning import First
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 from atmoe.routing.planner import Planner
 
 

@@ -19,7 +19,7 @@ from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Chooser, Sampling
 from atmoe.errors import PromptError, SamplingError
 from atmoe.mixture.mixture import Mixture
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
 
 

@@ -24,7 +24,7 @@ from transformers import DynamicCache
 
 from atmoe.answer.engine import Engine
 from atmoe.answer.leases import Lease
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import Layout, RoutingPlan
 
 LIMIT, TOGETHER = 128 * 2**20, 256 * 2**20

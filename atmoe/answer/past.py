@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from atmoe.answer.engine import Engine, Turns
-from atmoe.prompt import Batch
+from atmoe.prompt.batch import Batch
 
 if TYPE_CHECKING:
     from transformers import Cache

@@ -26,7 +26,8 @@ from atmoe.answer.leases import Lease, bare
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import parting
 from atmoe.mixture.planning import First
-from atmoe.prompt import Batch, Prompt
+from atmoe.prompt.batch import Batch
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
 from atmoe.routing.router import pool_instruction
 

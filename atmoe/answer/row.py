@@ -18,7 +18,7 @@ from atmoe.answer.past import Past
 from atmoe.answer.prefill import Prefilled
 from atmoe.answer.sampling import Chooser, Sampling
 from atmoe.mixture.mixture import Mixture
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
 
 

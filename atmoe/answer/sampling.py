@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from atmoe.errors import SamplingError
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 
 MAX_NEW_TOKENS = 1024
 

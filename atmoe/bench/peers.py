@@ -15,7 +15,7 @@ from atmoe.bench.scale import in_turns, over, routed_speed
 from atmoe.mixture import base as base_models
 from atmoe.mixture import base_loading
 from atmoe.model import AtMoe
-from atmoe.prompt import collate
+from atmoe.prompt.batch import collate
 from atmoe.study.baselines import logits_of, xlora_model
 
 TOGETHER = 12

@@ -45,7 +45,7 @@ from atmoe.data.schema import ANSWER_WORDS, Example
 from atmoe.data.templates import wordings_digest
 from atmoe.errors import DataError, PromptError
 from atmoe.presentation import NEUTRAL, Page, page_of
-from atmoe.prompt import check_text
+from atmoe.prompt.words import check_text
 from atmoe.schema import address_of, language_of, words_of
 
 _FOLDER = Path(__file__).resolve().parent

@@ -14,7 +14,7 @@ from atmoe.answer.answer import Answer
 from atmoe.errors import PromptError
 from atmoe.explanation.spans import character_at, token_texts
 from atmoe.mixture.mixture import Mixture
-from atmoe.prompt import check_text
+from atmoe.prompt.words import check_text
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from atmoe.explanation.spans import Span, character_at, sentence_spans
 from atmoe.explanation.sweep import finish, sweep, telling
 from atmoe.explanation.value import Change
 from atmoe.mixture.mixture import Mixture
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
 
 T = TypeVar("T")

@@ -26,7 +26,8 @@ from atmoe.errors import AssetError, PromptError
 from atmoe.mixture.experts import ExpertLinear, Mixing, decoder_layers, mixed_by
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import Pass, entering, parting
-from atmoe.prompt import Batch, Prompt, collate
+from atmoe.prompt.batch import Batch, collate
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
 
 S = TypeVar("S")

@@ -15,7 +15,7 @@ import torch
 
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.planning import First
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
 from atmoe.sources.reading import states_of
 

@@ -22,7 +22,7 @@ from atmoe.many.brief import Brief, brief_of
 from atmoe.many.routes import routes
 from atmoe.many.rows import Row
 from atmoe.model import AtMoe, Routed, Scored
-from atmoe.prompt import Prompt
+from atmoe.prompt.template import Prompt
 from atmoe.record import Record
 from atmoe.steering.overrides import Steering
 from atmoe.study.faithfulness import Judged

@@ -11,7 +11,7 @@ from transformers import (
 from atmoe.errors import BaseModelError
 from atmoe.mixture.base import Base
 from atmoe.mixture.base_cache import HALF, quiet, reason
-from atmoe.prompt import check_template
+from atmoe.prompt.template import check_template
 
 KNOWN_HEADS = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
 """Model types whose heads the tests hold equal to transformers' own."""

@@ -26,7 +26,9 @@ from atmoe.mixture.int4 import Int4Linear
 from atmoe.mixture.int8 import Int8Linear
 from atmoe.mixture.passes import entering, entry_hook
 from atmoe.mixture.planning import First, first_reading
-from atmoe.prompt import Batch, Prompt, check_text, collate, encode_prompt, encode_text
+from atmoe.prompt.batch import Batch, collate
+from atmoe.prompt.template import Prompt, encode_prompt, encode_text
+from atmoe.prompt.words import check_text
 from atmoe.routing.plan import Layout, RoutingPlan
 from atmoe.routing.router import GroupedRouter, pool_instruction
 

@@ -17,7 +17,7 @@ from transformers import Cache, PreTrainedModel
 
 from atmoe.mixture.experts import mixed_by
 from atmoe.mixture.passes import entering
-from atmoe.prompt import Batch
+from atmoe.prompt.batch import Batch
 from atmoe.routing.planner import Members, Planner
 from atmoe.routing.router import pool_instruction
 

@@ -20,7 +20,8 @@ from transformers import DynamicCache
 from atmoe.errors import AssetError, PromptError
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.planning import first_states
-from atmoe.prompt import Batch, Prompt
+from atmoe.prompt.batch import Batch
+from atmoe.prompt.template import Prompt
 from atmoe.routing.planner import Planner
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ from atmoe.errors import AssetError
 from atmoe.mixture import base as base_models
 from atmoe.mixture import base_loading
 from atmoe.model import AtMoe
-from atmoe.prompt import Batch, collate
+from atmoe.prompt.batch import Batch, collate
 
 CLASSIFIER = "xlora_classifier.safetensors"
 

@@ -27,7 +27,7 @@ from atmoe.mixture.peft_files import WEIGHTS, located
 from atmoe.mixture.precision import quick
 from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
-from atmoe.prompt import Batch
+from atmoe.prompt.batch import Batch
 from atmoe.routing.plan import Layout
 from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop

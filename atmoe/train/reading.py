@@ -12,7 +12,7 @@ from atmoe.data import Example
 from atmoe.errors import DataError
 from atmoe.mixture.planning import first_states
 from atmoe.model import AtMoe
-from atmoe.prompt import Batch
+from atmoe.prompt.batch import Batch
 from atmoe.train.rows import Row, collate_rows, encode_row, of_one_length
 from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team

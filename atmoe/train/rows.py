@@ -16,7 +16,8 @@ from torch import Tensor
 from atmoe.data import Example, split
 from atmoe.errors import DataError, PromptError
 from atmoe.model import AtMoe
-from atmoe.prompt import Batch, Prompt, collate
+from atmoe.prompt.batch import Batch, collate
+from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import Layout
 
 STEP_TOKENS = 1920

@@ -23,7 +23,7 @@ from atmoe.errors import TrainingError
 from atmoe.mixture import store
 from atmoe.mixture.precision import quick
 from atmoe.model import AtMoe
-from atmoe.prompt import Batch
+from atmoe.prompt.batch import Batch
 from atmoe.train import loop
 from atmoe.train.budget import budget_of
 from atmoe.train.experts import hold

@@ -12,7 +12,7 @@ from atmoe.answer.sampling import MAX_NEW_TOKENS, Chooser
 from atmoe.errors import SamplingError
 from atmoe.mixture.experts import _mixing
 from atmoe.mixture.passes import _entered
-from atmoe.prompt import Prompt, encode_text
+from atmoe.prompt.template import Prompt, encode_text
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)  # float32
 PLANS = [random_plan(0), RoutingPlan.off(LAYOUT), one_hot("reader/expert"), random_plan(1)]

@@ -21,7 +21,7 @@ from atmoe.explanation.verdict import leaders, verdict
 from atmoe.mixture import store
 from atmoe.mixture.config import seal
 from atmoe.mixture.planning import first_states
-from atmoe.prompt import collate
+from atmoe.prompt.batch import collate
 from atmoe.routing.planner import Members, Planner
 from atmoe.routing.router import GroupedRouter, pool_instruction
 from atmoe.routing.spelling import Spelling

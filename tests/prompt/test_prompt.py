@@ -9,7 +9,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from atmoe.errors import PromptError
-from atmoe.prompt import check_text, check_words, collate, encode_prompt, encode_text
+from atmoe.prompt.batch import collate
+from atmoe.prompt.template import encode_prompt, encode_text
+from atmoe.prompt.words import check_text, check_words
 
 CHATTY, BARE = tokenizer(), tokenizer(chat=False)
 WEIRD = [

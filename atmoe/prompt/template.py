@@ -1,4 +1,4 @@
-"""A prompt: what a person typed, checked, put into the chat template, and marked token by token.
+"""A question in the chat template of a base model, marked token by token.
 
     text ─ check_text ─► one spelling of it ─ template ─► the template's ids, the words marked
 
@@ -12,25 +12,19 @@ from __future__ import annotations
 
 import re
 import threading
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from atmoe.errors import BaseModelError, PromptError
+from atmoe.prompt.words import check_text, check_words
 
 _PLACE = "␞instruction␞"
 _BENIGN = "How"
 """Words without anything special, to see how a tokenizer joins words to a template."""
 _NOBODYS = range(0xE000, 0xF8FF)
 """Characters for private use, one of which stands in for a typed special token."""
-_LINE_BREAKS = str.maketrans({"\f": "\n", "\v": "\n", "\x85": "\n"})
-"""Form feed, vertical tab and next line, as hospital systems write them."""
-_NAMED_AT_ONCE = 8
-"""Control characters that one message lists."""
 # split_special_tokens is a switch on the tokenizer itself, shared by all threads.
 _one_at_a_time = threading.Lock()
 
@@ -50,82 +44,6 @@ class Prompt:
     start: int
     end: int
     text: str = ""
-
-
-def check_text(text: str, what: str = "question", max_characters: int = 100_000) -> str:
-    """The text in one spelling: stripped, in Unicode NFC, every line break a line feed.
-
-    Whatever enters the program enters it here, so that the same words are the same everywhere.
-
-    Args:
-        text: what a person typed.
-        what: how a message calls it.
-        max_characters: it may have no more, before it is stripped.
-
-    Raises:
-        PromptError: not text, empty, too long, or control characters; the sentence says where.
-    """
-    if not isinstance(text, str):
-        raise PromptError(f"The {what} must be text, not {type(text).__name__}.")
-    if len(text) > max_characters:
-        raise PromptError(
-            f"The {what} has {len(text):,} characters; shorten it to fewer than {max_characters:,}."
-        )
-    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_LINE_BREAKS)
-    _refuse_control_characters(text, what)
-    text = unicodedata.normalize("NFC", text).strip()
-    if not text:
-        raise PromptError(
-            f"The {what} is empty; write one"
-            + (", for example: How is asthma treated?" if what == "question" else ".")
-        )
-    return text
-
-
-def _refuse_control_characters(text: str, what: str) -> None:
-    """Raises: PromptError, naming control characters and lone surrogates, and where they stand."""
-    places = []
-    for number, line in enumerate(text.split("\n"), 1):
-        for column, ch in enumerate(line, 1):
-            if ch != "\t" and unicodedata.category(ch) in ("Cc", "Cs"):
-                places.append((f"U+{ord(ch):04X}", f"line {number}, character {column}"))
-    if not places:
-        return
-    if len(places) == 1:
-        [(code, place)] = places
-        raise PromptError(
-            f"The {what} holds the control character {code}; remove it and try again (it stands in "
-            f"{place})."
-        )
-    listed = ", ".join(f"{code} in {place}" for code, place in places[:_NAMED_AT_ONCE])
-    more = len(places) - _NAMED_AT_ONCE
-    listed += f" and {more} more" if more > 0 else ""
-    raise PromptError(f"The {what} holds control characters: {listed}; remove them and try again.")
-
-
-def check_words(text: str, scripts: Sequence[str] = ()) -> None:
-    """Refuse a question that the experts cannot have learned to read.
-
-    Args:
-        text: a question that `check_text` has passed.
-        scripts: Unicode script names ("LATIN") that most letters must belong to; empty = any.
-
-    Raises:
-        PromptError: no letter at all, or mostly letters of another script.
-    """
-    letters = [ch for ch in text if ch.isalpha()]
-    if not letters:
-        raise PromptError(
-            "The question holds no words; write it in words, for example: How is asthma treated?"
-        )
-    if scripts:
-        known = sum(unicodedata.name(ch, "").startswith(tuple(scripts)) for ch in letters)
-        if known < 0.5 * len(letters):
-            wanted = " or ".join(s.capitalize() for s in scripts)
-            raise PromptError(
-                f"These experts were trained on English; write the question in English, in "
-                f"{wanted} letters."
-            )
 
 
 def encode_prompt(
@@ -343,60 +261,3 @@ def encode_text(tokenizer: PreTrainedTokenizerBase, text: str, template: bool = 
     with _one_at_a_time:
         encoding = tokenizer(text, add_special_tokens=False, split_special_tokens=not template)
         return encoding["input_ids"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows of equal length. All tensors are [rows, tokens], int64.
-
-    Attributes:
-        ids: token ids.
-        attention: 1 where there is text, 0 where there is padding.
-        instruction: 1 where the token is of the words a person typed, else 0.
-        positions: of each token in its own text, from 0; 0 on padding to the left of it.
-        texts: the words a person typed, one a row.
-    """
-
-    ids: Tensor
-    attention: Tensor
-    instruction: Tensor
-    positions: Tensor
-    texts: tuple[str, ...]
-
-
-def collate(
-    prompts: Sequence[Prompt],
-    tails: Sequence[Sequence[int]] | None = None,
-    *,
-    pad: int,
-    side: str = "left",
-    multiple: int = 1,
-    device: torch.device | str = "cpu",
-) -> Batch:
-    """Prompts, each followed by its tail of answer tokens if any, padded to one length.
-
-    Args:
-        prompts: at least one.
-        tails: token ids, one tail a prompt.
-        pad: the token id that fills a row.
-        side: where padding goes, "left" or "right"; the result of a model must not depend on it.
-        multiple: lengths are rounded up to it (bfloat16 kernels on a CPU pay for every new shape).
-        device: where the tensors are put.
-    """
-    rows = [[*p.ids, *(tails[i] if tails else ())] for i, p in enumerate(prompts)]
-    length = -(-max(map(len, rows)) // multiple) * multiple
-    ids = torch.full((len(rows), length), pad, dtype=torch.long)
-    attention, instruction = torch.zeros_like(ids), torch.zeros_like(ids)
-    for i, (row, prompt) in enumerate(zip(rows, prompts)):
-        first = length - len(row) if side == "left" else 0
-        ids[i, first : first + len(row)] = torch.tensor(row)
-        attention[i, first : first + len(row)] = 1
-        instruction[i, first + prompt.start : first + prompt.end] = 1
-    positions = (attention.cumsum(1) - 1).clamp(min=0)
-    return Batch(
-        ids.to(device),
-        attention.to(device),
-        instruction.to(device),
-        positions.to(device),
-        tuple(prompt.text for prompt in prompts),
-    )
