@@ -5,7 +5,7 @@ import json
 import pytest
 
 from atmoe.data import GROUPS, MEDICAL, Description, split
-from atmoe.data.description import read_jsonl
+from atmoe.data.jsonl import read_jsonl
 from atmoe.errors import DataError
 
 KITCHEN = """

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from atmoe.data import medquad, pubmedqa
-from atmoe.data.description import read_jsonl
+from atmoe.data.jsonl import read_jsonl
 from atmoe.errors import DataError
 from atmoe.schema import address_of
 from atmoe.sources.facts import topic_of
