@@ -11,6 +11,7 @@ from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, device_argum
 from atmoe.cli.given import described, load_model
 from atmoe.cli.sources import indexed
 from atmoe.cli.training import (
+    floors_argument,
     out_argument,
     settings_arguments,
     settings_given,
@@ -179,6 +180,7 @@ def add_commands(commands: Commands) -> None:
         effect_power="a group's share follows its effect to this power",
         seed="of everything",
     )
+    floors_argument(parser)
 
     parser = commands.add(
         "planner",
@@ -197,6 +199,7 @@ def add_commands(commands: Commands) -> None:
         floor="how likely an expert must be asked for to take part",
         seed="of everything",
     )
+    floors_argument(parser)
     parser.add_argument(
         "--soften",
         type=float,

@@ -86,3 +86,31 @@ def settings_arguments(parser: argparse.ArgumentParser, **helps: str) -> None:
             parser.add_argument(option, type=str, help=text, choices=FLOATING)
         else:
             parser.add_argument(option, type=_KINDS.get(name, float), help=text, metavar="X")
+
+
+def floors_argument(parser: argparse.ArgumentParser) -> None:
+    """Floors that some groups have of their own."""
+    parser.add_argument(
+        "--floors",
+        type=_of_group,
+        action=_ByGroup,
+        nargs="+",
+        metavar="GROUP=X",
+        help="the same of groups that have one of their own: low where a prompt may ask for two of "
+        "its experts, or the second is not let in",
+    )
+
+
+class _ByGroup(argparse.Action):
+    """What was given of each group, by its name."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, dict(values))
+
+
+def _of_group(text: str) -> tuple[str, float]:
+    group, _, number = text.partition("=")
+    try:
+        return group, float(number)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like task=0.1") from error

@@ -246,9 +246,12 @@ def load_router(path: Path, layout: Layout, model: PreTrainedModel) -> GroupedRo
         if depth >= layout.layers:
             raise ValueError(f"its planner reads {depth} of {layout.layers} layers")
         router = GroupedRouter(layout, hidden, depth=depth, width=width, pieces=pieces)
-        if depth:  # a planner of before groups could take no part: they all do, as in a new one
+        if depth:
+            # a planner of before groups could take no part: they all do, as in a new one
             own = router.state_dict()
             tensors = {k: own[k] for k in own if k.startswith("planner.group_")} | tensors
+            # one of before groups had floors of their own: all have that one
+            tensors["planner.floor"] = tensors["planner.floor"].expand_as(own["planner.floor"])
         router.load_state_dict(tensors)
     except Exception as error:  # safetensors, torch and the file system each raise their own
         raise AssetError(

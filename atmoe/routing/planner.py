@@ -5,7 +5,8 @@
     p      = sigmoid(W u + b + v), how likely each expert is asked for            [rows, experts]
     v      = what the letters of the words say, where they are read               [rows, experts]
     r      = softmax of Σ_l V_l h_l + c, what is expected of each group           [rows, groups]
-    team   = whoever has p of at least `floor`, and each group's largest          [rows, experts]
+    team   = whoever has p of at least its group's `floor`, and each group's
+             largest                                                              [rows, experts]
     groups = whoever has r of at least `group_floor` / G, the largest half, and
              whoever has several experts in the team                              [rows, groups]
 
@@ -64,7 +65,7 @@ class Planner(nn.Module):
         pieces: how many numbers stand for pieces of words (`atmoe.routing.spelling`); 0 = letters
             are not read.
         floor: how likely an expert must be asked for to take part; without a hidden layer, the
-            share from which it does, in units of that of equal shares.
+            share from which it does, in units of that of equal shares. Each group has its own.
         group_floor: the share from which a group takes part, in units of that of equal shares; 0 =
             all groups do.
     """
@@ -92,7 +93,7 @@ class Planner(nn.Module):
             torch.zeros(1, E, width) if width else torch.zeros(depth, E, hidden)
         )
         self.bias = nn.Parameter(torch.zeros(1, E))
-        self.register_buffer("floor", torch.tensor([float(floor)]))
+        self.register_buffer("floor", torch.full((G,), float(floor)))
         self.group_weight = nn.Parameter(torch.zeros(depth, G, hidden))
         self.group_bias = nn.Parameter(torch.zeros(1, G))
         self.register_buffer("group_floor", torch.tensor([float(group_floor)]))
@@ -165,9 +166,9 @@ class Planner(nn.Module):
         """
         asked, groups = self(states, texts), self.chosen(self.of_groups(states))
         parts = []
-        for group in self.layout.group_names:
+        for group, floor in zip(self.layout.group_names, self.floor):
             shares = asked[:, self.layout.members(group)]
-            parts.append(_enough(shares, self.floor / (1 if self.width else shares.shape[1])))
+            parts.append(_enough(shares, floor / (1 if self.width else shares.shape[1])))
         if self.width:
             groups = groups | torch.stack([part.sum(1) > 1 for part in parts], 1)
         return Members(groups, torch.cat(parts, 1))

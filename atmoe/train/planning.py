@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
@@ -68,10 +70,12 @@ def plan_experts(
 
     Raises:
         DataError: none of the instructions is short enough.
+        TrainingError: a floor is of a group that is not there.
     """
+    floors = torch.tensor(settings.floors_of(planner.layout.group_names))
     states, examples = planner_states(model, planner.depth, instructions, team)
     facts = fit_both(planner, states, examples, settings)
-    planner.floor.fill_(settings.floor)
+    planner.floor.copy_(floors)
     taking = planner.team(states, [example.prompt for example in examples]).experts
     return facts | {"team_size": round(float(taking.sum(1).float().mean()), 2)}
 
@@ -100,7 +104,8 @@ def train_planner(
         {"stage", "settings", "training_examples", "seconds"} and what `plan_experts` reports.
 
     Raises:
-        TrainingError: the router has no planner, or `soften` is not above 0.
+        TrainingError: the router has no planner, `soften` is not above 0, or a floor is of a group
+            that is not there.
         DataError: no training example.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atmoe.errors import TrainingError
@@ -25,6 +26,9 @@ class RouterSettings:
         pieces: how many numbers stand for pieces of words, by which the planner reads letters
             besides; 0 = it does not.
         floor: how likely an expert must be asked for to take part.
+        floors: the same of groups that have one of their own, by name. Where a prompt may ask for
+            two experts of a group, a low one lets the second in; where it asks for one, a low one
+            lets in doubt.
         temperature: of in-group shares. The heads are fitted to instructions that training knows,
             and are too sure of others: at 1, the second of two needs had twice its uniform share
             in 40% of unseen wordings of the medical data, at 4 in 68%, for 0.003 nats less.
@@ -55,6 +59,7 @@ class RouterSettings:
     width: int = 64
     pieces: int = 0
     floor: float = 0.25
+    floors: Mapping[str, float] = field(default_factory=dict)
     temperature: float = 4.0
     effect_answers: int = 160
     effect_rounds: int = 2
@@ -72,13 +77,28 @@ class RouterSettings:
             raise TrainingError(f"--width must be at least 1, and not {self.width}.")
         if self.pieces < 0:
             raise TrainingError(f"--pieces must be at least 0, and not {self.pieces}.")
-        if not 0 <= self.floor < 1:
-            raise TrainingError(
-                f"--floor is from 0 (everybody takes part) to below 1, and not {self.floor:g}: "
-                "it is how likely an expert must be asked for, not a part of an equal share."
-            )
+        for floor in (self.floor, *self.floors.values()):
+            if not 0 <= floor < 1:
+                raise TrainingError(
+                    f"--floor is from 0 (everybody takes part) to below 1, and not {floor:g}: "
+                    "it is how likely an expert must be asked for, not a part of an equal share."
+                )
         if not self.temperature > 0:
             raise TrainingError(f"--temperature must be above 0, and not {self.temperature:g}.")
+
+    def floors_of(self, groups: Sequence[str]) -> list[float]:
+        """The floor of each group, in their order.
+
+        Raises:
+            TrainingError: a floor is of a group that is not there.
+        """
+        for name in self.floors:
+            if name not in groups:
+                raise TrainingError(
+                    f"--floors names the group {name!r}, and there is none; write one of "
+                    f"{', '.join(groups)}."
+                )
+        return [self.floors.get(group, self.floor) for group in groups]
 
 
 PASSES, MOST = 3, 60_000
@@ -123,6 +143,7 @@ PLANNER = {
     "width",
     "pieces",
     "floor",
+    "floors",
     "seed",
 }
 """The settings by which a planner is taught who takes part."""

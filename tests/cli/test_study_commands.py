@@ -73,11 +73,15 @@ def test_experts_learn_on_under_the_routers_plan(capsys, home, words, trained):
 
 def test_a_planner_is_taught_to_read_letters(capsys, home, words, trained):
     lettered = shutil.copytree(trained, home / "lettered")
-    more = ["--instructions", "40", "--pieces", "64", "--dtype", "float32"]
-    told = run(capsys, "train", "planner", *words, "--model", str(lettered), *more)
+    command = ["train", "planner", *words, "--model", str(lettered), "--instructions", "40"]
+    command += ["--pieces", "64", "--dtype", "float32", "--floors"]
+    told = run(capsys, *command, "reader=0.5", "task=0.1")
     assert set(told["letters"]) == {"task", "field", "reader"}
-    router = AtMoe.from_pretrained(lettered, words[-1]).router
-    assert router.planner.spelling.weight.shape == (64, 6)
+    planner = AtMoe.from_pretrained(lettered, words[-1]).router.planner
+    assert planner.spelling.weight.shape == (64, 6)
+    assert planner.floor.tolist() == pytest.approx([0.1, told["settings"]["floor"], 0.5])
+    assert "--floors names the group 'diet'" in refused(capsys, *command, "diet=0.1")
+    assert "'task' is not like task=0.1" in refused(capsys, *command, "task")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def letters_by_hand(spelling: Spelling, text: str) -> torch.Tensor:
 
 def by_hand(model: AtMoe, prompt: str) -> set[str]:
     """The team."""
-    planner, floor = model.router.planner, float(model.router.planner.floor)
+    planner = model.router.planner
     if planner.width:
         read = read_by_hand(model, prompt, planner.hidden_weight, planner.hidden_bias)
         read = torch.nn.functional.gelu(read)
@@ -78,7 +78,7 @@ def by_hand(model: AtMoe, prompt: str) -> set[str]:
     if planner.spelling is not None:
         logits = logits + letters_by_hand(planner.spelling, prompt)
     team = set()
-    for group, experts in LAYOUT.groups:
+    for (group, experts), floor in zip(LAYOUT.groups, planner.floor.tolist()):
         own = logits[LAYOUT.members(group)]
         asked = 1 / (1 + (-own).exp()) if planner.width else len(experts) * own.softmax(0)
         best = float(asked.max())
@@ -242,6 +242,18 @@ def test_a_planner_that_reads_as_many_layers_as_there_are_is_refused(worlds, tmp
         store.load_router(tmp_path, LAYOUT, world.base())
 
 
+def test_one_floor_of_before_is_every_groups(worlds, tmp_path):
+    model = worlds("llama").planned()
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "router.safetensors")
+    tensors["planner.floor"] = torch.tensor([0.5])
+    save_file(tensors, tmp_path / "router.safetensors")
+    seal(tmp_path, LAYOUT, model.info)
+    again = AtMoe.from_pretrained(tmp_path, base=str(worlds("llama").found.path))
+    assert again.router.planner.floor.tolist() == [0.5, 0.5, 0.5]
+    assert [again.route(p).team for p in PROMPTS] == [model.route(p).team for p in PROMPTS]
+
+
 def test_a_floor_lets_in_whoever_is_as_likely_asked_for():
     """Two needs are two yeses; somebody of each group takes part, however unlikely."""
     planner = Planner(LAYOUT, HIDDEN, 1, width=3)
@@ -253,6 +265,12 @@ def test_a_floor_lets_in_whoever_is_as_likely_asked_for():
     planner.floor.fill_(0.85)
     team = planner.team(torch.zeros(1, 1, HIDDEN), ["gout"])
     assert team.experts.tolist() == [[True, False, False, True, True, False]]
+    planner.floor.copy_(torch.tensor([0.05, 0.85, 0.2]))  # each group has its own
+    team = planner.team(torch.zeros(1, 1, HIDDEN), ["gout"])
+    assert team.experts.tolist() == [[True, True, True, True, True, True]]
+    planner.floor.copy_(torch.tensor([0.7, 0.05, 0.25]))
+    team = planner.team(torch.zeros(1, 1, HIDDEN), ["gout"])
+    assert team.experts.tolist() == [[True, True, False, True, True, False]]
 
 
 def test_a_group_of_which_several_are_asked_for_takes_part():

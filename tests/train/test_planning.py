@@ -81,6 +81,7 @@ def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
         ({"width": 0}, "--width"),
         ({"pieces": -1}, "--pieces"),
         ({"floor": 1.0}, "--floor"),
+        ({"floors": {"task": -0.1}}, "--floor"),
         ({"temperature": 0}, "--temperature"),
     ],
 )
