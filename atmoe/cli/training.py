@@ -96,8 +96,8 @@ def floors_argument(parser: argparse.ArgumentParser) -> None:
         action=_ByGroup,
         nargs="+",
         metavar="GROUP=X",
-        help="the same of groups that have one of their own: low where a prompt may ask for two of "
-        "its experts, or the second is not let in",
+        help="a --floor of these groups' own: low where a prompt may ask for two of a group's "
+        "experts, or the second is not let in; high where a second would only be doubt",
     )
 
 

@@ -51,7 +51,7 @@ def aims() -> list[Aim]:
     """All of them, of the reports that are shipped."""
     weights, routing, answers = report("faithfulness"), report("routing"), report("answers")
     control, known, sources = report("control"), report("familiarity"), report("sources")
-    losses = report("evaluate")["nll"] | report("evaluate-lora")["nll"]
+    losses = report("evaluate")["nll"] | report("evaluate-baselines")["nll"]
     behind = losses["router"]["macro"] - losses["lora"]["macro"]
     agree, tau = weights["top_expert_agrees"], weights["kendall"]["weight"]
     prompts, both = weights["prompts"], answers["both_needs"]

@@ -87,10 +87,10 @@ def training_table() -> str:
 
 
 def losses_table() -> str:
-    """Losses under different plans; the one LoRA's, which is no part of the model, as kept."""
-    told, kept = report("evaluate"), report("evaluate-lora")
+    """Losses under different plans; those of trained baselines, no part of the model, as kept."""
+    told, kept = report("evaluate"), report("evaluate-baselines")
     if (told["examples"], told["tokens"]) != (kept["examples"], kept["tokens"]):
-        raise ValueError("the one LoRA was measured on other answers; train and measure it again")
+        raise ValueError("the baselines were measured on other answers; measure them again")
     return baseline_table({**told, "nll": {**kept["nll"], **told["nll"]}})
 
 
