@@ -15,10 +15,10 @@ from atmoe.many.brief import brief_of_plan
 LINES = json.loads(Path(__file__).with_name("own_words.json").read_text("utf-8"))["lines"]
 OUTSIDE = Path(__file__).parents[2] / "atmoe" / "sources" / "outside.json"
 READ = {
-    ("people", "task"): (9, 4, 19),
-    ("people", "specialty"): (13, 3, 19),
+    ("people", "task"): (7, 5, 19),
+    ("people", "specialty"): (14, 3, 19),
     ("people", "audience"): (28, 2, 30),
-    ("shorthand", "task"): (8, 0, 15),
+    ("shorthand", "task"): (10, 0, 15),
     ("shorthand", "specialty"): (7, 5, 15),
     ("shorthand", "audience"): (5, 8, 15),
 }
