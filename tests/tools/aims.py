@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tools.markdown import table
-from tools.tables import report, rounded
+from tools.tables import losses, report, rounded
 
 
 def percent(share: float, digits: int) -> str:
@@ -51,8 +51,8 @@ def aims() -> list[Aim]:
     """All of them, of the reports that are shipped."""
     weights, routing, answers = report("faithfulness"), report("routing"), report("answers")
     control, known, sources = report("control"), report("familiarity"), report("sources")
-    losses = report("evaluate")["nll"] | report("evaluate-baselines")["nll"]
-    behind = losses["router"]["macro"] - losses["lora"]["macro"]
+    nll = losses()["nll"]
+    behind = nll["router"]["macro"] - nll["lora"]["macro"]
     agree, tau = weights["top_expert_agrees"], weights["kendall"]["weight"]
     prompts, both = weights["prompts"], answers["both_needs"]
     easier = {by: told["patient_reads_easier"] for by, told in control["contrast"].items()}
