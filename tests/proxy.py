@@ -18,7 +18,9 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date"
 @contextmanager
 def proxied(address: str, path: str):
     """The address at which `address` is seen below `path`; what is outside of it is 404."""
-    client = httpx.AsyncClient(base_url=address, timeout=None)
+    # the server may close a kept one just as the next request sets out: an error of the proxy
+    none = httpx.Limits(max_keepalive_connections=0)
+    client = httpx.AsyncClient(base_url=address, timeout=None, limits=none)
 
     async def forward(request):
         rest = request.url.path.removeprefix(path) or "/"

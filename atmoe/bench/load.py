@@ -25,7 +25,7 @@ import psutil
 
 from atmoe.answer.batching import Batching
 from atmoe.answer.sampling import Sampling
-from atmoe.bench.served import must_be_there, page
+from atmoe.bench.served import connected, must_be_there, page
 from atmoe.model import AtMoe
 
 LEFT_SECONDS = 30
@@ -174,8 +174,7 @@ def load(
     """
 
     async def run(address: str, process: psutil.Process) -> tuple[Told, Told, dict[str, Any]]:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=people)
-        async with httpx.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
+        async with connected(address, people) as client:
             by_one = Told()
             expected = await alone(client, by_one)
             before, each = process.memory_info().rss, []

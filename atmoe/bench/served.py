@@ -25,6 +25,9 @@ MISSING = (
 )
 SECONDS = 180
 """It comes up within so many."""
+IDLE_SECONDS = 2
+"""A connection unused for so long is given up. The page's server (uvicorn) closes one after five,
+and who asks by it in that moment gets an error in place of an answer."""
 
 
 def free_port() -> int:
@@ -44,6 +47,14 @@ def comes_up(process: subprocess.Popen, address: str, seconds: float = SECONDS) 
         except httpx.HTTPError:
             time.sleep(0.2)
     return False
+
+
+def connected(address: str, people: int = 1) -> httpx.AsyncClient:
+    """A client of a page, for so many people at once; it waits as long as an answer takes."""
+    limits = httpx.Limits(
+        max_connections=None, max_keepalive_connections=people, keepalive_expiry=IDLE_SECONDS
+    )
+    return httpx.AsyncClient(base_url=address, timeout=None, limits=limits)
 
 
 def must_be_there() -> None:

@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from atmoe.bench.load import MB, alone
-from atmoe.bench.served import PAGE, page
+from atmoe.bench.served import PAGE, connected, page
 from atmoe.mixture.memory import most_memory
 
 IMPORTS = "import app.page, psutil; print(psutil.Process().memory_info().rss)"
@@ -76,7 +74,7 @@ def memory(model: Path, precision: str, base: str | None = None) -> dict[str, An
     """
 
     async def ask(address: str) -> None:
-        async with httpx.AsyncClient(base_url=address, timeout=None) as client:
+        async with connected(address) as client:
             await alone(client)
 
     with page(model, precision, base) as (address, process):

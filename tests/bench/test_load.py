@@ -4,12 +4,13 @@ import json
 
 import httpx
 import pytest
+import uvicorn
 from conftest import ROOT, aside, finished
 
 from atmoe.bench import load as loading
 from atmoe.bench.load import ASKED, alone, crowd, load, out_of_order
 from atmoe.bench.ratios import of_load
-from atmoe.bench.served import page
+from atmoe.bench.served import IDLE_SECONDS, connected, page
 from atmoe.bench.taken import memory
 from atmoe.errors import AtMoeError
 
@@ -45,7 +46,7 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
     model, base = trained
 
     async def run(address):
-        async with httpx.AsyncClient(base_url=address, timeout=None) as client:
+        async with connected(address, people=2) as client:
             expected = await alone(client)
             wrong = dict.fromkeys(ASKED[::2], "another") | {q: expected[q] for q in ASKED[1::2]}
             other = await crowd(client, 2, 2, wrong)  # the second comes after half a second
@@ -60,6 +61,10 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
     took = aside(memory, model, "float32", base)
     assert 100 < took["libraries_mb"] < took["ready_mb"] <= took["peak_mb"] + 1
     assert took["answered_mb"] <= took["peak_mb"] + 1 and took["own_to_weights"] > 0
+
+
+def test_a_connection_is_given_up_before_the_server_closes_it():
+    assert uvicorn.Config("app").timeout_keep_alive > 2 * IDLE_SECONDS
 
 
 def test_shares_that_a_later_run_is_held_against():
