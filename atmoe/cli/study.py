@@ -24,13 +24,16 @@ Report = Mapping[str, Any]
 
 def evaluate(a: argparse.Namespace) -> Result:
     """Loss under different plans, and other models' if asked for."""
+    from atmoe.steering.overrides import Steering
     from atmoe.study.evaluate import choose, evaluate
 
+    for strength in a.strengths:
+        Steering(strength=strength)  # one that is none is refused before anything is read
     description, examples = held_out(a)
     chosen = choose(examples, a.limit, a.seed, description.main_group)
     model = load_model(a)
     scorers, missing = _baselines(a, model) if a.baselines else ({}, {})
-    report = evaluate(model, chosen, scorers, single_experts=bool(a.baselines))
+    report = evaluate(model, chosen, scorers, bool(a.baselines), a.strengths)
     report |= {"not_measured": missing}
     agreement = ", ".join(f"{g} {v:.1%}" for g, v in report["agreement"].items())
     lines = [
@@ -72,28 +75,40 @@ def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], 
     from atmoe.errors import AtMoeError
     from atmoe.model import AtMoe
     from atmoe.routing.plan import RoutingPlan
+    from atmoe.steering.overrides import Steering
     from atmoe.study import baselines
+    from atmoe.study.evaluate import at
 
-    def lora() -> Scorer:
+    def lora() -> dict[str, Scorer]:
         one = AtMoe.from_pretrained(
             a.baselines / "lora", a.base, model.bank.dtype, device=str(model.device)
         )
         plan = RoutingPlan.uniform(one.layout)
-        return lambda prompts, answers: one.score_rows(prompts, answers, [plan] * len(prompts))[0]
+        plans = {"lora": plan} | {
+            at("lora", s): Steering(strength=s).apply(plan) for s in a.strengths
+        }
 
-    def xlora() -> Scorer:
+        def scorer(plan: RoutingPlan) -> Scorer:
+            return lambda prompts, answers: one.score_rows(prompts, answers, [plan] * len(prompts))[
+                0
+            ]
+
+        return {name: scorer(plan) for name, plan in plans.items()}
+
+    def xlora() -> dict[str, Scorer]:
         mixed = baselines.xlora_model(model, a.model, a.base)
         mixed = baselines.load_classifier(mixed, a.baselines / "xlora")
-        return partial(baselines.score_rows, model, mixed)
+        return {"xlora": partial(baselines.score_rows, model, mixed)}
 
-    def arrow() -> Scorer:
-        return partial(baselines.score_rows, model, baselines.arrow_model(model, a.model, a.base))
+    def arrow() -> dict[str, Scorer]:
+        mixed = baselines.arrow_model(model, a.model, a.base)
+        return {"arrow": partial(baselines.score_rows, model, mixed)}
 
     scorers: dict[str, Scorer] = {}
     missing: dict[str, str] = {}
     for name, load in (("lora", lora), ("xlora", xlora), ("arrow", arrow)):
         try:
-            scorers[name] = load()
+            scorers |= load()
         except AtMoeError as error:
             advice = "" if name == "arrow" else f" (python -m atmoe train baseline {name})"
             missing[name] = f"{error}{advice}"
@@ -270,6 +285,14 @@ def add_commands(commands: Commands) -> None:
         metavar="DIR",
         help="also score single experts, PEFT's Arrow, and the baselines trained into DIR "
         "(default: baselines)",
+    )
+    parser.add_argument(
+        "--strengths",
+        type=float,
+        nargs="+",
+        default=(),
+        metavar="X",
+        help="also score the router's plan, and the one LoRA, at these strengths",
     )
 
     parser = commands.add(

@@ -220,7 +220,8 @@ def add_commands(commands: Commands) -> None:
     settings_arguments(
         parser,
         group_floor="from how much of the weight, in units of an equal share, a group takes part",
-        instructions="that tell the planner what the router gives its groups",
+        instructions="that tell the planner what the router gives its groups; 0 = who takes part "
+        "stays as it is",
         answer_tokens="budget (default: three passes over the data at most, and fewer where the "
         "loss on unseen topics falls no more)",
         learning_rate="peak, of the experts",

@@ -8,9 +8,10 @@ The loss is the negative log-likelihood. Every example's answer is scored, on th
                               at the router's gain
     <group>_expert            that group's labelled expert alone, at a gain of 1 or the router's,
                               whichever is better
+    router at 0.8             its own plan at another strength
     lora, xlora, arrow        other models over the same base (`atmoe.study.baselines`)
 
-The last two lines are baselines and take time. Where an example has no label in a group, its
+The last three lines take time. Where an example has no label in a group, its
 experts share equally.
 """
 
@@ -31,6 +32,7 @@ from atmoe.data import Example
 from atmoe.errors import DataError, PromptError
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
+from atmoe.steering.overrides import Steering
 from atmoe.study.agreement import agreement_of
 from atmoe.study.bootstrap import Losses
 
@@ -75,6 +77,7 @@ def evaluate(
     examples: Sequence[Example],
     scorers: Mapping[str, Scorer] | None = None,
     single_experts: bool = False,
+    strengths: Sequence[float] = (),
     batch_tokens: int = 4096,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -85,6 +88,7 @@ def evaluate(
         examples: with labels and reference answers.
         scorers: name → what scores them otherwise.
         single_experts: whether each group's labelled expert alone is scored as well.
+        strengths: at which the router's own plan is scored as well.
         batch_tokens: at most so many tokens go through the model at once.
         seed: of the bootstrap.
 
@@ -103,6 +107,7 @@ def evaluate(
 
     Raises:
         DataError: every example is longer than the model reads.
+        SteeringError: a strength is none.
     """
     began = time.perf_counter()
     layout = model.layout
@@ -130,6 +135,11 @@ def evaluate(
             losses[name] += _summed(scores)
             if name == "router":
                 router_plans += in_force
+        for strength in dict.fromkeys(strengths):
+            started, name = time.perf_counter(), at("router", strength)
+            plans = [Steering(strength=strength).apply(plan) for plan in router_plans[-len(rows) :]]
+            losses[name] += _summed(model.score_rows(prompts, answers, plans)[0])
+            seconds[name] += time.perf_counter() - started
         order += rows
         tokens += [len(logp) for logp in scores]
 
@@ -157,6 +167,11 @@ def evaluate(
         "seconds": round(time.perf_counter() - began, 1),
         "seconds_by_name": {name: round(s, 1) for name, s in seconds.items()},
     }
+
+
+def at(name: str, strength: float) -> str:
+    """What a way of mixing is called at another strength."""
+    return f"{name} at {strength:g}"
 
 
 def plans_for(

@@ -2,7 +2,8 @@
 
 1. *Which groups take part.* What the router gives each group is known after the last layer only, so
    the planner learns to tell it from the first ones; a group of which it expects less than
-   `group_floor` then has a share of exactly 0 in every layer of that prompt.
+   `group_floor` then has a share of exactly 0 in every layer of that prompt. Left out where no
+   instructions are to be read.
 2. *Training on.* Experts and gains by the language-model loss on answers under those plans: who has
    the weight learns the most, so that what a plan says and what its experts do come together. The
    heads of the router stay as they are.
@@ -48,7 +49,8 @@ class TogetherSettings:
     Attributes:
         group_floor: the share of the weight from which a group takes part, in units of an equal
             share; 0 = all groups do.
-        instructions: that tell the planner what the router gives its groups.
+        instructions: that tell the planner what the router gives its groups; 0 = who takes part
+            stays as it is.
         answer_tokens: the budget; None = as the data bears (`atmoe.train.budget`).
         learning_rate: of the experts, at its peak.
         gain_learning_rate: of the gains.
@@ -187,6 +189,8 @@ def _plan_groups(
     """
     planner = router.planner
     assert planner is not None  # refused without
+    if not settings.instructions:
+        return {}
     planner.group_floor.fill_(0.0)  # what the router gives, it gives to all
     if not settings.group_floor:
         return {}

@@ -115,6 +115,7 @@ def test_fetch(capsys, llama, own_cache):
         (["score", "x", " "], "answer is empty"),
         (["evaluate"], "--medquad DIR"),
         (["evaluate", "--medquad", "nowhere"], "nowhere does not exist"),
+        (["evaluate", "--strengths", "1", "3"], "from 0 (base model) to 2"),
         (["evaluate-control", "--answers", "0"], "whole number from 1 up"),
         (["bench", "--repeats", "two"], "whole number from 1 up"),
     ],

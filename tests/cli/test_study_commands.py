@@ -159,6 +159,11 @@ def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
     )  # the very same batches
     assert (xlora["steps"], xlora["answer_tokens"]) == (router["steps"], router["answer_tokens"])
     after = evaluate("--baselines", str(baselines))
+    tuned = evaluate("--baselines", str(baselines), "--strengths", "1", "0.5")["nll"]
+    assert set(tuned) == {*after["nll"]} | {
+        f"{m} at {s}" for m in ("router", "lora") for s in (1, 0.5)
+    }
+    assert tuned["lora at 1"]["tasks"] == tuned["lora"]["tasks"] != tuned["lora at 0.5"]["tasks"]
     # The model knows its base, and so PEFT's baselines do.
     unnamed = [str(home / "own.yaml"), "--model", str(trained), "--limit", "6"]
     assert run(capsys, "evaluate", *unnamed, "--baselines", str(baselines))["nll"] == after["nll"]

@@ -47,6 +47,25 @@ def test_base_is_the_base_model(model, llama):
     assert evaluate(model, [e])["nll"]["base"]["macro"] == pytest.approx(plain, abs=1e-4)
 
 
+def test_a_strength_is_a_gain_so_many_times_as_large(llama):
+    model = llama.build()
+    nll = evaluate(model, EXAMPLES, strengths=[0, 1, 0.6, 0.6])["nll"]
+    assert set(nll) == {*PLANS, "router at 0", "router at 1", "router at 0.6"}
+    assert nll["router at 1"]["tasks"] == nll["router"]["tasks"]
+    assert nll["router at 0"]["macro"] == pytest.approx(nll["base"]["macro"], abs=1e-6)
+    plans = [model.route(e.prompt) for e in EXAMPLES]
+    with torch.no_grad():
+        model.router.gain.mul_(0.6)
+    loss = {}
+    for e, plan in zip(EXAMPLES, plans):
+        logp = model.score(e.prompt, e.answer, [plan])
+        total, tokens = loss.get(e.labels["task"], (0.0, 0))
+        loss[e.labels["task"]] = total - float(logp.sum()), tokens + logp.shape[1]
+    tasks = {task: total / tokens for task, (total, tokens) in loss.items()}
+    assert nll["router at 0.6"]["tasks"] == pytest.approx(tasks, abs=1e-4)
+    assert abs(nll["router at 0.6"]["macro"] - nll["router"]["macro"]) > 1e-3
+
+
 def test_agreement_and_load_are_the_routers(model):
     result = evaluate(model, EXAMPLES)
     for group in LAYOUT.group_names:

@@ -95,6 +95,19 @@ def test_without_a_floor_all_groups_take_part(llama, tmp_path):
     assert not any(model.route(e.prompt).absent for e in EXAMPLES[:10])
 
 
+def test_without_instructions_experts_learn_on_and_who_takes_part_stays(llama, tmp_path):
+    model = planned(llama)
+    model.router.planner.group_floor.fill_(0.4)
+    before, plans = factors(model), [model.route(e.prompt) for e in EXAMPLES[:10]]
+    report = train_together(model, EXAMPLES, DESCRIBED, tmp_path, replace(SETTINGS, instructions=0))
+    assert "left_out" not in report and report["routed"] < report["routed_unchanged"]
+    assert not all(map(torch.equal, before, factors(model)))
+    for example, plan in zip(EXAMPLES, plans):
+        now = model.route(example.prompt)
+        assert now.absent == plan.absent
+        assert torch.equal(now.expert_shares > 0, plan.expert_shares > 0)
+
+
 def test_experts_stay_as_wide_as_they_came_and_ready_ones_at_rest(llama, tmp_path):
     model = llama.planned()
     with torch.no_grad():
