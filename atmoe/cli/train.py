@@ -61,7 +61,8 @@ def train_planner(a: argparse.Namespace) -> Result:
 
     settings = RouterSettings(**settings_given(a, RouterSettings))
     description, model = described(a), load_model(a)
-    report = train_planner(model, description.examples(), description, a.model, settings, a.soften)
+    examples = description.examples()
+    report = train_planner(model, examples, description, a.model, settings, a.soften, a.gain)
     after = f"after {report['seconds']:.0f} s; {report['team_size']} experts take part on average."
     return report, f"Planner saved in {a.model} {after}"
 
@@ -206,6 +207,14 @@ def add_commands(commands: Commands) -> None:
         default=1.0,
         metavar="X",
         help="also divide the router's in-group logits by this: shares come nearer to equal",
+    )
+    parser.add_argument(
+        "--gain",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="also multiply the router's gains by this (evaluate --strengths tells what a plan's "
+        "strength is worth)",
     )
 
     parser = commands.add(

@@ -6,6 +6,7 @@ trained model.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -87,6 +88,7 @@ def train_planner(
     out: Path,
     settings: RouterSettings,
     soften: float = 1.0,
+    gain: float = 1.0,
 ) -> dict[str, Any]:
     """Teach the planner of a trained model anew, and write it into `out`, where `model` is saved.
 
@@ -99,13 +101,14 @@ def train_planner(
         out: the directory of the model.
         settings: of the fit; what else they say is not used.
         soften: what in-group logits are divided by besides; 1 = they stay too.
+        gain: what the gains are multiplied by besides; 1 = they stay too.
 
     Returns:
         {"stage", "settings", "training_examples", "seconds"} and what `plan_experts` reports.
 
     Raises:
-        TrainingError: the router has no planner, `soften` is not above 0, or a floor is of a group
-            that is not there.
+        TrainingError: the router has no planner, `soften` or `gain` is not above 0, or a floor is
+            of a group that is not there.
         DataError: no training example.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """
@@ -113,8 +116,10 @@ def train_planner(
     out, team, old = Path(out), Team(), model.router.planner
     if old is None:
         raise TrainingError(WITHOUT)
-    if not soften > 0:
-        raise TrainingError(f"--soften must be above 0, and not {soften:g}; 1 changes nothing.")
+    besides = {"soften": soften, "gain": gain}
+    for name, by in besides.items():
+        if not 0 < by < math.inf:
+            raise TrainingError(f"--{name} must be above 0, and not {by:g}; 1 changes nothing.")
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     model.to(team.device)
@@ -129,11 +134,13 @@ def train_planner(
     )
     facts = plan_experts(model, planner, instructions, settings, team)
     model.router.soften(soften)
+    with torch.no_grad():
+        model.router.gain.mul_(gain)
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
         "stage": "planner",
         "settings": {name: value for name, value in asdict(settings).items() if name in PLANNER}
-        | {"soften": soften},
+        | besides,
         "training_examples": len(training),
         "seconds": round(time.perf_counter() - began, 1),
         **facts,

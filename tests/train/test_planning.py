@@ -13,6 +13,7 @@ from test_train import DESCRIBED, EXAMPLES
 
 from atmoe import AtMoe
 from atmoe.errors import TrainingError
+from atmoe.steering.overrides import Steering
 from atmoe.train.planning import train_planner
 from atmoe.train.settings import RouterSettings
 
@@ -71,8 +72,28 @@ def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
     train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, soften=4.0)
     for new, old in zip((model.router.expert_weight, model.router.expert_bias), before):
         assert torch.allclose(new, old / 4, atol=1e-7)
-    with pytest.raises(TrainingError, match="--soften must be above 0"):
-        train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, soften=0)
+
+
+def test_gains_are_multiplied_where_that_is_asked_for_as_a_strength_would(llama, tmp_path):
+    model = llama.planned()
+    model.save_pretrained(tmp_path)
+    report = train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS)
+    before, example = model.router.gain.clone(), EXAMPLES[0]
+    plan = model.route(example.prompt)
+    weaker = Steering(strength=0.8).apply(plan)
+    expected = model.score(example.prompt, example.answer, [weaker])
+    again = train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, gain=0.8)
+    assert torch.allclose(model.router.gain, 0.8 * before)
+    assert model.route(example.prompt).team == plan.team
+    assert torch.allclose(model.score(example.prompt, example.answer, [plan]), expected, atol=1e-5)
+    assert report["settings"]["gain"] == 1 and again["settings"]["gain"] == 0.8
+
+
+@pytest.mark.parametrize("by", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["soften", "gain"])
+def test_what_all_are_scaled_by_is_above_zero(llama, tmp_path, name, by):
+    with pytest.raises(TrainingError, match=f"--{name} must be above 0"):
+        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS, **{name: by})
 
 
 @pytest.mark.parametrize(
