@@ -163,8 +163,11 @@ def baseline_table(report: Mapping) -> str:
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for name in sorted(nll, key=lambda n: -nll[n]["macro"]):
         row = nll[name]
-        group = name.removesuffix("_expert")
-        title = NAMES.get(name, f"the label's {group} expert alone")
+        way, _, strength = name.partition(" at ")
+        group = way.removesuffix("_expert")
+        title = NAMES.get(way, f"the label's {group} expert alone")
+        if strength:
+            title = f"{title.strip('*')} at strength {strength}"
         difference = ""
         if "minus_router" in row:
             difference = _between(row["minus_router"]["interval"], "+")
