@@ -12,6 +12,8 @@ from atmoe.cli.given import load_model
 from atmoe.cli.measuring import between, drawn, held_out, limit
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from atmoe.model import AtMoe
     from atmoe.study.evaluate import Scorer
 
@@ -84,12 +86,12 @@ def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], 
             at("lora", s): Steering(strength=s).apply(plan) for s in a.strengths
         }
 
-        def scorer(plan: RoutingPlan) -> Scorer:
-            return lambda prompts, answers: one.score_rows(prompts, answers, [plan] * len(prompts))[
-                0
-            ]
+        def under(
+            plan: RoutingPlan, prompts: Sequence[str], answers: Sequence[str]
+        ) -> list[Tensor]:
+            return one.score_rows(prompts, answers, [plan] * len(prompts))[0]
 
-        return {name: scorer(plan) for name, plan in plans.items()}
+        return {name: partial(under, plan) for name, plan in plans.items()}
 
     def xlora() -> dict[str, Scorer]:
         mixed = baselines.xlora_model(model, a.model, a.base)
