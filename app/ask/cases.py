@@ -24,6 +24,11 @@ from app.markup import inert
 from atmoe.errors import AssetError
 
 FILE = "cases.json"
+ELSEWHERE = (
+    "Another processor or precision rounds otherwise and may answer in other words: hold the "
+    "answer that you get against what is said here."
+)
+"""Of what was checked: a rounding that decides one word decides those after it as well."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def menu(cases: Sequence[Case], examples: Sequence[str] = ()) -> str:
     Returns:
         HTML that no template language reads anything into.
     """
-    parts = ""
+    parts = f"<p>{ELSEWHERE}</p>" if cases else ""
     for title, failure in (("Acceptable answers", False), ("Honest failures", True)):
         items = "".join(_item(case) for case in cases if case.failure is failure)
         if items:

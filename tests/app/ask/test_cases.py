@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.ask.cases import Case, menu, read_cases
+from app.ask.cases import ELSEWHERE, Case, menu, read_cases
 from atmoe.errors import AssetError
 
 GOUT = {
@@ -65,3 +65,4 @@ def test_the_menu_tells_failures_from_the_others_and_reads_no_text_as_markup():
     assert html.index("Acceptable answers") < html.index("A &#36;") < html.index("Honest failures")
     assert html.index("Honest failures") < html.index("An honest failure: it invents a drug.")
     assert "Honest failures" not in menu([good])
+    assert html.count(ELSEWHERE) == 1 and ELSEWHERE not in menu([], ["Why?"])
