@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from atmoe.bench.served import free_port
+from atmoe.bench.served import connected, free_port
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 
@@ -18,9 +18,7 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date"
 @contextmanager
 def proxied(address: str, path: str):
     """The address at which `address` is seen below `path`; what is outside of it is 404."""
-    # the server may close a kept one just as the next request sets out: an error of the proxy
-    none = httpx.Limits(max_keepalive_connections=0)
-    client = httpx.AsyncClient(base_url=address, timeout=None, limits=none)
+    client = connected(address)
 
     async def forward(request):
         rest = request.url.path.removeprefix(path) or "/"

@@ -174,7 +174,7 @@ def load(
     """
 
     async def run(address: str, process: psutil.Process) -> tuple[Told, Told, dict[str, Any]]:
-        async with connected(address, people) as client:
+        async with connected(address) as client:
             by_one = Told()
             expected = await alone(client, by_one)
             before, each = process.memory_info().rss, []

@@ -49,12 +49,11 @@ def comes_up(process: subprocess.Popen, address: str, seconds: float = SECONDS) 
     return False
 
 
-def connected(address: str, people: int = 1) -> httpx.AsyncClient:
-    """A client of a page, for so many people at once; it waits as long as an answer takes."""
-    limits = httpx.Limits(
-        max_connections=None, max_keepalive_connections=people, keepalive_expiry=IDLE_SECONDS
+def connected(address: str) -> httpx.AsyncClient:
+    """A client of a page, for any number of people; it waits as long as an answer takes."""
+    return httpx.AsyncClient(
+        base_url=address, timeout=None, limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS)
     )
-    return httpx.AsyncClient(base_url=address, timeout=None, limits=limits)
 
 
 def must_be_there() -> None:

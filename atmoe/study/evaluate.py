@@ -11,8 +11,7 @@ The loss is the negative log-likelihood. Every example's answer is scored, on th
     router at 0.8             its own plan at another strength
     lora, xlora, arrow        other models over the same base (`atmoe.study.baselines`)
 
-The last three lines take time. Where an example has no label in a group, its
-experts share equally.
+The last three lines take time. Where an example has no label in a group, its experts share equally.
 """
 
 from __future__ import annotations
@@ -126,20 +125,25 @@ def evaluate(
     tokens: list[int] = []
     order: list[Example] = []
     router_plans: list[RoutingPlan] = []
+
+    def score(
+        name: str, rows: Sequence[Example], plans: list[RoutingPlan] | None
+    ) -> tuple[list[Tensor], list[RoutingPlan]]:
+        started = time.perf_counter()
+        scores, in_force = model.score_rows(*_texts(rows), plans)
+        seconds[name] += time.perf_counter() - started
+        losses[name] += _summed(scores)
+        return scores, in_force
+
     for rows in tqdm(batches, unit="batch", mininterval=5):
-        prompts, answers = _texts(rows)
         for name, plans in plans_for(model, rows, single_experts).items():
-            started = time.perf_counter()
-            scores, in_force = model.score_rows(prompts, answers, plans)
-            seconds[name] += time.perf_counter() - started
-            losses[name] += _summed(scores)
+            scores, in_force = score(name, rows, plans)
             if name == "router":
                 router_plans += in_force
         for strength in dict.fromkeys(strengths):
-            started, name = time.perf_counter(), at("router", strength)
-            plans = [Steering(strength=strength).apply(plan) for plan in router_plans[-len(rows) :]]
-            losses[name] += _summed(model.score_rows(prompts, answers, plans)[0])
-            seconds[name] += time.perf_counter() - started
+            steering = Steering(strength=strength)
+            steered = [steering.apply(plan) for plan in router_plans[-len(rows) :]]
+            score(at("router", strength), rows, steered)
         order += rows
         tokens += [len(logp) for logp in scores]
 

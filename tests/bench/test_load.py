@@ -46,7 +46,7 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
     model, base = trained
 
     async def run(address):
-        async with connected(address, people=2) as client:
+        async with connected(address) as client:
             expected = await alone(client)
             wrong = dict.fromkeys(ASKED[::2], "another") | {q: expected[q] for q in ASKED[1::2]}
             other = await crowd(client, 2, 2, wrong)  # the second comes after half a second
