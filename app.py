@@ -107,7 +107,7 @@ def _serve(args: argparse.Namespace) -> None:
 
 def _launch(shown: Sequence[Shown], args: argparse.Namespace) -> None:
     """A page for each model, until interrupted."""
-    from app.ask.cases import read_cases
+    from app.cases import read_cases
     from app.launch import launching
     from app.page import build
     from app.several import serve

@@ -7,7 +7,7 @@ answer or a measurement reads a job of the worker (`app.following`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.answering import Given, answer, given
+from app.cases import Case
 from app.following import Update, sentence
 from app.job import Job, Kind, Later
 from app.markup import asked, message, notice
@@ -84,11 +85,19 @@ class Shared:
         serving: the model at work.
         message: where a sentence stands that must not be missed.
         cohort: what was measured of the model's answers at several strengths, where it was.
+        cases: what was checked of an answer, by its question.
         desks: whoever else must hear of a change, and has a part in the download.
     """
 
-    def __init__(self, serving: Serving, message: gr.HTML, cohort: Cohort | None = None):
+    def __init__(
+        self,
+        serving: Serving,
+        message: gr.HTML,
+        cohort: Cohort | None = None,
+        cases: Sequence[Case] = (),
+    ):
         self.serving, self.cohort = serving, cohort
+        self.cases = {case.question.strip(): case for case in cases}
         self.model, self.worker = serving.model, serving.worker
         self.message, self.batching = message, serving.batching
         self.desks: list[Desk] = []

@@ -18,10 +18,10 @@ from app.ask.area import (
     build_second,
     build_settings,
 )
-from app.ask.cases import Case
 from app.ask.desk import AskDesk
 from app.assets import text_of
 from app.bell import build_bell, wire_bell
+from app.cases import Case
 from app.cohort.area import CohortArea, build_cohort
 from app.cohort.desk import CohortDesk
 from app.compare.area import CompareArea, build_compare, build_difference
@@ -132,7 +132,7 @@ def build(
     ) as page:
         session = gr.State(Session())
         areas = _build_areas(model, strength_note(cohort), cases, neighbours)
-        shared = Shared(serving or Serving(model), areas.ask.box.message, cohort)
+        shared = Shared(serving or Serving(model), areas.ask.box.message, cohort, cases)
         _wire(page, session, areas, shared, licence, neighbours)
         for script in ("places.js", "page.js", "marks.js", *(("models.js",) if neighbours else ())):
             page.load(None, js=text_of(script), api_visibility="private")

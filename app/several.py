@@ -20,7 +20,7 @@ from fastapi.responses import RedirectResponse
 from gradio.http_server import start_server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.ask.cases import read_cases
+from app.cases import read_cases
 from app.launch import launching
 from app.models.neighbour import Neighbour
 from app.page import build

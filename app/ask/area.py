@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.components import Component
 
-from app.ask.cases import Case, menu
+from app.ask.menu import menu
 from app.assets import text_of
+from app.cases import Case
 from app.desk import AnswerPlace
 from app.following import Update
 from app.inputs import unrefusing

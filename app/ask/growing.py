@@ -10,7 +10,6 @@ from app.following import Update, stream
 from app.job import Job
 from app.markup import passage, small_print
 from app.session import Progress, Session, Slot
-from atmoe.explanation.coherence import Cohort
 from atmoe.report.words import flags
 
 STOPPED = "Stopped before the first word."
@@ -43,7 +42,7 @@ def streamed(
     def show(progress: Progress) -> Update:
         slot.grow(progress.record)
         slot.shown = progress
-        return grown(progress, place, shared.cohort, note())
+        return grown(progress, place, shared, note())
 
     def end(progress: Progress | None) -> Update:
         ended()
@@ -53,7 +52,7 @@ def streamed(
             slot.grow(shared.model.flagged(progress.record))
             assert slot.record is not None
             slot.shown = Progress(slot.record, ended=True)
-            return grown(slot.shown, place, shared.cohort, note())
+            return grown(slot.shown, place, shared, note())
         return {}
 
     return (yield from stream(shared.worker, slot, job, place.say, show, end))
@@ -66,23 +65,27 @@ def once_more(shared: Shared, slot: Slot, place: AnswerPlace) -> Update:
     """
     if slot.shown is None or slot.going or not slot.ended:
         return {}
-    return grown(slot.shown, place, shared.cohort)
+    return grown(slot.shown, place, shared)
 
 
 def grown(
-    progress: Progress, place: AnswerPlace, cohort: Cohort | None = None, note: str = ""
+    progress: Progress, place: AnswerPlace, shared: Shared | None = None, note: str = ""
 ) -> Update:
-    """An answer so far, what was measured of it, and a warning where it reads worse than others.
+    """An answer so far, what was measured of it, and what is to be said against it.
 
     Args:
         progress: of the answer.
         place: where it stands.
-        cohort: the others; None = there are none.
+        shared: what is known of other answers, and of this question; None = nothing.
         note: what else is to be known of it.
     """
     record = progress.record
     facts, rest = words.facts(progress), words.rest(progress)
-    warning, cut = words.warning(progress, cohort), progress.ended and record.finish == "length"
+    warning, cut = "", progress.ended and record.finish == "length"
+    if shared is not None:
+        against, borne_out = words.checked(progress, shared.cases.get(record.prompt))
+        warning = " ".join(filter(None, (against, words.warning(progress, shared.cohort))))
+        rest = " · ".join(filter(None, (rest, borne_out)))
     return {
         place.text: passage(record.answer, record.flags),
         place.facts: small_print(facts, note, warning, rest, flags(record), cut),

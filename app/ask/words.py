@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from app.cases import Case
 from app.session import Progress
 from atmoe.explanation.coherence import INNER, Cohort
 from atmoe.report.words import given_by_link
@@ -52,6 +53,29 @@ def rest(progress: Progress) -> str:
     if record.flags == ():
         parts.append(UNFLAGGED)
     return " · ".join(parts)
+
+
+def checked(progress: Progress, case: Case | None) -> tuple[str, str]:
+    """Whether what the menu says of a case holds of an answer to it.
+
+    Args:
+        progress: of the answer.
+        case: what its question is one of; None = none.
+
+    Returns:
+        What stands against the answer, and what was borne out; of each, empty where there is none.
+    """
+    if case is None or not progress.ended or progress.record.finish == "cancelled":
+        return "", ""
+    if case.faults(progress.record.answer):
+        return (
+            f"The menu says of this case that its answer {case.holds}. That does not hold of this "
+            "one: other weights or settings, or another processor, may answer in other words.",
+            "",
+        )
+    if case.failure:
+        return f"An honest failure, as the menu says: it {case.holds}.", ""
+    return "", f"as the menu says of this case, it {case.holds}"
 
 
 def reading_grade(text: str) -> str:

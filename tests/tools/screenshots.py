@@ -12,7 +12,7 @@ from pathlib import Path
 from browser import CHROMIUM, ENDED, QUIET, Tab, drag
 from playwright.sync_api import expect, sync_playwright
 
-from app.ask.cases import read_cases
+from app.cases import read_cases
 from app.launch import launching
 from app.page import build
 from atmoe import AtMoe

@@ -3,7 +3,7 @@
 import pytest
 from conftest import ASSETS
 
-from app.ask.cases import read_cases
+from app.cases import read_cases
 from app.view import sampling_of
 from atmoe import AtMoe
 from atmoe.mixture.precision import chosen

@@ -4,7 +4,7 @@ import pytest
 from browser import ENDED, TOKENS, visit
 from conftest import PAGE
 
-from app.ask.cases import Case
+from app.cases import Case
 from app.launch import launching
 from app.page import build
 from app.view import sampling_of
@@ -51,6 +51,8 @@ def test_a_case_is_asked_at_once_and_the_list_lies_over_the_page(
         expect(tab.first_facts).to_contain_text(ENDED)
         asked = tab.model.answer(CASES[0].question, sampling=sampling_of(TOKENS, 0, 0)).answer
         assert " ".join(tab.first.inner_text().split()) == " ".join(asked.split())
+        # a model that learned nothing: its answer is not what was checked
+        expect(tab.first_facts).to_contain_text("its answer names uric acid. That does not hold")
 
 
 def test_it_opens_and_closes_by_keyboard(browser, with_cases):

@@ -7,6 +7,8 @@ import gradio as gr
 import pytest
 
 from app.ask.growing import STOPPED, once_more, streamed
+from app.ask.words import checked
+from app.cases import Case
 from app.desk import AnswerPlace
 from app.job import Job
 from app.session import Progress, Session, Slot
@@ -23,7 +25,7 @@ def record(worlds):
 @pytest.fixture
 def shared(worlds):
     """What an answer's place needs of the page."""
-    return SimpleNamespace(worker=Worker(), cohort=None, model=worlds("llama").model)
+    return SimpleNamespace(worker=Worker(), cohort=None, cases={}, model=worlds("llama").model)
 
 
 @pytest.fixture
@@ -71,3 +73,33 @@ def test_nothing_is_said_of_what_goes_on_or_is_not_there(shared, place, record):
     slot, _ = told(shared, place, iter([Progress(record, ended=True)]))
     slot.clear()
     assert once_more(shared, slot, place) == {}
+
+
+ASTHMA = Case("Asthma", "How is asthma treated?", "names a steroid", ("steroid",), ("antibiotic",))
+
+
+def test_an_answer_to_a_case_is_held_against_what_the_menu_says_of_it(shared, place, record):
+    ended, other = Progress(record, ended=True), replace(record, answer="With antibiotics.")
+    assert checked(ended, ASTHMA) == ("", "as the menu says of this case, it names a steroid")
+    against, borne_out = checked(Progress(other, ended=True), ASTHMA)
+    assert "its answer names a steroid. That does not hold of this one" in against
+    assert borne_out == ""
+    failure = replace(ASTHMA, failure=True)
+    assert checked(ended, failure) == (
+        "An honest failure, as the menu says: it names a steroid.",
+        "",
+    )
+    assert "does not hold" in checked(Progress(other, ended=True), failure)[0]
+    for unknown in (
+        Progress(record),
+        Progress(replace(other, finish="cancelled"), ended=True),
+    ):
+        assert checked(unknown, ASTHMA) == ("", "")
+    assert checked(ended, None) == ("", "")
+    # and on the page: beside the other facts, or as a warning that is read out
+    for answer, warned in ((record, False), (other, True)):
+        shared.cases = {answer.prompt: ASTHMA}
+        _, updates = told(shared, place, iter([Progress(answer, ended=True)]))
+        facts = updates[-1][place.facts]
+        assert ('class="warns" role="status">The menu says' in facts) is warned
+        assert ("as the menu says of this case" in facts) is not warned

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from app.ask.cases import ELSEWHERE, Case, menu, read_cases
+from app.ask.menu import ELSEWHERE, menu
+from app.cases import Case, read_cases
 from atmoe.errors import AssetError
 
 GOUT = {
