@@ -12,12 +12,14 @@ from atmoe.cli.given import described, load_model
 from atmoe.cli.sources import indexed
 from atmoe.cli.training import (
     floors_argument,
+    group_floors_argument,
     out_argument,
     settings_arguments,
     settings_given,
     told_after,
     training,
 )
+from atmoe.errors import TrainingError
 
 if TYPE_CHECKING:
     from atmoe.data import Example
@@ -60,11 +62,21 @@ def train_planner(a: argparse.Namespace) -> Result:
     from atmoe.train.settings import RouterSettings
 
     settings = RouterSettings(**settings_given(a, RouterSettings))
+    learned = [name for name in ("width", "pieces", "floor") if getattr(a, name) is not None]
+    if not settings.instructions and learned:
+        raise TrainingError(
+            f"--{learned[0]} is learned with, and with --instructions 0 nothing is learned; leave "
+            "one of the two out."
+        )
     description, model = described(a), load_model(a)
     examples = description.examples()
-    report = train_planner(model, examples, description, a.model, settings, a.soften, a.gain)
-    after = f"after {report['seconds']:.0f} s; {report['team_size']} experts take part on average."
-    return report, f"Planner saved in {a.model} {after}"
+    report = train_planner(
+        model, examples, description, a.model, settings, a.soften, a.gain, a.group_floors
+    )
+    after = f"after {report['seconds']:.0f} s"
+    if "team_size" in report:
+        after += f"; {report['team_size']} experts take part on average"
+    return report, f"Planner saved in {a.model} {after}."
 
 
 def train_together(a: argparse.Namespace) -> Result:
@@ -193,7 +205,8 @@ def add_commands(commands: Commands) -> None:
     )
     settings_arguments(
         parser,
-        instructions="that it is fitted on",
+        instructions="that it is fitted on; 0 = what it learned stays, and only what the options "
+        "below name is set",
         width="of its hidden layer",
         pieces="numbers that stand for pieces of words, by which it reads letters too; 0 = it does "
         "not",
@@ -201,6 +214,7 @@ def add_commands(commands: Commands) -> None:
         seed="of everything",
     )
     floors_argument(parser)
+    group_floors_argument(parser)
     parser.add_argument(
         "--soften",
         type=float,

@@ -101,6 +101,19 @@ def floors_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def group_floors_argument(parser: argparse.ArgumentParser) -> None:
+    """From which share of the weight some groups take part."""
+    parser.add_argument(
+        "--group-floors",
+        type=_of_group,
+        action=_ByGroup,
+        nargs="+",
+        metavar="GROUP=X",
+        help="from which share of the weight these groups take part, in units of an equal share; 0 "
+        "= always (default: as it is)",
+    )
+
+
 class _ByGroup(argparse.Action):
     """What was given of each group, by its name."""
 

@@ -251,7 +251,8 @@ def load_router(path: Path, layout: Layout, model: PreTrainedModel) -> GroupedRo
             own = router.state_dict()
             tensors = {k: own[k] for k in own if k.startswith("planner.group_")} | tensors
             # one of before groups had floors of their own: all have that one
-            tensors["planner.floor"] = tensors["planner.floor"].expand_as(own["planner.floor"])
+            for name in ("planner.floor", "planner.group_floor"):
+                tensors[name] = tensors[name].expand_as(own[name])
         router.load_state_dict(tensors)
     except Exception as error:  # safetensors, torch and the file system each raise their own
         raise AssetError(

@@ -67,7 +67,7 @@ class Planner(nn.Module):
         floor: how likely an expert must be asked for to take part; without a hidden layer, the
             share from which it does, in units of that of equal shares. Each group has its own.
         group_floor: the share from which a group takes part, in units of that of equal shares; 0 =
-            all groups do.
+            it always does. Each group has its own.
     """
 
     floor: Tensor
@@ -96,7 +96,7 @@ class Planner(nn.Module):
         self.register_buffer("floor", torch.full((G,), float(floor)))
         self.group_weight = nn.Parameter(torch.zeros(depth, G, hidden))
         self.group_bias = nn.Parameter(torch.zeros(1, G))
-        self.register_buffer("group_floor", torch.tensor([float(group_floor)]))
+        self.register_buffer("group_floor", torch.full((G,), float(group_floor)))
         self.spelling = Spelling(pieces, E) if pieces else None
         self.depth, self.width = depth, width
 

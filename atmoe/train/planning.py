@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from atmoe.routing.planner import Planner
 from atmoe.train import loop
 from atmoe.train.reading import planner_states
 from atmoe.train.rows import training_side
-from atmoe.train.settings import PLANNER, TWO_NEEDS, RouterSettings
+from atmoe.train.settings import PLANNER, TWO_NEEDS, RouterSettings, known
 from atmoe.train.spelling import fit_both
 from atmoe.train.team import Team
 
@@ -89,6 +89,7 @@ def train_planner(
     settings: RouterSettings,
     soften: float = 1.0,
     gain: float = 1.0,
+    group_floors: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Teach the planner of a trained model anew, and write it into `out`, where `model` is saved.
 
@@ -99,16 +100,19 @@ def train_planner(
         examples: of both sides of the split; trained on is the training side.
         description: whose groups the instructions are drawn by.
         out: the directory of the model.
-        settings: of the fit; what else they say is not used.
+        settings: of the fit; what else they say is not used. Of no instructions nothing is
+            learned: what the planner knows stays, and of floors those of named groups are set.
         soften: what in-group logits are divided by besides; 1 = they stay too.
         gain: what the gains are multiplied by besides; 1 = they stay too.
+        group_floors: of these groups, from which share each takes part, in units of an equal one;
+            those of the others stay too.
 
     Returns:
         {"stage", "settings", "training_examples", "seconds"} and what `plan_experts` reports.
 
     Raises:
-        TrainingError: the router has no planner, `soften` or `gain` is not above 0, or a floor is
-            of a group that is not there.
+        TrainingError: the router has no planner, `soften` or `gain` is not above 0, a group's floor
+            is below 0, or a floor is of a group that is not there.
         DataError: no training example.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """
@@ -120,19 +124,37 @@ def train_planner(
     for name, by in besides.items():
         if not 0 < by < math.inf:
             raise TrainingError(f"--{name} must be above 0, and not {by:g}; 1 changes nothing.")
+    group_floors = dict(group_floors or {})
+    known("--group-floors", group_floors, model.layout.group_names)
+    for floor in group_floors.values():
+        if not 0 <= floor < math.inf:
+            raise TrainingError(
+                f"--group-floors is from 0 (the group always takes part) on, and not {floor:g}."
+            )
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     model.to(team.device)
-    hidden = old.group_weight.shape[-1]
-    planner = Planner(model.layout, hidden, old.depth, settings.width, pieces=settings.pieces).to(
-        team.device
-    )
-    of_groups = {k: v for k, v in old.state_dict().items() if k.startswith("group_")}
-    planner.load_state_dict(of_groups, strict=False)
-    instructions = warm_instructions(
-        training, description, settings.instructions, settings.seed + 1
-    )
-    facts = plan_experts(model, planner, instructions, settings, team)
+    if settings.instructions:
+        planner = Planner(
+            model.layout,
+            old.group_weight.shape[-1],
+            old.depth,
+            settings.width,
+            pieces=settings.pieces,
+        ).to(team.device)
+        of_groups = {k: v for k, v in old.state_dict().items() if k.startswith("group_")}
+        planner.load_state_dict(of_groups, strict=False)
+        instructions = warm_instructions(
+            training, description, settings.instructions, settings.seed + 1
+        )
+        facts = plan_experts(model, planner, instructions, settings, team)
+    else:
+        settings.floors_of(model.layout.group_names)  # refuses names of no group
+        planner, facts = old, {}
+        for group, floor in settings.floors.items():
+            planner.floor[model.layout.group_index(group)] = floor
+    for group, floor in group_floors.items():
+        planner.group_floor[model.layout.group_index(group)] = floor
     model.router.soften(soften)
     with torch.no_grad():
         model.router.gain.mul_(gain)
@@ -140,7 +162,8 @@ def train_planner(
     report = {
         "stage": "planner",
         "settings": {name: value for name, value in asdict(settings).items() if name in PLANNER}
-        | besides,
+        | besides
+        | {"group_floors": group_floors},
         "training_examples": len(training),
         "seconds": round(time.perf_counter() - began, 1),
         **facts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atmoe.errors import TrainingError
@@ -92,13 +92,22 @@ class RouterSettings:
         Raises:
             TrainingError: a floor is of a group that is not there.
         """
-        for name in self.floors:
-            if name not in groups:
-                raise TrainingError(
-                    f"--floors names the group {name!r}, and there is none; write one of "
-                    f"{', '.join(groups)}."
-                )
+        known("--floors", self.floors, groups)
         return [self.floors.get(group, self.floor) for group in groups]
+
+
+def known(option: str, named: Iterable[str], groups: Sequence[str]) -> None:
+    """Nothing, where these are names of groups.
+
+    Raises:
+        TrainingError: one is not; the sentence names the option and the groups.
+    """
+    for name in named:
+        if name not in groups:
+            raise TrainingError(
+                f"{option} names the group {name!r}, and there is none; write one of "
+                f"{', '.join(groups)}."
+            )
 
 
 PASSES, MOST = 3, 60_000

@@ -82,6 +82,14 @@ def test_a_planner_is_taught_to_read_letters(capsys, home, words, trained):
     assert planner.floor.tolist() == pytest.approx([0.1, told["settings"]["floor"], 0.5])
     assert "--floors names the group 'diet'" in refused(capsys, *command, "diet=0.1")
     assert "'task' is not like task=0.1" in refused(capsys, *command, "task")
+    # what it learned stays, and a group always takes part
+    command = ["train", "planner", *words, "--model", str(lettered), "--instructions", "0"]
+    told = run(capsys, *command, "--group-floors", "task=0", "--floors", "task=0.2")
+    assert told["settings"]["group_floors"] == {"task": 0.0}
+    again = AtMoe.from_pretrained(lettered, words[-1]).router.planner
+    assert again.floor.tolist() == pytest.approx([0.2, told["settings"]["floor"], 0.5])
+    assert torch.equal(again.spelling.weight, planner.spelling.weight)
+    assert "with --instructions 0 nothing is learned" in refused(capsys, *command, "--width", "8")
 
 
 @pytest.mark.parametrize(

@@ -247,10 +247,12 @@ def test_one_floor_of_before_is_every_groups(worlds, tmp_path):
     model.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "router.safetensors")
     tensors["planner.floor"] = torch.tensor([0.5])
+    tensors["planner.group_floor"] = torch.tensor([0.75])
     save_file(tensors, tmp_path / "router.safetensors")
     seal(tmp_path, LAYOUT, model.info)
     again = AtMoe.from_pretrained(tmp_path, base=str(worlds("llama").found.path))
     assert again.router.planner.floor.tolist() == [0.5, 0.5, 0.5]
+    assert again.router.planner.group_floor.tolist() == [0.75, 0.75, 0.75]
     assert [again.route(p).team for p in PROMPTS] == [model.route(p).team for p in PROMPTS]
 
 
@@ -421,7 +423,7 @@ def test_leaving_groups_out_is_saved_and_a_batch_is_each_alone(grouped, worlds, 
     assert len(old) == len(tensors) - 3
     save_file(old, tmp_path / "m" / "router.safetensors")
     router = store.load_router(tmp_path / "m", LAYOUT, worlds("llama").base())
-    assert not router.planner.group_floor and not router.planner.group_weight.any()
+    assert not router.planner.group_floor.any() and not router.planner.group_weight.any()
 
 
 def test_a_record_of_before_names_the_experts_of_a_group_that_is_off(planned):

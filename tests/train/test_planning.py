@@ -89,6 +89,39 @@ def test_gains_are_multiplied_where_that_is_asked_for_as_a_strength_would(llama,
     assert report["settings"]["gain"] == 1 and again["settings"]["gain"] == 0.8
 
 
+def test_floors_are_set_and_nothing_learned_where_no_instructions_are_read(llama, tmp_path):
+    model = llama.planned()
+    model.router.planner.group_bias[0, 0] -= 1.0
+    model.router.planner.group_floor.fill_(2.0)
+    model.save_pretrained(tmp_path)
+    before = load_file(tmp_path / "router.safetensors")
+    absent = [group for e in EXAMPLES for group in model.route(e.prompt).absent]
+    first = LAYOUT.group_names[0]
+    assert first in absent  # or there would be nothing to see
+    settings = replace(SETTINGS, instructions=0, floors={first: 0.0})
+    report = train_planner(
+        model, EXAMPLES, DESCRIBED, tmp_path, settings, group_floors={first: 0.0}
+    )
+    assert report["settings"]["group_floors"] == {first: 0.0} and "team_size" not in report
+    after = load_file(tmp_path / "router.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"planner.floor", "planner.group_floor"}
+    assert after["planner.group_floor"].tolist() == [0.0] + [2.0] * (len(LAYOUT.groups) - 1)
+    assert after["planner.floor"][1:].equal(before["planner.floor"][1:])
+    # that group always takes part, with all of its experts; the others as before
+    loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path), dtype="float32")
+    members = {f"{first}/{expert}" for expert in dict(LAYOUT.groups)[first]}
+    for example in EXAMPLES[:9]:
+        plan = loaded.route(example.prompt)
+        assert first not in plan.absent and members <= set(plan.team)
+
+
+@pytest.mark.parametrize("floors", [{"task": -0.1}, {"task": float("inf")}, {"nobody": 0.5}])
+def test_floors_that_no_group_can_have_are_named(llama, tmp_path, floors):
+    with pytest.raises(TrainingError, match="--group-floors (is from 0|names the group 'nobody')"):
+        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS, group_floors=floors)
+
+
 @pytest.mark.parametrize("by", [0, -1, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["soften", "gain"])
 def test_what_all_are_scaled_by_is_above_zero(llama, tmp_path, name, by):
