@@ -153,6 +153,7 @@ def train_planner(
         planner, facts = old, {}
         for group, floor in settings.floors.items():
             planner.floor[model.layout.group_index(group)] = floor
+    used = PLANNER if settings.instructions else {"instructions", "floors"}
     for group, floor in group_floors.items():
         planner.group_floor[model.layout.group_index(group)] = floor
     model.router.soften(soften)
@@ -161,7 +162,7 @@ def train_planner(
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
         "stage": "planner",
-        "settings": {name: value for name, value in asdict(settings).items() if name in PLANNER}
+        "settings": {name: value for name, value in asdict(settings).items() if name in used}
         | besides
         | {"group_floors": group_floors},
         "training_examples": len(training),

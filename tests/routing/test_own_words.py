@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from atmoe import AtMoe
 from atmoe.many.brief import brief_of_plan
 
-LINES = json.loads(Path(__file__).with_name("own_words.json").read_text("utf-8"))["lines"]
+
+def lines_of(name: str) -> list[dict]:
+    """The labelled lines of a file beside this one."""
+    return json.loads(Path(__file__).with_name(name).read_text("utf-8"))["lines"]
+
+
+LINES, CHOOSING = lines_of("own_words.json"), lines_of("own_words_choosing.json")
 OUTSIDE = Path(__file__).parents[2] / "atmoe" / "sources" / "outside.json"
 READ = {
     ("people", "task"): (7, 5, 19),
@@ -26,7 +33,9 @@ READ = {
 part, and of how many that have a label."""
 
 
-def counted(model: AtMoe) -> dict[tuple[str, str], tuple[int, int, int]]:
+def counted(
+    model: AtMoe, lines: Sequence[dict] = LINES
+) -> dict[tuple[str, str], tuple[int, int, int]]:
     """How many lines have a group's expert of the largest share right, or take no part in it.
 
     A group takes no part where its absence is expected to cost little; its expert is not read then,
@@ -35,7 +44,7 @@ def counted(model: AtMoe) -> dict[tuple[str, str], tuple[int, int, int]]:
     right: Counter[tuple[str, str]] = Counter()
     absent: Counter[tuple[str, str]] = Counter()
     labelled: Counter[tuple[str, str]] = Counter()
-    for line in LINES:
+    for line in lines:
         heaviest = brief_of_plan(model.route(line["ask"]))["heaviest"]
         for group, expert in heaviest.items():
             if group in line:
@@ -57,9 +66,13 @@ def test_nobody_has_learned_from_them():
     inside = json.loads(OUTSIDE.read_text("utf-8"))["inside"]
     for kind in ("people", "shorthand"):
         assert [line["ask"] for line in LINES if line["kind"] == kind] == inside[kind]["kept"]
+        to_choose = [line["ask"] for line in CHOOSING if line["kind"] == kind]
+        assert to_choose and {*to_choose} <= {*inside[kind]["choose"]}
 
 
 if __name__ == "__main__":
     medical = AtMoe.from_pretrained("assets/medical")
-    for (kind, group), (right, absent, of) in counted(medical).items():
-        print(f"{kind}, {group}: {right} of {of}; in {absent} of them the group takes no part")
+    for title, lines in (("kept back", LINES), ("to choose by", CHOOSING)):
+        for (kind, group), (right, absent, of) in counted(medical, lines).items():
+            told = f"{right} of {of}; in {absent} of them the group takes no part"
+            print(f"{title}: {kind}, {group}: {told}")

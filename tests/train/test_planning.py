@@ -102,7 +102,14 @@ def test_floors_are_set_and_nothing_learned_where_no_instructions_are_read(llama
     report = train_planner(
         model, EXAMPLES, DESCRIBED, tmp_path, settings, group_floors={first: 0.0}
     )
-    assert report["settings"]["group_floors"] == {first: 0.0} and "team_size" not in report
+    assert report["settings"] == {
+        "instructions": 0,
+        "floors": {first: 0.0},
+        "soften": 1.0,
+        "gain": 1.0,
+        "group_floors": {first: 0.0},
+    }
+    assert "team_size" not in report
     after = load_file(tmp_path / "router.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"planner.floor", "planner.group_floor"}
