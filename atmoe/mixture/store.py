@@ -135,6 +135,11 @@ def save_router(router: GroupedRouter, path: Path) -> None:
         name: tensor.detach().float().cpu().contiguous()
         for name, tensor in router.state_dict().items()
     }
+    floor = tensors.get("planner.group_floor")
+    if floor is not None and bool((floor == floor[0]).all()):
+        # One for all, as it was written before groups had floors of their own: a model of then that
+        # is saved again must stay the same to the byte, or its index and card would not be its own.
+        tensors["planner.group_floor"] = floor[:1].clone()
     with files.writing(path / ROUTER):
         save_file(tensors, str(path / ROUTER))
 

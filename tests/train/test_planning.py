@@ -115,6 +115,7 @@ def test_floors_are_set_and_nothing_learned_where_no_instructions_are_read(llama
     assert changed == {"planner.floor", "planner.group_floor"}
     assert after["planner.group_floor"].tolist() == [0.0] + [2.0] * (len(LAYOUT.groups) - 1)
     assert after["planner.floor"][1:].equal(before["planner.floor"][1:])
+    assert before["planner.group_floor"].tolist() == [2.0]  # one for all is written once
     # that group always takes part, with all of its experts; the others as before
     loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path), dtype="float32")
     members = {f"{first}/{expert}" for expert in dict(LAYOUT.groups)[first]}
