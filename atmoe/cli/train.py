@@ -11,8 +11,8 @@ from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, device_argum
 from atmoe.cli.given import described, load_model
 from atmoe.cli.sources import indexed
 from atmoe.cli.training import (
+    by_group_argument,
     floors_argument,
-    group_floors_argument,
     out_argument,
     settings_arguments,
     settings_given,
@@ -214,7 +214,12 @@ def add_commands(commands: Commands) -> None:
         seed="of everything",
     )
     floors_argument(parser)
-    group_floors_argument(parser)
+    by_group_argument(
+        parser,
+        "--group-floors",
+        "from which share of the weight these groups take part, in units of an equal share; 0 = "
+        "always (default: as it is)",
+    )
     parser.add_argument(
         "--soften",
         type=float,

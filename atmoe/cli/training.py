@@ -90,27 +90,18 @@ def settings_arguments(parser: argparse.ArgumentParser, **helps: str) -> None:
 
 def floors_argument(parser: argparse.ArgumentParser) -> None:
     """Floors that some groups have of their own."""
-    parser.add_argument(
+    by_group_argument(
+        parser,
         "--floors",
-        type=_of_group,
-        action=_ByGroup,
-        nargs="+",
-        metavar="GROUP=X",
-        help="a --floor of these groups' own: low where a prompt may ask for two of a group's "
+        "a --floor of these groups' own: low where a prompt may ask for two of a group's "
         "experts, or the second is not let in; high where a second would only be doubt",
     )
 
 
-def group_floors_argument(parser: argparse.ArgumentParser) -> None:
-    """From which share of the weight some groups take part."""
+def by_group_argument(parser: argparse.ArgumentParser, option: str, text: str) -> None:
+    """An option of a number for each of some groups."""
     parser.add_argument(
-        "--group-floors",
-        type=_of_group,
-        action=_ByGroup,
-        nargs="+",
-        metavar="GROUP=X",
-        help="from which share of the weight these groups take part, in units of an equal share; 0 "
-        "= always (default: as it is)",
+        option, type=_of_group, action=_ByGroup, nargs="+", metavar="GROUP=X", help=text
     )
 
 

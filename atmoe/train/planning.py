@@ -149,7 +149,7 @@ def train_planner(
         )
         facts = plan_experts(model, planner, instructions, settings, team)
     else:
-        settings.floors_of(model.layout.group_names)  # refuses names of no group
+        known("--floors", settings.floors, model.layout.group_names)
         planner, facts = old, {}
         for group, floor in settings.floors.items():
             planner.floor[model.layout.group_index(group)] = floor
