@@ -68,10 +68,18 @@ def train_planner(a: argparse.Namespace) -> Result:
             f"--{learned[0]} is learned with, and with --instructions 0 nothing is learned; leave "
             "one of the two out."
         )
-    description, model = described(a), load_model(a)
-    examples = description.examples()
+    description = described(a)
+    examples = description.examples() if settings.instructions else []
     report = train_planner(
-        model, examples, description, a.model, settings, a.soften, a.gain, a.group_floors
+        load_model(a),
+        examples,
+        description,
+        a.model,
+        settings,
+        a.soften,
+        a.gain,
+        a.group_floors,
+        a.letters,
     )
     after = f"after {report['seconds']:.0f} s"
     if "team_size" in report:
@@ -219,6 +227,12 @@ def add_commands(commands: Commands) -> None:
         "--group-floors",
         "from which share of the weight these groups take part, in units of an equal share; 0 = "
         "always (default: as it is)",
+    )
+    by_group_argument(
+        parser,
+        "--letters",
+        "also multiply what letters say of these groups' experts by this: they know the wordings "
+        "of training by heart, and people use others",
     )
     parser.add_argument(
         "--soften",

@@ -90,6 +90,7 @@ def train_planner(
     soften: float = 1.0,
     gain: float = 1.0,
     group_floors: Mapping[str, float] | None = None,
+    letters: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Teach the planner of a trained model anew, and write it into `out`, where `model` is saved.
 
@@ -97,7 +98,8 @@ def train_planner(
 
     Args:
         model: changed in place.
-        examples: of both sides of the split; trained on is the training side.
+        examples: of both sides of the split; trained on is the training side. None are needed
+            where no instructions are drawn.
         description: whose groups the instructions are drawn by.
         out: the directory of the model.
         settings: of the fit; what else they say is not used. Of no instructions nothing is
@@ -106,14 +108,18 @@ def train_planner(
         gain: what the gains are multiplied by besides; 1 = they stay too.
         group_floors: of these groups, from which share each takes part, in units of an equal one;
             those of the others stay too.
+        letters: what the letters say of these groups' experts is multiplied by, after the fit; 0 =
+            the state alone speaks.
 
     Returns:
-        {"stage", "settings", "training_examples", "seconds"} and what `plan_experts` reports.
+        {"stage", "settings", "training_examples", "seconds"} and what `plan_experts` reports. The
+        stage is "planner-set" where nothing is learned, so that the log of what was stays.
 
     Raises:
         TrainingError: the router has no planner, `soften` or `gain` is not above 0, a group's floor
-            is below 0, or a floor is of a group that is not there.
-        DataError: no training example.
+            or what its letters are multiplied by is below 0, one of them is of a group that is not
+            there, the planner reads no letters to multiply, or nothing would change.
+        DataError: no training example to draw instructions from.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """
     began = time.perf_counter()
@@ -124,14 +130,21 @@ def train_planner(
     for name, by in besides.items():
         if not 0 < by < math.inf:
             raise TrainingError(f"--{name} must be above 0, and not {by:g}; 1 changes nothing.")
-    group_floors = dict(group_floors or {})
-    known("--group-floors", group_floors, model.layout.group_names)
-    for floor in group_floors.values():
-        if not 0 <= floor < math.inf:
-            raise TrainingError(
-                f"--group-floors is from 0 (the group always takes part) on, and not {floor:g}."
-            )
-    training = training_side(examples)
+    of_groups = {"group_floors": dict(group_floors or {}), "letters": dict(letters or {})}
+    for name, zero in (("group_floors", "the group always takes part"), ("letters", "no letters")):
+        option = f"--{name.replace('_', '-')}"
+        known(option, of_groups[name], model.layout.group_names)
+        for value in of_groups[name].values():
+            if not 0 <= value < math.inf:
+                raise TrainingError(f"{option} is from 0 ({zero}) on, and not {value:g}.")
+    if letters and not (settings.pieces if settings.instructions else old.spelling):
+        raise TrainingError("--letters has none to multiply: this planner reads states alone.")
+    to_set = [settings.floors, *of_groups.values(), soften != 1, gain != 1]
+    if not settings.instructions and not any(to_set):
+        raise TrainingError(
+            "With --instructions 0 nothing is learned, and nothing is set; name what to set."
+        )
+    training = training_side(examples) if settings.instructions else []
     loop.seed_everything(settings.seed)
     model.to(team.device)
     if settings.instructions:
@@ -142,8 +155,8 @@ def train_planner(
             settings.width,
             pieces=settings.pieces,
         ).to(team.device)
-        of_groups = {k: v for k, v in old.state_dict().items() if k.startswith("group_")}
-        planner.load_state_dict(of_groups, strict=False)
+        expected = {k: v for k, v in old.state_dict().items() if k.startswith("group_")}
+        planner.load_state_dict(expected, strict=False)
         instructions = warm_instructions(
             training, description, settings.instructions, settings.seed + 1
         )
@@ -154,17 +167,21 @@ def train_planner(
         for group, floor in settings.floors.items():
             planner.floor[model.layout.group_index(group)] = floor
     used = PLANNER if settings.instructions else {"instructions", "floors"}
-    for group, floor in group_floors.items():
+    for group, floor in of_groups["group_floors"].items():
         planner.group_floor[model.layout.group_index(group)] = floor
     model.router.soften(soften)
     with torch.no_grad():
         model.router.gain.mul_(gain)
+        if planner.spelling is not None:
+            for group, by in of_groups["letters"].items():
+                planner.spelling.weight[:, model.layout.members(group)] *= by
+                planner.spelling.bias[model.layout.members(group)] *= by
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
-        "stage": "planner",
+        "stage": "planner" if settings.instructions else "planner-set",
         "settings": {name: value for name, value in asdict(settings).items() if name in used}
         | besides
-        | {"group_floors": group_floors},
+        | of_groups,
         "training_examples": len(training),
         "seconds": round(time.perf_counter() - began, 1),
         **facts,

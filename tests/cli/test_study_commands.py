@@ -84,11 +84,17 @@ def test_a_planner_is_taught_to_read_letters(capsys, home, words, trained):
     assert "'task' is not like task=0.1" in refused(capsys, *command, "task")
     # what it learned stays, and a group always takes part
     command = ["train", "planner", *words, "--model", str(lettered), "--instructions", "0"]
+    assert "name what to set" in refused(capsys, *command)
     told = run(capsys, *command, "--group-floors", "task=0", "--floors", "task=0.2")
     assert told["settings"]["group_floors"] == {"task": 0.0}
     again = AtMoe.from_pretrained(lettered, words[-1]).router.planner
     assert again.floor.tolist() == pytest.approx([0.2, *planner.floor.tolist()[1:]])
     assert torch.equal(again.spelling.weight, planner.spelling.weight)
+    told = run(capsys, *command, "--letters", "task=0.5")
+    assert told["settings"]["letters"] == {"task": 0.5}
+    halved = AtMoe.from_pretrained(lettered, words[-1]).router.planner
+    members = halved.layout.members("task")
+    assert torch.equal(halved.spelling.weight[:, members] * 2, planner.spelling.weight[:, members])
     assert "with --instructions 0 nothing is learned" in refused(capsys, *command, "--width", "8")
 
 

@@ -99,15 +99,15 @@ def test_floors_are_set_and_nothing_learned_where_no_instructions_are_read(llama
     first = LAYOUT.group_names[0]
     assert first in absent  # or there would be nothing to see
     settings = replace(SETTINGS, instructions=0, floors={first: 0.0})
-    report = train_planner(
-        model, EXAMPLES, DESCRIBED, tmp_path, settings, group_floors={first: 0.0}
-    )
+    report = train_planner(model, [], DESCRIBED, tmp_path, settings, group_floors={first: 0.0})
+    assert report["stage"] == "planner-set" and (tmp_path / "planner-set.log.json").is_file()
     assert report["settings"] == {
         "instructions": 0,
         "floors": {first: 0.0},
         "soften": 1.0,
         "gain": 1.0,
         "group_floors": {first: 0.0},
+        "letters": {},
     }
     assert "team_size" not in report
     after = load_file(tmp_path / "router.safetensors")
@@ -128,6 +128,52 @@ def test_floors_are_set_and_nothing_learned_where_no_instructions_are_read(llama
 def test_floors_that_no_group_can_have_are_named(llama, tmp_path, floors):
     with pytest.raises(TrainingError, match="--group-floors (is from 0|names the group 'nobody')"):
         train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS, group_floors=floors)
+
+
+def test_what_letters_say_of_a_group_is_multiplied_and_what_states_say_stays(llama, tmp_path):
+    model = llama.planned()
+    model.save_pretrained(tmp_path)
+    train_planner(model, EXAMPLES, DESCRIBED, tmp_path, replace(SETTINGS, pieces=256))
+    planner = model.router.planner
+    first, *others = (LAYOUT.members(group) for group in LAYOUT.group_names)
+    states = torch.randn(3, planner.depth, planner.group_weight.shape[-1]) / 100
+    prompts = [example.prompt for example in EXAMPLES[:3]]
+    of_states, letters = planner.logits(states), planner.spelling(prompts)
+    before = load_file(tmp_path / "router.safetensors")
+    nothing = replace(SETTINGS, instructions=0)
+    by = {LAYOUT.group_names[0]: 0.25}
+    train_planner(model, [], DESCRIBED, tmp_path, nothing, letters=by)
+    now = model.router.planner(states, prompts)
+    expected = (of_states + letters).clone()
+    expected[:, first] = of_states[:, first] + 0.25 * letters[:, first]
+    assert letters[:, first].abs().min() > 1e-3  # or there would be nothing to see
+    assert torch.allclose(now, expected.sigmoid(), atol=1e-6)
+    after = load_file(tmp_path / "router.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"planner.spelling.weight", "planner.spelling.bias"}
+    for members in others:
+        name = "planner.spelling.weight"
+        assert torch.equal(before[name][:, members], after[name][:, members])
+
+
+@pytest.mark.parametrize("letters", [{"task": -0.1}, {"task": float("inf")}, {"nobody": 0.5}])
+def test_what_letters_cannot_be_multiplied_by_is_named(llama, tmp_path, letters):
+    settings = replace(SETTINGS, pieces=256)
+    with pytest.raises(TrainingError, match="--letters (is from 0|names the group 'nobody')"):
+        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, settings, letters=letters)
+
+
+@pytest.mark.parametrize("instructions", [0, SETTINGS.instructions])
+def test_a_planner_without_letters_has_none_to_multiply(llama, tmp_path, instructions):
+    settings, by = replace(SETTINGS, instructions=instructions), {LAYOUT.group_names[0]: 0.5}
+    with pytest.raises(TrainingError, match="reads states alone"):
+        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, settings, letters=by)
+
+
+def test_what_would_change_nothing_is_refused(llama, tmp_path):
+    with pytest.raises(TrainingError, match="nothing is set; name what to set"):
+        nothing = replace(SETTINGS, instructions=0)
+        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, nothing)
 
 
 @pytest.mark.parametrize("by", [0, -1, float("nan"), float("inf")])
