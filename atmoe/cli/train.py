@@ -57,34 +57,30 @@ def train_router(a: argparse.Namespace) -> Result:
 
 
 def train_planner(a: argparse.Namespace) -> Result:
-    """Teach a trained router anew who takes part."""
+    """Teach a trained router anew who takes part, or set what is set by hand and no more."""
+    from atmoe.train.by_hand import ByHand, set_by_hand
     from atmoe.train.planning import train_planner
     from atmoe.train.settings import RouterSettings
 
+    of_groups = {"group_floors": a.group_floors or {}, "letters": a.letters or {}}
+    if a.instructions == 0:
+        for name in ("width", "pieces", "floor", "seed"):
+            if getattr(a, name) is not None:
+                raise TrainingError(
+                    f"--{name} is learned with, and with --instructions 0 nothing is learned; "
+                    "leave one of the two out."
+                )
+        by_hand = ByHand(a.soften, a.gain, a.floors or {}, **of_groups)
+        report = set_by_hand(load_model(a), a.model, by_hand)
+        return report, f"Planner set in {a.model}."
     settings = RouterSettings(**settings_given(a, RouterSettings))
-    learned = [name for name in ("width", "pieces", "floor") if getattr(a, name) is not None]
-    if not settings.instructions and learned:
-        raise TrainingError(
-            f"--{learned[0]} is learned with, and with --instructions 0 nothing is learned; leave "
-            "one of the two out."
-        )
-    description = described(a)
-    examples = description.examples() if settings.instructions else []
-    report = train_planner(
-        load_model(a),
-        examples,
-        description,
-        a.model,
-        settings,
-        a.soften,
-        a.gain,
-        a.group_floors,
-        a.letters,
+    by_hand = ByHand(a.soften, a.gain, **of_groups)
+    description, model = described(a), load_model(a)
+    report = train_planner(model, description.examples(), description, a.model, settings, by_hand)
+    return report, (
+        f"Planner saved in {a.model} after {report['seconds']:.0f} s; {report['team_size']} "
+        "experts take part on average."
     )
-    after = f"after {report['seconds']:.0f} s"
-    if "team_size" in report:
-        after += f"; {report['team_size']} experts take part on average"
-    return report, f"Planner saved in {a.model} {after}."
 
 
 def train_together(a: argparse.Namespace) -> Result:
@@ -214,7 +210,7 @@ def add_commands(commands: Commands) -> None:
     settings_arguments(
         parser,
         instructions="that it is fitted on; 0 = what it learned stays, and only what the options "
-        "below name is set",
+        "below name is set; no data are read",
         width="of its hidden layer",
         pieces="numbers that stand for pieces of words, by which it reads letters too; 0 = it does "
         "not",

@@ -27,9 +27,10 @@ from atmoe.model import AtMoe
 from atmoe.prompt.batch import Batch
 from atmoe.train import loop
 from atmoe.train.budget import budget_of
+from atmoe.train.by_hand import WITHOUT
 from atmoe.train.experts import hold
 from atmoe.train.fitting import fit_groups
-from atmoe.train.planning import WITHOUT, warm_instructions
+from atmoe.train.planning import warm_instructions
 from atmoe.train.reading import planner_states, routed_shares
 from atmoe.train.router import refinement_batches
 from atmoe.train.rows import Row, language_loss, training_side

@@ -14,6 +14,7 @@ from test_train import DESCRIBED, EXAMPLES
 from atmoe import AtMoe
 from atmoe.errors import TrainingError
 from atmoe.steering.overrides import Steering
+from atmoe.train.by_hand import ByHand, set_by_hand
 from atmoe.train.planning import train_planner
 from atmoe.train.settings import RouterSettings
 
@@ -69,7 +70,7 @@ def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
     model = llama.planned()
     model.save_pretrained(tmp_path)
     before = model.router.expert_weight.clone(), model.router.expert_bias.clone()
-    train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, soften=4.0)
+    train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, ByHand(soften=4.0))
     for new, old in zip((model.router.expert_weight, model.router.expert_bias), before):
         assert torch.allclose(new, old / 4, atol=1e-7)
 
@@ -82,14 +83,14 @@ def test_gains_are_multiplied_where_that_is_asked_for_as_a_strength_would(llama,
     plan = model.route(example.prompt)
     weaker = Steering(strength=0.8).apply(plan)
     expected = model.score(example.prompt, example.answer, [weaker])
-    again = train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, gain=0.8)
+    again = train_planner(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS, ByHand(gain=0.8))
     assert torch.allclose(model.router.gain, 0.8 * before)
     assert model.route(example.prompt).team == plan.team
     assert torch.allclose(model.score(example.prompt, example.answer, [plan]), expected, atol=1e-5)
     assert report["settings"]["gain"] == 1 and again["settings"]["gain"] == 0.8
 
 
-def test_floors_are_set_and_nothing_learned_where_no_instructions_are_read(llama, tmp_path):
+def test_floors_are_set_by_hand_and_nothing_learned(llama, tmp_path):
     model = llama.planned()
     model.router.planner.group_bias[0, 0] -= 1.0
     model.router.planner.group_floor.fill_(2.0)
@@ -98,18 +99,16 @@ def test_floors_are_set_and_nothing_learned_where_no_instructions_are_read(llama
     absent = [group for e in EXAMPLES for group in model.route(e.prompt).absent]
     first = LAYOUT.group_names[0]
     assert first in absent  # or there would be nothing to see
-    settings = replace(SETTINGS, instructions=0, floors={first: 0.0})
-    report = train_planner(model, [], DESCRIBED, tmp_path, settings, group_floors={first: 0.0})
+    by_hand = ByHand(floors={first: 0.0}, group_floors={first: 0.0})
+    report = set_by_hand(model, tmp_path, by_hand)
     assert report["stage"] == "planner-set" and (tmp_path / "planner-set.log.json").is_file()
     assert report["settings"] == {
-        "instructions": 0,
-        "floors": {first: 0.0},
         "soften": 1.0,
         "gain": 1.0,
+        "floors": {first: 0.0},
         "group_floors": {first: 0.0},
         "letters": {},
     }
-    assert "team_size" not in report
     after = load_file(tmp_path / "router.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"planner.floor", "planner.group_floor"}
@@ -124,12 +123,6 @@ def test_floors_are_set_and_nothing_learned_where_no_instructions_are_read(llama
         assert first not in plan.absent and members <= set(plan.team)
 
 
-@pytest.mark.parametrize("floors", [{"task": -0.1}, {"task": float("inf")}, {"nobody": 0.5}])
-def test_floors_that_no_group_can_have_are_named(llama, tmp_path, floors):
-    with pytest.raises(TrainingError, match="--group-floors (is from 0|names the group 'nobody')"):
-        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS, group_floors=floors)
-
-
 def test_what_letters_say_of_a_group_is_multiplied_and_what_states_say_stays(llama, tmp_path):
     model = llama.planned()
     model.save_pretrained(tmp_path)
@@ -140,9 +133,7 @@ def test_what_letters_say_of_a_group_is_multiplied_and_what_states_say_stays(lla
     prompts = [example.prompt for example in EXAMPLES[:3]]
     of_states, letters = planner.logits(states), planner.spelling(prompts)
     before = load_file(tmp_path / "router.safetensors")
-    nothing = replace(SETTINGS, instructions=0)
-    by = {LAYOUT.group_names[0]: 0.25}
-    train_planner(model, [], DESCRIBED, tmp_path, nothing, letters=by)
+    set_by_hand(model, tmp_path, ByHand(letters={LAYOUT.group_names[0]: 0.25}))
     now = model.router.planner(states, prompts)
     expected = (of_states + letters).clone()
     expected[:, first] = of_states[:, first] + 0.25 * letters[:, first]
@@ -156,31 +147,37 @@ def test_what_letters_say_of_a_group_is_multiplied_and_what_states_say_stays(lla
         assert torch.equal(before[name][:, members], after[name][:, members])
 
 
-@pytest.mark.parametrize("letters", [{"task": -0.1}, {"task": float("inf")}, {"nobody": 0.5}])
-def test_what_letters_cannot_be_multiplied_by_is_named(llama, tmp_path, letters):
-    settings = replace(SETTINGS, pieces=256)
-    with pytest.raises(TrainingError, match="--letters (is from 0|names the group 'nobody')"):
-        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, settings, letters=letters)
+@pytest.mark.parametrize("option", ["--group-floors", "--letters", "--floors"])
+@pytest.mark.parametrize("value", [-0.1, float("inf"), float("nan")])
+def test_numbers_of_a_group_that_it_cannot_have_are_named(option, value):
+    with pytest.raises(TrainingError, match=f"^{option} is from 0"):
+        ByHand(**{option[2:].replace("-", "_"): {"task": value}})
 
 
-@pytest.mark.parametrize("instructions", [0, SETTINGS.instructions])
-def test_a_planner_without_letters_has_none_to_multiply(llama, tmp_path, instructions):
-    settings, by = replace(SETTINGS, instructions=instructions), {LAYOUT.group_names[0]: 0.5}
+@pytest.mark.parametrize("name", ["group_floors", "letters", "floors"])
+def test_a_group_that_is_not_there_is_named(llama, tmp_path, name):
+    with pytest.raises(TrainingError, match="names the group 'nobody', and there is none"):
+        set_by_hand(llama.planned(), tmp_path, ByHand(**{name: {"nobody": 0.5}}))
+
+
+def test_a_planner_without_letters_has_none_to_multiply(llama, tmp_path):
+    by_hand = ByHand(letters={LAYOUT.group_names[0]: 0.5})
     with pytest.raises(TrainingError, match="reads states alone"):
-        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, settings, letters=by)
+        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS, by_hand)
+    with pytest.raises(TrainingError, match="reads states alone"):
+        set_by_hand(llama.planned(), tmp_path, by_hand)
 
 
 def test_what_would_change_nothing_is_refused(llama, tmp_path):
     with pytest.raises(TrainingError, match="nothing is set; name what to set"):
-        nothing = replace(SETTINGS, instructions=0)
-        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, nothing)
+        set_by_hand(llama.planned(), tmp_path, ByHand())
 
 
 @pytest.mark.parametrize("by", [0, -1, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["soften", "gain"])
-def test_what_all_are_scaled_by_is_above_zero(llama, tmp_path, name, by):
+def test_what_all_are_scaled_by_is_above_zero(name, by):
     with pytest.raises(TrainingError, match=f"--{name} must be above 0"):
-        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS, **{name: by})
+        ByHand(**{name: by})
 
 
 @pytest.mark.parametrize(
@@ -201,3 +198,5 @@ def test_settings_that_no_planner_can_have_are_named(wrong, named):
 def test_a_router_without_a_planner_has_nothing_to_be_taught(llama, tmp_path):
     with pytest.raises(TrainingError, match="no planner.*--depth"):
         train_planner(llama.build(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS)
+    with pytest.raises(TrainingError, match="no planner.*--depth"):
+        set_by_hand(llama.build(), tmp_path, ByHand(gain=0.8))
