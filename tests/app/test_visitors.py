@@ -14,7 +14,7 @@ from app.job import Job
 from app.launch import launching
 from app.page import build
 from app.session import Question, Session
-from app.visitors import UNUSED_SECONDS, Visitor, Visitors
+from app.visitors import DRAWN, UNUSED_SECONDS, Visitor, Visitors
 from atmoe import Sampling
 from atmoe.answer.batching import Batching
 
@@ -52,9 +52,14 @@ def test_it_has_all_that_gradios_own_has_but_the_settings(page):
     number = state_of(page)
     assert isinstance(mine[number], Session) and mine[number] is not Visitor(page)[number]
     # a component that changed is kept, for that visitor alone
-    other = next(n for n, block in page.blocks.items() if isinstance(block, gr.HTML))
-    mine[other] = changed = gr.HTML("changed", render=False)
+    other = next(n for n, block in page.blocks.items() if isinstance(block, gr.Radio))
+    mine[other] = changed = gr.Radio(["changed"], render=False)
     assert mine[other] is changed and Visitor(page)[other] is page.blocks[other]
+    # but not one that is only drawn
+    for kind in (gr.HTML, gr.Plot, gr.Button, gr.Row):
+        drawn = next(n for n, block in page.blocks.items() if isinstance(block, kind))
+        mine[drawn] = kind(render=False)
+        assert mine[drawn] is page.blocks[drawn]
     mine[number] = session = Session()
     assert mine[number] is session and not mine.config_values
 
@@ -129,5 +134,9 @@ def test_a_launched_page_hears_that_a_tab_was_closed(browser, worlds):
         while kept.bytes and time.monotonic() < deadline:
             time.sleep(0.1)
         assert visitor.is_closed and not kept.bytes
+        # of the ninety components that Gradio makes for one question
+        blocks = visitor.blocks_config.blocks
+        changed = [block for n, block in blocks.items() if block is not page.blocks.get(n)]
+        assert not any(isinstance(block, DRAWN) for block in changed) and len(changed) < 10
     finally:
         page.close()
