@@ -22,10 +22,10 @@ def lines_of(name: str) -> list[dict]:
 LINES, CHOOSING = lines_of("own_words.json"), lines_of("own_words_choosing.json")
 OUTSIDE = Path(__file__).parents[2] / "atmoe" / "sources" / "outside.json"
 READ = {
-    ("people", "task"): (7, 5, 19),
+    ("people", "task"): (11, 0, 19),
     ("people", "specialty"): (14, 3, 19),
     ("people", "audience"): (28, 2, 30),
-    ("shorthand", "task"): (10, 0, 15),
+    ("shorthand", "task"): (11, 0, 15),
     ("shorthand", "specialty"): (7, 5, 15),
     ("shorthand", "audience"): (5, 8, 15),
 }

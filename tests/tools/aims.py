@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from routing.test_own_words import READ
 from tools.markdown import table
 from tools.tables import losses, report, rounded
 
@@ -59,6 +60,7 @@ def aims() -> list[Aim]:
     flagged = {kind: told["mean"] for kind, told in known["flagged"].items()}
     task = control["groups"]["task"]["expert"]
     near = sources["ways"]["together"]
+    right, _, lines = READ["people", "task"]
     return [
         Aim("weights: τ-b of weight and effect, experts", tau["expert"], 0.70, rounded, 2),
         Aim("weights: the same, groups", tau["group"], 0.45, rounded, 2),
@@ -83,6 +85,7 @@ def aims() -> list[Aim]:
         ),
         Aim("loss: behind one tuned LoRA, nats a token", behind, 0.02, rounded, 3, most=True),
         Aim("reading: task, in wordings never trained on", routing["agreement"]["task"], 0.88),
+        Aim(f"reading: task, in people's own words, of {lines} lines", right / lines, 0.88),
         Aim("reading: specialty", routing["agreement"]["specialty"], 0.80),
         Aim(
             "reading: both of two needs are the largest",
