@@ -107,12 +107,14 @@ class PlanJson(LayoutJson):
     """Group shares [layers, groups], in-group shares [layers, experts], strength [layers].
 
     team: the experts that have a share in some layer.
+    likely: how likely each expert was taken to be asked for, [experts]; absent = not known.
     """
 
     group_shares: Rows
     expert_shares: Rows
     team: Annotated[list[Target], Field(max_length=MOST_NAMES)] | None = None
     strength: Annotated[list[Factor], Field(max_length=MOST_LAYERS)] | None = None
+    likely: Row | None = None
 
     @model_validator(mode="after")
     def _shapes(self) -> PlanJson:
@@ -125,6 +127,8 @@ class PlanJson(LayoutJson):
                 raise ValueError(f"{name} is not of the shape {self.layers} × {width}")
         if self.strength is not None and len(self.strength) != self.layers:
             raise ValueError(f"strength is not of the length {self.layers}")
+        if self.likely is not None and len(self.likely) != experts:
+            raise ValueError(f"likely is not of the length {experts}")
         return self
 
 

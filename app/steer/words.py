@@ -13,9 +13,11 @@ from app.view import View
 from atmoe import RoutingPlan, State
 from atmoe.explanation.coherence import Cohort
 from atmoe.report.words import (
+    NAMED_IN_DOUBT,
     all_percents,
     average_percents,
     changes,
+    doubts,
     expert_percents,
     team_note,
     team_size,
@@ -24,6 +26,9 @@ from atmoe.wording import count, listed
 
 MAX_LEADERS = 3
 """Of one group, so many experts are named at most as those that lead it."""
+DOUBTFUL = "⚠ in doubt: click another"
+"""What the sign means, and what a person can do who knows better: an expert that is clicked leads
+its group."""
 MAX_RUNS = 4
 """More alternations than this, and layers are counted instead of listed."""
 
@@ -74,6 +79,8 @@ def reading(view: View) -> str:
         f"{team_note(view.router_plan)} At an average layer, {_tops(view.router_plan)}. Of the "
         f"routing weight, {_averages(view.router_plan)}; {_leaders(view.router_plan)}."
     )
+    doubt = doubts(view.router_plan)
+    router += f" {doubt}" if doubt else ""
     if view.steering.untouched:
         return router
     now = "the same shares as the router's"
@@ -85,14 +92,14 @@ def reading(view: View) -> str:
 
 
 def routing_line(view: View, words: Mapping[str, str]) -> str:
-    """The routing in one line of Markdown: of each group, who leads it.
+    """The routing in one line of Markdown: of each group, who leads it, and who else may be meant.
 
     Args:
         view: what is on show.
         words: what a group is called, where it is not its name.
     """
     plan = view.router_plan
-    means, parts = expert_percents(plan), []
+    means, parts, doubted = expert_percents(plan), [], plan.doubts
     for group, experts in plan.layout.groups:
         word = words.get(group, group)
         if group in plan.absent:
@@ -106,7 +113,10 @@ def routing_line(view: View, words: Mapping[str, str]) -> str:
             parts.append(f"{word}: {count(len(leading), 'expert')} alike")
         else:
             parts.append(f"{word}: **{listed(sorted(leading, key=lambda e: -shares[e]))}**")
-    return " · ".join(["The router reads", *parts, team_size(plan)])
+            if group in doubted:
+                others = [e for e in doubted[group][:NAMED_IN_DOUBT] if e not in leading]
+                parts[-1] += f" ⚠ *or {' or '.join(others)}?*" if others else " ⚠"
+    return " · ".join(["The router reads", *parts, team_size(plan), *[DOUBTFUL] * bool(doubted)])
 
 
 def share_note(view: View, target: str) -> str:

@@ -190,7 +190,7 @@ class _Reading:
 
     def plan(self) -> RoutingPlan:
         """The router's, once it has read every layer."""
-        return RoutingPlan.of_layers(self._mixture.layout, self.shares, self.first.of(0))
+        return RoutingPlan.of_layers(self._mixture.layout, self.shares, *self.first.of(0))
 
     def attend(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Keep a layer's keys and values; each token looks back.

@@ -39,9 +39,13 @@ def route(a: argparse.Namespace) -> Result:
 
 
 def _shares(plan: RoutingPlan) -> Iterator[str]:
+    from atmoe.report.words import doubts
+
     experts = plan.layout.expert_names
     verb = "takes" if len(plan.team) == 1 else "take"
     yield f"{len(plan.team)} of {len(experts)} experts {verb} part"
+    if plan.doubts:
+        yield doubts(plan)
     yield "share of the routing weight, mean over layers:"
     for group, share in zip(plan.layout.group_names, plan.group_shares.mean(0).tolist()):
         yield f"  {group:<12} {'takes no part' if group in plan.absent else f'{share:6.1%}'}"

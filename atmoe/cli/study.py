@@ -37,6 +37,12 @@ def _routing(report: Report) -> Iterator[str]:
         f"{report['instructions']} instructions in unseen words; the largest share is the label's: "
         f"{agreement}"
     )
+    for group, told in report["doubt"].items():
+        wrong, otherwise = (_rate(told[which]) for which in ("wrong", "wrong_else"))
+        yield (
+            f"{group} is in doubt in {told['share']:.1%}, and then wrong in {wrong}, else in "
+            f"{otherwise}"
+        )
     two = report["two_needs"]
     if two["instructions"]:
         yield (
@@ -54,6 +60,10 @@ def _routing(report: Report) -> Iterator[str]:
         f"weight: least {least} {loads[least]:.1%}, most {most} {loads[most]:.1%}; "
         f"{report['seconds']} s"
     )
+
+
+def _rate(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{fraction:.1%}"
 
 
 def evaluate_control(a: argparse.Namespace) -> Result:

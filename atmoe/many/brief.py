@@ -26,7 +26,8 @@ def brief_of_plan(plan: RoutingPlan) -> Brief:
 
     Returns:
         {"team": experts, "heaviest": group → the expert with most weight in it, None where the
-            group takes no part, "shares": group or group/expert → its share, the mean over layers}.
+            group takes no part, "in_doubt": the groups of `RoutingPlan.doubts`, "shares": group or
+            group/expert → its share, the mean over layers}.
     """
     layout = plan.layout
     shares = dict(zip(layout.group_names, _digits(plan.group_shares.mean(0).tolist())))
@@ -36,7 +37,12 @@ def brief_of_plan(plan: RoutingPlan) -> Brief:
         members = layout.expert_names[layout.members(group)]
         leads = max(members, key=lambda name: inside[name])
         heaviest[group] = None if group in plan.absent else leads
-    return {"team": list(plan.team), "heaviest": heaviest, "shares": shares | inside}
+    return {
+        "team": list(plan.team),
+        "heaviest": heaviest,
+        "in_doubt": list(plan.doubts),
+        "shares": shares | inside,
+    }
 
 
 def brief_of_routed(routed: Routed) -> Brief:
@@ -131,7 +137,7 @@ def columns(command: str, layout: Layout) -> tuple[str, ...]:
         named += ("answer", "finish", "tokens", "words", "grade", "flags")
     groups, experts = layout.group_names, layout.expert_names
     named += ("familiarity", "nearest", "team")
-    named += tuple(f"heaviest {group}" for group in groups)
+    named += (*(f"heaviest {group}" for group in groups), "in_doubt")
     named += tuple(f"shares {name}" for name in (*groups, *experts))
     if command == "explain":
         several = [group for group, members in layout.groups if len(members) > 1]

@@ -320,6 +320,8 @@ class _Reading:
 
     def plans(self, layout: Layout) -> list[RoutingPlan]:
         s, q = (torch.stack(parts, 1) for parts in zip(*self.shares))
+        told = [self.first.of(row) for row in range(len(s))]
         return [
-            RoutingPlan(layout, s[row], q[row], first=self.first.of(row)) for row in range(len(s))
+            RoutingPlan(layout, s[row], q[row], first=first, likely=likely)
+            for row, (first, likely) in enumerate(told)
         ]

@@ -33,9 +33,11 @@ class First(NamedTuple):
     states: Tensor | None
     team: Members | None
 
-    def of(self, row: int) -> Tensor | None:
-        """What was read of one prompt, [depth, hidden]."""
-        return None if self.states is None else self.states[row]
+    def of(self, row: int) -> tuple[Tensor | None, Tensor | None]:
+        """What the plan of one prompt tells of it: its `first` and its `likely`."""
+        likely = None if self.team is None else self.team.likely
+        states = None if self.states is None else self.states[row]
+        return states, None if likely is None else likely[row]
 
 
 def first_reading(base: PreTrainedModel, batch: Batch, planner: Planner | None) -> First:

@@ -23,6 +23,7 @@ from atmoe.report.words import (
     all_percents,
     average_percents,
     changes,
+    doubts,
     flags,
     given_by_link,
     team_note,
@@ -169,6 +170,8 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
     absent = [name for name in everybody if name not in takes_part]
     if absent:
         parts.append(f"<p>{escape(f'Takes no part: {listed(absent)}.')}</p>")
+    if router.doubts:
+        parts.append(f"<p>{escape(doubts(router))}</p>")
     parts.append(
         "<h3>By layer</h3><p>Whole percent; dark is 0%, light is 100%. Layers run from left to "
         "right, as a question passes through them.</p>"

@@ -21,6 +21,8 @@ SCOPE_PHRASES = {
     "late": "in the late layers",
 }
 SEVERAL = "Not words the experts ever saw in training, though they may be real:"
+NAMED_IN_DOUBT = 3
+"""Of a group in doubt, so many experts are named at most."""
 MOST = 0.5
 """A statement that fewer than this share of the drafts hold is greyed."""
 NO_PROOF = "Drafts that agree need not be right, and a statement that none repeats may be right."
@@ -84,6 +86,19 @@ def team_note(plan: RoutingPlan) -> str:
         return f"All {len(everybody)} experts take part."
     none = f"; none of {listed(plan.absent)}" if plan.absent else ""
     return f"{team_size(plan)}: {listed([name.partition('/')[2] for name in team])}{none}."
+
+
+def doubts(plan: RoutingPlan) -> str:
+    """Where the planner doubts, as "In doubt: task (overview, or else diagnosis or causes)".
+
+    Returns:
+        Empty where it doubts nowhere, or where that is not known.
+    """
+    said = [
+        f"{group} ({likeliest[0]}, or else {' or '.join(likeliest[1:NAMED_IN_DOUBT])})"
+        for group, likeliest in plan.doubts.items()
+    ]
+    return f"In doubt: {listed(said)}." if said else ""
 
 
 def team_size(plan: RoutingPlan) -> str:

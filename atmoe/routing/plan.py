@@ -144,10 +144,13 @@ class RoutingPlan:
         first: what the planner read of the prompt, [layers read, hidden], in a plan that a router
             with a planner has just made or that was made from one; None otherwise. No part of what
             the plan does, and not written.
+        likely: how likely the planner took each expert to be asked for, [experts], from 0 to 1, in
+            a plan that a router with one made or that was made from one; None otherwise. No part of
+            what the plan does.
 
     Raises:
         PlanError: an array has the wrong shape, a negative or non-finite number, or shares of a
-            layer that sum to more than 1.
+            layer that sum to more than 1; or a likelihood is above 1.
     """
 
     layout: Layout
@@ -155,16 +158,20 @@ class RoutingPlan:
     expert_shares: Tensor
     strength: Tensor = field(default=None)  # type: ignore[assignment]  # a Tensor once made
     first: Tensor | None = field(default=None, repr=False)
+    likely: Tensor | None = None
 
     def __post_init__(self) -> None:
         # 1. arrays of the layout's shapes
         L, G, E = self.layout.layers, len(self.layout.groups), len(self.layout.expert_names)
         strength = torch.ones(L) if self.strength is None else self.strength
-        for name, value, shape in (
+        arrays: list[tuple[str, Any, tuple[int, ...]]] = [
             ("group_shares", self.group_shares, (L, G)),
             ("expert_shares", self.expert_shares, (L, E)),
             ("strength", strength, (L,)),
-        ):
+        ]
+        if self.likely is not None:
+            arrays.append(("likely", self.likely, (E,)))
+        for name, value, shape in arrays:
             try:
                 value = torch.as_tensor(value).detach().to("cpu", torch.float32, copy=True)
             except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -183,6 +190,8 @@ class RoutingPlan:
         if self.first is not None:
             first = self.first.detach().to("cpu", torch.float32, copy=True)
             object.__setattr__(self, "first", first)
+        if self.likely is not None and (self.likely > 1 + TOLERANCE).any():
+            raise PlanError("likely holds a number above 1; a likelihood is between 0 and 1.")
         # 2. no layer gives away more than it has
         sums = [self.group_shares.sum(1)]
         for group in self.layout.group_names:
@@ -223,6 +232,24 @@ class RoutingPlan:
         """The groups that take part, and the team."""
         return frozenset(self.layout.group_names) - {*self.absent} | {*self.team}
 
+    @cached_property
+    def doubts(self) -> dict[str, tuple[str, ...]]:
+        """Where the planner doubts: it took nobody of a group to be asked for, likelier than not.
+
+        Returns:
+            Such groups that take part and have several experts → the experts' own names, the
+            likeliest first. Empty too where no likelihoods are known.
+        """
+        doubted: dict[str, tuple[str, ...]] = {}
+        if self.likely is None:
+            return doubted
+        for group, experts in self.layout.groups:
+            likely = self.likely[self.layout.members(group)].tolist()
+            if len(experts) > 1 and group not in self.absent and max(likely) < 0.5:
+                order = sorted(range(len(experts)), key=lambda i: -likely[i])
+                doubted[group] = tuple(experts[i] for i in order)
+        return doubted
+
     def _with_some(self, shares: Tensor) -> tuple[str, ...]:
         """The experts that have some of these shares, [layers, experts], in some layer."""
         some = (shares > 0).any(0).tolist()
@@ -246,6 +273,7 @@ class RoutingPlan:
         layout: Layout,
         shares: Sequence[tuple[Tensor, Tensor]],
         first: Tensor | None = None,
+        likely: Tensor | None = None,
     ) -> RoutingPlan:
         """A plan from what a router gave at each layer.
 
@@ -253,9 +281,10 @@ class RoutingPlan:
             layout: of the plan.
             shares: of the groups [1, groups] and in-group [1, experts], one pair a layer.
             first: as the attribute.
+            likely: as the attribute.
         """
         s, q = (torch.cat(parts) for parts in zip(*shares))
-        return cls(layout, s, q, first=first)
+        return cls(layout, s, q, first=first, likely=likely)
 
     @classmethod
     def choosing(
@@ -316,8 +345,10 @@ class RoutingPlan:
     def to_dict(self) -> dict:
         """The plan as JSON-ready lists.
 
-        Numbers have nine significant digits, so that float32 shares come back exactly.
+        Numbers have nine significant digits, so that float32 shares come back exactly. Likelihoods
+        that are not known are absent.
         """
+        known = {} if self.likely is None else {"likely": _nine_digits(self.likely)}
         return {
             "layers": self.layout.layers,
             "groups": [
@@ -327,6 +358,7 @@ class RoutingPlan:
             "expert_shares": [_nine_digits(row) for row in self.expert_shares],
             "team": list(self.team),
             "strength": _nine_digits(self.strength),
+            **known,
         }
 
     @classmethod
@@ -348,7 +380,13 @@ class RoutingPlan:
             raise PlanError("The plan names a group twice; names must differ.")
         strength: Any = data.get("strength")
         layout = Layout.of(data["layers"], groups)
-        plan = cls(layout, data["group_shares"], data["expert_shares"], strength)
+        plan = cls(
+            layout,
+            data["group_shares"],
+            data["expert_shares"],
+            strength,
+            likely=data.get("likely"),
+        )
         # Records of before there were teams do not name one; those of before a group could take no
         # part name its experts although the group was off.
         team = data.get("team")

@@ -41,10 +41,12 @@ class Members(NamedTuple):
     Attributes:
         groups: [rows, groups], True for those who do.
         experts: [rows, experts], True for those who do, if their group does.
+        likely: how likely each expert is asked for, [rows, experts]; None = nobody told.
     """
 
     groups: Tensor
     experts: Tensor
+    likely: Tensor | None = None
 
     def by_layer(self) -> Members:
         """The same with a dimension for layers, [rows, 1, ...]."""
@@ -171,7 +173,7 @@ class Planner(nn.Module):
             parts.append(_enough(shares, floor / (1 if self.width else shares.shape[1])))
         if self.width:
             groups = groups | torch.stack([part.sum(1) > 1 for part in parts], 1)
-        return Members(groups, torch.cat(parts, 1))
+        return Members(groups, torch.cat(parts, 1), asked)
 
 
 def _enough(shares: Tensor, floor: Tensor, least: int = 1) -> Tensor:

@@ -180,7 +180,7 @@ class Steering:
         strength = (
             plan.strength if self.strength == 1.0 else torch.full_like(plan.strength, self.strength)
         )
-        return RoutingPlan(layout, groups, experts, strength, plan.first)
+        return RoutingPlan(layout, groups, experts, strength, plan.first, plan.likely)
 
     def by_layer(self, layout: Layout) -> list[dict[str, Override]]:
         """For each layer, the override in force for each target: the narrowest.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from atmoe.data import Example
-from atmoe.routing.plan import Layout
+from atmoe.routing.plan import Layout, RoutingPlan
 
 
 def confusion(
@@ -50,3 +50,43 @@ def agreement_of(layout: Layout, shares: Tensor, examples: Sequence[Example]) ->
             right = sum(tops.get(label, 0) for label, tops in labels.items())
             fractions[group] = right / sum(sum(tops.values()) for tops in labels.values())
     return fractions
+
+
+def doubt_of(
+    plans: Sequence[RoutingPlan], examples: Sequence[Example]
+) -> dict[str, dict[str, float | None]]:
+    """What a planner's doubt tells: how often it doubts, and is wrong where it does and does not.
+
+    Args:
+        plans: the router's.
+        examples: one a plan.
+
+    Returns:
+        Group → {"share": of the labelled instructions in which the group takes part, those in
+        doubt, "wrong": of those the fraction whose label has not the largest share, "wrong_else":
+        of the others; None of no instruction}. Groups of one expert, and groups without a label,
+        are left out; so are all where no planner told.
+    """
+    told: dict[str, dict[str, float | None]] = {}
+    if not plans or any(plan.likely is None for plan in plans):
+        return told
+    layout = plans[0].layout
+    for group, experts in layout.groups:
+        wrong: dict[bool, list[bool]] = {True: [], False: []}
+        for plan, example in zip(plans, examples):
+            label = example.labels.get(group)
+            if label is not None and group not in plan.absent:
+                largest = plan.expert_shares.mean(0)[layout.members(group)].argmax()
+                wrong[group in plan.doubts].append(experts[int(largest)] != label)
+        both = len(wrong[True]) + len(wrong[False])
+        if both and len(experts) > 1:
+            told[group] = {
+                "share": len(wrong[True]) / both,
+                "wrong": _mean(wrong[True]),
+                "wrong_else": _mean(wrong[False]),
+            }
+    return told
+
+
+def _mean(hits: Sequence[bool]) -> float | None:
+    return sum(hits) / len(hits) if hits else None

@@ -29,7 +29,7 @@ from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
 from atmoe.steering.overrides import BANDS, layer_range
-from atmoe.study.agreement import agreement_of, confusion
+from atmoe.study.agreement import agreement_of, confusion, doubt_of
 
 
 def unseen_instructions(
@@ -90,6 +90,7 @@ def study(
         "agreement": group → fraction.
         "counts": group → labelled instructions.
         "confusion": group → label → expert → how many.
+        "doubt": group → {"share", "wrong", "wrong_else"}, as `doubt_of` has them.
         "bands": band → {"layers", "agreement", "group_entropy", "expert_entropy",
             "loss_with_average_plan"}; "all" has the loss alone.
         "load": expert → mean weight; "load_entropy".
@@ -111,12 +112,14 @@ def study(
             "No unseen wording fits these examples; the templates cover the medical corpora alone. "
             "How often the router reads the label of your own prompts is in atmoe evaluate."
         )
-    s, q = _shares(model, one, batch)
+    plans = _plans(model, one, batch)
+    s, q = _shares(plans)
     report: dict[str, Any] = {
         "instructions": len(one),
         "agreement": agreement_of(layout, q.mean(1), one),
         "counts": {g: sum(g in example.labels for example in one) for g in layout.group_names},
         "confusion": confusion(layout, q.mean(1), one),
+        "doubt": doubt_of(plans, one),
         "two_needs": _two_needs(model, both, batch),
     }
     # 2. where the weight goes
@@ -166,7 +169,9 @@ def _two_needs(model: AtMoe, examples: Sequence[Example], batch: int) -> dict[st
     # Templates put two needs of one group together, the task's.
     group = next(iter(examples[0].also))
     members = layout.members(group)
-    shares = _shares(model, examples, batch)[1].mean(1)[:, members]  # [instructions, members]
+    shares = _shares(_plans(model, examples, batch))[1].mean(1)[
+        :, members
+    ]  # [instructions, members]
     wanted = torch.zeros_like(shares, dtype=torch.bool)
     for i, example in enumerate(examples):
         for expert in (example.labels[group], example.also[group]):
@@ -186,13 +191,8 @@ def _rate(hits: Tensor) -> float:
     return float(hits.float().mean())
 
 
-def _shares(model: AtMoe, examples: Sequence[Example], batch: int) -> tuple[Tensor, Tensor]:
-    """The router's shares for each instruction, in the order given.
-
-    Returns:
-        Group shares [instructions, layers, groups], and in-group shares
-        [instructions, layers, experts].
-    """
+def _plans(model: AtMoe, examples: Sequence[Example], batch: int) -> list[RoutingPlan]:
+    """The router's plan for each instruction, in the order given."""
     prompts = [model.encode(example.prompt) for example in examples]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
     by_index: dict[int, RoutingPlan] = {}
@@ -200,7 +200,11 @@ def _shares(model: AtMoe, examples: Sequence[Example], batch: int) -> tuple[Tens
         rows = order[start : start + batch]
         routed = prefill(model, [prompts[i] for i in rows], None, use_cache=False)
         by_index.update(zip(rows, routed.plans))
-    plans = [by_index[i] for i in range(len(prompts))]
+    return [by_index[i] for i in range(len(prompts))]
+
+
+def _shares(plans: Sequence[RoutingPlan]) -> tuple[Tensor, Tensor]:
+    """Group shares [plans, layers, groups], and in-group shares [plans, layers, experts]."""
     return (
         torch.stack([plan.group_shares for plan in plans]),
         torch.stack([plan.expert_shares for plan in plans]),

@@ -5,6 +5,9 @@ All others use a tiny model.
 
 import pytest
 import test_page
+from browser import visit
+
+expect = pytest.importorskip("playwright.sync_api").expect
 
 test_answer = test_page.test_a_question_is_answered_word_by_word
 test_steering = test_page.test_moving_a_slider_gives_a_second_answer_beside_the_first
@@ -15,3 +18,18 @@ test_record = test_page.test_an_opened_record_restores_the_page_and_comes_out_id
 def served(served_medical):
     """In place of the page over the tiny model."""
     return served_medical
+
+
+def test_where_the_router_doubts_the_page_says_so_and_a_click_settles_it(browser, served):
+    with visit(browser, served) as tab:
+        line = tab.page.locator("#routing-line")
+        tab.ask("How is asthma treated?")
+        expect(line).to_contain_text("Need: treatment")
+        expect(line).not_to_contain_text("in doubt")
+        tab.ask("AECOPD, CO2 retainer, what now")
+        expect(line).to_contain_text("Field: genetic-rare ⚠ or ")
+        expect(line).to_contain_text("cardiopulmonary?")
+        expect(line).to_contain_text("⚠ in doubt: click another")
+        tab.page.get_by_role("button", name="cardiopulmonary").first.click()
+        tab.steered()
+        expect(tab.page.locator("#badge")).to_contain_text("1 change")

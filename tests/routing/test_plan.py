@@ -162,6 +162,46 @@ def test_json_gives_the_very_same_plan():
     assert RoutingPlan.from_dict(off.to_dict()).close_to(off, atol=0)
 
 
+WISHES = Layout.of(2, {"task": ("define", "treat", "warn"), "field": ("heart",), "for": ("a", "b")})
+
+
+def wishes(likely, groups=(0.5, 0.25, 0.25)) -> RoutingPlan:
+    """A plan of a planner that took each expert to be asked for so likely."""
+    inside = [[0.25, 0.75, 0, 1, 0.5, 0.5]] * 2
+    return RoutingPlan(WISHES, [groups] * 2, inside, likely=likely)
+
+
+def test_a_planner_doubts_a_group_of_which_it_takes_nobody_to_be_asked_for():
+    plan = wishes([0.3, 0.49, 0.1, 0.2, 0.1, 0.4])
+    assert plan.doubts == {"task": ("treat", "define", "warn"), "for": ("b", "a")}
+    # not where somebody is as likely as not, where the group takes no part, or has one expert
+    assert wishes([0.3, 0.5, 0.1, 0.2, 0.9, 0.9]).doubts == {}
+    absent = wishes([0.3, 0.49, 0.1, 0.2, 0.1, 0.4], (1, 0, 0))
+    assert absent.doubts.keys() == {"task"}
+    # nor where nothing is known, as of a plan by hand and one of before
+    assert random_plan(0).likely is None and random_plan(0).doubts == {}
+    assert "likely" not in random_plan(0).to_dict()
+    assert RoutingPlan.mean([plan, plan]).likely is None
+
+
+def test_likelihoods_are_written_and_change_nothing_that_a_plan_does():
+    plan, without = wishes([0.3, 0.49, 0.1, 0.2, 0.1, 0.4]), wishes(None)
+    again = RoutingPlan.from_dict(json.loads(json.dumps(plan.to_dict())))
+    assert torch.equal(again.likely, plan.likely) and again.doubts == plan.doubts
+    assert plan.close_to(without, atol=0) and torch.equal(plan.mixing, without.mixing)
+
+
+@pytest.mark.parametrize(
+    "likely",
+    [[0.5] * 5, [[0.5] * 6], [1.5] + [0.5] * 5, [-0.1] + [0.5] * 5, [float("nan")] * 6, "x"],
+)
+def test_likelihoods_that_are_none_are_refused(likely):
+    with pytest.raises(PlanError, match="likely|between 0 and 1"):
+        wishes(likely)
+    with pytest.raises(PlanError):
+        RoutingPlan.from_dict(wishes(None).to_dict() | {"likely": likely})
+
+
 BAD = [float("nan"), float("inf"), -0.1, 1.2]
 
 

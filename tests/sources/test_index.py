@@ -12,7 +12,7 @@ from conftest import DEPTH, HIDDEN, LAYOUT, PROMPTS
 from safetensors.torch import load_file, save_file
 from sources_examples import EXAMPLES, SETTINGS, TRAINING, saved_with_index
 
-from atmoe import AtMoe, Record, Sampling, State, Steering
+from atmoe import AtMoe, Record, RoutingPlan, Sampling, State, Steering
 from atmoe.data import split
 from atmoe.errors import AssetError, AtMoeError
 from atmoe.flags.untaught import FILE as WORDS
@@ -323,6 +323,14 @@ def test_a_plan_has_what_the_planner_read_however_it_was_made(model):
         steered = Steering((Override("task/warn", State.FIXED, 0.5),)).apply(own)
         assert torch.equal(steered.first, own.first)
         assert "first" not in own.to_dict()
+        # and how likely it took everybody to be asked for, which is written too
+        with torch.no_grad():
+            likely = model.router.planner(own.first[None], [prompt])[0]
+        torch.testing.assert_close(own.likely, likely)
+        torch.testing.assert_close(plan.likely, own.likely, atol=2e-5, rtol=1e-3)
+        assert torch.equal(steered.likely, own.likely)
+        again = RoutingPlan.from_dict(json.loads(json.dumps(own.to_dict())))
+        assert torch.equal(again.likely, own.likely) and again.doubts == own.doubts
     team = model.router.planner.team(plans[0].first[None], PROMPTS[:1])
     assert team.experts.sum() == len(plans[0].team)
 

@@ -12,7 +12,7 @@ from atmoe.mixture.experts import Adapter, layer_linears
 from atmoe.mixture.store import build
 from atmoe.routing.router import GroupedRouter
 from atmoe.steering.overrides import BANDS, layer_range
-from atmoe.study.agreement import agreement_of
+from atmoe.study.agreement import agreement_of, doubt_of
 from atmoe.study.routing import study, unseen_instructions
 
 MEDICAL_SET = Description.load(MEDICAL)
@@ -91,6 +91,34 @@ def test_agreement_counts_the_largest_share():
     assert agreement_of(layout, shares, rows) == {"g": pytest.approx(2 / 3), "h": 0.5}
 
 
+def test_what_doubt_tells_is_counted_where_a_group_takes_part():
+    layout = Layout.of(1, {"g": ["a", "b"], "h": ["c"], "i": ["d", "e"]})
+
+    def read(experts, likely, groups=(0.4, 0.3, 0.3)) -> RoutingPlan:
+        return RoutingPlan(layout, [groups], [experts], likely=likely)
+
+    sure, unsure = [0.9, 0.1, 0.2, 0.8, 0.1], [0.3, 0.4, 0.2, 0.8, 0.1]
+    plans = [
+        read([0.9, 0.1, 1, 1, 0], sure),  # a, sure and right
+        read([0.9, 0.1, 1, 1, 0], sure),  # b, sure and wrong
+        read([0.3, 0.7, 1, 1, 0], unsure),  # b, in doubt and right
+        read([0.3, 0.7, 1, 1, 0], unsure),  # a, in doubt and wrong
+        read([0.3, 0.7, 1, 1, 0], unsure),  # a, the same
+        read([0.3, 0.7, 1, 1, 0], unsure, (0, 0.5, 0.5)),  # a, and the group takes no part
+        read([0.9, 0.1, 1, 1, 0], sure),  # not labelled
+    ]
+    rows = [
+        Example(id=str(i), prompt="p", answer="a", labels=each, disease="d", source="s", kind="k")
+        for i, each in enumerate([{"g": x, "h": "c"} for x in "abbaaa"] + [{"i": "d"}])
+    ]
+    told = doubt_of(plans, rows)
+    assert told["g"] == {"share": 0.6, "wrong": pytest.approx(2 / 3), "wrong_else": 0.5}
+    assert told["i"] == {"share": 0.0, "wrong": None, "wrong_else": 0.0}
+    assert told.keys() == {"g", "i"}  # h has one expert: there is nothing to doubt
+    assert doubt_of([*plans[:1], read([0.9, 0.1, 1, 1, 0], None)], rows[:2]) == {}
+    assert doubt_of([], []) == {}
+
+
 def test_the_whole_study(medical_tiny):
     model = medical_tiny
     report = study(model, EXAMPLES, EXAMPLES[:5], MEDICAL_SET, count=20, seed=3, batch=7)
@@ -117,6 +145,7 @@ def test_the_whole_study(medical_tiny):
         assert report["bands"][band]["loss_with_average_plan"] == pytest.approx(
             total / tokens, abs=1e-3
         )
+    assert report["doubt"] == doubt_of(plans, one)
     assert report["two_needs"]["instructions"] == 10 and 0 < report["load_entropy"] < 1
     assert (
         set(report["by_task"]) <= set(GROUPS["task"])

@@ -250,6 +250,13 @@ def routing_sentences(report: Mapping) -> str:
         f"{report['instructions']} instructions in wordings never trained on: averaged over "
         f"layers, the largest in-group share fell on the labelled expert for {agreement}."
     ]
+    doubted = [
+        f"{group} in {told['share']:.1%}, of which it was wrong in {told['wrong'] or 0:.1%}, else "
+        f"in {told['wrong_else'] or 0:.1%}"
+        for group, told in report.get("doubt", {}).items()
+    ]
+    if doubted:
+        sentences.append(f"Where a group took part, the router doubted {'; '.join(doubted)}.")
     if two["instructions"]:
         sentences.append(
             f"{two['instructions']} with two needs in one instruction: both were the two largest "

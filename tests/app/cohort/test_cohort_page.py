@@ -3,8 +3,10 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
+import torch
 from browser import expect, visit
 from conftest import PROMPTS
 
@@ -13,7 +15,7 @@ from app.cohort.desk import CohortState, _lines
 from app.cohort.words import pair, table
 from atmoe import AtMoeError, Override, State, Steering
 from atmoe.many.atlas import order, weights
-from atmoe.many.brief import brief_of, columns
+from atmoe.many.brief import brief_of, brief_of_plan, columns
 
 
 def asked(tab, text: str, depth: str | None = None):
@@ -141,6 +143,21 @@ def test_a_table_escapes_what_people_type(model):
     ]
     for html in (table(rows, model.layout.group_names, {}), pair(rows[0], rows[2], {})):
         assert "<img" not in html and "&lt;img" in html
+
+
+def test_a_row_says_where_the_router_doubts(model):
+    layout = model.layout
+    sure = replace(model.route(PROMPTS[0]), likely=torch.ones(len(layout.expert_names)))
+    unsure = replace(sure, likely=sure.likely / 4)
+    first, *_ = unsure.doubts
+    assert first not in sure.doubts
+    cells = []
+    for plan in (sure, unsure):
+        brief = {**brief_of_plan(plan), "familiarity": None}
+        assert brief["in_doubt"] == list(plan.doubts)
+        row = {"number": 0, "id": "1", "question": "?", "error": "", "like": "", "brief": brief}
+        cells.append(table([row], [first], {}))
+    assert "⚠" not in cells[0] and '<abbr title="in doubt">⚠</abbr>' in cells[1]
 
 
 def test_like_plans_stand_together_in_the_atlas(model):

@@ -1,5 +1,6 @@
 """Sentences say what the plan and the record hold: no model, plans made by hand."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -154,6 +155,23 @@ def test_the_routing_is_one_line_of_who_leads():
     assert text.routing_line(view, {"task": "Need"}) == (
         "The router reads · Need: **treat** · field: **lung and heart** · 5 of 5 experts take part"
     )
+
+
+def test_the_line_says_where_the_router_doubts_and_what_to_do_then():
+    sure = plan([[0.7, 0.3]] * 4, field=((0.45, 0.5, 0.05),) * 4)
+    unsure = replace(sure, likely=torch.tensor([0.9, 0.1, 0.3, 0.4, 0.2]))
+    view = View.of(unsure, Steering())
+    assert text.routing_line(view, {"field": "Field"}) == (
+        "The router reads · task: **treat** · Field: **lung and heart** ⚠ *or skin?* · "
+        "5 of 5 experts take part · ⚠ in doubt: click another"
+    )
+    assert text.reading(view).endswith(" In doubt: field (lung, or else heart or skin).")
+    # of all that may be meant, everybody is named already
+    both = replace(sure, likely=torch.tensor([0.4, 0.3, 0.9, 0.1, 0.1]))
+    even = replace(both, expert_shares=torch.tensor([[0.5, 0.5, 0.1, 0.7, 0.2]] * 4))
+    line = text.routing_line(View.of(even, Steering()), {})
+    assert "task: **treat and warn** ⚠ ·" in line
+    assert "doubt" not in text.routing_line(View.of(sure, Steering()), {})
 
 
 def test_changes():
