@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from atmoe import AtMoe
@@ -33,6 +33,11 @@ READ = {
 part, and of how many that have a label."""
 
 
+DOUBTED = (43, 23, 66, 17)
+"""Of all lines of both files whose *task* is labelled: in doubt, wrong of these, the others, wrong
+of these."""
+
+
 def counted(
     model: AtMoe, lines: Sequence[dict] = LINES
 ) -> dict[tuple[str, str], tuple[int, int, int]]:
@@ -44,15 +49,31 @@ def counted(
     right: Counter[tuple[str, str]] = Counter()
     absent: Counter[tuple[str, str]] = Counter()
     labelled: Counter[tuple[str, str]] = Counter()
-    for line in lines:
-        heaviest = brief_of_plan(model.route(line["ask"]))["heaviest"]
-        for group, expert in heaviest.items():
-            if group in line:
-                key = line["kind"], group
-                labelled[key] += 1
-                absent[key] += expert is None
-                right[key] += (expert or "").partition("/")[2] in line[group]
+    for key, is_right, is_absent, _ in read(model, lines):
+        labelled[key] += 1
+        absent[key] += is_absent
+        right[key] += is_right
     return {key: (right[key], absent[key], labelled[key]) for key in labelled}
+
+
+def in_doubt(model: AtMoe, lines: Sequence[dict], group: str) -> tuple[int, int, int, int]:
+    """Of lines in which a group takes part: in doubt, of these wrong, others, of these wrong."""
+    wrong: dict[bool, list[bool]] = {True: [], False: []}
+    for (_, labelled), is_right, is_absent, doubted in read(model, lines):
+        if labelled == group and not is_absent:
+            wrong[doubted].append(not is_right)
+    told = [(len(wrong[doubted]), sum(wrong[doubted])) for doubted in (True, False)]
+    return (*told[0], *told[1])
+
+
+def read(model: AtMoe, lines: Sequence[dict]) -> Iterator[tuple[tuple[str, str], bool, bool, bool]]:
+    """Of each line and each of its labels: kind and group, whether right, absent, in doubt."""
+    for line in lines:
+        plan = model.route(line["ask"])
+        for group, expert in brief_of_plan(plan)["heaviest"].items():
+            if group in line:
+                right = (expert or "").partition("/")[2] in line[group]
+                yield (line["kind"], group), right, expert is None, group in plan.doubts
 
 
 def test_the_router_reads_them_as_often_as_the_card_says(medical):
@@ -60,6 +81,13 @@ def test_the_router_reads_them_as_often_as_the_card_says(medical):
     assert {key: of for key, (*_, of) in counts.items()} == {k: of for k, (*_, of) in READ.items()}
     for key, (right, absent, _) in counts.items():  # a tie may fall otherwise elsewhere
         assert abs(right - READ[key][0]) <= 1 and abs(absent - READ[key][1]) <= 1, (key, right)
+
+
+def test_where_the_router_doubts_it_is_wrong_more_often(medical):
+    doubted, wrong, others, wrong_else = in_doubt(medical, [*CHOOSING, *LINES], "task")
+    for counted, told in zip((doubted, wrong, others, wrong_else), DOUBTED):
+        assert abs(counted - told) <= 2
+    assert wrong / doubted > 1.5 * wrong_else / others
 
 
 def test_nobody_has_learned_from_them():
@@ -76,3 +104,6 @@ if __name__ == "__main__":
         for (kind, group), (right, absent, of) in counted(medical, lines).items():
             told = f"{right} of {of}; in {absent} of them the group takes no part"
             print(f"{title}: {kind}, {group}: {told}")
+        doubted, wrong, others, wrong_else = in_doubt(medical, lines, "task")
+        told = f"{doubted}, of which {wrong} are wrong; of the {others} others {wrong_else}"
+        print(f"{title}: task is in doubt in {told}")
