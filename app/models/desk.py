@@ -86,7 +86,7 @@ class ModelsDesk(Desk):
         def show(progress: Progress) -> Update:
             slot.grow(progress.record)
             plan = progress.record.router_plan
-            read = routing_line(View(plan, plan, Steering()), info.words)
+            read = routing_line(View(plan, plan, Steering()), info.words, controls=False)
             return grown(progress, place) | {self.area.lines[number]: read}
 
         def end(progress: Progress | None) -> Update:

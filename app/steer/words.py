@@ -26,9 +26,10 @@ from atmoe.wording import count, listed
 
 MAX_LEADERS = 3
 """Of one group, so many experts are named at most as those that lead it."""
-DOUBTFUL = "⚠ in doubt: click another"
-"""What the sign means, and what a person can do who knows better: an expert that is clicked leads
-its group."""
+IN_DOUBT = "⚠ in doubt"
+"""What the sign means."""
+DOUBTFUL = f"{IN_DOUBT}: click another"
+"""And what a person can do who knows better: an expert that is clicked leads its group."""
 MAX_RUNS = 4
 """More alternations than this, and layers are counted instead of listed."""
 
@@ -91,12 +92,13 @@ def reading(view: View) -> str:
     return f"{router} **With your steering** ({changes(view.steering)}): {now}."
 
 
-def routing_line(view: View, words: Mapping[str, str]) -> str:
+def routing_line(view: View, words: Mapping[str, str], controls: bool = True) -> str:
     """The routing in one line of Markdown: of each group, who leads it, and who else may be meant.
 
     Args:
         view: what is on show.
         words: what a group is called, where it is not its name.
+        controls: whether those beside it are this model's, so that a click settles a doubt.
     """
     plan = view.router_plan
     means, parts, doubted = expert_percents(plan), [], plan.doubts
@@ -116,7 +118,8 @@ def routing_line(view: View, words: Mapping[str, str]) -> str:
             if group in doubted:
                 others = [e for e in doubted[group][:NAMED_IN_DOUBT] if e not in leading]
                 parts[-1] += f" ⚠ *or {' or '.join(others)}?*" if others else " ⚠"
-    return " · ".join(["The router reads", *parts, team_size(plan), *[DOUBTFUL] * bool(doubted)])
+    told = [DOUBTFUL if controls else IN_DOUBT] if doubted else []
+    return " · ".join(["The router reads", *parts, team_size(plan), *told])
 
 
 def share_note(view: View, target: str) -> str:

@@ -171,6 +171,9 @@ def test_the_line_says_where_the_router_doubts_and_what_to_do_then():
     even = replace(both, expert_shares=torch.tensor([[0.5, 0.5, 0.1, 0.7, 0.2]] * 4))
     line = text.routing_line(View.of(even, Steering()), {})
     assert "task: **treat and warn** ⚠ ·" in line
+    # beside another model's controls a click would settle nothing
+    line = text.routing_line(view, {}, controls=False)
+    assert "⚠ *or skin?*" in line and line.endswith("· ⚠ in doubt")
     assert "doubt" not in text.routing_line(View.of(sure, Steering()), {})
 
 
