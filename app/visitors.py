@@ -40,14 +40,25 @@ class Visitor(SessionState):
         self.state_data: dict[int, Any] = {}
         self._state_ttl: dict[int, Any] = {}
         self.is_closed = False
+        self._drawn: tuple[int, Any] | None = None
         self.STATE_TTL_WHEN_CLOSED = UNUSED_SECONDS
 
     def __setitem__(self, key: int, value: Any) -> None:
-        """Keep a component's value, or a component that changed, unless it is only drawn."""
+        """Keep a component's value, or a component that changed; of those only drawn, the last.
+
+        Gradio reads off it what to send, right after it was put here, and never again.
+        """
         if isinstance(value, DRAWN):
+            self._drawn = key, value
             return
         blocks = self.blocks_config.blocks
         (self.state_data if isinstance(blocks.get(key), gr.State) else blocks)[key] = value
+
+    def __getitem__(self, key: int) -> Any:
+        """A component's value, or a component."""
+        if self._drawn is not None and self._drawn[0] == key:
+            return self._drawn[1]
+        return super().__getitem__(key)
 
     def _update_config(self, key: int) -> None:
         """Nothing: there is no link to a state."""
