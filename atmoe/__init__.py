@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from atmoe.errors import AtMoeError
     from atmoe.model import AtMoe
     from atmoe.record import Record
-    from atmoe.routing.plan import Layout, RoutingPlan
+    from atmoe.routing.layout import Layout
+    from atmoe.routing.plan import RoutingPlan
     from atmoe.steering.overrides import Override, State, Steering
 
 __version__ = "0.2.0"
@@ -31,7 +32,7 @@ _HOMES = {
     "AtMoe": "atmoe.model",
     "AtMoeError": "atmoe.errors",
     "Generation": "atmoe.answer.generation",
-    "Layout": "atmoe.routing.plan",
+    "Layout": "atmoe.routing.layout",
     "Override": "atmoe.steering.overrides",
     "Record": "atmoe.record",
     "RoutingPlan": "atmoe.routing.plan",

@@ -19,6 +19,11 @@ def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def fraction(share: float | None) -> str:
+    """A share of things in percent; a dash where there was none to count."""
+    return "–" if share is None else f"{share:.1%}"
+
+
 def minus(number: str) -> str:
     """A formatted number with a minus sign in place of the hyphen."""
     return number.replace("-", "−")

@@ -91,7 +91,7 @@ def _group_cell(brief: Brief, group: str) -> str:
     if heaviest is None:
         return '<td data-sort="">takes no part</td>'
     leader = heaviest.partition("/")[2]
-    doubt = ' <abbr title="in doubt">⚠</abbr>' * (group in brief.get("in_doubt", ()))
+    doubt = ' <abbr title="in doubt">⚠</abbr>' * (group in brief["in_doubt"])
     return (
         f'<td data-sort="{escape(leader)} {share:.4f}">{escape(leader)}{doubt} '
         f"<small>{share:.0%}</small></td>"

@@ -25,7 +25,8 @@ from transformers import DynamicCache
 from atmoe.answer.engine import Engine
 from atmoe.answer.leases import Lease
 from atmoe.prompt.template import Prompt
-from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 
 LIMIT, TOGETHER = 128 * 2**20, 256 * 2**20
 """Bytes of one prompt, above which nothing of it is kept; and of everybody's.

@@ -29,7 +29,8 @@ from atmoe.mixture.experts import Adapter, layer_linears
 from atmoe.mixture.precision import usable
 from atmoe.mixture.store import build
 from atmoe.model import AtMoe
-from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 from atmoe.routing.router import GroupedRouter
 from atmoe.steering.overrides import Override, State, Steering
 

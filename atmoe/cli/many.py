@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atmoe.answer.sampling import Sampling
     from atmoe.many.rows import Row
     from atmoe.many.run import Written
-    from atmoe.routing.plan import Layout
+    from atmoe.routing.layout import Layout
     from atmoe.steering.overrides import Steering
 
 OF_MANY = ("out", "column", "id", "batch", "cluster", "workers")

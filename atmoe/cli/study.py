@@ -10,6 +10,7 @@ from atmoe.cli import faithfulness, losses
 from atmoe.cli.common import Commands, Result, count
 from atmoe.cli.given import load_model
 from atmoe.cli.measuring import NO_WORDING, drawn, held_out, limit, number
+from atmoe.wording import fraction
 
 Report = Mapping[str, Any]
 
@@ -38,7 +39,7 @@ def _routing(report: Report) -> Iterator[str]:
         f"{agreement}"
     )
     for group, told in report["doubt"].items():
-        wrong, otherwise = (_rate(told[which]) for which in ("wrong", "wrong_else"))
+        wrong, otherwise = (fraction(told[which]) for which in ("wrong", "wrong_else"))
         yield (
             f"{group} is in doubt in {told['share']:.1%}, and then wrong in {wrong}, else in "
             f"{otherwise}"
@@ -60,10 +61,6 @@ def _routing(report: Report) -> Iterator[str]:
         f"weight: least {least} {loads[least]:.1%}, most {most} {loads[most]:.1%}; "
         f"{report['seconds']} s"
     )
-
-
-def _rate(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{fraction:.1%}"
 
 
 def evaluate_control(a: argparse.Namespace) -> Result:

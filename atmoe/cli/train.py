@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, device_argument
 from atmoe.cli.given import described, load_model
+from atmoe.cli.planner import add_planner
 from atmoe.cli.sources import indexed
 from atmoe.cli.training import (
-    by_group_argument,
     floors_argument,
     out_argument,
     settings_arguments,
@@ -19,7 +19,6 @@ from atmoe.cli.training import (
     told_after,
     training,
 )
-from atmoe.errors import TrainingError
 
 if TYPE_CHECKING:
     from atmoe.data import Example
@@ -54,33 +53,6 @@ def train_router(a: argparse.Namespace) -> Result:
     report = train_router(load_model(a), examples, description, a.model, settings)
     sentence = f"Router saved in {a.model} {told_after(report)}"
     return report, f"{sentence} {_indexed(a, examples)}" if a.index else sentence
-
-
-def train_planner(a: argparse.Namespace) -> Result:
-    """Teach a trained router anew who takes part, or set what is set by hand and no more."""
-    from atmoe.train.by_hand import ByHand, set_by_hand
-    from atmoe.train.planning import train_planner
-    from atmoe.train.settings import RouterSettings
-
-    of_groups = {"group_floors": a.group_floors or {}, "letters": a.letters or {}}
-    if a.instructions == 0:
-        for name in ("width", "pieces", "floor", "seed"):
-            if getattr(a, name) is not None:
-                raise TrainingError(
-                    f"--{name} is learned with, and with --instructions 0 nothing is learned; "
-                    "leave one of the two out."
-                )
-        by_hand = ByHand(a.soften, a.gain, a.floors or {}, **of_groups)
-        report = set_by_hand(load_model(a), a.model, by_hand)
-        return report, f"Planner set in {a.model}."
-    settings = RouterSettings(**settings_given(a, RouterSettings))
-    by_hand = ByHand(a.soften, a.gain, **of_groups)
-    description, model = described(a), load_model(a)
-    report = train_planner(model, description.examples(), description, a.model, settings, by_hand)
-    return report, (
-        f"Planner saved in {a.model} after {report['seconds']:.0f} s; {report['team_size']} "
-        "experts take part on average."
-    )
 
 
 def train_together(a: argparse.Namespace) -> Result:
@@ -199,52 +171,7 @@ def add_commands(commands: Commands) -> None:
     )
     floors_argument(parser)
 
-    parser = commands.add(
-        "planner",
-        training(train_planner),
-        "The part of stage 2 that decides which experts take part, taught anew; all else stays. "
-        "Writes into --model.",
-        [commands.of_model("bfloat16", FLOATING), commands.data],
-        train,
-    )
-    settings_arguments(
-        parser,
-        instructions="that it is fitted on; 0 = what it learned stays, and only what the options "
-        "below name is set; no data are read",
-        width="of its hidden layer",
-        pieces="numbers that stand for pieces of words, by which it reads letters too; 0 = it does "
-        "not",
-        floor="how likely an expert must be asked for to take part",
-        seed="of everything",
-    )
-    floors_argument(parser)
-    by_group_argument(
-        parser,
-        "--group-floors",
-        "from which share of the weight these groups take part, in units of an equal share; 0 = "
-        "always (default: as it is)",
-    )
-    by_group_argument(
-        parser,
-        "--letters",
-        "also multiply what letters say of these groups' experts by this: they know the wordings "
-        "of training by heart, and people use others",
-    )
-    parser.add_argument(
-        "--soften",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="also divide the router's in-group logits by this: shares come nearer to equal",
-    )
-    parser.add_argument(
-        "--gain",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="also multiply the router's gains by this (evaluate --strengths tells what a plan's "
-        "strength is worth)",
-    )
+    add_planner(commands, train)
 
     parser = commands.add(
         "together",

@@ -14,7 +14,7 @@ from atmoe.answer.generation import generate
 from atmoe.answer.sampling import Sampling
 from atmoe.explanation.response import DOSES, Response
 from atmoe.mixture.mixture import Mixture
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.steering.overrides import Override, State, Steering
 
 

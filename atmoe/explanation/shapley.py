@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from itertools import combinations
 
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 
 SHAPLEY_GROUPS = 6
 """Exact Shapley values need 2^groups rows; with more groups than this they are left out."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 from atmoe.steering.overrides import BANDS, Override, State, Steering, layer_range
 
 

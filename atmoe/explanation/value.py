@@ -13,7 +13,7 @@ from typing import Any
 from atmoe.errors import AtMoeError, PlanError
 from atmoe.explanation.spans import Span
 from atmoe.explanation.units import part_of
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.schema import ExplanationJson, checked
 
 

@@ -13,7 +13,8 @@ from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import leaders, verdict
 from atmoe.model import Routed, Scored
 from atmoe.record import Record
-from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 from atmoe.sources.value import Source
 from atmoe.study.faithfulness import Judged
 from atmoe.study.reading import grade_of, word_count

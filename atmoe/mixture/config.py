@@ -13,7 +13,7 @@ from atmoe import files
 from atmoe.errors import AssetError, AtMoeError
 from atmoe.mixture import base_cache
 from atmoe.presentation import NEUTRAL, Page, page_of
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.schema import language_of, words_of
 
 FORMAT = 1

@@ -11,7 +11,7 @@ from atmoe.errors import AssetError, BaseModelError
 from atmoe.mixture.base import peft_name
 from atmoe.mixture.config import CONFIG, ROUTER, Info
 from atmoe.mixture.snapshots import is_hub_id, snapshot
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 
 CARD = "README.md"
 COMPANIONS = (CARD, "cases.json", "reports/strength.json")

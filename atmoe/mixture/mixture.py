@@ -29,7 +29,8 @@ from atmoe.mixture.planning import First, first_reading
 from atmoe.prompt.batch import Batch, collate
 from atmoe.prompt.template import Prompt, encode_prompt, encode_text
 from atmoe.prompt.words import check_text
-from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 from atmoe.routing.router import GroupedRouter, pool_instruction
 
 

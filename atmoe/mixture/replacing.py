@@ -21,7 +21,7 @@ from pathlib import Path
 from atmoe import files
 from atmoe.errors import AssetError
 from atmoe.mixture.config import CONFIG, Info, check, fitting, parsed, sha256_of, write_config
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 
 SAVING = ".saving-"
 

@@ -28,7 +28,7 @@ from atmoe.mixture.int4 import to_int4
 from atmoe.mixture.int8 import to_int8
 from atmoe.mixture.precision import chosen, computed_in
 from atmoe.mixture.replacing import read_config, replacing
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.routing.router import GroupedRouter
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from atmoe.many.atlas import order
 from atmoe.report.document import POLICY, STRICT, limits_of
 from atmoe.report.style import STYLE, colours
 from atmoe.report.words import changes
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.steering.overrides import Steering
 from atmoe.wording import count
 

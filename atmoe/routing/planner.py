@@ -31,7 +31,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.routing.spelling import Spelling
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.routing.planner import Members, Planner, in_group
 
 

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy, normalize, softplus
 from atmoe.data import Example, paraphrase, split
 from atmoe.errors import DataError
 from atmoe.mixture.mixture import Mixture
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.sources.facts import NONE, Facts, topic_of
 from atmoe.sources.index import SCALE, Index, Reading
 from atmoe.sources.outside import inside, lines, outside

@@ -27,7 +27,8 @@ import torch
 from torch import Tensor
 
 from atmoe.errors import PlanError, SteeringError
-from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 from atmoe.schema import SteeringJson, checked
 
 MAX_STRENGTH = 2.0

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from atmoe.data import Example
-from atmoe.routing.plan import Layout, RoutingPlan
+from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 
 
 def confusion(

@@ -169,9 +169,8 @@ def _two_needs(model: AtMoe, examples: Sequence[Example], batch: int) -> dict[st
     # Templates put two needs of one group together, the task's.
     group = next(iter(examples[0].also))
     members = layout.members(group)
-    shares = _shares(_plans(model, examples, batch))[1].mean(1)[
-        :, members
-    ]  # [instructions, members]
+    _, inside = _shares(_plans(model, examples, batch))
+    shares = inside.mean(1)[:, members]  # [instructions, members]
     wanted = torch.zeros_like(shares, dtype=torch.bool)
     for i, example in enumerate(examples):
         for expert in (example.labels[group], example.also[group]):

@@ -14,9 +14,11 @@ import torch
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
 from atmoe.model import AtMoe
+from atmoe.routing.layout import Layout
+from atmoe.routing.planner import Planner
 from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
-from atmoe.train.settings import known
+from atmoe.train.settings import known, may_be_floor
 from atmoe.train.team import Team
 
 WITHOUT = (
@@ -51,22 +53,22 @@ class ByHand:
         for name, by in (("soften", self.soften), ("gain", self.gain)):
             if not 0 < by < math.inf:
                 raise TrainingError(f"--{name} must be above 0, and not {by:g}; 1 changes nothing.")
+        for floor in self.floors.values():
+            may_be_floor("--floors", floor)
         of_groups = (
-            ("--floors", self.floors, "all take part", 1.0),
-            ("--group-floors", self.group_floors, "the group always takes part", math.inf),
-            ("--letters", self.letters, "no letters", math.inf),
+            ("--group-floors", self.group_floors, "the group always takes part"),
+            ("--letters", self.letters, "no letters"),
         )
-        for option, values, zero, end in of_groups:
+        for option, values, zero in of_groups:
             for value in values.values():
-                if not 0 <= value < end:
-                    until = "" if end == math.inf else f" to below {end:g}"
-                    raise TrainingError(f"{option} is from 0 ({zero}){until}, and not {value:g}.")
+                if not 0 <= value < math.inf:
+                    raise TrainingError(f"{option} is from 0 ({zero}) on, and not {value:g}.")
 
-    def fits(self, router: GroupedRouter, lettered: bool) -> None:
+    def fits(self, layout: Layout, lettered: bool) -> None:
         """Nothing, where a router has all that is named.
 
         Args:
-            router: to be changed.
+            layout: of the router.
             lettered: whether its planner reads letters, or will.
 
         Raises:
@@ -74,18 +76,16 @@ class ByHand:
         """
         for name in ("floors", "group_floors", "letters"):
             option = f"--{name.replace('_', '-')}"
-            known(option, getattr(self, name), router.layout.group_names)
+            known(option, getattr(self, name), layout.group_names)
         if self.letters and not lettered:
             raise TrainingError("--letters has none to multiply: this planner reads states alone.")
 
     @torch.no_grad()
-    def change(self, router: GroupedRouter) -> None:
-        """Change a router that it fits, in place."""
-        layout, planner = router.layout, router.planner
+    def change(self, router: GroupedRouter, planner: Planner) -> None:
+        """Change a router that it fits, and the planner that is its own or will be, in place."""
+        layout = router.layout
         router.soften(self.soften)
         router.gain.mul_(self.gain)
-        if planner is None:
-            return
         for group, floor in self.floors.items():
             planner.floor[layout.group_index(group)] = floor
         for group, floor in self.group_floors.items():
@@ -118,10 +118,10 @@ def set_by_hand(model: AtMoe, out: Path, by_hand: ByHand) -> dict[str, Any]:
     planner = model.router.planner
     if planner is None:
         raise TrainingError(WITHOUT)
-    by_hand.fits(model.router, planner.spelling is not None)
+    by_hand.fits(model.layout, planner.spelling is not None)
     if by_hand == NOTHING:
         raise TrainingError("Nothing is learned, and nothing is set; name what to set.")
-    by_hand.change(model.router)
+    by_hand.change(model.router, planner)
     report = {
         "stage": "planner-set",
         "settings": asdict(by_hand),

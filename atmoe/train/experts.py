@@ -28,7 +28,7 @@ from atmoe.mixture.precision import quick
 from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
 from atmoe.prompt.batch import Batch
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.budget import budget_of

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from atmoe.data import Example, split
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.routing.planner import Planner
 from atmoe.train.rows import label_targets
 from atmoe.train.settings import RouterSettings

@@ -108,7 +108,7 @@ def train_planner(
     out, team, old = Path(out), Team(), model.router.planner
     if old is None:
         raise TrainingError(WITHOUT)
-    by_hand.fits(model.router, lettered=settings.pieces > 0)
+    by_hand.fits(model.layout, lettered=settings.pieces > 0)
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     model.to(team.device)
@@ -121,8 +121,7 @@ def train_planner(
         training, description, settings.instructions, settings.seed + 1
     )
     facts = plan_experts(model, planner, instructions, settings, team)
-    model.router.planner = planner
-    by_hand.change(model.router)
+    by_hand.change(model.router, planner)
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
         "stage": "planner",

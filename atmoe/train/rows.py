@@ -18,7 +18,7 @@ from atmoe.errors import DataError, PromptError
 from atmoe.model import AtMoe
 from atmoe.prompt.batch import Batch, collate
 from atmoe.prompt.template import Prompt
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 
 STEP_TOKENS = 1920
 LENGTHS = (60, 80, 96, 120, 160, 192, 240, 320, 384, 480)

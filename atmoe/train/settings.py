@@ -78,11 +78,7 @@ class RouterSettings:
         if self.pieces < 0:
             raise TrainingError(f"--pieces must be at least 0, and not {self.pieces}.")
         for floor in (self.floor, *self.floors.values()):
-            if not 0 <= floor < 1:
-                raise TrainingError(
-                    f"--floor is from 0 (everybody takes part) to below 1, and not {floor:g}: "
-                    "it is how likely an expert must be asked for, not a part of an equal share."
-                )
+            may_be_floor("--floor", floor)
         if not self.temperature > 0:
             raise TrainingError(f"--temperature must be above 0, and not {self.temperature:g}.")
 
@@ -94,6 +90,19 @@ class RouterSettings:
         """
         known("--floors", self.floors, groups)
         return [self.floors.get(group, self.floor) for group in groups]
+
+
+def may_be_floor(option: str, floor: float) -> None:
+    """Nothing, where a number can be how likely an expert must be asked for to take part.
+
+    Raises:
+        TrainingError: it cannot; the sentence names the option.
+    """
+    if not 0 <= floor < 1:
+        raise TrainingError(
+            f"{option} is from 0 (everybody takes part) to below 1, and not {floor:g}: it is how "
+            "likely an expert must be asked for, not a part of an equal share."
+        )
 
 
 def known(option: str, named: Iterable[str], groups: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from conftest import LAYERS, LAYOUT, PROMPTS, one_hot
 from peft import LoraConfig, get_peft_model
 
 from atmoe.errors import AssetError
-from atmoe.routing.plan import Layout
+from atmoe.routing.layout import Layout
 from atmoe.study import baselines
 
 ANSWERS = ["With rest.", "Nobody knows what causes it.", "Pain in one toe.", "Many live long."]

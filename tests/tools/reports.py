@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.theme import BLUE, SCALE, VERMILION
+from atmoe.wording import fraction
 
 NAMES = {
     "base": "base model alone",
@@ -251,8 +252,8 @@ def routing_sentences(report: Mapping) -> str:
         f"layers, the largest in-group share fell on the labelled expert for {agreement}."
     ]
     doubted = [
-        f"{group} in {told['share']:.1%}, of which it was wrong in {told['wrong'] or 0:.1%}, else "
-        f"in {told['wrong_else'] or 0:.1%}"
+        f"{group} in {told['share']:.1%}, of which it was wrong in {fraction(told['wrong'])}, else "
+        f"in {fraction(told['wrong_else'])}"
         for group, told in report.get("doubt", {}).items()
     ]
     if doubted:

@@ -109,6 +109,7 @@ def test_floors_are_set_by_hand_and_nothing_learned(llama, tmp_path):
         "group_floors": {first: 0.0},
         "letters": {},
     }
+    assert "team_size" not in report
     after = load_file(tmp_path / "router.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"planner.floor", "planner.group_floor"}
@@ -158,6 +159,9 @@ def test_numbers_of_a_group_that_it_cannot_have_are_named(option, value):
 def test_a_group_that_is_not_there_is_named(llama, tmp_path, name):
     with pytest.raises(TrainingError, match="names the group 'nobody', and there is none"):
         set_by_hand(llama.planned(), tmp_path, ByHand(**{name: {"nobody": 0.5}}))
+    with pytest.raises(TrainingError, match="names the group 'nobody', and there is none"):
+        by_hand = ByHand(**{name: {"nobody": 0.5}})
+        train_planner(llama.planned(), EXAMPLES, DESCRIBED, tmp_path, SETTINGS, by_hand)
 
 
 def test_a_planner_without_letters_has_none_to_multiply(llama, tmp_path):
