@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -97,6 +98,7 @@ class ByHand:
 
 
 NOTHING = ByHand()
+STAGE = "planner-set"
 
 
 def set_by_hand(model: AtMoe, out: Path, by_hand: ByHand) -> dict[str, Any]:
@@ -108,10 +110,13 @@ def set_by_hand(model: AtMoe, out: Path, by_hand: ByHand) -> dict[str, Any]:
         by_hand: what is changed.
 
     Returns:
-        {"stage": "planner-set", "settings", "seconds"}; so the log of what was learned stays.
+        {"stage", "settings", "earlier", "seconds"}; the stage is "planner-set", so the log of what
+        was learned stays, and `earlier` has the settings of each time before, the oldest first.
+        Of a planner learned anew in between, floors and letters of before are gone.
 
     Raises:
-        TrainingError: the router has not what is named, or nothing would change.
+        TrainingError: the router has not what is named, nothing would change, or the log of the
+            times before cannot be read.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """
     began = time.perf_counter()
@@ -121,13 +126,25 @@ def set_by_hand(model: AtMoe, out: Path, by_hand: ByHand) -> dict[str, Any]:
     by_hand.fits(model.layout, planner.spelling is not None)
     if by_hand == NOTHING:
         raise TrainingError("Nothing is learned, and nothing is set; name what to set.")
+    out = Path(out)
+    earlier = _earlier(out / f"{STAGE}.log.json")
     by_hand.change(model.router, planner)
     report = {
-        "stage": "planner-set",
+        "stage": STAGE,
         "settings": asdict(by_hand),
+        "earlier": earlier,
         "seconds": round(time.perf_counter() - began, 1),
     }
-    loop.conclude(
-        model, Path(out), report, Team(), lambda room: store.save_router(model.router, room)
-    )
+    loop.conclude(model, out, report, Team(), lambda room: store.save_router(model.router, room))
     return report
+
+
+def _earlier(log: Path) -> list[dict[str, Any]]:
+    """What was set by hand so far, the oldest first: the router has all of it."""
+    if not log.exists():
+        return []
+    try:
+        report = json.loads(log.read_text(encoding="utf-8"))
+        return [*report.get("earlier", []), report["settings"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{log} does not tell what was set before; move it away.") from error

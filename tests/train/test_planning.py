@@ -109,7 +109,7 @@ def test_floors_are_set_by_hand_and_nothing_learned(llama, tmp_path):
         "group_floors": {first: 0.0},
         "letters": {},
     }
-    assert "team_size" not in report
+    assert "team_size" not in report and report["earlier"] == []
     after = load_file(tmp_path / "router.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"planner.floor", "planner.group_floor"}
@@ -146,6 +146,25 @@ def test_what_letters_say_of_a_group_is_multiplied_and_what_states_say_stays(lla
     for members in others:
         name = "planner.spelling.weight"
         assert torch.equal(before[name][:, members], after[name][:, members])
+
+
+def test_what_was_set_before_stays_told(llama, tmp_path):
+    model, log = llama.planned(), tmp_path / "planner-set.log.json"
+    model.save_pretrained(tmp_path)
+    once, twice = ByHand(gain=0.5), ByHand(gain=0.8)
+    set_by_hand(model, tmp_path, once)
+    before = json.loads(log.read_text())
+    set_by_hand(model, tmp_path, twice)
+    after = json.loads(log.read_text())
+    assert after["earlier"] == [before["settings"]] and after["settings"]["gain"] == 0.8
+    set_by_hand(model, tmp_path, once)
+    assert json.loads(log.read_text())["earlier"] == [before["settings"], after["settings"]]
+    log.write_text("[1]")
+    gain, weights = model.router.gain.clone(), (tmp_path / "router.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="does not tell what was set before"):
+        set_by_hand(model, tmp_path, twice)
+    assert torch.equal(model.router.gain, gain)
+    assert (tmp_path / "router.safetensors").read_bytes() == weights
 
 
 @pytest.mark.parametrize("option", ["--group-floors", "--letters", "--floors"])
