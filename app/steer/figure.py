@@ -73,7 +73,7 @@ def group_figure(
     names, shown = list(layout.group_names), signed_groups(layout)
     if view is None:
         return _draw(layout, [Panel(shown, names, None)], GROUP_ROW, axis=False)
-    shares = [plan.group_shares for plan in (view.router_plan, view.plan)]
+    shares = [plan.group_weights for plan in (view.router_plan, view.plan)]
     panel = _panel(view, names, shown, shares, "the routing weight", effects or {})
     return _draw(layout, [panel], GROUP_ROW, axis=False, pale=pale)
 

@@ -11,7 +11,7 @@ from app.steer.figure import outlines, percents, signed_experts, signed_groups
 from app.view import View
 from atmoe import Layout
 from atmoe.report.colours import ink, shade
-from atmoe.report.words import all_percents
+from atmoe.report.words import part_percents
 from atmoe.steering.overrides import BANDS, layer_range
 
 EMPTY = '<p class="hint">Filled in once you ask.</p>'
@@ -27,7 +27,7 @@ def shares_table(layout: Layout, view: View | None) -> str:
     if view is None:
         return EMPTY
     router, force = (
-        [*percents(plan.group_shares), *percents(plan.expert_shares)]
+        [*percents(plan.group_weights), *percents(plan.expert_shares)]
         for plan in (view.router_plan, view.plan)
     )
     team = view.taking_part
@@ -73,7 +73,7 @@ def thirds_table(layout: Layout, view: View | None) -> str:
     bands = [band for band in BANDS if layer_range(band, layout.layers)] or ["all"]
     layers = {band: layer_range(band, layout.layers) for band in bands}
     router, force = (
-        {band: all_percents(plan, layers[band]) for band in bands}
+        {band: part_percents(plan, layers[band]) for band in bands}
         for plan in (view.router_plan, view.plan)
     )
     heads = "".join(f'<th scope="col">{band}</th>' for band in bands)

@@ -177,6 +177,8 @@ def words(explanation: Explanation, name: str) -> str:
 
 def changes(smallest: Sequence[Change]) -> list[str]:
     """The smallest changes in words, the nearest first; those to the same sentence are one line."""
+    if not smallest:
+        return ["No group has a share that could be moved."]
     by_sentence: dict[str | None, list[Change]] = {}
     nearest = sorted(smallest, key=lambda c: math.inf if c.to is None else abs(c.to - c.share))
     for change in nearest:

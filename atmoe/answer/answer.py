@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atmoe.errors import PromptError
+import torch
+
 from atmoe.mixture.mixture import Mixture
 from atmoe.routing.plan import RoutingPlan
 
@@ -40,7 +41,8 @@ class Answer:
         Returns:
             One number a plan; None for an answer without words.
         """
-        try:
-            return tuple(mixture.score(self.prompt, self.answer, plans).mean(1).tolist())
-        except PromptError:
+        if not self.answer.strip() or not self.answer_tokens:
             return None
+        rows = [self.prompt] * len(plans), [self.answer_tokens] * len(plans)
+        logp, _ = mixture.score_tokens(*rows, plans)
+        return tuple(torch.stack(logp).mean(1).tolist())

@@ -47,7 +47,7 @@ def _shares(plan: RoutingPlan) -> Iterator[str]:
     if plan.doubts:
         yield doubts(plan)
     yield "share of the routing weight, mean over layers:"
-    for group, share in zip(plan.layout.group_names, plan.group_shares.mean(0).tolist()):
+    for group, share in zip(plan.layout.group_names, plan.group_weights.mean(0).tolist()):
         yield f"  {group:<12} {'takes no part' if group in plan.absent else f'{share:6.1%}'}"
         members = plan.layout.members(group)
         inside = plan.expert_shares[:, members].mean(0).tolist()

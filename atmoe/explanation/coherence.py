@@ -71,7 +71,8 @@ def coherence(
     text = answer.answer
     if len(opening) < len(answer.answer_tokens):
         text = in_words(model, opening)
-    logp = replace(answer, answer=text).mean_logp(model, [answer.plan])
+    measured = replace(answer, answer=text, answer_tokens=opening)
+    logp = measured.mean_logp(model, [answer.plan])
     if logp is None:
         return None
     return Coherence(repeated_trigrams(text), logp[0], len(opening))

@@ -1,7 +1,7 @@
 """The smallest change that alters the answer.
 
-For each group: how far its share must move until the first sentence of the greedy answer is another
-one.
+For each group that can be moved: how far its share must move until the first sentence of the greedy
+answer is another one. A group that has all the weight has nobody to give it to.
 
 The share moves in every layer by the same part of the way to 0% or to 100%, the other groups
 keeping their proportions, so that the plan itself is where the way begins. (Holding one value in
@@ -124,7 +124,7 @@ class _Sentence:
             return change
         return replace(
             change,
-            to=percent / 100,
+            to=round(_mean(moved(self.plan, change.group, percent), change.group), 6),
             after=text,
             at=at,
             token_before=character_at(self.model.tokenizer, self.tokens, at),
@@ -144,7 +144,7 @@ def searching(model: Mixture, answer: Answer) -> Generator[float, None, tuple[Ch
         The fraction done.
 
     Returns:
-        A `Change` for each group.
+        A `Change` for each group that can be moved.
 
     Raises:
         PromptError: the answer is empty.
@@ -162,16 +162,14 @@ def searching(model: Mixture, answer: Answer) -> Generator[float, None, tuple[Ch
     sentence = _Sentence(model, prompt, plan, first.text, tokens[: first.end], choose)
 
     # 2. to which ends of which groups it changes at all
-    shares = {
-        group: float(plan.group_shares[:, i].mean())
-        for i, group in enumerate(model.layout.group_names)
-    }
-    searches = [
-        _Search(group, 100 * share, end)
-        for group, share in shares.items()
+    ways = [
+        (group, end)
+        for group in model.layout.group_names
         for end in (0, 100)
         if movable(plan, group, end)
     ]
+    shares = {group: _mean(plan, group) for group, _ in ways}
+    searches = [_Search(group, 100 * shares[group], end) for group, end in ways]
     ends = [(search.group, search.far) for search in searches]
     changed = yield from _part(sentence.changed(ends), 0.2, 0.4)
     searches = [search for search, differs in zip(searches, changed) if differs]
@@ -212,7 +210,8 @@ def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
     """The plan with a group's mean share moved to `percent`.
 
     It moves in every layer by the same part of the way to 0, or to all that the groups have
-    together there. The others keep their proportions; where they have nothing, the layer stays.
+    together there. The others keep their proportions; where they have nothing, the layer stays: so
+    the mean may stop short of `percent`.
     """
     column = plan.layout.group_index(group)
     shares = plan.group_shares.clone()  # [layers, groups]
@@ -220,10 +219,12 @@ def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
     shares[:, column] = 0.0  # so that the others are added up: own ≈ total leaves rounding
     others = shares.sum(1)
     free, total = others > 0, own + others
-    mean, most = float(own.mean()), float(torch.where(free, total, own).mean())
+    mean = float(own.mean())
+    least, most = (float(torch.where(free, end, own).mean()) for end in (0 * own, total))
     to = percent / 100
     if to < mean:
-        new = torch.where(free, own * (to / mean), own)
+        part = max(to - least, 0.0) / max(mean - least, 1e-9)
+        new = torch.where(free, own * min(part, 1.0), own)
     else:
         part = 0.0 if to == mean else min(1.0, (to - mean) / max(most - mean, 1e-9))
         new = own + part * others
@@ -231,6 +232,11 @@ def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
     shares[free] = shares[free] / others[free, None] * left[free, None]
     shares[:, column] = new
     return replace(plan, group_shares=shares)
+
+
+def _mean(plan: RoutingPlan, group: str) -> float:
+    """A group's share, the mean over layers."""
+    return float(plan.group_shares[:, plan.layout.group_index(group)].mean())
 
 
 def movable(plan: RoutingPlan, group: str, percent: float) -> bool:

@@ -58,13 +58,13 @@ class Part:
     def weight(self, plan: RoutingPlan) -> float:
         """Mean over its layers of its share of the routing weight.
 
-        An expert's is group share · in-group share.
+        An expert's is group share · in-group share, a group's the sum of its experts'.
         """
         layout = plan.layout
         if self.expert is not None:
             shares = plan.weights[:, layout.expert_index(self.target)]
         else:
-            shares = plan.group_shares[:, layout.group_index(self.group)]
+            shares = plan.group_weights[:, layout.group_index(self.group)]
         return float(shares[list(self.layers(layout))].mean())
 
 

@@ -135,7 +135,8 @@ def mismatch(unit: Unit, least: float = HARDLY) -> Mismatch | None:
 def leaders(explanation: Explanation) -> Leaders:
     """Of each group with several experts, the one with most weight and the one with most effect.
 
-    A group without weight has neither.
+    A group without weight has neither. An expert without weight has an effect of 0, the most where
+    all that have some are better left out: then nobody's removal costs anything.
 
     Returns:
         Group → (the expert with most weight, the expert whose removal costs most).
@@ -212,6 +213,11 @@ def _disagreement(explanation: Explanation, pairs: Leaders, mismatches: Mismatch
             f"times less likely per token",
         }[what]
     heaviest, strongest = next((h, s) for h, s in pairs.values() if h is not s)
+    if not strongest.weight:
+        return (
+            f"in {heaviest.group}, {heaviest.plain} received most weight, but without it the "
+            "answer would be no less likely"
+        )
     return (
         f"in {heaviest.group}, {heaviest.plain} received most weight, but removing "
         f"{strongest.plain} costs more"

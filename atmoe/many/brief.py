@@ -27,11 +27,12 @@ def brief_of_plan(plan: RoutingPlan) -> Brief:
 
     Returns:
         {"team": experts, "heaviest": group → the expert with most weight in it, None where the
-            group takes no part, "in_doubt": the groups of `RoutingPlan.doubts`, "shares": group or
-            group/expert → its share, the mean over layers}.
+            group takes no part, "in_doubt": the groups of `RoutingPlan.doubts`, "shares": group →
+            its share of the routing weight, group/expert → its share of the group, each the mean
+            over layers}.
     """
     layout = plan.layout
-    shares = dict(zip(layout.group_names, _digits(plan.group_shares.mean(0).tolist())))
+    shares = dict(zip(layout.group_names, _digits(plan.group_weights.mean(0).tolist())))
     inside = dict(zip(layout.expert_names, _digits(plan.expert_shares.mean(0).tolist())))
     heaviest = {}
     for group in layout.group_names:
@@ -103,7 +104,7 @@ def _measured(explanation: Explanation) -> Brief:
     """What an answer depended on: effects in nats a token, of groups and experts."""
     units = (*explanation.of("group"), *explanation.of("expert"))
     ruling = verdict(explanation)
-    costliest = {group: pair[1].name for group, pair in leaders(explanation).items()}
+    costliest = {group: s.name for group, (_, s) in leaders(explanation).items() if s.weight}
     several = [group for group, experts in explanation.layout.groups if len(experts) > 1]
     return {
         "verdict": str(ruling.level),

@@ -276,14 +276,27 @@ class Mixture:
             PromptError: a prompt or an answer cannot be read, or there is not one of each a row.
             PlanError: not one plan a row, or a plan of another layout.
         """
+        tails = [self.encode_answer(answer) for answer in answers]
+        return self.score_tokens(prompts, tails, plans, side)
+
+    def score_tokens(
+        self,
+        prompts: Sequence[str],
+        tails: Sequence[Sequence[int]],
+        plans: Sequence[RoutingPlan] | None = None,
+        side: str = "left",
+    ) -> tuple[list[Tensor], list[RoutingPlan]]:
+        """As `score_rows`, for answers that are token ids, at least one each.
+
+        A generated answer's text may be read as other tokens than it was made of.
+        """
         # 1. the rows, and where each answer begins
-        if not prompts or len(prompts) != len(answers):
+        if not prompts or len(prompts) != len(tails) or not all(tails):
             raise PromptError(
-                f"{len(prompts)} prompts and {len(answers)} answers cannot be scored; give at "
-                f"least one prompt, and an answer and a plan for each."
+                f"{len(prompts)} prompts and {len(tails)} answers cannot be scored; give at "
+                f"least one prompt, and an answer that is not empty and a plan for each."
             )
         encoded = [self.encode(prompt) for prompt in prompts]
-        tails = [self.encode_answer(answer) for answer in answers]
         batch = self.collate(encoded, tails, side)
         first = batch.attention.argmax(1)  # where each row's text begins
         # The state that predicts token 0 of each answer.

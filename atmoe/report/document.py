@@ -20,12 +20,12 @@ from atmoe.report.measured import drafts_of, lies, what_if, why
 from atmoe.report.style import STYLE, colours
 from atmoe.report.table import table
 from atmoe.report.words import (
-    all_percents,
     average_percents,
     changes,
     doubts,
     flags,
     given_by_link,
+    part_percents,
     team_note,
 )
 from atmoe.study.reading import word_count
@@ -67,13 +67,16 @@ def report(
     """The report of one question.
 
     Args:
-        router: the router's answer.
+        router: the router's answer; alone, it may be a steered one.
         steered: the steered one to the same question, where there is one.
         made: when the report is made, with its time zone.
         drafts: of one of the two, where they were asked for.
     """
     limits = limits_of(router.model.get("warning") or STRICT)
-    answers = list(zip(NAMES, [router] if steered is None else [router, steered]))
+    alone = steered is None and not router.steering.untouched
+    names = ("The steered answer",) if alone else NAMES
+    answers = list(zip(names, [router] if steered is None else [router, steered]))
+    in_force = router.plan if alone else None if steered is None else steered.plan
     day = f"{made:%d %B %Y, %H:%M %Z}".strip()
     parts = [
         "<header><h1>AT-MoE Explorer: report of one question</h1>",
@@ -81,8 +84,8 @@ def report(
         f'<p class="small">Made on {escape(day)}.</p></header><main>',
         _section("Question", f'<p class="answer">{escape(router.prompt)}</p>'),
         _section("Answers", "".join(_answer(name, record) for name, record in answers)),
-        _section("Settings", _settings(router, steered)),
-        _section("Weights", _weights(router.router_plan, steered.plan if steered else None)),
+        _section("Settings", _settings(answers[-1][1], len(answers))),
+        _section("Weights", _weights(router.router_plan, in_force)),
         _section("Why", "".join(why(name, record.explanation) for name, record in answers)),
         _section("What if", what_if(router)) if router.response else "",
         _section("Drafts", drafts_of(drafts)) if drafts else "",
@@ -137,23 +140,24 @@ def under(record: Record) -> str:
     )
 
 
-def _settings(router: Record, steered: Record | None) -> str:
+def _settings(record: Record, answers: int) -> str:
+    """How the answers were asked for: the last one's record tells it for all."""
     names = {
         "max_new_tokens": "Longest answer, tokens",
         "temperature": "Temperature (0 = always the most likely token)",
         "top_p": "Nucleus (top-p)",
         "repetition_penalty": "Repetition penalty",
     }
-    rows = [(names.get(name, name), f"{value:g}") for name, value in router.sampling.items()]
-    rows.append(("Seed", str(router.seed)))
-    steering = changes(steered.steering) if steered else ""
-    rows.append(("Steering", steering or "none"))
-    return table("How both answers were asked for", ("setting", "value"), rows)
+    rows = [(names.get(name, name), f"{value:g}") for name, value in record.sampling.items()]
+    rows.append(("Seed", str(record.seed)))
+    rows.append(("Steering", changes(record.steering) or "none"))
+    whose = "both answers were" if answers > 1 else "the answer was"
+    return table(f"How {whose} asked for", ("setting", "value"), rows)
 
 
 def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
     layout, plans = router.layout, [router] if steered is None else [router, steered]
-    percents = [all_percents(plan) for plan in plans]
+    percents = [part_percents(plan) for plan in plans]
     heads = ("part", "router", "steered")[: 1 + len(plans)]
     takes_part = {name for plan in plans for name in plan.taking_part}
     groups = [(g, *(f"{each[g]:.1f}%" for each in percents)) for g in layout.group_names]
@@ -177,7 +181,7 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
         "right, as a question passes through them.</p>"
     )
     for whose, plan in zip(("the router's plan", "the steered plan"), plans):
-        rows = list(zip(layout.group_names, plan.group_shares.T.tolist()))
+        rows = list(zip(layout.group_names, plan.group_weights.T.tolist()))
         parts.append(_map(f"Groups, share of the routing weight: {whose}", rows))
         shares = plan.expert_shares.T.tolist()
         rows = [pair for pair in zip(layout.expert_names, shares) if pair[0] in takes_part]

@@ -31,13 +31,20 @@ NO_WORDS = "The answer holds no statement that could be looked for in the drafts
 
 def average_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
     """Each group's share of the routing weight, in percent, averaged over layers (all)."""
-    means = _mean(plan.group_shares, layers)
+    means = _mean(plan.group_weights, layers)
     return {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
+
+
+def part_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
+    """What each part has, in percent: groups of the routing weight, experts of their group."""
+    return average_percents(plan, layers) | expert_percents(plan, layers)
 
 
 def all_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
     """Whatever a control is set to, in percent, by target: of groups and of experts in theirs."""
-    return average_percents(plan, layers) | expert_percents(plan, layers)
+    means = _mean(plan.group_shares, layers)
+    groups = {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
+    return groups | expert_percents(plan, layers)
 
 
 def expert_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:

@@ -105,6 +105,15 @@ class RoutingPlan:
         return self.group_shares[:, list(self.layout.group_of)] * self.expert_shares
 
     @property
+    def group_weights(self) -> Tensor:
+        """Routing weight of each group, the sum of its experts': [layers, groups].
+
+        That is its share, s, but for what is switched off inside it.
+        """
+        columns = [self.layout.members(group) for group in self.layout.group_names]
+        return torch.stack([self.weights[:, members].sum(1) for members in columns], 1)
+
+    @property
     def mixing(self) -> Tensor:
         """What the experts are mixed by before the gain, strength · w: [layers, experts]."""
         return self.strength[:, None] * self.weights
@@ -121,8 +130,8 @@ class RoutingPlan:
 
     @cached_property
     def absent(self) -> tuple[str, ...]:
-        """The groups that take no part: those without a share in any layer."""
-        none = (self.group_shares == 0).all(0).tolist()
+        """The groups that take no part: those without weight in any layer."""
+        none = (self.group_weights == 0).all(0).tolist()
         return tuple(group for group, has in zip(self.layout.group_names, none) if has)
 
     @cached_property

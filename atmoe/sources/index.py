@@ -191,13 +191,16 @@ class Index:
         return (total / (attainable or 1.0)).clamp(0, 1)
 
     def _part(self, name: str, question: str, small: Tensor, opinion: Tensor) -> Tensor | None:
-        """One part of the similarity [rows], 0 to 1; None where the model has no such group."""
+        """One part of the similarity [rows], 0 to 1; None where the model has no such group.
+
+        A group of one tells no question from another: it is no part either.
+        """
         if name == COVER:
             return self._topics.cover(question)[self._topic]
         if name == ALIKE:
             return self._alike(small)
         group = int(name)
-        if group >= len(self.facts.groups):
+        if group >= len(self.facts.groups) or len(self.facts.groups[group][1]) == 1:
             return None
         shares = opinion[self._members(group)].softmax(0)
         # An example without a label in the group shares none.

@@ -8,7 +8,9 @@ from conftest import PROMPTS
 
 from app.compare.words import beside_note
 from atmoe import AtMoeError, Override, RoutingPlan, Sampling, State, Steering
+from atmoe.explanation.coherence import coherence
 from atmoe.explanation.compare import compare
+from atmoe.explanation.sweep import finish, sweep
 from atmoe.steering.random_steer import order, size
 from atmoe.steering.reference import Beside, plan_beside
 
@@ -41,6 +43,26 @@ def test_each_answer_is_measured_under_both_plans(records):
                 assert row == pytest.approx(alone, abs=1e-5)
                 measured += 1
     assert measured
+
+
+def test_what_is_measured_are_the_tokens_that_were_generated(model):
+    """A drawn answer's text is often read as other tokens than it was made of."""
+    drawn = [
+        model.answer(prompt, Steering(), Sampling(30, temperature=2.0, seed=seed))
+        for prompt in PROMPTS[:2]
+        for seed in range(3)
+    ]
+    read = model.tokenizer([record.answer for record in drawn], add_special_tokens=False).input_ids
+    odd = [r for r, tokens in zip(drawn, read) if tokens != list(r.answer_tokens)]
+    assert odd  # or there would be nothing to see
+    for record in odd:
+        steps = sweep(model, model.encode(record.prompt), record.answer_tokens, [record.plan])
+        expected = float(finish(steps).logp.mean())
+        [mean] = record.mean_logp(model, [record.plan])
+        assert mean == pytest.approx(expected, abs=1e-4)
+        assert coherence(model, record).logp == pytest.approx(expected, abs=1e-4)
+    assert replace(odd[0], answer=" ").mean_logp(model, [odd[0].plan]) is None
+    assert replace(odd[0], answer_tokens=()).mean_logp(model, [odd[0].plan]) is None
 
 
 def test_they_part_at_the_first_token_that_differs(records):

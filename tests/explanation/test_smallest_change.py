@@ -59,6 +59,38 @@ def test_what_was_dropped_stays_dropped_and_a_group_alone_cannot_move():
     assert not any(movable(RoutingPlan.off(LAYOUT), g, end) for g in GROUPS for end in (0, 100))
 
 
+@pytest.mark.parametrize("percent", [0, 20, 55, 70, 95, 100])
+def test_where_nobody_else_has_a_share_the_layer_stays_and_the_others_make_up_for_it(percent):
+    plan = alone_in(random_plan(4), 2)
+    there, held = moved(plan, "task", percent), 2 / LAYOUT.layers
+    assert (there.group_shares[:2, 0] == 1).all()
+    assert float(there.group_shares[:, 0].mean()) == pytest.approx(max(percent / 100, held))
+
+
+def alone_in(plan, layers):
+    """The plan with all of the first layers' weight on its first group."""
+    shares = plan.group_shares.clone()
+    shares[:layers] = torch.tensor([1.0, 0.0, 0.0])
+    return replace(plan, group_shares=shares)
+
+
+def test_the_share_told_is_the_one_there_and_who_cannot_move_is_not_told(model):
+    told = 0
+    for prompt in PROMPTS:
+        record = model.answer(prompt, Steering(), SAMPLING)
+        record = replace(record, plan=alone_in(record.plan, LAYOUT.layers - 1))
+        for change in smallest_changes(model, record):
+            if change.to is not None:
+                told += 1
+                at = moved(record.plan, change.group, 100 * change.to).group_shares
+                mean = float(at[:, LAYOUT.group_index(change.group)].mean())
+                assert change.to == pytest.approx(mean, abs=1e-5)
+                assert change.group != "task" or change.to >= 1 - 1 / LAYOUT.layers - 1e-5
+    assert told
+    record = replace(record, plan=without(record.plan, ("field", "reader")))
+    assert {c.group for c in smallest_changes(model, record)} == {"field", "reader"}
+
+
 def changes_of(model, prompt=PROMPTS[0], sampling=SAMPLING):
     record = model.answer(prompt, Steering(), sampling)
     return record, smallest_changes(model, record)

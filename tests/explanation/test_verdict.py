@@ -4,6 +4,7 @@ import pytest
 from samples import explanation, unit
 
 from atmoe.explanation.verdict import HARDLY, Level, Mismatch, leaders, mismatch, plain, verdict
+from atmoe.many import brief
 
 
 def test_agreement_in_every_group_explains():
@@ -31,6 +32,19 @@ def test_another_leader_in_one_of_two_groups_makes_it_partly():
     found = verdict(explanation(task_treat=(0.12, 0.5)))
     assert found.level is Level.PARTLY and found.agree == 1
     assert "define received most weight, but removing treat costs more" in found.sentence
+
+
+def test_nobody_who_takes_no_part_is_said_to_cost_more():
+    alone = {"reader_lay": (0.05, -0.001), "reader_expert": (0.0, 0.0), "reader": (0.05, -0.001)}
+    found = verdict(explanation(**alone))
+    assert found.level is Level.PARTLY and found.agree == 1
+    assert found.sentence.endswith(
+        "in reader, lay received most weight, but without it the answer would be no less likely."
+    )
+    assert brief._measured(explanation(**alone))["costliest"] == {
+        "task": "task/define",
+        "reader": None,
+    }
 
 
 def test_other_leaders_in_most_groups_do_not_explain():

@@ -89,7 +89,7 @@ def test_every_share_of_every_layer_is_the_records(records):
     for whose, plan in (("router's", router.router_plan), ("steered", steered.plan)):
         groups = table(text, f"Groups, share of the routing weight: the {whose} plan")
         assert groups[0] == ["layer", *map(str, range(LAYOUT.layers))]
-        for row, name, shares in zip(groups[1:], LAYOUT.group_names, plan.group_shares.T.tolist()):
+        for row, name, shares in zip(groups[1:], LAYOUT.group_names, plan.group_weights.T.tolist()):
             assert row == [name, *(str(round(100 * share)) for share in shares)]
         experts = table(text, f"Experts, share of their group: the {whose} plan")
         for row, name, shares in zip(
@@ -99,8 +99,8 @@ def test_every_share_of_every_layer_is_the_records(records):
     means = table(text, "Groups: share of the routing weight")
     for row, before, now in zip(
         means[1:],
-        router.plan.group_shares.mean(0).tolist(),
-        steered.plan.group_shares.mean(0).tolist(),
+        router.plan.group_weights.mean(0).tolist(),
+        steered.plan.group_weights.mean(0).tolist(),
     ):
         assert row[1:] == [f"{100 * before:.1f}%", f"{100 * now:.1f}%"]
 
@@ -166,6 +166,19 @@ def test_an_answer_alone_is_a_report_too(records):
     text = report(replace(router, explanation=None, response=None), None, MADE)
     assert "The steered answer" not in text and "What if" not in text
     assert len(table(text, "Groups: share")[0]) == 2
+
+
+def test_a_steered_answer_alone_is_told_as_one(records):
+    _, steered, _ = records
+    text = report(replace(steered, explanation=None), None, MADE)
+    assert "The steered answer" in text and "The router&#x27;s answer" not in text
+    settings = dict(table(text, "How the answer was asked for")[1:])
+    assert settings["Steering"].startswith("task fixed at 60%")
+    means = table(text, "Groups: share of the routing weight")
+    assert means[0] == ["part", "router", "steered"]
+    now = steered.plan.group_weights.mean(0).tolist()
+    assert [row[2] for row in means[1:]] == [f"{100 * share:.1f}%" for share in now]
+    assert "All experts at strength 0.5" in text
 
 
 def test_an_answer_out_of_a_link_is_said_to_be_one(records):

@@ -89,6 +89,19 @@ def test_off_drops_and_nobody_takes_over(target):
     )
 
 
+def test_off_inside_takes_weight_from_the_group_and_all_off_its_part():
+    plan = random_plan(2)
+    task = LAYOUT.group_index("task")
+    some = steer(("task/treat", OFF), plan=plan)
+    treat = LAYOUT.expert_index("task/treat")
+    left = plan.group_shares[:, task] - plan.weights[:, treat]
+    torch.testing.assert_close(some.group_weights[:, task], left)
+    assert torch.equal(some.group_shares, plan.group_shares) and not some.absent
+    gone = steer(*((f"task/{e}", OFF) for e in GROUPS["task"]), plan=plan)
+    assert gone.absent == ("task",) and "task" not in gone.taking_part
+    assert (gone.group_weights[:, task] == 0).all() and (gone.group_shares[:, task] > 0).all()
+
+
 def test_all_off_is_the_base_plan():
     assert not steer(*((g, OFF) for g in GROUPS)).weights.any()
     assert not steer(*((e, OFF) for e in LAYOUT.expert_names)).weights.any()
