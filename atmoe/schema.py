@@ -132,7 +132,22 @@ class PlanJson(LayoutJson):
         return self
 
 
-class OverrideJson(Json):
+class Closed(Json):
+    """What people write by hand: a field of another name is refused, as it would change nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        for name in data if isinstance(data, dict) else ():
+            if name not in cls.model_fields:
+                fields = ", ".join(cls.model_fields)
+                raise ValueError(f"{str(name)[:40]!r} is no field; the fields are {fields}")
+        return data
+
+
+class OverrideJson(Closed):
     """One override of a steering.  layers: all, early, middle, late, or A-B."""
 
     target: Target
@@ -141,7 +156,7 @@ class OverrideJson(Json):
     layers: Annotated[str, Field(max_length=20)] = "all"
 
 
-class SteeringJson(Json):
+class SteeringJson(Closed):
     """All overrides of one call, and the strength that multiplies the experts."""
 
     strength: Annotated[float, Field(ge=0, le=2)] = 1.0

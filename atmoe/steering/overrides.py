@@ -229,7 +229,7 @@ class Steering:
         """The inverse of `to_dict`.
 
         Raises:
-            SteeringError: a field is missing or has a value that means nothing.
+            SteeringError: a field is missing, has a value that means nothing, or is not known.
         """
         checked(
             SteeringJson,

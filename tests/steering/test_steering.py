@@ -387,6 +387,21 @@ def test_what_is_no_steering(data):
         Steering.from_dict(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"overrides": [], "strenght": 0}, "'strenght' is no field; .* strength, overrides"),
+        (
+            {"overrides": [{"target": "task", "state": "off", "scope": "late"}]},
+            r"overrides\.0: 'scope' is no field; .* target, state, share, layers",
+        ),
+    ],
+)
+def test_a_misspelt_field_is_named_and_not_passed_over(data, told):
+    with pytest.raises(SteeringError, match=told):
+        Steering.from_dict(data)
+
+
 def test_a_share_means_the_same_in_every_layout():
     """Sizes as shipped: 30 layers, 7 + 6 + 3 experts."""
     layout = Layout.of(
