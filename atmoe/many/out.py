@@ -19,6 +19,7 @@ from typing import IO, Any, TextIO
 from atmoe import files
 from atmoe.errors import DataError
 from atmoe.many.brief import Brief, flat
+from atmoe.many.rows import FORMULAS
 
 JSON_LINES, TABLES = (".jsonl", ".ndjson"), (".csv", ".parquet")
 ROW_GROUP = 10_000
@@ -187,7 +188,7 @@ def digest(path: Path) -> str:
 
 def _plain(value: Any) -> Any:
     """A cell. What a spreadsheet would take for a formula is kept a text."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+    if isinstance(value, str) and value.startswith(FORMULAS):
         return f"'{value}"
     return value
 

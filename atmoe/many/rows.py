@@ -23,6 +23,8 @@ LONGEST = 2**24
 """Characters of one cell; a file with a longer one is refused."""
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a text in a table begins with that a spreadsheet would take for a formula."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,13 @@ def read_rows(path: Path, column: str | None = None, id_column: str | None = Non
         id_column: default: "id", where there is one.
 
     Raises:
-        DataError: there is no such file, or no such column.
+        DataError: there is no such file, or no such column; or it is one JSON document.
     """
     if not path.is_file():
         raise DataError(f"There is no file {path}; name one that holds the prompts.")
     ending = path.suffix.lower()
+    if ending == ".json":
+        raise DataError(f"{path} is not read as one document; write an object a line, as .jsonl.")
     # What is no UTF-8 is told of its row; a mark at the start is no letter of the first name.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         if ending in SEPARATORS:
@@ -113,9 +117,14 @@ def _separated(file: TextIO, separator: str, path: Path) -> Iterator[Mapping[str
                 "separator."
             )
         else:
-            yield dict(zip(header, cells))
+            yield dict(zip(header, map(_text, cells)))
     if header is None:
         raise DataError(f"{path} is empty; its first line names the columns.")
+
+
+def _text(cell: str) -> str:
+    """A cell without the ' that our own tables keep it a text with."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULAS) else cell
 
 
 def _json_lines(file: TextIO) -> Iterator[Mapping[str, Any] | str]:
@@ -157,7 +166,7 @@ def _columns(
             raise DataError(f"{where} has no {wanted!r}; it has {listed or 'nothing'}.")
     id_name = id_column or _named(names, ID)
     known = column or next(filter(None, (_named(names, name) for name in QUESTIONS)), None)
-    others = [name for name in names if name != id_name]
+    others = [name for name in names if name != id_name and name.lower() not in (ANSWER, STEERING)]
     # A file without a header begins with a question.
     if known is None and len(others) == 1 and others[0].isidentifier():
         known = others[0]
@@ -181,7 +190,8 @@ def _row(number: int, read: Mapping[str, Any], column: str, id_name: str | None)
     answer_name, steering_name = _named(names, ANSWER), _named(names, STEERING)
     answer = read[answer_name] if answer_name is not None else None
     steering = read[steering_name] if steering_name is not None else None
-    return row_of(number, read[column], "" if told is None else str(told), answer or "", steering)
+    answer = "" if answer is None else answer
+    return row_of(number, read[column], "" if told is None else str(told), answer, steering)
 
 
 def row_of(
@@ -198,8 +208,10 @@ def row_of(
     """
     row_id = row_id.strip()
     error = ""
-    if not isinstance(question, str) or not isinstance(answer, str):
+    if not isinstance(question, str):
         error = "The question is no text; put it in quotes."
+    elif not isinstance(answer, str):
+        error = "The answer is no text; put it in quotes."
     elif not (_readable(question) and _readable(answer) and _readable(row_id)):
         error = "The row is not in UTF-8; save the file as UTF-8."
     if error:

@@ -20,7 +20,7 @@ from atmoe import Override, RoutingPlan, Sampling, State, Steering
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
 from atmoe.many.brief import brief_of, columns, flat
-from atmoe.many.out import Out
+from atmoe.many.out import Out, table_csv
 from atmoe.many.rows import Row, read_rows
 from atmoe.many.run import answering, explaining, routing, scoring
 from atmoe.study.deletion import deletion
@@ -171,6 +171,9 @@ def test_rows_are_read_by_the_files_ending(tmp_path, name, text, rows):
         ("a.csv", b"question,Steering\nOne?,\nTwo?," + b"[" * 100_000 + b"\nThree?,\n", "no JSON"),
         ("a.jsonl", b'"One?"\n{"id": 2}\n"Three?"\n', "holds the questions"),
         ("a.jsonl", b'"One?"\n{}\n"Three?"\n', "holds the questions"),
+        ("a.jsonl", b'"One?"\n{"id": 2, "answer": "Rest."}\n"Three?"\n', "holds the questions"),
+        ("a.jsonl", b'"One?"\n{"Steering": "{}"}\n"Three?"\n', "holds the questions"),
+        ("a.jsonl", b'"One?"\n{"prompt": "Two?", "answer": 0}\n"Three?"\n', "The answer is no"),
     ],
 )
 def test_a_broken_row_is_told_and_the_next_is_read(tmp_path, name, data, told):
@@ -185,6 +188,7 @@ def test_a_broken_row_is_told_and_the_next_is_read(tmp_path, name, data, told):
     [
         ("a,b\n1,2\n", None, "Which column .* a, b; pass --column"),
         ("a,b\n1,2\n", "c", "no 'c'; it has a, b"),
+        ("id,Answer\n1,Rest.\n", None, "Which column .* id, Answer; pass --column"),
         ("a,a\n1,2\n", "a", "one name"),
         ("", None, "empty"),
         ("How is gout treated?\nGout?\n", None, "Which column .* How is gout treated"),
@@ -196,6 +200,21 @@ def test_a_table_that_does_not_say_where_its_questions_are_is_refused(tmp_path, 
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(DataError, match=told):
         list(read_rows(tmp_path / "a.csv", column))
+
+
+def test_a_json_document_is_not_read_as_lines(tmp_path):
+    (tmp_path / "a.json").write_text('[\n"question": "Gout?"\n]')
+    with pytest.raises(DataError, match="an object a line, as .jsonl"):
+        list(read_rows(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize("text", ["- Rest.", "=1+1", "+1", "@x", "\tRest.", "\rRest.", "'s", "'"])
+def test_an_answer_of_our_own_table_is_read_as_it_was_written(tmp_path, text):
+    written = {"id": text, "question": "Gout?", "answer": text}
+    table = table_csv([written], tuple(written))
+    (tmp_path / "a.csv").write_text(table, encoding="utf-8", newline="")
+    (row,) = read_rows(tmp_path / "a.csv")
+    assert (row.id, row.answer) == (text.strip(), text)
 
 
 def test_a_table_a_parquet_file_and_json_lines_hold_the_same(capsys, saved, llama, tmp_path):
