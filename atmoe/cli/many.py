@@ -39,14 +39,14 @@ class _Maker:
     """Who works on the rows: this process, or a cluster.
 
     Attributes:
-        sha256: of the model.
-        layout: its.
+        content: what `content_of` says of the model, its index and its words.
+        layout: the model's.
         precision: what it was told to compute in.
         device: and on what kind of device.
         written: (rows, whether all of a value is wanted) → what goes into the file of each.
     """
 
-    sha256: str
+    content: str
     layout: Layout
     precision: str
     device: str
@@ -158,13 +158,15 @@ def many(a: argparse.Namespace, command: str) -> Result:
         began = time.monotonic()
         run = {
             "command": command,
-            "model": maker.sha256,
+            "model": maker.content,
             "precision": maker.precision,
             "device": maker.device,
             "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
             "steering": steering.to_dict(),
             "sampling": asdict(sampling) if command in SAMPLED else None,
             "columns": [a.column, a.id],
+            # an answer is what it is alone, but is judged by the plan of its window's next one
+            "window": window_of(command, a.batch) if command == "faithfulness" else None,
         }
         # 3. go on behind what an earlier start has done, whoever did it
         out = stack.enter_context(closing(Out(a.out, columns(command, maker.layout), run)))
@@ -200,6 +202,7 @@ def _alone(a: argparse.Namespace, command: str, steering: Steering, sampling: Sa
     """This process."""
     from atmoe.many.commands import steps_of
     from atmoe.many.run import without_pauses
+    from atmoe.many.worker import content_of
 
     model = load_model(a)
 
@@ -208,7 +211,7 @@ def _alone(a: argparse.Namespace, command: str, steering: Steering, sampling: Sa
         return (done.written(whole) for done in without_pauses(steps))
 
     device = model.device.type
-    return _Maker(model.info.sha256, model.layout, chosen(a.dtype, device), device, written)
+    return _Maker(content_of(a.model), model.layout, chosen(a.dtype, device), device, written)
 
 
 @contextmanager
@@ -222,7 +225,7 @@ def _clustered(
 
     model = model_directory(a)
     work = Work.of(command, model, a.base, a.dtype, steering, sampling, a.batch)
-    info, layout = read_config(model)
+    layout = read_config(model)[1]
     # Ray tells of workers that died on standard output, which is the result's
     with redirect_stdout(sys.stderr), joined(work, a.cluster, a.workers) as cluster:
-        yield _Maker(info.sha256, layout, work.precision, "cpu", cluster.worked)
+        yield _Maker(work.content, layout, work.precision, "cpu", cluster.worked)

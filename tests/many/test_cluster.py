@@ -13,15 +13,13 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from commands import refused, run
+from commands import refused, run, stopped_after
 from conftest import PROMPTS, ROOT
 
 from atmoe import AtMoe, Override, Sampling, State, Steering
-from atmoe.cli.main import main
 from atmoe.errors import ClusterError
 from atmoe.many import cluster
 from atmoe.many.commands import steps_of, windows
-from atmoe.many.out import Out
 from atmoe.many.rows import Row
 from atmoe.many.run import without_pauses
 from atmoe.many.worker import Work, Worker, refusal
@@ -72,21 +70,6 @@ def questions(folder: Path) -> Path:
     file = folder / "asked.jsonl"
     file.write_text("\n".join(lines))
     return file
-
-
-def stopped_after(rows: int, monkeypatch, *argv: str) -> None:
-    """Run a command in this process, and interrupt it after some rows."""
-    add = Out.add
-
-    def counted(out: Out, *row) -> None:
-        if out.part.read_bytes().count(b"\n") > rows:
-            raise KeyboardInterrupt
-        add(out, *row)
-
-    with monkeypatch.context() as patched, pytest.raises(SystemExit) as end:
-        patched.setattr(Out, "add", counted)
-        main(argv)
-    assert end.value.code == 130
 
 
 def busy_worker(of: psutil.Process) -> psutil.Process | None:

@@ -13,8 +13,9 @@ from random import Random
 import pyarrow.parquet
 import pytest
 import torch
-from commands import refused, run
+from commands import refused, run, stopped_after
 from conftest import PROMPTS, ROOT
+from sources_examples import saved_with_index
 
 from atmoe import Override, RoutingPlan, Sampling, State, Steering
 from atmoe.errors import DataError
@@ -342,3 +343,39 @@ def test_a_run_of_200_that_was_stopped_goes_on_where_it_stopped(capsys, saved, t
         "41",
         "q41",
     ]
+
+
+def test_a_stopped_run_does_not_go_on_with_an_index_that_it_began_without(
+    capsys, monkeypatch, worlds, own_cache, tmp_path
+):
+    folder, flags = saved_with_index(worlds, tmp_path)
+    index, aside = folder / "index", tmp_path / "aside"
+    index.rename(aside)
+    asked = tmp_path / "asked.txt"
+    asked.write_text("\n".join(f"How is illness {i} treated?" for i in range(6)))
+    given = ["route", "--prompts", str(asked), "--out", str(tmp_path / "out.jsonl"), *flags]
+    stopped_after(3, monkeypatch, *given)
+    aside.rename(index)
+    assert "is of another run" in refused(capsys, *given)
+    index.rename(aside)
+    assert run(capsys, *given)["errors"] == 0
+    held = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert not any("familiarity" in row for row in held)
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [("faithfulness", False), ("answer", True)])
+def test_a_stopped_run_goes_on_with_other_batches_where_these_change_no_row(
+    capsys, monkeypatch, saved, tmp_path, command, goes_on
+):
+    asked, out, whole = (tmp_path / name for name in ("asked.txt", "out.jsonl", "whole.jsonl"))
+    asked.write_text("\n".join(f"How is illness {i} treated?" for i in range(6)))
+    given = [command, "--prompts", str(asked), *saved]
+    stopped_after(4, monkeypatch, *given, "--out", str(out), "--batch", "1")
+    if not goes_on:
+        again = refused(capsys, *given, "--out", str(out), "--batch", "8")
+        assert "is of another run" in again
+        return
+    run(capsys, *given, "--out", str(out), "--batch", "8")
+    run(capsys, *given, "--out", str(whole), "--batch", "8")
+    rows, others = (list(map(json.loads, f.read_text().splitlines())) for f in (out, whole))
+    assert [row["answer"] for row in rows] == [row["answer"] for row in others]
