@@ -146,7 +146,10 @@ def many(a: argparse.Namespace, command: str) -> Result:
     if checked_out(a.out) not in JSON_LINES and command == "faithfulness":
         raise DataError("faithfulness keeps all that it measures; let --out end in .jsonl.")
     steering, sampling = _settings(a, command)
-    total = sum(1 for _ in read_rows(a.prompts, a.column, a.id))
+    total = own = 0
+    for row in read_rows(a.prompts, a.column, a.id):
+        total += 1
+        own += row.steering is not None
     if not total:
         raise DataError(f"{a.prompts} holds no prompt.")
     with ExitStack() as stack:
@@ -181,10 +184,15 @@ def many(a: argparse.Namespace, command: str) -> Result:
             "out": str(a.out),
             "rows": total,
             "errors": out.errors,
+            "own_steering": own,
             "seconds": round(time.monotonic() - began, 1),
         }
     said = f"{total} rows in {a.out}"
-    return result, said + (f"; with an error instead: {out.errors}" if out.errors else "")
+    if out.errors:
+        said += f"; with an error instead: {out.errors}"
+    if own and not steering.untouched:
+        said += f"; under a steering of their own, and not the command's: {own}"
+    return result, said
 
 
 def _settings(a: argparse.Namespace, command: str) -> tuple[Steering, Sampling]:

@@ -23,6 +23,8 @@ LONGEST = 2**24
 """Characters of one cell; a file with a longer one is refused."""
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
+NOTHING: tuple[dict[str, Any], ...] = ({}, {"overrides": []}, {"strength": 1, "overrides": []})
+"""Steerings that set nothing, as the record of an unsteered answer has one: they count as none."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a text in a table begins with that a spreadsheet would take for a formula."""
 
@@ -36,7 +38,8 @@ class Row:
         id: as the file has it; else the number.
         question: as typed.
         answer: what is to be scored.
-        steering: a steering's value, as a record has it; None = the command's own.
+        steering: a steering's value, as a record has it; None = the command's own. So a row whose
+            plan is to stay the router's has to say it: "state": "router" of some target.
         error: why it cannot be used; "" = it can.
     """
 
@@ -204,7 +207,7 @@ def row_of(
         question: should be a text.
         row_id: "" = the number.
         answer: should be a text.
-        steering: a value, or its JSON; None and "" = none of its own.
+        steering: a value, or its JSON; None, "" and what is in `NOTHING` = none of its own.
     """
     row_id = row_id.strip()
     error = ""
@@ -223,6 +226,8 @@ def row_of(
         except (ValueError, RecursionError):
             error = "The row's steering is no JSON; leave the cell empty, or give an object."
     elif isinstance(steering, str):
+        steering = None
+    if steering in NOTHING:
         steering = None
     return Row(number, row_id or str(number), question, answer, steering, error)
 

@@ -18,6 +18,7 @@ from conftest import PROMPTS, ROOT
 from sources_examples import saved_with_index
 
 from atmoe import Override, RoutingPlan, Sampling, State, Steering
+from atmoe.cli.main import main
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
 from atmoe.many.brief import brief_of, columns, flat
@@ -265,13 +266,37 @@ def test_what_does_not_go_together_is_refused(capsys, saved, tmp_path):
 
 
 def test_a_rows_own_steering_and_answer_are_found_in_whatever_case(tmp_path):
-    (tmp_path / "a.csv").write_text("Question,STEERING,Answer\nOne?,{},Yes.\nTwo?,,\n")
-    first, second = read_rows(tmp_path / "a.csv")
-    # {} is the router's own plan, and wins over what the command sets; nothing is nothing
-    assert (first.steering, first.answer, second.steering) == ({}, "Yes.", None)
-    lines = '{"question": "One?", "steering": {}}\n{"question": "Two?"}\n'
-    (tmp_path / "a.jsonl").write_text(lines)
-    assert [row.steering for row in read_rows(tmp_path / "a.jsonl")] == [{}, None]
+    router = {"overrides": [{"target": "task", "state": "router"}]}
+    cell = json.dumps(router).replace('"', '""')
+    table = f'Question,STEERING,Answer\nOne?,"{cell}",Yes.\nTwo?,,\nThree?,{{}},\n'
+    (tmp_path / "a.csv").write_text(table)
+    first, second, third = read_rows(tmp_path / "a.csv")
+    assert (first.steering, first.answer) == (router, "Yes.")  # it says that nothing is to be set
+    assert second.steering is third.steering is None
+    values = [router, {}, {"overrides": []}, Steering().to_dict(), Steering(strength=0).to_dict()]
+    lines = [json.dumps({"question": "One?", "steering": value}) for value in values]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    read = [row.steering for row in read_rows(tmp_path / "a.jsonl")]
+    assert read == [router, None, None, None, values[-1]]
+
+
+def test_a_commands_steering_holds_of_rows_that_we_wrote_and_whose_it_does_not_is_told(
+    capsys, saved, tmp_path
+):
+    asked, out, again = (tmp_path / name for name in ("asked.txt", "out.jsonl", "again.jsonl"))
+    asked.write_text("Gout?\nAsthma?\n")
+    few = ("--max-new-tokens", "2", *saved)
+    run(capsys, "answer", "--prompts", str(asked), "--out", str(out), *few)
+    first, second = map(json.loads, out.read_text().splitlines())
+    rows = [first, second | {"steering": {"overrides": [{"target": "field", "state": "off"}]}}]
+    out.write_text("\n".join(map(json.dumps, rows)))
+    given = ["route", "--prompts", str(out), "--off", "task", *saved, "--out"]
+    assert run(capsys, *given, str(again))["own_steering"] == 1
+    first, second = map(json.loads, again.read_text().splitlines())
+    assert all(row[0] == 0 for row in first["group_shares"])
+    assert all(row[0] > 0 == row[1] for row in second["group_shares"])
+    main([*given, str(tmp_path / "once more.jsonl")])
+    assert "their own, and not the command's: 1" in capsys.readouterr().out
 
 
 def test_what_is_no_utf8_can_be_told(tmp_path):
