@@ -9,7 +9,7 @@ logp    = model.score(prompt, answer, [plan, ...])  log-probabilities of a given
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -49,6 +49,7 @@ class Routed:
         router_plan: what the router gave.
         plan: the one in force.
         found: what the model's index says of the question; None = not measured.
+        model: whose plan it is, as a record names it.
     """
 
     prompt: str
@@ -56,10 +57,12 @@ class Routed:
     router_plan: RoutingPlan
     plan: RoutingPlan
     found: Found | None
+    model: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON takes; what was not measured is absent."""
-        return self.plan.to_dict() | (self.found.to_dict() if self.found else {})
+        found = self.found.to_dict() if self.found else {}
+        return {"model": dict(self.model)} | self.plan.to_dict() | found
 
 
 @dataclass(frozen=True)
@@ -225,7 +228,7 @@ class AtMoe(Mixture, ModelHubMixin):
             SteeringError: there is no such plan.
         """
         plan, found = steering.apply(router_plan), self.found(prompt, router_plan)
-        return Routed(prompt, steering, router_plan, plan, found)
+        return Routed(prompt, steering, router_plan, plan, found, self.info.named)
 
     def scored(self, prompt: str, answer: str, steering: Steering = Steering()) -> Scored:
         """How likely an answer is under the plan for its prompt as steered.

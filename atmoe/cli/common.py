@@ -175,9 +175,9 @@ def steering_arguments() -> argparse.ArgumentParser:
     group.add_argument(
         "--strength",
         type=float,
-        default=1.0,
         metavar="X",
-        help="multiplies the experts: 0 = base model, 1 = as trained, at most 2",
+        help="multiplies the experts: 0 = base model, 1 = as trained, at most 2 (default: what the "
+        "plan has; the router's has 1)",
     )
     group.add_argument(
         "--seed",

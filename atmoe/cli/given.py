@@ -81,7 +81,7 @@ def steering_of(a: argparse.Namespace) -> Steering:
         else:
             state = State.FIXED if option == "set" else State.OFF
             overrides.append(parse_target(value, state, scope))
-    return Steering(tuple(overrides), a.strength)
+    return Steering(tuple(overrides), 1.0 if a.strength is None else a.strength)
 
 
 def sampling_of(a: argparse.Namespace) -> Sampling:

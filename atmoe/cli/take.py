@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,12 +68,16 @@ def export(a: argparse.Namespace) -> Result:
     if (a.prompt is None) == (a.plan is None):
         raise DataError("Either a prompt, whose plan it is, or --plan FILE; give one of them.")
     files.must_be_new(a.out)
+    import torch
+
     from atmoe.export.gguf_file import write_gguf
     from atmoe.export.lora import write_peft
 
     model = load_model(a)
     plan = model.route(text_of(a.prompt)) if a.plan is None else _plan_of(a.plan, model)
     steered = steering_of(a).apply(plan)
+    if a.strength is not None:  # a file's plan may have another one, which 1 is to replace too
+        steered = replace(steered, strength=torch.full_like(plan.strength, a.strength))
     weights = zip(steered.layout.expert_names, steered.mixing.sum(0).tolist())
     used = [name for name, weight in weights if weight]
     write = write_peft if a.to == "peft" else write_gguf
@@ -99,14 +104,14 @@ def _plan_of(path: Path, model: AtMoe) -> RoutingPlan:
     from atmoe.routing.plan import RoutingPlan
 
     data = _json_of(path)
-    if isinstance(data, dict) and isinstance(data.get("plan"), dict):
-        own = data.get("model")
+    if isinstance(data, dict):
+        own = data.get("model")  # older plans name none
         if isinstance(own, dict) and own.get("sha256") != model.info.sha256:
             raise PlanError(
                 f"{path} is of the model {own.get('name')!r}, and not of the one that is loaded; "
                 "pass its --model."
             )
-        data = data["plan"]
+        data = data.get("plan", data)
     plan = RoutingPlan.from_dict(data)
     model.weights_of([plan], 1)  # refuses what does not fit
     return plan

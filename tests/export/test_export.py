@@ -127,7 +127,19 @@ def test_a_command_writes_the_plan_of_a_prompt_a_plan_and_a_record(saved, capsys
     off = ("--off", "field", *common, str(tmp_path / "off"))
     used = run(capsys, "export", PROMPTS[0], *off)["experts"]
     assert used == [name for name in said["experts"] if not name.startswith("field/")]
+    half = model.routed(PROMPTS[0], Steering(strength=0.5)).to_dict()
+    (tmp_path / "half.json").write_text(json.dumps(half))
+    given = ("export", "--plan", str(tmp_path / "half.json"), *common)
+    for flags, factor in (((), 0.5), (("--strength", "1"), 1.0), (("--strength", "0.25"), 0.25)):
+        run(capsys, *given, str(tmp_path / f"at {factor}"), *flags)
+        again = load_file(tmp_path / f"at {factor}" / "adapter_model.safetensors")
+        for key, tensor in load(weights).items():
+            want = tensor * factor if "lora_B" in key else tensor
+            torch.testing.assert_close(again[key], want, rtol=0, atol=1e-6)
     # 2. what is refused
+    half["model"]["sha256"] = "0" * 64
+    (tmp_path / "half.json").write_text(json.dumps(half))
+    assert "pass its --model" in refused(capsys, *given, str(tmp_path / "new"))
     assert "there already" in refused(capsys, "export", PROMPTS[0], *common, str(tmp_path / "plan"))
     assert "give one of them" in refused(capsys, "export", *common, str(tmp_path / "new"))
     other = copy.deepcopy(record)
