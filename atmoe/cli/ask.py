@@ -34,8 +34,14 @@ def fetch(a: argparse.Namespace) -> Result:
 @many.either
 def route(a: argparse.Namespace) -> Result:
     """The plan for a prompt."""
+    from atmoe.report.words import changes
+
     routed = load_model(a).routed(text_of(a.prompt), steering_of(a))
-    return routed.to_dict(), "\n".join([*_shares(routed.plan), *_found(routed.found)])
+    lines = [*_shares(routed.plan), *_found(routed.found)]
+    steered = changes(routed.steering)  # the strength above all, which no share shows
+    if steered:
+        lines.insert(0, f"steered: {steered}")
+    return routed.to_dict(), "\n".join(lines)
 
 
 def _shares(plan: RoutingPlan) -> Iterator[str]:
@@ -99,7 +105,7 @@ def explain(a: argparse.Namespace) -> Result:
 
 def _measured(explanation: Explanation) -> Iterator[str]:
     """The verdict, a row a unit other than bands, and the exact shares of the groups."""
-    from atmoe.explanation.verdict import mismatch, verdict
+    from atmoe.explanation.verdict import hardly, mismatch, verdict
 
     yield verdict(explanation).sentence
     yield ""
@@ -108,7 +114,7 @@ def _measured(explanation: Explanation) -> Iterator[str]:
         if unit.kind == "band":
             continue
         indent = "  " if unit.kind == "expert" else ""
-        note = mismatch(unit)
+        note = mismatch(unit, hardly(explanation))
         yield (
             f"{indent + unit.plain:<32}  {unit.weight:6.1%}  {unit.contribution:12.3f}  "
             f"{unit.effect:+23.3f}  {unit.ratio:28.2f}{f'   {note}' if note else ''}"

@@ -23,13 +23,13 @@ Brief = dict[str, Any]
 
 
 def brief_of_plan(plan: RoutingPlan) -> Brief:
-    """Who takes part, each group's share, and each expert's share of its group.
+    """Who takes part, each group's share, each expert's share of its group, and the strength.
 
     Returns:
         {"team": experts, "heaviest": group → the expert with most weight in it, None where the
-            group takes no part, "in_doubt": the groups of `RoutingPlan.doubts`, "shares": group →
-            its share of the routing weight, group/expert → its share of the group, each the mean
-            over layers}.
+            group takes no part, "in_doubt": the groups of `RoutingPlan.doubts`, "strength": the
+            mean over layers, "shares": group → its share of the routing weight, group/expert → its
+            share of the group, each the mean over layers}.
     """
     layout = plan.layout
     shares = dict(zip(layout.group_names, _digits(plan.group_weights.mean(0).tolist())))
@@ -43,6 +43,7 @@ def brief_of_plan(plan: RoutingPlan) -> Brief:
         "team": list(plan.team),
         "heaviest": heaviest,
         "in_doubt": list(plan.doubts),
+        "strength": round(float(plan.strength.mean()), 4),
         "shares": shares | inside,
     }
 
@@ -139,7 +140,7 @@ def columns(command: str, layout: Layout) -> tuple[str, ...]:
         named += ("answer", "finish", "tokens", "words", "grade", "flags")
     groups, experts = layout.group_names, layout.expert_names
     named += ("familiarity", "nearest", "team")
-    named += (*(f"heaviest {group}" for group in groups), "in_doubt")
+    named += (*(f"heaviest {group}" for group in groups), "in_doubt", "strength")
     named += tuple(f"shares {name}" for name in (*groups, *experts))
     if command == "explain":
         several = [group for group, members in layout.groups if len(members) > 1]

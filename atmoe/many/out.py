@@ -193,7 +193,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-NUMBERS = ("familiarity", "grade", "mean_logprob")
+NUMBERS = ("familiarity", "grade", "mean_logprob", "strength")
 COUNTS = ("tokens", "words")
 
 

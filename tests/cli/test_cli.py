@@ -4,13 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from commands import refused, run
 from conftest import LAYERS, LAYOUT, ROOT
+from samples import explanation
 
 from atmoe import Record
-from atmoe.cli.main import build_parser
+from atmoe.cli.ask import _measured
+from atmoe.cli.main import build_parser, main
+from atmoe.mixture.store import read_config
 
 
 @pytest.fixture
@@ -24,7 +29,26 @@ def test_route(capsys, saved, llama):
     plan = run(capsys, "route", "How is gout treated?", *saved)
     assert plan["layers"] == LAYERS == len(plan["group_shares"]) == len(plan["expert_shares"])
     assert [(g["name"], tuple(g["experts"])) for g in plan["groups"]] == list(LAYOUT.groups)
+    own = read_config(Path(saved[1]))[0]
+    assert plan.pop("model") == own.named and own.sha256
     assert plan == llama.model.route("How is gout treated?").to_dict()
+
+
+def test_a_route_says_what_was_set(capsys, saved):
+    main(["route", "Gout?", *saved])
+    unsteered = capsys.readouterr().out
+    main(["route", "Gout?", *saved, "--strength", "0"])
+    said = "steered: strength 0 (the base model alone)\n"
+    assert capsys.readouterr().out == said + unsteered
+    main(["route", "Gout?", *saved, "--strength", "0.5", "--off", "task"])
+    assert "steered: task off in all layers; strength 0.5\n" in capsys.readouterr().out
+
+
+def test_the_table_of_an_explanation_agrees_with_its_verdict():
+    noisy = replace(explanation(reader_expert=(0.15, 0.03)), floor=0.04)
+    said = "\n".join(_measured(noisy))
+    assert "hardly mattered" in said and "much weight, hardly any effect" in said
+    assert "much weight" not in "\n".join(_measured(replace(noisy, floor=0.02)))
 
 
 def test_steering_flags(capsys, saved):
@@ -180,4 +204,5 @@ def test_what_is_asked_may_stand_behind_the_options(capsys, saved, llama):
     first = run(capsys, "score", *steered, "How is gout treated?", "Rest.")
     assert first == run(capsys, "score", "How is gout treated?", *steered, "Rest.")
     plan = run(capsys, "route", *saved, "How is gout treated?")
+    del plan["model"]
     assert plan == llama.model.route("How is gout treated?").to_dict()

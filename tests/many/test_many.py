@@ -222,11 +222,12 @@ def test_an_answer_of_our_own_table_is_read_as_it_was_written(tmp_path, text):
 def test_a_table_a_parquet_file_and_json_lines_hold_the_same(capsys, saved, llama, tmp_path):
     asked = tmp_path / "asked.csv"
     asked.write_text("id,question\nx,How is gout treated?\ny,\nz,=1+1 what is it?\n")
-    given = ("route", "--prompts", str(asked), *saved, "--set", "task=50%", "--out")
+    steered = ("--set", "task=50%", "--strength", "0.7")
+    given = ("route", "--prompts", str(asked), *saved, *steered, "--out")
     for ending in ("csv", "jsonl", "parquet"):
         said = run(capsys, *given, str(tmp_path / f"out.{ending}"))
         assert (said["rows"], said["errors"]) == (3, 1)
-    own = Steering((Override("task", State.FIXED, 0.5),))
+    own = Steering((Override("task", State.FIXED, 0.5),), 0.7)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert lines[0].pop("id") == "x" and lines[0].pop("question") == "How is gout treated?"
     alone = llama.model.routed("How is gout treated?", own)
@@ -240,6 +241,7 @@ def test_a_table_a_parquet_file_and_json_lines_hold_the_same(capsys, saved, llam
         assert list(row) == list(other) == list(columns("route", llama.model.layout))
         if not row["error"]:
             assert float(row["shares task"]) == other["shares task"] == 0.5
+            assert float(row["strength"]) == other["strength"] == 0.7
             assert row["team"] == other["team"]
     assert not list(tmp_path.glob("*.part"))
 
