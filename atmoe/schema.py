@@ -234,12 +234,15 @@ class ExplanationJson(LayoutJson):
     @model_validator(mode="after")
     def _fits(self) -> ExplanationJson:
         groups = {group.name for group in self.groups}
+        experts = {f"{group.name}/{each}" for group in self.groups for each in group.experts}
         if self.shapley is not None and set(self.shapley) != groups:
             raise ValueError("shapley does not name the groups")
         if {unit.name for unit in self.units} != set(self.token_effects):
             raise ValueError("token_effects does not name the units")
         if {unit.name for unit in self.units if unit.kind == "group"} != groups:
             raise ValueError("the units do not name the groups")
+        if {unit.name for unit in self.units if unit.kind == "expert"} != experts:
+            raise ValueError("the units do not name the experts")
         if any(len(effects) != len(self.tokens) for effects in self.token_effects.values()):
             raise ValueError("token_effects is not one number a token")
         if any(not s.start <= s.end <= len(self.tokens) for s in self.sentences):

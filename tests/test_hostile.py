@@ -65,6 +65,18 @@ def test_a_thousand_mutations_of_a_record_are_records_or_sentences(record):
     assert peak < 50 * 2**20 and grown < 50
 
 
+@pytest.mark.parametrize("kind", ["group", "expert"])
+def test_an_explanation_without_its_groups_or_experts_is_refused(record, kind):
+    explanation = record.to_dict()["explanation"]
+    units = [unit for unit in explanation["units"] if unit["kind"] != kind]
+    effects = {unit["name"]: explanation["token_effects"][unit["name"]] for unit in units}
+    cut = record.to_dict() | {
+        "explanation": explanation | {"units": units, "token_effects": effects}
+    }
+    with pytest.raises(AtMoeError, match=f"the units do not name the {kind}s.*; use one"):
+        Record.from_dict(cut)
+
+
 def test_a_size_is_not_used_before_it_is_checked(record):
     for layers in (5e8, 500_000_000, 2**62, 1e308):
         for plan in ("plan", "router_plan"):
