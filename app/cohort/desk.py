@@ -222,7 +222,11 @@ class CohortDesk(Desk):
     def _files(self, state: CohortState, some: Some) -> Update:
         """The atlas, and both downloads."""
         area, layout = self.area, self.model.layout
-        ready = [(done.row.question, done.value.plan) for done in some.done if done.value]
+        ready = [
+            (done.row.question, done.value.plan)
+            for done in some.done
+            if done.value and not done.error
+        ]
         rows = [done.named | flat(done.brief) for done in some.done]
         named = columns(state.command, layout)
         own = sum(done.row.steering is not None for done in some.done)

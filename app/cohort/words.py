@@ -62,7 +62,7 @@ def _row(row: Mapping[str, Any], groups: Sequence[str], measured: Sequence[str])
     number, brief = row["number"], row["brief"]
     name = f'<th scope="row" data-sort="{number}">{escape(row["id"])}</th>'
     question = f"<td>{escape(row['question'])}</td>"
-    if not brief:
+    if row["error"]:
         width = len(groups) + 1 + len(measured)
         error = f'<td colspan="{width}">{escape(row["error"])}</td>'
         return f'<tr><td data-csv="skip"></td>{name}{question}{error}</tr>'

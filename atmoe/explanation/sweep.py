@@ -91,7 +91,9 @@ def sweep(
         AssetError: the base has no final norm where Llama, Qwen and Gemma have theirs.
     """
     if not tail:
-        raise PromptError("There is no answer to look into; ask first.")
+        raise PromptError(
+            "The answer is empty, and nothing can be measured of it; ask or steer otherwise."
+        )
     norm = getattr(model.base.base_model, "norm", None)
     if norm is None:
         raise AssetError(

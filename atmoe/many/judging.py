@@ -35,10 +35,11 @@ def judging_steps(
                 yield None
             else:
                 held.append(done)
-        others = iter(following([done.value for done in held if done.value is not None]))
+        explained = [done.value for done in held if done.value is not None and not done.error]
+        others = iter(following(explained))
         for done in held:
             record = done.value
-            if record is None:
+            if record is None or done.error:
                 yield Done(done.row, error=done.error)
                 continue
             rng = Random(f"{sampling.seed} {record.prompt}")

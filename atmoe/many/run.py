@@ -45,8 +45,9 @@ class Done(Generic[Value]):
     """A row that was worked on.
 
     Attributes:
-        value: what came of it; None where there is an error.
-        error: why nothing did, in a sentence; "" = something did.
+        value: what came of it; None where nothing did. Of an answer that cannot be explained it is
+            the record, without an explanation.
+        error: why not all did, in a sentence; "" = all did.
     """
 
     row: Row
@@ -162,7 +163,7 @@ def explaining_steps(
             explanation = yield from _pausing(measure.explaining(model, done.value))
             yield Done(done.row, replace(done.value, explanation=explanation))
         except AtMoeError as error:
-            yield Done(done.row, error=str(error))
+            yield Done(done.row, done.value, str(error))
 
 
 def scoring(

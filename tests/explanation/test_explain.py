@@ -267,5 +267,5 @@ def test_an_explanation_survives_json(explained):
 def test_what_cannot_be_explained_is_told_so(model):
     with pytest.raises(AtMoeError, match="made by the model 'other'"):
         explain(model, replace(record_of(model), model={"name": "other", "sha256": "0"}))
-    with pytest.raises(PromptError, match="no answer to look into"):
+    with pytest.raises(PromptError, match="answer is empty, and nothing can be measured"):
         explain(model, replace(record_of(model), answer_tokens=(), answer=""))

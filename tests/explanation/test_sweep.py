@@ -101,5 +101,5 @@ def test_a_lead_of_nothing_is_what_greedy_decoding_would_choose(model):
 
 
 def test_an_empty_answer_is_refused(model):
-    with pytest.raises(PromptError, match="no answer to look into"):
+    with pytest.raises(PromptError, match="answer is empty, and nothing can be measured"):
         finish(sweep(model, model.encode(PROMPTS[0]), [], [random_plan(1)]))

@@ -17,14 +17,16 @@ from commands import refused, run, stopped_after
 from conftest import PROMPTS, ROOT
 from sources_examples import saved_with_index
 
-from atmoe import Override, RoutingPlan, Sampling, State, Steering
+from atmoe import Override, Record, RoutingPlan, Sampling, State, Steering
+from atmoe.answer.generation import generate
 from atmoe.cli.main import main
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
 from atmoe.many.brief import brief_of, columns, flat
+from atmoe.many.judging import judging_steps
 from atmoe.many.out import Out, table_csv
 from atmoe.many.rows import Row, read_rows
-from atmoe.many.run import answering, explaining, routing, scoring
+from atmoe.many.run import answering, explaining, routing, scoring, without_pauses
 from atmoe.study.deletion import deletion
 from atmoe.study.faithfulness import RANDOM_ORDERS, SAMPLING, Judged, following, summary
 
@@ -88,6 +90,35 @@ def test_an_explanation_is_measured_of_each_answer(model):
     assert set(row) <= set(columns("explain", model.layout))
     shares = done[0].value.plan.group_shares.mean(0).tolist()
     assert row["shares task"] == pytest.approx(shares[0], abs=1e-4)
+
+
+def test_an_empty_answer_is_kept_with_the_sentence_that_nothing_is_measured_of_it(
+    capsys, saved, model, tmp_path
+):
+    # a seed under which one question of three has an empty answer
+    sampling, seeds = Sampling(max_new_tokens=1, temperature=1.0), range(1000)
+    questions, answers = (PROMPTS[0], PROMPTS[1], PROMPTS[3]), []
+    for question in questions:
+        plans = [model.route(question)] * len(seeds)
+        step = generate(model, [question] * len(seeds), plans, sampling, seeds=seeds).run()
+        answers.append([bool(tokens) for tokens in step.tokens])
+    seed = list(zip(*answers)).index((False, True, True))
+    flags = ("--seed", str(seed), "--temperature", "1", "--max-new-tokens", "1", *saved)
+    assert "The answer is empty, and nothing" in refused(capsys, "explain", PROMPTS[0], *flags)
+    asked, out = tmp_path / "asked.txt", tmp_path / "out.jsonl"
+    asked.write_text("\n".join(questions[:2]))
+    given = ("--prompts", str(asked), "--out", str(out), *flags)
+    assert run(capsys, "explain", *given)["errors"] == 1
+    first, second = map(json.loads, out.read_text().splitlines())
+    assert "The answer is empty, and nothing" in first.pop("error")
+    assert Record.from_dict(first).answer == "" and first["explanation"] is None
+    assert Record.from_dict(second).explanation
+    # and a study passes it over
+    rows = [Row(i, str(i), question) for i, question in enumerate(questions, 1)]
+    steps = judging_steps(model, rows, sampling=replace(sampling, seed=seed))
+    empty, *others = without_pauses(steps)
+    assert empty.error.startswith("The answer is empty")
+    assert all(done.value.less_likely is not None for done in others)
 
 
 def test_weights_are_tested_over_a_file_as_over_a_corpus(capsys, saved, model, tmp_path):

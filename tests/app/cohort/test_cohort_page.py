@@ -13,7 +13,7 @@ from conftest import PROMPTS
 from app.cohort.area import ANSWER, EXPLAIN, MOST
 from app.cohort.desk import CohortState, _lines
 from app.cohort.words import pair, table
-from atmoe import AtMoeError, Override, State, Steering
+from atmoe import AtMoeError, Override, Sampling, State, Steering
 from atmoe.many.atlas import order, weights
 from atmoe.many.brief import brief_of, brief_of_plan, columns
 
@@ -138,11 +138,19 @@ def test_a_table_escapes_what_people_type(model):
     brief = brief_of(model.routed(PROMPTS[0]))
     hostile = '<img src=x onerror="alert(1)">'
     rows = [
-        {"number": i, "id": hostile, "question": hostile, "error": hostile, "like": "", "brief": b}
-        for i, b in enumerate((brief, {}, brief))
+        {"number": i, "id": hostile, "question": hostile, "error": e, "like": "", "brief": b}
+        for i, (b, e) in enumerate(((brief, ""), ({}, hostile), (brief, "")))
     ]
     for html in (table(rows, model.layout.group_names, {}), pair(rows[0], rows[2], {})):
         assert "<img" not in html and "&lt;img" in html
+
+
+def test_an_answer_that_could_not_be_explained_has_its_sentence_in_its_row(model):
+    brief = brief_of(model.answer(PROMPTS[0], sampling=Sampling(max_new_tokens=2)))
+    row = {"number": 1, "id": "1", "question": "?", "error": "Empty.", "like": "", "brief": brief}
+    explained = row | {"error": "", "brief": brief | {"verdict": "partly"}}
+    html = table([row, explained], model.layout.group_names, {})
+    assert html.count("Empty.") == 1 and "partly" in html
 
 
 def test_a_row_says_where_the_router_doubts(model):
