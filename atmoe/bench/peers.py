@@ -12,11 +12,9 @@ from transformers import PreTrainedModel
 
 from atmoe.bench import scale as bench_scale
 from atmoe.bench.scale import in_turns, over, routed_speed
-from atmoe.mixture import base as base_models
-from atmoe.mixture import base_loading
 from atmoe.model import AtMoe
 from atmoe.prompt.batch import collate
-from atmoe.study.baselines import logits_of, xlora_model
+from atmoe.study.baselines import base_alone, logits_of, xlora_model
 
 TOGETHER = 12
 """So many of the experts at once, or all where there are fewer."""
@@ -74,7 +72,7 @@ def peers(
 
 
 def _peft(model: AtMoe, path: Path, base: str | None, count: int) -> PeftModel:
-    plain = base_loading.load(base_models.fetch(base), model.bank.dtype)[0].to(model.device)
+    plain = base_alone(model, base)
     names = [str(i) for i in range(min(count, len(model.layout.expert_names)))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

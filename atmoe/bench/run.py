@@ -33,10 +33,9 @@ from atmoe.bench.scale import decoded, over, precisions, prefills, rows, sizes, 
 from atmoe.bench.taken import memory, start
 from atmoe.explanation.measure import explain
 from atmoe.explanation.smallest_change import smallest_changes
-from atmoe.mixture import base as base_models
-from atmoe.mixture import base_loading
 from atmoe.mixture.precision import chosen, usable
 from atmoe.model import AtMoe
+from atmoe.study.baselines import base_alone
 
 
 def bench(
@@ -72,7 +71,7 @@ def bench(
         "ratios": {name: {"median", "least", "most"}}}, and a part's own figures.
     """
     bench_scale.now = time.process_time if processor else time.perf_counter
-    plain = base_loading.load(base_models.fetch(base), model.bank.dtype)[0].to(model.device).eval()
+    plain = base_alone(model, base).eval()
 
     def generate(causal: PreTrainedModel, tokens: int) -> float:
         return _generate_speed(model, causal, tokens)

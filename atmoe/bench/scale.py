@@ -22,8 +22,6 @@ from atmoe.answer.decoder import decoder
 from atmoe.answer.kept import Kept
 from atmoe.answer.prefill import prefill
 from atmoe.answer.sampling import Sampling
-from atmoe.mixture import base as base_models
-from atmoe.mixture import base_loading
 from atmoe.mixture.config import Info
 from atmoe.mixture.experts import Adapter, layer_linears
 from atmoe.mixture.precision import usable
@@ -33,6 +31,7 @@ from atmoe.routing.layout import Layout
 from atmoe.routing.plan import RoutingPlan
 from atmoe.routing.router import GroupedRouter
 from atmoe.steering.overrides import Override, State, Steering
+from atmoe.study.baselines import base_alone
 
 now: Callable[[], float] = time.perf_counter
 """What all is timed by; `atmoe.bench.run.bench` sets it to the wall's clock or the processor's."""
@@ -264,7 +263,7 @@ def precisions(
 
 def _made_up(model: AtMoe, base: str | None, experts: int, rank: int) -> AtMoe:
     """A model of random experts in four groups, on the base of `model`."""
-    plain, tokenizer = base_loading.load(base_models.fetch(base), model.bank.dtype)
+    plain = base_alone(model, base)
     names = [f"expert{e}" for e in range(experts // 4)]
     layout = Layout.of(model.layout.layers, {f"group{g}": names for g in range(4)})
     generator = torch.Generator().manual_seed(0)
@@ -273,6 +272,6 @@ def _made_up(model: AtMoe, base: str | None, experts: int, rank: int) -> AtMoe:
         for _ in layout.expert_names
     ]
     router = GroupedRouter(layout, plain.config.get_text_config().hidden_size).requires_grad_(False)
-    made_up = AtMoe(*build(plain, tokenizer, adapters, router, Info("made up")))
+    made_up = AtMoe(*build(plain, model.tokenizer, adapters, router, Info("made up")))
     gc.collect()
     return made_up

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import platform
 import sys
 import traceback
@@ -89,7 +88,7 @@ class Work:
             AssetError: the model is broken.
             AtMoeError: no precision has that name.
         """
-        base = base or os.environ.get(base_models.VARIABLE) or None
+        base = base_models.named(base)
         if base is not None and Path(base).exists():
             base = str(Path(base).absolute())
         model, precision = model.absolute(), chosen(dtype)

@@ -67,6 +67,11 @@ def peft_name(name: str, sha256: str, locator: Mapping[str, str]) -> tuple[str, 
     return locator.get("hub") or locator.get("path") or name, locator.get("revision")
 
 
+def named(source: str | os.PathLike | None) -> str | None:
+    """The base that a source names, or else $ATMOE_BASE; None = neither."""
+    return os.fspath(source) if source else os.environ.get(VARIABLE) or None
+
+
 def fetch(source: str | os.PathLike | None = None, *, cache: Path | None = None) -> Base:
     """Find the base model, downloading and converting it at most once, and return where it is.
 
@@ -79,7 +84,7 @@ def fetch(source: str | os.PathLike | None = None, *, cache: Path | None = None)
     Raises:
         BaseModelError: no source works; one sentence that names the fix.
     """
-    source = source or os.environ.get(VARIABLE) or None
+    source = named(source)
     with _stored(cache) as root:
         return _default(root) if source is None else _given(source, root)
 

@@ -8,7 +8,6 @@ experts/<group>/<expert>/          one LoRA each, in PEFT's own format
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -169,11 +168,7 @@ def load(
     precision = chosen(str(dtype).removeprefix("torch."), device)
     path = Path(path)
     info, layout = read_config(path)
-    base = base or os.environ.get(base_models.VARIABLE) or None
-    if base is None and info.base_locator:
-        fetched = base_models.locate(info.base_name, info.base_sha256, info.base_locator)
-    else:
-        fetched = base_models.fetch(base)
+    fetched = base_of(info, base_models.named(base))
     if check_base and not info.base_sha256:
         raise AssetError(f"{path} does not say which base it was trained on; train it again.")
     if check_base and fetched.sha256 != info.base_sha256:
@@ -203,6 +198,21 @@ def load(
     elif precision == "int4":
         to_int4(model)
     return parts
+
+
+def base_of(info: Info, base: str | Path | None) -> base_models.Base:
+    """The base that is named, else the one that a model names.
+
+    Args:
+        info: of the model; one that names no place for its base is on the default.
+        base: a path or hub id; None = the model's own.
+
+    Raises:
+        BaseModelError: it cannot be had.
+    """
+    if base is None and info.base_locator:
+        return base_models.locate(info.base_name, info.base_sha256, info.base_locator)
+    return base_models.fetch(base)
 
 
 def warn_of_another_base(name: str, adapter: Adapter, base: base_models.Base) -> None:

@@ -20,12 +20,25 @@ from torch import Tensor
 
 from atmoe import files
 from atmoe.errors import AssetError
-from atmoe.mixture import base as base_models
-from atmoe.mixture import base_loading
+from atmoe.mixture import base_loading, store
 from atmoe.model import AtMoe
 from atmoe.prompt.batch import Batch, collate
 
 CLASSIFIER = "xlora_classifier.safetensors"
+
+
+def base_alone(model: AtMoe, base: str | None) -> Any:
+    """The base model again, on its own: PEFT puts its layers into the one it is given.
+
+    Args:
+        model: whose base it is, and in whose precision.
+        base: as `atmoe.mixture.base.fetch` takes it; None = `model`'s own.
+
+    Raises:
+        BaseModelError: it cannot be had.
+    """
+    fetched = store.base_of(model.info, base)
+    return base_loading.load(fetched, model.bank.dtype)[0].to(model.device)
 
 
 def arrow_model(model: AtMoe, experts: Path, base: str | None, seed: int = 0) -> PeftModel:
@@ -44,7 +57,7 @@ def arrow_model(model: AtMoe, experts: Path, base: str | None, seed: int = 0) ->
         warnings.simplefilter("ignore")
         try:
             arrow = create_arrow_model(
-                _base(model, base),
+                base_alone(model, base),
                 _paths(model, experts),
                 ArrowConfig(top_k=min(3, len(model.layout.expert_names)), rng_seed=seed),
             )
@@ -67,7 +80,7 @@ def xlora_model(model: AtMoe, experts: Path, base: str | None, gain: float = 1.0
         base: the base model, as `atmoe.mixture.base.fetch` takes it; None = `model`'s own.
         gain: what the scalings, which sum to 1, are multiplied by.
     """
-    plain = _base(model, base)
+    plain = base_alone(model, base)
     plain.config.use_cache = False
     # PEFT files X-LoRA's scalings by position, and loads the adapters under these names alone.
     adapters = {str(i): path for i, path in enumerate(_paths(model, experts))}
@@ -158,16 +171,6 @@ def score_rows(
 
 def _classifier(xlora: PeftModel) -> Any:
     return xlora.base_model.internal_xlora_classifier
-
-
-def _base(model: AtMoe, base: str | None) -> Any:
-    """The base model again, on its own: PEFT puts its layers into the one it is given."""
-    info = model.info
-    if base is None and info.base_locator:
-        fetched = base_models.locate(info.base_name, info.base_sha256, info.base_locator)
-    else:
-        fetched = base_models.fetch(base)
-    return base_loading.load(fetched, model.bank.dtype)[0].to(model.device)
 
 
 def _paths(model: AtMoe, experts: Path) -> list[str]:

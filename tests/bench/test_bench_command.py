@@ -31,7 +31,7 @@ from atmoe.bench.run import bench, decoding, explaining
 from atmoe.bench.taken import start
 from atmoe.cli import bench as cli
 from atmoe.cli.main import main
-from atmoe.mixture import precision
+from atmoe.mixture import base_loading, precision
 from atmoe.model import AtMoe
 
 
@@ -152,6 +152,17 @@ def test_every_part_gives_its_ratios(llama, saved, monkeypatch):
         for by in stretches.values():
             assert list(by) == list(MADE_BY) and all(by[part] for part in (BASE, EXPERTS, HEAD))
             assert all(any(word in name for word in PRODUCT) for name in by[BASE] + by[HEAD])
+
+
+def test_without_a_name_all_is_timed_over_the_models_own_base(llama, tmp_path, monkeypatch):
+    llama.build(base_locator=llama.found.locator).save_pretrained(tmp_path)
+    model, loaded = AtMoe.from_pretrained(tmp_path), []
+    load = base_loading.load
+    monkeypatch.setattr(
+        base_loading, "load", lambda base, *more: loaded.append(base.sha256) or load(base, *more)
+    )
+    bench(model, tmp_path, None, ["sizes", "peers"], 5, 1)
+    assert set(loaded) == {llama.found.sha256} and len(loaded) == 1 + 3 + 3
 
 
 def test_what_an_operation_is_for_is_told_by_its_shapes(llama):
