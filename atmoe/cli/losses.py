@@ -70,7 +70,7 @@ def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], 
     """Scorers of the baselines whose weights are there, and what to do about the others."""
     from functools import partial
 
-    from atmoe.errors import AtMoeError
+    from atmoe.errors import AssetError, AtMoeError
     from atmoe.model import AtMoe
     from atmoe.routing.plan import RoutingPlan
     from atmoe.steering.overrides import Steering
@@ -81,6 +81,11 @@ def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], 
         one = AtMoe.from_pretrained(
             a.baselines / "lora", a.base, model.bank.dtype, device=str(model.device)
         )
+        if one.info.base_sha256 != model.info.base_sha256:
+            raise AssetError(
+                f"{a.baselines / 'lora'} was trained on the base {one.info.base_name}, and the "
+                f"model on {model.info.base_name}; train one on that."
+            )
         plan = RoutingPlan.uniform(one.layout)
         plans = {"lora": plan} | {
             at("lora", s): Steering(strength=s).apply(plan) for s in a.strengths
@@ -108,7 +113,8 @@ def _baselines(a: argparse.Namespace, model: AtMoe) -> tuple[dict[str, Scorer], 
         try:
             scorers |= load()
         except AtMoeError as error:
-            advice = "" if name == "arrow" else f" (python -m atmoe train baseline {name})"
+            again = f" (python -m atmoe train baseline {name} --model {a.model})"
+            advice = "" if name == "arrow" else again
             missing[name] = f"{error}{advice}"
     return scorers, missing
 

@@ -68,8 +68,8 @@ def evaluate_sources(a: argparse.Namespace) -> Result:
     """Whether the nearest examples are about what a question is about."""
     from atmoe.study.sources import study
 
-    model, description = load_model(a), described(a)
-    examples = description.examples()
+    description = described(a)
+    model, examples = load_model(a), description.examples()
     report = study(model, examples, a.questions, a.gradients, a.seed)
     report["retrained"] = None
     if a.retrain:
@@ -77,7 +77,7 @@ def evaluate_sources(a: argparse.Namespace) -> Result:
         from atmoe.train.experts import ExpertSettings, new_model
 
         settings = ExpertSettings(seed=a.seed, dtype=model.precision)
-        fresh = new_model(description, settings, a.base)
+        fresh = new_model(description, settings, a.base, beside=model.info)
         report["retrained"] = removal.study(model, fresh, examples, a.retrain, a.seed)
     return report, "\n".join(_sources(report))
 

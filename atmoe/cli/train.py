@@ -7,8 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atmoe.cli.common import BASELINES, FLOATING, Commands, Result, device_argument
-from atmoe.cli.given import described, load_model
+from atmoe.cli.common import (
+    BASELINES,
+    FLOATING,
+    Commands,
+    Result,
+    device_argument,
+    model_argument,
+)
+from atmoe.cli.given import described, load_model, model_directory
 from atmoe.cli.planner import add_planner
 from atmoe.cli.sources import indexed
 from atmoe.cli.training import (
@@ -80,13 +87,16 @@ def train_lora(a: argparse.Namespace) -> Result:
     """Train the baseline that is one LoRA."""
     from dataclasses import replace
 
+    from atmoe.mixture.base import named
+    from atmoe.mixture.replacing import read_config
     from atmoe.train.baseline import lora_settings, train_lora
 
     description = described(a)
     out = a.out or BASELINES / "lora"
     settings = lora_settings(description)
     settings = replace(settings, **settings_given(a, type(settings)))
-    report = train_lora(description.examples(), description, a.base, out, settings)
+    beside = None if named(a.base) else read_config(model_directory(a))[0]
+    report = train_lora(description.examples(), description, a.base, out, settings, beside)
     return report, f"One LoRA saved in {out} {told_after(report)}"
 
 
@@ -201,10 +211,12 @@ def add_commands(commands: Commands) -> None:
     parser = commands.add(
         "lora",
         training(train_lora),
-        "One LoRA of the experts' total rank, on the batches the experts are trained on.",
+        "One LoRA of the experts' total rank, on the base of --model and the batches the experts "
+        "are trained on.",
         [commands.common, commands.data],
         baseline,
     )
+    model_argument(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where it goes (default: baselines/lora)"
     )

@@ -28,7 +28,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atmoe.data import Example
-from atmoe.errors import DataError, PromptError
+from atmoe.errors import AssetError, DataError, PromptError
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
 from atmoe.steering.overrides import Steering
@@ -107,6 +107,7 @@ def evaluate(
     Raises:
         DataError: every example is longer than the model reads.
         SteeringError: a strength is none.
+        AssetError: a scorer reads an answer as other tokens.
     """
     began = time.perf_counter()
     layout = model.layout
@@ -151,7 +152,13 @@ def evaluate(
     for name, scorer in (scorers or {}).items():
         started = time.perf_counter()
         for rows in tqdm(batches, unit="batch", desc=name, mininterval=5):
-            losses[name] += _summed(scorer(*_texts(rows)))
+            scores = scorer(*_texts(rows))
+            own = tokens[len(losses[name]) : len(losses[name]) + len(rows)]
+            if [len(logp) for logp in scores] != own:
+                raise AssetError(
+                    f"{name} scores other tokens than the model does; name one over the same base."
+                )
+            losses[name] += _summed(scores)
         seconds[name] = time.perf_counter() - started
 
     # 4. what is said of them

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from atmoe.data import Description, Example
+from atmoe.mixture.config import Info
 from atmoe.mixture.precision import quick
 from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
@@ -40,10 +41,19 @@ def train_lora(
     base: str | None,
     out: Path,
     settings: ExpertSettings,
+    beside: Info | None = None,
 ) -> dict:
     """Train one LoRA on the batches that the experts are trained on (the same seed gives the same).
 
     It is saved to `out` as a model of one group with one expert.
+
+    Args:
+        examples: of both sides of the split.
+        description: whose groups the batches are drawn by.
+        base: as for `new_model`.
+        out: a directory.
+        settings: of the training.
+        beside: of the model that it is a baseline of.
 
     Returns:
         As `train_experts`.
@@ -61,7 +71,7 @@ def train_lora(
         words={},
         page=NEUTRAL,
     )
-    model = new_model(alone, settings, base)
+    model = new_model(alone, settings, base, beside=beside)
     with torch.no_grad():
         model.router.gain.fill_(1.0)
 

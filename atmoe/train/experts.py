@@ -25,7 +25,7 @@ from atmoe.mixture.config import Info, fitting
 from atmoe.mixture.experts import decoder_layers, layer_linears
 from atmoe.mixture.peft_files import WEIGHTS, located
 from atmoe.mixture.precision import quick
-from atmoe.mixture.replacing import experts_digest
+from atmoe.mixture.replacing import experts_digest, read_config
 from atmoe.model import AtMoe
 from atmoe.prompt.batch import Batch
 from atmoe.routing.layout import Layout
@@ -95,16 +95,26 @@ def new_model(
     settings: ExpertSettings,
     base: str | None = None,
     start: Path | None = None,
+    beside: Info | None = None,
 ) -> AtMoe:
     """A model of the described groups, with a router at uniform shares.
 
-    Adapters are fresh; ready where the description names them; or those of the saved model `start`,
-    of whatever rank they are, to be trained on.
+    Args:
+        description: of its groups.
+        settings: of its adapters. They are fresh, or ready where the description names them.
+        base: a path or hub id; None = what the description or $ATMOE_BASE names, else that of
+            `start` or `beside`, else the default.
+        start: a saved model whose adapters it has, of whatever rank they are, to be trained on.
+        beside: of another model, that it is held against.
 
     Raises:
-        AssetError: there is no such base, or an adapter cannot be read or does not fit it.
+        BaseModelError: there is no such base.
+        AssetError: `start` or an adapter cannot be read, or does not fit the base.
     """
-    fetched = base_models.fetch(base or description.base)
+    base = base_models.named(base or description.base)
+    if start is not None:
+        beside, _ = read_config(start)
+    fetched = base_models.fetch(base) if beside is None else store.base_of(beside, base)
     model, tokenizer = base_loading.load(fetched, getattr(torch, settings.dtype))
     layout = Layout.of(len(decoder_layers(model)[0]), description.groups)
     generator = loop.seed_everything(settings.seed)

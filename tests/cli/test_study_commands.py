@@ -203,6 +203,40 @@ def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
     assert baseline_table(after).count("\n") == 11 and "Arrow (PEFT)" in baseline_table(after)
 
 
+def base_in(model) -> str:
+    return json.loads((model / "atmoe.json").read_text())["base"]["sha256"]
+
+
+def test_what_stands_beside_a_model_is_on_its_base(
+    capsys, home, trained, llama, worlds, monkeypatch
+):
+    own, of_model, other = str(home / "own.yaml"), ["--model", str(trained)], worlds("qwen2")
+    lora, few = ["train", "baseline", "lora", own, "--rank", "2", *SHORT], ["--limit", "2"]
+    run(capsys, *lora, *of_model, "--out", str(home / "beside" / "lora"))
+    assert base_in(home / "beside" / "lora") == llama.found.sha256
+    start = ["--start", str(trained), "--out", str(home / "on")]
+    run(capsys, "train", "experts", own, *start, *SHORT)
+    assert base_in(home / "on") == llama.found.sha256
+
+    of_other = ["--base", str(other.directory), "--out", str(home / "elsewhere" / "lora")]
+    run(capsys, *lora, *of_other)
+    assert base_in(home / "elsewhere" / "lora") == other.found.sha256
+    elsewhere = ["--baselines", str(home / "elsewhere")]
+    report = run(capsys, "evaluate", own, *of_model, *few, *elsewhere)
+    assert "lora" not in report["nll"]
+    assert "was trained on the base" in report["not_measured"]["lora"]
+    assert f"train baseline lora --model {trained}" in report["not_measured"]["lora"]
+
+    bases = []
+    monkeypatch.setattr("atmoe.study.sources.study", lambda *of: {})
+    monkeypatch.setattr(
+        "atmoe.train.removal.study", lambda model, fresh, *of: bases.append(fresh.info.base_sha256)
+    )
+    monkeypatch.setattr("atmoe.cli.sources._sources", lambda report: [])
+    run(capsys, "evaluate-sources", own, *of_model, "--retrain", "1")
+    assert bases == [llama.found.sha256]
+
+
 def test_control_of_a_model_of_ones_own(capsys, words, trained):
     report = run(
         capsys,

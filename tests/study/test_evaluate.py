@@ -6,7 +6,7 @@ from conftest import LAYOUT
 from samples import EXAMPLES, example
 
 from atmoe.data import Example
-from atmoe.errors import DataError
+from atmoe.errors import AssetError, DataError
 from atmoe.routing.plan import RoutingPlan
 from atmoe.study.evaluate import PLANS, choose, evaluate
 
@@ -64,6 +64,14 @@ def test_a_strength_is_a_gain_so_many_times_as_large(llama):
     tasks = {task: total / tokens for task, (total, tokens) in loss.items()}
     assert nll["router at 0.6"]["tasks"] == pytest.approx(tasks, abs=1e-4)
     assert abs(nll["router at 0.6"]["macro"] - nll["router"]["macro"]) > 1e-3
+
+
+def test_a_scorer_that_reads_other_tokens_is_refused(model):
+    def scorer(prompts, answers):
+        return [torch.zeros(len(model.encode_answer(answer)) + 1) for answer in answers]
+
+    with pytest.raises(AssetError, match="lora scores other tokens"):
+        evaluate(model, EXAMPLES, {"lora": scorer})
 
 
 def test_agreement_and_load_are_the_routers(model):
