@@ -42,7 +42,8 @@ class Record(Answer):
         base: {"name", "sha256"}, and "content", the digest of its weights as they were read, where
             that is known.
         steering: what changed the router's plan.
-        timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second}.
+        timings: {"prefill_s": seconds, "decode_tokens_per_s": tokens a second after the first}; the
+            latter is absent where there was no more than that one.
         versions: of the libraries that computed it, the precision ("dtype"; where that is one of
             the base's weights alone, that of all else as "computed_in"), what decoded it ("engine",
             one of `Generation.engine`), and on what ("device"), where that is no CPU.
@@ -92,6 +93,9 @@ class Record(Answer):
         sampling = {
             f.name: getattr(generation.sampling, f.name) for f in fields(generation.sampling)
         }
+        timings = {"prefill_s": round(generation.prefill_seconds, 4)}
+        if generation.tokens_per_second is not None:
+            timings["decode_tokens_per_s"] = round(generation.tokens_per_second, 2)
         return cls(
             prompt=prompt,
             answer=step.texts[row],
@@ -104,10 +108,7 @@ class Record(Answer):
             router_plan=router_plan,
             plan=generation.plans[row],
             finish=step.finish[row] or "cancelled",
-            timings={
-                "prefill_s": round(generation.prefill_seconds, 4),
-                "decode_tokens_per_s": round(generation.tokens_per_second, 2),
-            },
+            timings=timings,
             versions={
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,

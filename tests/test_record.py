@@ -56,6 +56,11 @@ def test_it_says_what_made_it(record, model):
     assert record.timings["prefill_s"] > 0 and record.plan.layout == LAYOUT
 
 
+def test_a_first_token_alone_has_no_speed_and_its_record_reads(model):
+    record = model.answer(PROMPTS[0], sampling=Sampling(1))
+    assert set(Record.from_json(record.to_json()).timings) == {"prefill_s"}
+
+
 def test_a_row_of_a_batch_and_an_answer_given_up(model):
     generation = model.generate(PROMPTS, None, Sampling(50))
     step = next(iter(generation))

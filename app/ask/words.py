@@ -46,10 +46,11 @@ def rest(progress: Progress) -> str:
             f"mean log-probability {minus(f'{progress.whole.logp:.2f}')} per token",
             f"repeated trigrams {progress.whole.repeated:.0%}",
         ]
-    if not given_by_link(record):
-        speed = record.timings.get("decode_tokens_per_s")
-        decoded = f"{speed:.0f} tokens per second" if speed is not None else BEFORE
-        parts.append(decoded)
+    speed = record.timings.get("decode_tokens_per_s")
+    if speed is not None:  # a first token alone takes no time after the prompt
+        parts.append(f"{speed:.0f} tokens per second")
+    if not record.timings and not given_by_link(record):
+        parts.append(BEFORE)
     if record.flags == ():
         parts.append(UNFLAGGED)
     return " · ".join(parts)

@@ -55,7 +55,8 @@ class Generation:
     Attributes:
         plans: the plan of each row, known from the start.
         prefill_seconds: of all rows together.
-        tokens_per_second: of all rows together.
+        tokens_per_second: of all rows together, the ends of turns among them, since their first
+            tokens, which the prefill gives; None = nothing more was decoded.
         engine: what decodes. "lean" (`atmoe.answer.engine`), and once it has begun "lean, folded"
             where all rows have one plan and the copy of the weights was free (in bfloat16 the two
             round differently); "plain" where the base is of another kind, and transformers decodes.
@@ -85,7 +86,7 @@ class Generation:
             mixture, prompts, plans, kept=kept
         )
         self.prefill_seconds = time.perf_counter() - began
-        self.tokens_per_second = 0.0
+        self.tokens_per_second: float | None = None
         self._weights = mixture.weights_of(self.plans, len(prompts))
         self.engine = "lean" if Engine.knows(mixture) else "plain"
 
@@ -99,17 +100,22 @@ class Generation:
         self._logits = self._cache = None  # a generation is decoded once; its cache is used up
         if logits is None:
             raise RuntimeError("This generation was iterated already; call generate again.")
-        began = time.perf_counter()
+        began, decoded = 0.0, 0
         with ExitStack() as stack:
             decode = None
             while True:
                 # 1. choose the next token of each row that goes on
+                going_on = finish.count(None)
                 for row, token in enumerate(choose(logits, tokens)):
                     if finish[row] is None:
                         finish[row] = grow(tokens[row], token, ends, sampling)
                 # 2. show them
-                seconds = time.perf_counter() - began
-                self.tokens_per_second = sum(map(len, tokens)) / max(seconds, 1e-9)
+                now = time.perf_counter()
+                if decode is None:
+                    began = now
+                else:
+                    decoded += going_on
+                    self.tokens_per_second = decoded / max(now - began, 1e-9)
                 yield Step.of(mixture, tokens, finish)
                 if all(finish):
                     return

@@ -55,7 +55,9 @@ class Decoding:
         plans: the one in force.
         sampling: how its tokens are chosen.
         prefill_seconds: what reading its prompt took.
-        tokens_per_second: of this row, while others were decoded too.
+        decoded: how many tokens came after the first, which the prefill gives; the end of the turn
+            is one.
+        tokens_per_second: of these, while other rows were decoded too; None = there is none.
         engine: "lean" or "plain", as of a `Generation`; no plan is ever folded.
         past: what it looks back on, a `Past` for the engine or a `Plain` where transformers
             decodes; None once it has left the batch.
@@ -83,9 +85,10 @@ class Decoding:
         encoded = mixture.encode(prompt)
         began = time.perf_counter()
         logits, self.plans, cache, read = batch.prefill(encoded, plan, kept)
-        self._began = time.perf_counter()
-        self.prefill_seconds = self._began - began
-        self.tokens_per_second = 0.0
+        self.prefill_seconds = time.perf_counter() - began
+        self._first: float | None = None
+        self.decoded = 0
+        self.tokens_per_second: float | None = None
         # 2. what it is decoded with
         self.weights = mixture.weights_of(self.plans, 1)
         self._choose = Chooser(sampling, [encoded])
@@ -108,7 +111,12 @@ class Decoding:
         """Choose the next token from these logits, [1, vocabulary]."""
         self.last = self._choose(logits, [self.tokens])[0]
         self.finish = grow(self.tokens, self.last, self._ends, self.sampling)
-        self.tokens_per_second = len(self.tokens) / max(time.perf_counter() - self._began, 1e-9)
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = now
+        else:
+            self.decoded += 1
+            self.tokens_per_second = self.decoded / max(now - self._first, 1e-9)
         self._unread.append(Step.of(self._batch.model, [self.tokens], [self.finish]))
 
     def guessed(self, most: int) -> list[int]:

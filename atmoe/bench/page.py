@@ -65,7 +65,7 @@ def steered_speed(
                 for _ in row:
                     pass
                 seconds += scale.now() - began
-                made += len(row.tokens)
+                made += row.decoded
         return made / seconds
 
 

@@ -1,12 +1,15 @@
 """Decoding: cached is uncached, a row is the row alone, and an answer given up leaves no trace."""
 
 import threading
+from functools import partial
+from itertools import count
 
 import pytest
 import torch
 from conftest import LAYERS, LAYOUT, PROMPTS, in_threads, one_hot, random_plan, reference_logits
 
-from atmoe import RoutingPlan, Sampling
+from atmoe import Record, RoutingPlan, Sampling, Steering
+from atmoe.answer.batching import Batching
 from atmoe.answer.generation import end_tokens
 from atmoe.answer.sampling import MAX_NEW_TOKENS, Chooser
 from atmoe.errors import SamplingError
@@ -32,6 +35,29 @@ def scripted(monkeypatch, rows):
             rows[i][len(t)] if len(t) < len(rows[i]) else 2 for i, t in enumerate(tokens)
         ],
     )
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_speed_is_of_what_was_decoded_since_the_first_token(model, monkeypatch, in_batch):
+    """Of a clock that ticks once a token; the end of the turn is decoded as well."""
+
+    def speed(sampling):
+        with monkeypatch.context() as ticking:
+            ticking.setattr("time.perf_counter", partial(next, count()))
+            if in_batch:
+                answering = Batching(model).add(PROMPTS[0], PLANS[0], sampling)
+            else:
+                answering = model.generate(PROMPTS[:1], PLANS[:1], sampling)
+            step = last_of(answering)
+        plan = PLANS[0]
+        return Record.of(model, PROMPTS[0], Steering(), plan, answering, step).timings
+
+    assert speed(Sampling(5))["decode_tokens_per_s"] == 1
+    assert set(speed(Sampling(1))) == {"prefill_s"}  # the prefill gave it
+    scripted(monkeypatch, [[7, 7]])
+    assert speed(Sampling(5))["decode_tokens_per_s"] == 1
+    scripted(monkeypatch, [[]])
+    assert set(speed(Sampling(5))) == {"prefill_s"}
 
 
 # -- equalities, in every family ------------------------------------------------------------------

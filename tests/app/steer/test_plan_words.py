@@ -211,6 +211,12 @@ def test_facts():
     growing = progress(ended=False, answer="Rest", tokens=1)
     assert answer_text.facts(growing) == "Still being written · 1 word · 1 of at most 160 tokens"
     assert answer_text.rest(growing) == ""
+    one = progress(tokens=1)
+    one.record.timings = {"prefill_s": 0.2}
+    assert answer_text.rest(one).endswith("repeated trigrams 12%")
+    before = progress()
+    before.record.timings = {}
+    assert answer_text.rest(before).endswith(f" · {answer_text.BEFORE}")
     unflagged = progress()
     unflagged.record.flags = ()
     assert answer_text.rest(unflagged).endswith(f" · {answer_text.UNFLAGGED}")
