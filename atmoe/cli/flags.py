@@ -27,14 +27,16 @@ def evaluate_flags(a: argparse.Namespace) -> Result:
     examples = description.examples()
     training = [e for e in examples if split(e) == "train"]
     model = load_model(a)
+    counts = {"dialogue": a.limit, "abstract": a.limit, "question": a.questions}
+    asked = flags.drawn(on_side(a, examples), counts, a.seed)
+    made_by = {"model": model.info.sha256, "dtype": model.precision, "drafts": a.drafts}
+    made_by |= {"seed": a.seed}
     if a.answers and a.answers.exists():
-        asked = flags.kept(a.answers)
+        asked = flags.kept(a.answers, asked, made_by)
     else:
-        counts = {"dialogue": a.limit, "abstract": a.limit, "question": a.questions}
-        asked = flags.drawn(on_side(a, examples), counts, a.seed)
         asked = flags.answer_all(model, asked, a.drafts, a.seed)
         if a.answers:
-            flags.keep(a.answers, asked)
+            flags.keep(a.answers, asked, made_by)
     words = Words.load(a.model / FOLDER, model.info.sha256)
     words = words or made(training, model.tokenizer, model.info.sha256)
     report = flags.study(asked, words, training, model.tokenizer, a.seed)
@@ -106,6 +108,7 @@ def add_commands(commands: Commands) -> None:
         "--answers",
         type=Path,
         metavar="FILE",
-        help="read the answers from there if it exists, else write them there; it quotes the data",
+        help="read the answers of the same run from there if it exists, else write them there; "
+        "it quotes the data",
     )
     drawn(parser)

@@ -121,22 +121,43 @@ def answer_all(
     ]
 
 
-def kept(file: Path) -> list[Asked]:
+def kept(file: Path, asked: Sequence[Asked], made_by: Mapping[str, Any]) -> list[Asked]:
     """Answers that `keep` wrote.
 
+    Args:
+        file: what it wrote.
+        asked: the prompts that are to be answered.
+        made_by: what `keep` is given with such answers.
+
     Raises:
-        DataError: it is no such file.
+        DataError: it is no such file, or of other prompts or made by something else.
     """
     try:
-        rows = json.loads(file.read_text("utf-8"))
-        return [Asked(**{**row, "drafts": tuple(row.get("drafts", ()))}) for row in rows]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        data = json.loads(file.read_text("utf-8"))
+        rows = [Asked(**{**row, "drafts": tuple(row["drafts"])}) for row in data["answers"]]
+        differ = [name for name, value in made_by.items() if data["made_by"][name] != value]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{file} holds no answers to flag ({error}); name another.") from error
+    if [replace(row, answer="", finish="", drafts=()) for row in rows] != list(asked):
+        differ.append("prompts")
+    if differ:
+        raise DataError(
+            f"The answers in {file} are those of another run (other {', '.join(differ)}); ask for "
+            f"the same, or name another file."
+        )
+    return rows
 
 
-def keep(file: Path, asked: Sequence[Asked]) -> None:
-    """Write answers down; they quote the corpora, so the file is for this machine alone."""
-    files.replace(file, json.dumps([asdict(one) for one in asked]).encode())
+def keep(file: Path, asked: Sequence[Asked], made_by: Mapping[str, Any]) -> None:
+    """Write answers down; they quote the corpora, so the file is for this machine alone.
+
+    Args:
+        file: where.
+        asked: answered.
+        made_by: what else than the prompts the answers depend on.
+    """
+    data = {"made_by": made_by, "answers": [asdict(one) for one in asked]}
+    files.replace(file, json.dumps(data).encode())
 
 
 def study(
@@ -162,11 +183,13 @@ def study(
         "references": the same.  "filter": as `filter_errors`.  "drafts": as `agreement`, or None.
     """
     sourced = [one for one in asked if source_of(one.prompt)]
+    answers = [(one.prompt, one.answer, one.finish == "length") for one in asked]
+    references = [(one.prompt, one.reference, False) for one in asked]
     return {
         "kept_to": _kept_to(sourced) if sourced else None,
         "untaught": {
-            **_untaught(asked, words, [one.answer for one in asked], seed),
-            "references": _untaught(asked, words, [one.reference for one in asked], seed),
+            **_untaught(answers, words, seed),
+            "references": _untaught(references, words, seed),
         },
         "filter": filter_errors(words, training, tokenizer, seed),
         "drafts": agreement([one for one in asked if one.drafts], seed),
@@ -198,15 +221,16 @@ def _kept_to(asked: Sequence[Asked]) -> dict[str, Any]:
     }
 
 
-def _untaught(
-    asked: Sequence[Asked], words: Words, texts: Sequence[str], seed: int
-) -> dict[str, Any]:
-    """Of texts that answer these prompts: how many hold an untaught word, and some of them."""
-    flagged = [
-        untaught(words, one.prompt, text, cut_off=one.finish == "length")
-        for one, text in zip(asked, texts)
-    ]
-    count = sum(1 for text in texts for _ in words_of(text))
+def _untaught(texts: Sequence[tuple[str, str, bool]], words: Words, seed: int) -> dict[str, Any]:
+    """How many texts hold an untaught word, and some of these words.
+
+    Args:
+        texts: the prompt of each, the text, and whether it is cut off.
+        words: that were taught.
+        seed: of what is drawn.
+    """
+    flagged = [untaught(words, prompt, text, cut_off) for prompt, text, cut_off in texts]
+    count = sum(1 for _, text, _ in texts for _ in words_of(text))
     distinct = sorted({word.text for each in flagged for word in each})
     chosen = random.Random(seed).sample(distinct, min(EXAMPLES, len(distinct)))
     total = sum(map(len, flagged))

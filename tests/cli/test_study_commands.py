@@ -306,7 +306,9 @@ def test_flags_of_a_model_of_ones_own(capsys, home, words, trained):
     few = ["--questions", "4", "--drafts", "2", "--split", "all", "--answers", str(answers)]
     first = run(capsys, "evaluate-flags", *words, "--model", str(trained), *few)
     again = run(capsys, "evaluate-flags", *words, "--model", str(trained), *few)
-    assert first == again and len(json.loads(answers.read_text())) == 4
+    assert first == again and len(json.loads(answers.read_text())["answers"]) == 4
+    changed = ["evaluate-flags", *words, "--model", str(trained), *few, "--seed", "1"]
+    assert "other seed" in refused(capsys, *changed)
     assert first["kept_to"] is None and first["untaught"]["answers"] == 4
     assert first["drafts"] is None or first["drafts"]["questions"] <= 2
     assert first["filter"]["missed"] == 0 and first["filter"]["bytes"] <= 64_000

@@ -1,11 +1,22 @@
 """How often is an answer flagged: counted by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from atmoe.data import Example
 from atmoe.errors import DataError
 from atmoe.flags.untaught import made
-from atmoe.study.flags import Asked, agreement, drawn, filter_errors, study, wilson
+from atmoe.study.flags import (
+    Asked,
+    agreement,
+    drawn,
+    filter_errors,
+    keep,
+    kept,
+    study,
+    wilson,
+)
 
 DIALOGUE = "Write a note:\n\nDoctor: Any chest pain?\nPatient: Yes, for two weeks.\nDoctor: Okay."
 TRAINING = [
@@ -39,6 +50,26 @@ def test_counts_by_hand():
     # of two statements the first is in one of two drafts, the second in none
     assert report["drafts"]["agreement"]["mean"] == 0.25
     assert report["drafts"]["shared_by_none"] == 0.5 and agreement([], 0) is None
+
+
+def test_a_reference_is_whole_wherever_the_answer_was_cut_off():
+    """Of a text that is cut off, the last word may be half of one."""
+    words = made(TRAINING, Tokens(), "a")
+    text = "It is zorblaxitis"
+    one = Asked("question", "1", "What is pain?", text, text, "length")
+    untaught = study([one], words, TRAINING, Tokens())["untaught"]
+    assert untaught["share"] == 0 and untaught["references"]["share"] == 1
+
+
+def test_answers_are_kept_for_the_same_run_alone(tmp_path):
+    file, made_by = tmp_path / "answers.json", {"model": "a", "seed": 0}
+    asked = [replace(one, answer="", finish="", drafts=()) for one in ASKED]
+    keep(file, ASKED, made_by)
+    assert kept(file, asked, made_by) == ASKED
+    with pytest.raises(DataError, match=r"another run \(other model\)"):
+        kept(file, asked, {"model": "b", "seed": 0})
+    with pytest.raises(DataError, match=r"\(other seed, prompts\); ask for the same"):
+        kept(file, asked[:2], {"model": "a", "seed": 1})
 
 
 def test_the_filter_is_held_against_what_it_must_hold():
