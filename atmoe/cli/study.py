@@ -120,11 +120,12 @@ def _answers(report: Report) -> Iterator[str]:
     )
     both = report["both_needs"]
     if both:
-        gained = ", ".join(f"{need} {x:.0%}" for need, x in both["gained"].items())
+        gained = ", ".join(f"{need} {number(x, '.0%')}" for need, x in both["gained"].items())
         yield (
             f"{both['pairs']} pairs of needs: asked together, references gain of what they gain "
-            f"alone: {gained}; both at least 70% in {both['kept']:.0%} of pairs; both experts "
-            f"take part in {both['in_team']:.0%}"
+            f"alone: {gained}; both at least 70% in {number(both['kept'], '.0%')} of the "
+            f"{both['gaining']} pairs in which each gains alone; both experts take part in "
+            f"{both['in_team']:.0%} of all"
         )
     else:
         yield f"pairs of needs: none; {NO_WORDING}"
@@ -163,7 +164,7 @@ def _strength(report: Report) -> Iterator[str]:
             f"strength {row['strength']:g}: repeated trigrams {repeated['median']:.1%} in the "
             f"median, above that range in {repeated['outside']:.0%} of answers; mean "
             f"log-probability {number(logp['median'], '.2f')}, below its range in "
-            f"{logp['outside']:.0%}"
+            f"{number(logp['outside'], '.0%')}"
         )
     leaves = report["leaves"]
     yield "the median answer leaves the range " + (

@@ -86,8 +86,9 @@ def study(
     Returns:
         "answers", "echoed", "listing", "flattened", "patient": numbers of answers.
         "both_needs": {"pairs", "gained": by need ("first", "second") and "both", the mean gain
-        together over the mean gain alone, "kept": the fraction of pairs whose needs both keep 70%,
-        "in_team": the fraction whose two experts both take part}.
+        together over the mean gain alone, None where that is none; "gaining": in how many pairs
+        each need gains alone, "kept": the fraction of these whose needs both keep 70%, None without
+        any; "in_team": the fraction of all whose two experts both take part}.
         "seed", "sampling", "dtype", "seconds".
 
     Raises:
@@ -156,21 +157,29 @@ def _both_needs(
         ]
         gains.append((together, alone))
 
-    def kept(place: int) -> float:
-        return statistics.mean(t[place] for t, _ in gains) / statistics.mean(
-            a[place] for _, a in gains
-        )
-
+    first, second = zip(*(together for together, _ in gains))
+    first_alone, second_alone = zip(*(alone for _, alone in gains))
     every = [
-        all(t >= 0.7 * a for t, a in zip(together, alone, strict=True)) for together, alone in gains
+        all(t >= 0.7 * a for t, a in zip(together, alone, strict=True))
+        for together, alone in gains
+        if min(alone) > 0
     ]
-    total = sum(sum(t) for t, _ in gains) / sum(sum(a) for _, a in gains)
     return {
         "pairs": len(pairs),
-        "gained": {"first": kept(0), "second": kept(1), "both": total},
-        "kept": statistics.mean(every),
+        "gained": {
+            "first": _share(first, first_alone),
+            "second": _share(second, second_alone),
+            "both": _share(first + second, first_alone + second_alone),
+        },
+        "gaining": len(every),
+        "kept": statistics.mean(every) if every else None,
         "in_team": statistics.mean(together_in_team),
     }
+
+
+def _share(together: Sequence[float], alone: Sequence[float]) -> float | None:
+    """What is gained together of what is gained alone; None where nothing is gained alone."""
+    return sum(together) / sum(alone) if sum(alone) > 0 else None
 
 
 def _gain(model: AtMoe, prompt: str, answer: str, plan: RoutingPlan, off: RoutingPlan) -> float:

@@ -67,7 +67,7 @@ def summary(measured: Measured) -> dict[str, Any]:
         "strengths": STRENGTHS.
         "range": measure → [low, high] at strength 1.
         "by_strength": one a strength, {"strength", measure: {"mean", "median", "quartiles",
-            "outside": the share of answers that read worse than the range}}.
+            "outside": the share of the answers with words that read worse than the range}}.
         "leaves": the strength from which on the median answer repeats more than the range holds.
         "answers": what was measured, rounded.
     """
@@ -97,7 +97,7 @@ def _row(values: pd.Series, worse: pd.Series) -> dict[str, Any]:
     return {
         "mean": _round(values.mean()),
         "median": _round(values.median()),
-        "outside": _round(worse.mean()),
+        "outside": _round(worse[values.notna()].mean()),
         "quartiles": [_round(q) for q in values.quantile([0.25, 0.75])],
     }
 

@@ -76,6 +76,33 @@ def test_what_both_needs_gain_is_what_scores_say(worlds, monkeypatch):
     assert report["both_needs"]["gained"]["both"] == pytest.approx(together / alone, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        # (together first, second, alone first, second) of each pair
+        ([(-0.6, -0.6, -1.0, -1.0)], {"first": None, "second": None, "both": None, "kept": None}),
+        (
+            [(0.5, 0.5, 1.0, -0.5), (0.9, 0.3, 1.0, 1.5)],
+            {"first": 0.7, "second": 0.8, "both": 2.2 / 3, "kept": 0},
+        ),
+        (
+            [(0.5, 0.5, 1.0, -0.5), (0.9, 1.2, 1.0, 1.5)],
+            {"first": 0.7, "second": 1.7, "both": 3.1 / 3, "kept": 1},
+        ),
+    ],
+)
+def test_no_share_is_told_of_a_gain_that_is_not_there(worlds, monkeypatch, gains, expected):
+    model, told = worlds("llama").planned(), iter([gain for pair in gains for gain in pair])
+    monkeypatch.setattr(module, "_gain", lambda *of: next(told))
+    pairs = []
+    for i in range(len(gains)):
+        first, second = _example(i, "causes", "causes"), _example(i, "treatment", "treatment")
+        pairs.append((first, second, _both(first, second)))
+    both = module._both_needs(model, pairs)
+    assert both["pairs"] == len(gains) and both["gaining"] == sum(min(g[2:]) > 0 for g in gains)
+    assert both["gained"] | {"kept": both["kept"]} == pytest.approx(expected)
+
+
 def _both(a: Example, b: Example) -> Example:
     return Example(
         id="both",

@@ -113,6 +113,14 @@ def test_an_answer_without_words_is_left_out():
     )
 
 
+def test_a_share_is_of_the_answers_that_were_measured():
+    at = STRENGTHS.index(2.0)
+    some = found({})
+    for i, row in enumerate(some["logp"]):
+        row[at] = -3.0 if i == 0 else None
+    assert summary(some)["by_strength"][at]["logp"]["outside"] == 1
+
+
 def cohort(over: dict[float, float]) -> Cohort:
     report = summary(found(over)) | {
         "prompts": 20,

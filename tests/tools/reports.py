@@ -393,9 +393,10 @@ def answers_sentences(report: Mapping) -> str:
         f"put to themselves; {report['listing']} hold a list, {report['flattened']} of these in "
         f"running text; {report['patient']} speak of a patient whom nobody mentioned.\n"
         f"{both['pairs']} pairs of needs about one disease: asked for together, the two "
-        f"reference answers gain over the base model {gained['both']:.0%} of what they gain when "
-        f"each is asked for alone ({gained['first']:.0%} the first named, "
-        f"{gained['second']:.0%} the second); both keep 70% in {both['kept']:.0%} of pairs. Both "
+        f"reference answers gain over the base model {_defined(gained['both'], '.0%')} of what "
+        f"they gain when each is asked for alone ({_defined(gained['first'], '.0%')} the first "
+        f"named, {_defined(gained['second'], '.0%')} the second); both keep 70% in "
+        f"{_defined(both['kept'], '.0%')} of {both.get('gaining', both['pairs'])} pairs. Both "
         f"experts take part in {both['in_team']:.0%}."
     )
 
