@@ -37,6 +37,10 @@ WAYS: Mapping[str, Mapping[str, float]] = {
 """How a similarity may be made; "words" is BM25 on topics, the last is shipped."""
 ASKED = 10
 """Of so many training examples one is asked for in the comparison with gradients."""
+OF_ONE = 6
+"""Of so many examples at most about one disease, in that comparison."""
+LEAST = OF_ONE + 5
+"""With fewer examples, the five nearest could not all be about other diseases."""
 
 
 class Asked:
@@ -89,11 +93,13 @@ def study(
 
     Raises:
         AssetError: the model has no index.
-        DataError: the index was made of other examples, or there are no questions.
+        DataError: the index was made of other examples, there are no questions, or `subset` or the
+            examples are too few to compare gradients on.
     """
     began = time.perf_counter()
     rng = random.Random(seed)
     index, rows = indexed(model, examples)
+    several = _several(rows, subset) if subset else []
     questions = [e for e in rows if not e.material]
     again = [paraphrase(e, rng, "evaluation") for e in _some(questions, count, rng)]
     known = {e.prompt for e in rows}
@@ -118,7 +124,9 @@ def study(
         "examples": len(rows),
         "ways": ways,
         "milliseconds": _milliseconds(index, reach if again else plain),
-        "gradients": _with_gradients(model, index, rows, subset, rng) if subset else None,
+        "gradients": (
+            _with_gradients(model, index, rows, several, subset, rng) if subset else None
+        ),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
@@ -205,21 +213,41 @@ def _milliseconds(index: Index, asked: Asked, most: int = 200) -> dict[str, floa
     return {"median": round(times[len(times) // 2], 2), "most": round(times[-1], 2)}
 
 
+def _several(rows: Sequence[Example], subset: int) -> list[list[int]]:
+    """Some questions of each disease that has at least three, as places in `rows`.
+
+    Raises:
+        DataError: gradients cannot be compared on so few.
+    """
+    by_disease: dict[str, list[int]] = {}
+    for row, example in enumerate(rows):
+        if not example.material:
+            by_disease.setdefault(example.disease, []).append(row)
+    several = [found[:OF_ONE] for found in by_disease.values() if len(found) >= 3]
+    count = min(subset, sum(map(len, several)))
+    if count < LEAST:
+        raise DataError(
+            f"Gradients would be compared on {count} examples, of which the five nearest may have "
+            f"to be about the same; compare {LEAST} or more, or leave --gradients out."
+        )
+    return several
+
+
 def _with_gradients(
-    model: AtMoe, index: Index, rows: Sequence[Example], subset: int, rng: random.Random
+    model: AtMoe,
+    index: Index,
+    rows: Sequence[Example],
+    several: list[list[int]],
+    subset: int,
+    rng: random.Random,
 ) -> dict[str, Any]:
     """All ways on a few training examples, and projected gradients beside them.
 
     Every question is another wording of one of them, its own row left out; its gradient is that of
     the reference answer, which no user has: it is a bound rather than a way to ship.
     """
-    by_disease: dict[str, list[int]] = {}
-    for row, example in enumerate(rows):
-        if not example.material:
-            by_disease.setdefault(example.disease, []).append(row)
-    several = [found for found in by_disease.values() if len(found) >= 3]
     rng.shuffle(several)
-    pool = [row for found in several for row in found[:6]][:subset]
+    pool = [row for found in several for row in found][:subset]
     questions = [
         (row, paraphrase(rows[row], rng, "evaluation")) for row in pool[:: max(1, ASKED // 2)]
     ]
@@ -235,7 +263,7 @@ def _with_gradients(
             else:
                 near = asked.similarity(index, i, WAYS[name])[pool]
             near = near.masked_fill(torch.tensor([row == own for row in pool]), -2.0)
-            best = [rows[pool[j]] for j in near.topk(min(5, len(pool))).indices.tolist()]
+            best = [rows[pool[j]] for j in near.topk(5).indices.tolist()]
             hits.append(float(any(e.disease == example.disease for e in best)))
             main = model.layout.group_names[0]
             same.append(sum(e.labels.get(main) == example.labels.get(main) for e in best) / 5)

@@ -79,6 +79,13 @@ def test_reach_counts_the_disease_among_the_five(model, monkeypatch):
     assert report["milliseconds"]["median"] <= report["milliseconds"]["most"]
 
 
+@pytest.mark.parametrize("few", [1, 5, 10])
+def test_gradients_are_not_compared_where_the_five_nearest_must_be_right(model, monkeypatch, few):
+    monkeypatch.setattr(sources, "paraphrase", reworded)
+    with pytest.raises(DataError, match="compare 11 or more"):
+        sources.study(model, EXAMPLES, count=2, subset=few)
+
+
 def test_what_no_wording_fits_is_not_called_rephrased(model, monkeypatch):
     for reword, expected in ((None, False), (reworded, True)):
         if reword:
