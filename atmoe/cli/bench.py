@@ -45,6 +45,12 @@ def bench(a: argparse.Namespace) -> Result:
             lines.append("; ".join(report["fallen"]) + ".")
         else:
             lines.append(f"No ratio fell below 0.9 of the one kept in {a.check}.")
+        report["kept_model"] = before["model"]
+        if before["model"] != report["model"]:
+            lines.append(
+                "The ratios kept are of another model, whose base, experts or ranks may be others; "
+                "keep some of this one with --json."
+            )
     return report, "\n".join(lines)
 
 
@@ -110,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} holds no ratios of a bench ({error}); keep some with: "
             f"python -m atmoe bench --json > {path}"
         ) from error
-    return conditions | {"ratios": medians}
+    return conditions | {"ratios": medians, "model": report.get("model")}
 
 
 def add_commands(commands: Commands) -> None:

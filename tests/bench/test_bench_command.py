@@ -303,6 +303,12 @@ def test_the_command_exits_with_one_where_a_ratio_fell(capsys, llama, saved, tmp
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps(report("float32", **{"rows 2 to 1": 1e-6, "rows 3 to 1": 1e-6})))
     assert run(capsys, *arguments, "--check", str(kept))["fallen"] == []
+    main([*arguments, "--check", str(kept)])
+    assert "The ratios kept are of another model" in capsys.readouterr().out
+    own = {"model": fine["model"]} | json.loads(kept.read_text())
+    kept.write_text(json.dumps(own))
+    main([*arguments, "--check", str(kept)])
+    assert "another model" not in capsys.readouterr().out
     kept.write_text(json.dumps(report("float32", **{"rows 2 to 1": 1e6, "rows 3 to 1": 1e-6})))
     with pytest.raises(SystemExit) as end:
         main([*arguments, "--check", str(kept)])
