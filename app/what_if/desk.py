@@ -17,7 +17,7 @@ from app.session import Making, Question, Session
 from app.what_if.area import UNASKED, WhatIfArea
 from app.what_if.figure import PERCENTS, dose_figure, dose_table
 from atmoe import AtMoeError, Record, RoutingPlan
-from atmoe.explanation.doses import dosing
+from atmoe.explanation.doses import called_in, dosing
 from atmoe.explanation.response import Response
 from atmoe.report.words import all_percents
 from atmoe.study.reading import word_count
@@ -29,6 +29,10 @@ NOTHING = (
 CANCELLED = "Cancelled. Press the button to begin again."
 DONE = "Measured. Move the slider to read each answer."
 RESTORED = "From the opened record, not measured again. Move the slider to read each answer."
+CALLED_IN = (
+    " By the router {} takes no part; any share above 0 calls it in, at one and the same group "
+    "share: the step from 0 to 25% is mostly that."
+)
 
 
 @dataclass
@@ -173,6 +177,8 @@ class WhatIfDesk(Desk):
 
     def _measured(self, response: Response, router_plan: RoutingPlan, note: str) -> Update:
         area, own = self.area, all_percents(router_plan)[response.target]
+        if called_in(router_plan, response.target):
+            note += CALLED_IN.format(response.target.partition("/")[0])
         return {
             area.progress: line(note),
             area.table: dose_table(response),

@@ -89,6 +89,11 @@ def _control(report: Report, easy: str, hard: str) -> Iterator[str]:
                     f"{curve['median_spearman']:+.2f} in the median, monotone "
                     f"{curve['monotone']:.0%}"
                 )
+    if any(dose.startswith("expert") for doses in report["groups"].values() for dose in doses):
+        yield (
+            "expert's share: where its group takes no part in the router's plan, any dose above 0 "
+            "calls the group in, and the step from 0 to 25% is mostly that"
+        )
     for group, wrong in report["wrong"].items():
         yield (
             f"{group}: a wrong expert is worse than the right one in "

@@ -1,7 +1,9 @@
 """Dose and response: one part of the mixture at five shares, answered as one batch.
 
 A group or an expert is given 0, 25, 50, 75 and 100% of its share. Everything else follows the
-router's own plan, as where a single share is fixed by hand.
+router's own plan, as where a single share is fixed by hand. Where an expert's group takes no part
+in that plan, it has no share at 0%, and at each dose above 0 the same, at which the expert calls it
+in: the step from 0 to 25% is then mostly the group's coming in.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from atmoe.answer.sampling import Sampling
 from atmoe.explanation.response import DOSES, Response
 from atmoe.mixture.mixture import Mixture
 from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 from atmoe.steering.overrides import Override, State, Steering
 
 
@@ -28,6 +31,12 @@ def targets(layout: Layout) -> tuple[str, ...]:
         if len(experts) > 1:
             names += [f"{group}/{expert}" for expert in experts]
     return tuple(names)
+
+
+def called_in(plan: RoutingPlan, target: str) -> bool:
+    """Whether a dose above 0 calls in the target's group, which takes no part in the plan."""
+    group, _, expert = target.partition("/")
+    return bool(expert) and group in plan.absent
 
 
 def dosing(model: Mixture, answer: Answer, target: str) -> Generator[Response, None, None]:

@@ -9,9 +9,11 @@ other groups    the mean log-probability of the reference answer, with the exper
                 label at 100% of its group
 
 Two doses are told apart: the *group's* share of each layer, with the expert at 100% inside it; and
-the *expert's* share inside its group, with the group's share left to the router. For every prompt:
-Spearman's rank correlation of dose and property, and whether the five values are monotone within
-noise.
+the *expert's* share inside its group, with the group's share left to the router. Where that group
+takes no part in the router's plan, it has no share at dose 0, and at each dose above 0 the same, at
+which the expert calls it in (`atmoe.steering.overrides`; of three groups a third): the step from 0
+to 25% is then mostly the group's coming in. For every prompt: Spearman's rank correlation of dose
+and property, and whether the five values are monotone within noise.
 """
 
 from __future__ import annotations
