@@ -27,6 +27,7 @@ from app.session import Question
 from app.view import MAX_TEMPERATURE, MAX_TOKENS, sampling_of
 from app.why.state import why
 from atmoe import AtMoeError, Record, Steering
+from atmoe.errors import DataError
 from atmoe.explanation.compare import compare
 from atmoe.explanation.drafts import drafting
 from atmoe.many.brief import brief_of
@@ -126,8 +127,8 @@ class Api:
         Returns:
             The plan, with "familiarity" and "nearest" training examples where they are measured.
         """
-        changed = self._steering(steering)
-        return _sent(self.worker.call(lambda: self.model.routed(question, changed)), brief)
+        changed, short = self._steering(steering), _switch(brief)
+        return _sent(self.worker.call(lambda: self.model.routed(question, changed)), short)
 
     def answer(
         self,
@@ -155,14 +156,14 @@ class Api:
             The record so far; until the last one its "finish" is "cancelled".
         """
         with _told():
-            sent, last = 0.0, None
+            sent, last, short = 0.0, None, _switch(brief)
             asked = self._asked(question, max_new_tokens, seed, temperature)
             for last in self._answered(asked, steering):
                 if time.monotonic() - sent >= STREAMED_SECONDS and last.finish == "cancelled":
                     sent = time.monotonic()
-                    yield _sent(last, brief)
+                    yield _sent(last, short)
             if last is not None:
-                yield _sent(last, brief)
+                yield _sent(last, short)
 
     @_told()
     def explain(
@@ -190,10 +191,11 @@ class Api:
         Returns:
             The record, with its "explanation" and the "verdict" on it.
         """
+        short = _switch(brief)
         asked = self._asked(question, max_new_tokens, seed, temperature)
         record = _last(self._answered(asked, steering))
         progress = _last(self.worker.run(Job(why(self.model, record))))
-        return _sent(replace(record, explanation=progress.explanation), brief)
+        return _sent(replace(record, explanation=progress.explanation), short)
 
     @_told()
     def drafts(
@@ -287,6 +289,17 @@ class Api:
         steps = answer(self.shared.batching, asked, self._steering(steering))
         for progress in self.worker.run(self.shared.in_line(steps)):
             yield progress.record
+
+
+def _switch(brief: object) -> bool:
+    """A switch as it was sent.
+
+    Raises:
+        DataError: it is neither true nor false; Python takes any text for true.
+    """
+    if not isinstance(brief, bool):
+        raise DataError(f"brief is true or false, and not {brief!r}.")
+    return brief
 
 
 def _sent(value: Routed | Record, brief: bool) -> dict:

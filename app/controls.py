@@ -217,9 +217,7 @@ def of_steering(steering: Steering, layout: Layout) -> Controls:
     """
     overrides = [o for o in steering.overrides if o.state is not State.ROUTER]
     scope = next((name for name in SCOPES if any(o.scope == name for o in overrides)), "all")
-    settings = {
-        o.target: Setting(o.state, 100 * (o.share or 0)) for o in overrides if o.scope == scope
-    }
+    settings = {o.target: Setting(o.state, _percent(o)) for o in overrides if o.scope == scope}
     apart: dict[Override, list[int]] = {}
     for layer, chosen in enumerate(steering.by_layer(layout)):
         for o in chosen.values():
@@ -229,8 +227,13 @@ def of_steering(steering: Steering, layout: Layout) -> Controls:
     for o, layers in apart.items():
         for run in runs(layers):
             where = layer_range(run, layout.layers)
-            cells.append(Cells(o.target, where[0], where[-1], o.state, 100 * (o.share or 0)))
+            cells.append(Cells(o.target, where[0], where[-1], o.state, _percent(o)))
     return Controls(settings, steering.strength, scope, cells=tuple(cells)).checked(layout)
+
+
+def _percent(override: Override) -> float:
+    """A share in percent, as somebody typed it: 100 · 0.29 is a hair less than 29."""
+    return round(100 * (override.share or 0), 10)
 
 
 def runs(layers: Sequence[int]) -> list[str]:

@@ -53,9 +53,9 @@ def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sa
     Raises:
         SamplingError: a value out of range.
     """
-    if not _between(max_tokens, 1, MAX_TOKENS):
+    if not _between(max_tokens, 1, MAX_TOKENS) or max_tokens != int(max_tokens):
         raise SamplingError(
-            f"An answer may have 1 to {MAX_TOKENS} tokens; choose a number between them."
+            f"An answer may have 1 to {MAX_TOKENS} tokens; choose a whole number between them."
         )
     if not _between(temperature, 0, MAX_TEMPERATURE):
         raise SamplingError(
@@ -71,4 +71,6 @@ def sampling_of(max_tokens: float, temperature: float, seed: float | None) -> Sa
 
 def _between(number: object, least: float, most: float) -> bool:
     """Whether something is a number within these ends."""
-    return isinstance(number, int | float) and least <= number <= most
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    return least <= number <= most

@@ -456,6 +456,6 @@ def published(name: str) -> dict[str, Any]:
     Raises:
         AtMoeError: there is none of that name.
     """
-    if name not in PUBLISHED:
+    if not isinstance(name, str) or name not in PUBLISHED:
         raise AtMoeError(f"There is no schema of {name!r}; there are {', '.join(PUBLISHED)}.")
     return PUBLISHED[name].model_json_schema()

@@ -134,13 +134,14 @@ def steering_of_link(link: str, layout: Layout) -> Steering:
     """The steering that a link sets.
 
     Args:
-        link: a whole address, or what follows its question mark.
+        link: a whole address, or what follows its question mark; what is behind its # stays out.
         layout: the model's.
 
     Raises:
         LinkError: it cannot be read, or sets nothing of ours.
     """
-    linked = from_query(dict(parse_qsl(link.rpartition("?")[2], keep_blank_values=True)), layout)
+    query = link.partition("#")[0].rpartition("?")[2]
+    linked = from_query(dict(parse_qsl(query, keep_blank_values=True)), layout)
     if linked is None:
         raise LinkError("This is no link of the page; copy one from Share, or send a steering.")
     return linked.controls.steering

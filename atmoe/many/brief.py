@@ -34,10 +34,9 @@ def brief_of_plan(plan: RoutingPlan) -> Brief:
     layout = plan.layout
     shares = dict(zip(layout.group_names, _digits(plan.group_weights.mean(0).tolist())))
     inside = dict(zip(layout.expert_names, _digits(plan.expert_shares.mean(0).tolist())))
-    heaviest = {}
+    weights, heaviest = dict(zip(layout.expert_names, plan.weights.mean(0).tolist())), {}
     for group in layout.group_names:
-        members = layout.expert_names[layout.members(group)]
-        leads = max(members, key=lambda name: inside[name])
+        leads = max(layout.expert_names[layout.members(group)], key=weights.__getitem__)
         heaviest[group] = None if group in plan.absent else leads
     return {
         "team": list(plan.team),

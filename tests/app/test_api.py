@@ -65,6 +65,8 @@ def test_a_steering_may_be_a_link_of_the_page(client, served):
     link = f"http://host/?v=2&set={group}:100&q=Another%20question"
     said = client.predict(QUESTION, link, True, api_name="/route")
     assert said == client.predict(QUESTION, STEERING.to_dict(), True, api_name="/route")
+    # and as Share copies it, with what stood on the page behind a #
+    assert said == client.predict(QUESTION, f"{link}#answers=1.AAAA", True, api_name="/route")
     for broken in ("", "https://example.org/?x=1", "?v=9&set=task:1"):
         with pytest.raises(AppError, match=r"ink .*\[link\]"):
             client.predict(QUESTION, broken, api_name="/route")
@@ -161,6 +163,11 @@ def test_two_answers_are_compared(client, served):
         ),
         ((QUESTION, None, 100_000), "/answer", r"1 to 400 tokens.* \[sampling\]"),
         ((QUESTION, None, 4, "x"), "/explain", r"\[sampling\]"),
+        ((QUESTION, None, 3.7), "/answer", r"a whole number.* \[sampling\]"),
+        ((QUESTION, None, True), "/answer", r"a whole number.* \[sampling\]"),
+        ((QUESTION, None, 4, 0, 0, "false"), "/answer", r"brief is true or false.* \[data\]"),
+        ((QUESTION, None, "no"), "/route", r"brief is true or false.* \[data\]"),
+        (([],), "/schema", r"There is no schema of \[\]"),
         ((QUESTION, ""), "/score", r"\[prompt\]"),
     ],
 )

@@ -17,7 +17,7 @@ from commands import refused, run, stopped_after
 from conftest import PROMPTS, ROOT
 from sources_examples import saved_with_index
 
-from atmoe import Override, Record, RoutingPlan, Sampling, State, Steering
+from atmoe import Layout, Override, Record, RoutingPlan, Sampling, State, Steering
 from atmoe.answer.generation import generate
 from atmoe.cli.main import main
 from atmoe.errors import DataError
@@ -27,6 +27,7 @@ from atmoe.many.judging import judging_steps
 from atmoe.many.out import Out, table_csv
 from atmoe.many.rows import Row, read_rows
 from atmoe.many.run import answering, explaining, routing, scoring, without_pauses
+from atmoe.model import Routed
 from atmoe.study.deletion import deletion
 from atmoe.study.faithfulness import RANDOM_ORDERS, SAMPLING, Judged, following, summary
 
@@ -146,6 +147,16 @@ def test_weights_are_tested_over_a_file_as_over_a_corpus(capsys, saved, model, t
         measured = deletion(model, row.record, row.explanation, RANDOM_ORDERS, orders)
         assert row.deletion == pytest.approx(measured, abs=1e-3)
     assert summary(kept, 7).items() <= report.items()
+
+
+def test_the_heaviest_of_a_group_is_who_has_most_weight():
+    """And not who has most of the group where the group itself has hardly any."""
+    shares, inside = torch.zeros(2, 2), torch.tensor([[0.6, 0.4, 1.0], [0.1, 0.9, 1.0]])
+    shares[0], shares[1] = torch.tensor([0.8, 0.2]), torch.tensor([0.1, 0.9])
+    layout = Layout.of(2, {"task": ["define", "treat"], "field": ["heart"]})
+    plan = RoutingPlan(layout, shares, inside)
+    brief = brief_of(Routed("?", Steering(), plan, plan, None, {}))
+    assert brief["heaviest"] == {"task": "task/define", "field": "field/heart"}
 
 
 def test_what_a_study_over_a_file_cannot_take_is_refused(capsys, saved, tmp_path):

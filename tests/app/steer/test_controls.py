@@ -139,5 +139,13 @@ def test_every_steering_has_controls_that_make_the_same_plan():
     assert several > 50
 
 
+def test_a_share_is_the_percent_that_was_typed():
+    steering = Steering(
+        (Override("task", State.FIXED, 0.29), Override("field", State.OFF, None, "2"))
+    )
+    controls = of_steering(steering, LAYOUT)
+    assert controls.settings["task"].percent == 29 and controls.steering == steering
+
+
 def test_runs():
     assert runs([3, 4, 5, 9]) == ["3-5", "9"] and runs([]) == [] and runs(range(2)) == ["0-1"]
