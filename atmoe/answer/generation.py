@@ -60,6 +60,10 @@ class Generation:
         engine: what decodes. "lean" (`atmoe.answer.engine`), and once it has begun "lean, folded"
             where all rows have one plan and the copy of the weights was free (in bfloat16 the two
             round differently); "plain" where the base is of another kind, and transformers decodes.
+
+    Raises:
+        PromptError: no prompt, or one that is too long for the base with its answer.
+        SamplingError: not one seed a prompt.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Generation:
             raise SamplingError(
                 f"There are {len(seeds)} seeds for {len(prompts)} prompts; give one a prompt."
             )
+        for prompt in prompts:
+            mixture.must_fit(prompt, sampling.max_new_tokens)
         self._seeds = seeds
         self.sampling = sampling
         self._mixture = mixture

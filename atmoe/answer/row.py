@@ -83,6 +83,7 @@ class Decoding:
         self.sampling = sampling
         # 1. read the prompt
         encoded = mixture.encode(prompt)
+        mixture.must_fit(encoded, sampling.max_new_tokens)
         began = time.perf_counter()
         logits, self.plans, cache, read = batch.prefill(encoded, plan, kept)
         self.prefill_seconds = time.perf_counter() - began

@@ -9,6 +9,7 @@ Plans are arguments. Nothing that a call sets outlives it, so calls may interlea
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -104,7 +105,30 @@ class Mixture:
         Raises:
             PromptError: it is empty, too long, or no text that the experts can read.
         """
-        return encode_prompt(self.tokenizer, prompt, self.info.max_prompt_tokens, self.info.scripts)
+        most = min(self.info.max_prompt_tokens, self.positions - 1)
+        return encode_prompt(self.tokenizer, prompt, most, self.info.scripts)
+
+    @property
+    def positions(self) -> int:
+        """How many tokens the base was made to read; without a limit where its config has none."""
+        config = self.base.config.get_text_config()
+        return getattr(config, "max_position_embeddings", None) or sys.maxsize
+
+    def must_fit(self, prompt: Prompt, answer: int) -> None:
+        """Nothing, where the base can read a question and its answer.
+
+        Args:
+            prompt: the question.
+            answer: how many tokens the answer has, or may have.
+
+        Raises:
+            PromptError: they are too long together.
+        """
+        if len(prompt.ids) + answer > self.positions:
+            raise PromptError(
+                f"A question of {len(prompt.ids):,} tokens and an answer of up to {answer:,} are "
+                f"more than the {self.positions:,} that this base reads; shorten one of them."
+            )
 
     def encode_answer(self, answer: str) -> list[int]:
         """The token ids of a given answer.
@@ -297,6 +321,8 @@ class Mixture:
                 f"least one prompt, and an answer that is not empty and a plan for each."
             )
         encoded = [self.encode(prompt) for prompt in prompts]
+        for question, tail in zip(encoded, tails):
+            self.must_fit(question, len(tail))
         batch = self.collate(encoded, tails, side)
         first = batch.attention.argmax(1)  # where each row's text begins
         # The state that predicts token 0 of each answer.

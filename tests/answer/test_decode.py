@@ -12,7 +12,7 @@ from atmoe import Record, RoutingPlan, Sampling, Steering
 from atmoe.answer.batching import Batching
 from atmoe.answer.generation import end_tokens
 from atmoe.answer.sampling import MAX_NEW_TOKENS, Chooser
-from atmoe.errors import SamplingError
+from atmoe.errors import PromptError, SamplingError
 from atmoe.mixture.experts import _mixing
 from atmoe.mixture.passes import _entered
 from atmoe.prompt.template import Prompt, encode_text
@@ -334,3 +334,25 @@ def test_whole_numbers_and_fractions_mean_the_same(model):
     )
     b = last_of(model.generate(PROMPTS[:1], None, Sampling(3, 1.0, 0.9, 2**63 - 1, 2.0)))
     assert a.tokens == b.tokens and len(a.tokens[0]) <= 3
+
+
+def test_what_is_longer_than_the_base_reads_is_refused_and_what_fills_it_is_answered(
+    model, monkeypatch
+):
+    plan, rows = model.route(PROMPTS[0]), [PROMPTS[0]]
+    read = len(model.encode(PROMPTS[0]).ids)
+    monkeypatch.setattr(model.base.config, "max_position_embeddings", read + 5)
+    filled = model.answer(PROMPTS[0], sampling=Sampling(5))
+    assert len(filled.answer_tokens) == 5 and model.score(PROMPTS[0], "four", [plan]).shape[1] <= 5
+    batching = Batching(model, 1)
+    for ask in (
+        lambda: model.answer(PROMPTS[0], sampling=Sampling(6)),
+        lambda: model.generate(rows, [plan], Sampling(6)),
+        lambda: batching.add(PROMPTS[0], plan, Sampling(6)),
+        lambda: model.score(PROMPTS[0], "an answer that is longer than that", [plan]),
+    ):
+        with pytest.raises(PromptError, match=f"more than the {read + 5} that this base reads"):
+            ask()
+    monkeypatch.setattr(model.base.config, "max_position_embeddings", read)
+    with pytest.raises(PromptError, match=f"shorten it to at most {read - 1}"):
+        model.route(PROMPTS[0])
