@@ -96,7 +96,7 @@ def team_note(plan: RoutingPlan) -> str:
 
 
 def doubts(plan: RoutingPlan) -> str:
-    """Where the planner doubts, as "In doubt: task (overview, or else diagnosis or causes)".
+    """Where the router doubts, as "The router doubts: task (overview, or else diagnosis)".
 
     Returns:
         Empty where it doubts nowhere, or where that is not known.
@@ -105,7 +105,7 @@ def doubts(plan: RoutingPlan) -> str:
         f"{group} ({likeliest[0]}, or else {' or '.join(likeliest[1:NAMED_IN_DOUBT])})"
         for group, likeliest in plan.doubts.items()
     ]
-    return f"In doubt: {listed(said)}." if said else ""
+    return f"The router doubts: {listed(said)}." if said else ""
 
 
 def team_size(plan: RoutingPlan) -> str:

@@ -165,7 +165,7 @@ def test_the_line_says_where_the_router_doubts_and_what_to_do_then():
         "The router reads · task: **treat** · Field: **lung and heart** ⚠ *or skin?* · "
         "5 of 5 experts take part · ⚠ in doubt: click another"
     )
-    assert text.reading(view).endswith(" In doubt: field (lung, or else heart or skin).")
+    assert text.reading(view).endswith(" The router doubts: field (lung, or else heart or skin).")
     # of all that may be meant, everybody is named already
     both = replace(sure, likely=torch.tensor([0.4, 0.3, 0.9, 0.1, 0.1]))
     even = replace(both, expert_shares=torch.tensor([[0.5, 0.5, 0.1, 0.7, 0.2]] * 4))
