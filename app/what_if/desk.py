@@ -21,6 +21,7 @@ from atmoe.explanation.doses import called_in, dosing
 from atmoe.explanation.response import Response
 from atmoe.report.words import all_percents
 from atmoe.study.reading import word_count
+from atmoe.wording import count
 
 NOTHING = (
     "There is no finished answer of the router yet; ask a question first, or wait until it has "
@@ -116,9 +117,9 @@ class WhatIfDesk(Desk):
 
         def show(response: Response) -> Update:
             state.response = response
-            words = word_count(response.answers[0])
-            progress = f"Answering at {len(PERCENTS)} shares: {words} words"
-            return say(progress) | {area.answer: passage(response.answers[state.shown])}
+            answer = response.answers[state.shown]
+            progress = f"Answering at {len(PERCENTS)} shares: {count(word_count(answer), 'word')}"
+            return say(progress) | {area.answer: passage(answer)}
 
         def end(_: Response | None) -> Update:
             response, record = state.response, session.first.record
