@@ -81,16 +81,22 @@ class ModelsDesk(Desk):
 
     def _one(self, session: Session, number: int, slot: Slot) -> Iterator[Update]:
         place, neighbour = self.area.places[number], self.neighbours[number]
-        info = neighbour.serving.model.info
+        model = neighbour.serving.model
 
         def show(progress: Progress) -> Update:
             slot.grow(progress.record)
             plan = progress.record.router_plan
-            read = routing_line(View(plan, plan, Steering()), info.words, controls=False)
+            read = routing_line(View(plan, plan, Steering()), model.info.words, controls=False)
             return grown(progress, place) | {self.area.lines[number]: read}
 
         def end(progress: Progress | None) -> Update:
-            return place.say(STOPPED) if progress is None else {}
+            if progress is None:
+                return place.say(STOPPED)
+            if not progress.ended:  # it was stopped, and nobody has looked through it
+                record = model.flagged(progress.record)
+                slot.grow(record)
+                return grown(Progress(record, ended=True), place)
+            return {}
 
         yield from stream(neighbour.serving.worker, slot, slot.job, place.say, show, end)
 

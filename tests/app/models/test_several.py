@@ -1,5 +1,7 @@
 """Several models in one process: what each page is, and how they are asked beside one another."""
 
+import time
+
 import httpx
 import pytest
 from browser import ENDED, QUESTION, TOKENS, flat, visit
@@ -10,6 +12,7 @@ from proxy import proxied
 
 from app.several import Shown, names_of, several
 from app.view import sampling_of
+from atmoe.answer.batching import Batching
 from atmoe.presentation import Page
 
 PATH = "/atmoe"
@@ -102,6 +105,26 @@ def test_the_other_answers_the_same_question_beside_and_its_page_takes_the_quest
         expect(tab.question).to_have_value("What is gout?")
         ask_there(tab, two, "What is gout?")
         tab.troubles[:] = left_over(tab, address)
+
+
+def test_an_answer_of_the_other_that_was_stopped_says_so(both, browser, monkeypatch):
+    address, one, _ = both
+    step = Batching.step
+
+    def slow(batching):
+        time.sleep(0.05)  # or a tiny model has ended before anybody can stop it
+        step(batching)
+
+    with visit(browser, (f"{address}first-one/", one)) as tab:
+        tab.ask(tokens=400)
+        monkeypatch.setattr(Batching, "step", slow)
+        tab.open("Models")
+        tab.page.get_by_role("button", name="Ask the other models").click()
+        facts = tab.page.locator("#model-0-facts")
+        expect(facts).to_contain_text("Still being written")
+        tab.page.get_by_role("button", name="Stop them").click()
+        expect(facts).to_contain_text("stopped before its end")
+        expect(facts).not_to_contain_text("Still being written")
 
 
 def test_below_a_path_of_a_proxy_each_answers_and_leads_to_the_other(both_below, browser):
