@@ -63,7 +63,11 @@ class CompareDesk(Desk):
         voices, records, places = self._shown(session)
         plans = tuple(record.plan for record in records)
         # A plan is made anew for each answer.
-        if len(records) < 2 or list(map(id, plans)) == list(map(id, state.compared)):
+        if len(records) < 2:
+            return
+        if list(map(id, plans)) == list(map(id, state.compared)):
+            if state.comparison is not None:  # both were said once more meanwhile, without marks
+                yield _marks(records, places)
             return
 
         # 2. say at once what needs no measuring, and measure
@@ -79,13 +83,8 @@ class CompareDesk(Desk):
         # 3. show it where they are still there
         if state.compared is plans and all(map(session.still_there, records)):
             state.comparison = comparison
-            update = words | {place: compared(comparison, voices, records)}
-            for answer_place, record in zip(places[2:], records[2:]):
-                update[answer_place.text] = passage(record.answer, record.flags)
-            spans = differences(records[0].answer, records[1].answer)
-            for answer_place, record, own_spans in zip(places, records, spans):
-                update[answer_place.text] = differing(own_spans, record.flags)
-            yield update
+            shown = words | {place: compared(comparison, voices, records)}
+            yield shown | _marks(records, places)
         # They may have changed while the words above were on their way.
         if not all(map(session.still_there, records)):
             yield self.area.uncompared()
@@ -136,3 +135,14 @@ class CompareDesk(Desk):
                 records.append(record)
                 places.append(place)
         return voices, records, places
+
+
+def _marks(records: Sequence[Record], places: Sequence[AnswerPlace]) -> Update:
+    """The answers, with marks at what differs between the first two."""
+    update: Update = {}
+    for place, record in zip(places[2:], records[2:]):
+        update[place.text] = passage(record.answer, record.flags)
+    spans = differences(records[0].answer, records[1].answer)
+    for place, record, own_spans in zip(places, records, spans):
+        update[place.text] = differing(own_spans, record.flags)
+    return update

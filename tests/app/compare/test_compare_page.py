@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from browser import QUESTION, TOKENS, Tab, choose, expected, flat, third
+from browser import QUESTION, TOKENS, Tab, bar, choose, drag, expected, flat, third
 
 from app.compare.difference import differences
 from app.compare.sentences import aligned
@@ -187,6 +187,22 @@ def test_a_switch_marks_the_words_that_differ_without_asking_the_server(tab):
     switch.uncheck()
     assert underlined() == {"none"}
     assert not asked
+
+
+def test_the_marks_stay_where_a_steering_is_refused(tab):
+    tab.ask()
+    tab.press(tab.layout.group_names[0], "End")
+    tab.steered()
+    marks = tab.page.locator("#first mark.differs, #second mark.differs")
+    expect(marks.first).to_be_attached()
+    count = marks.count()
+    tab.open("Weights")
+    drag(tab, (1, 0), (1, 1))
+    tab.page.get_by_label("share, %", exact=True).fill("50")
+    bar(tab, "Fix at this share").click()
+    expect(tab.message).to_contain_text("sum to 150%")
+    tab.page.wait_for_timeout(1500)  # all that follows a movement has followed
+    expect(marks).to_have_count(count)
 
 
 def test_the_rest_of_the_small_print_lies_over_the_page(tab):
