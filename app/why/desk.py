@@ -147,7 +147,7 @@ class WhyDesk(Desk):
         def end(progress: WhyProgress | None) -> Update:
             state.asked, state.over = False, True
             done = progress is not None and progress.fraction == 1
-            return say(DONE if done else CANCELLED) | self._buttons(session)
+            return say(DONE if done else CANCELLED) | self._buttons(session) | self._words(state)
 
         blank = self._blank("")
         yield from stream(self.worker, state, job, say, show, end, "measurement", blank)
@@ -159,7 +159,8 @@ class WhyDesk(Desk):
     @guarded
     def pick(self, session: Session, unit: str) -> Update:
         """Mark the words that depended on a unit."""
-        explained = session.tab(WhyState).explained
+        state = session.tab(WhyState)
+        state.unit, explained = unit, state.explained
         if explained is None or explained.explanation is None:
             return {self.area.words: line(UNPICKED)}
         return {self.area.words: why_words.words(explained.explanation, unit)}
@@ -213,7 +214,6 @@ class WhyDesk(Desk):
     def _show(self, session: Session, explanation: Explanation, which: str) -> Update:
         """An explanation, as far as it is there."""
         area = self.area
-        top = max(explanation.of("expert"), key=lambda u: u.effect).name
         update: Update = {
             area.sentence: headline(explanation, which),
             area.verdict: why_words.sign(explanation),
@@ -221,8 +221,7 @@ class WhyDesk(Desk):
             area.paragraph: marked(why_words.paragraph(explanation)),
             area.grid: grid(explanation),
             area.sentences: why_words.sentence_list(explanation),
-            area.unit: top,
-            area.words: why_words.words(explanation, top),
+            **self._words(session.tab(WhyState)),
         }
         if explanation.of("band"):
             update[area.bands] = grid(explanation, bands=True)
@@ -233,6 +232,14 @@ class WhyDesk(Desk):
             texts = why_words.changes(explanation.changes)
             update[area.changes] = f"<ul>{''.join(f'<li>{line(text)}</li>' for text in texts)}</ul>"
         return update
+
+    def _words(self, state: WhyState) -> Update:
+        """The words that depended on the part that was picked, or else on the most costly one."""
+        explanation = state.explained and state.explained.explanation
+        if not explanation:
+            return {}
+        unit = state.unit or max(explanation.of("expert"), key=lambda u: u.effect).name
+        return {self.area.unit: unit, self.area.words: why_words.words(explanation, unit)}
 
 
 def _whole(slot: Slot) -> bool:

@@ -53,18 +53,20 @@ class WhyState(Making[WhyProgress]):
         which: which answer that is.
         asked: whether a person waits for it.
         over: whether nothing more comes of the job.
+        unit: whose words a person wants marked; None = those of the expert with most effect.
     """
 
     explained: Record | None = None
     which: str = FIRST
     asked: bool = False
     over: bool = True
+    unit: str | None = None
 
     def begin(self, job: Job[WhyProgress], record: Record, which: str) -> None:
         """Measure an answer, and nothing else any more."""
         self.forget()
         self.asked, self.over = job.kind is Kind.OTHER, False
-        self.job, self.explained, self.which = job, record, which
+        self.job, self.explained, self.which, self.unit = job, record, which, None
 
     def pause(self) -> None:
         """Stop measuring; it goes on from there when the answer is due again."""

@@ -7,11 +7,11 @@ import time
 from threading import Event
 
 import pytest
-from browser import WAIT, Tab, flat, visit
+from browser import WAIT, Tab, choose, flat, visit
 
 from app.markup import marked
 from app.why.sentence import sentence
-from atmoe.explanation.measure import opening
+from atmoe.explanation.measure import completing, opening
 from atmoe.explanation.value import Explanation
 from atmoe.wording import NO_PRAISE
 
@@ -111,6 +111,28 @@ def test_a_part_can_be_picked_and_its_words_are_marked(tab):
     assert flat(why(tab, "words").locator(".passage").inner_text()) == flat(
         "".join(record["explanation"]["tokens"])
     )
+
+
+def test_the_part_that_was_picked_stays_picked_as_more_is_measured(tab, monkeypatch):
+    more, group = Event(), tab.layout.group_names[-1]
+
+    def held(*args):
+        while not more.is_set():
+            time.sleep(0.02)
+            yield 0.0
+        return (yield from completing(*args))
+
+    monkeypatch.setattr("app.why.state.completing", held)
+    tab.ask()
+    tab.open("Why")
+    expect(why(tab, "progress")).to_contain_text("2 of 3")
+    unfold(tab, "Which words")
+    choose(tab, "Part", group)
+    expect(why(tab, "words")).to_contain_text(f" on {group}")
+    more.set()
+    expect(why(tab, "progress")).to_have_text("Measured.")
+    expect(tab.page.get_by_label("Part", exact=True)).to_have_value(group)
+    expect(why(tab, "words")).to_contain_text(f" on {group}")
 
 
 def test_the_steered_answer_takes_the_routers_place_and_the_button_brings_it_back(tab):
