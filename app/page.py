@@ -257,7 +257,7 @@ def _wire(
 
     beside = () if models_desk is None else models_desk.wire(session)
 
-    CohortDesk(shared, areas.cohort).wire(session)
+    CohortDesk(shared, areas.cohort, areas.ask.box.settings).wire(session)
 
     # 4. what every answer's end calls
     answered = [*asked.answered, *replayed.answered, *again.answered, *linked.answered]

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from app import uploads
+from app.ask.area import Settings
 from app.cohort import words
 from app.cohort.area import ANSWER, MOST, ROUTE, CohortArea
 from app.cohort.figure import atlas_figure
@@ -22,7 +23,7 @@ from app.job import LATER, Job, Kind, Later
 from app.markup import line
 from app.session import Making, Session
 from app.view import sampling_of
-from atmoe import AtMoeError, Record, Steering
+from atmoe import AtMoeError, Record, Sampling, Steering
 from atmoe.many.atlas import weights
 from atmoe.many.brief import columns, flat
 from atmoe.many.commands import steps_of
@@ -31,15 +32,12 @@ from atmoe.many.rows import Row, read_rows, row_of
 from atmoe.many.run import Done
 from atmoe.model import Routed
 from atmoe.report.cohort import cohort_report
-from atmoe.report.words import changes
 from atmoe.sources.value import SENTENCES, Source, sentence_of
 
 AT_ONCE = 4
 """Rows of a batch: others get a turn of the model after each of its steps."""
 SHOWN_SECONDS = 1.0
 """The table is drawn anew no more often."""
-TOKENS = 160
-SAMPLING = sampling_of(TOKENS, 0, 0)
 NONE = "There is no question; write some, one a line, or open a file."
 STOPPED = "Stopped."
 TWO = "Tick two rows of the table to compare them."
@@ -68,6 +66,8 @@ class CohortState(Making[Some]):
         rows: that are asked.
         command: route, answer or explain.
         steering: they are asked under.
+        sampling: of their answers.
+        under: both, in words.
         some: the rows that are done.
         folder: holds the downloads.
     """
@@ -77,6 +77,8 @@ class CohortState(Making[Some]):
     rows: tuple[Row, ...] = ()
     command: str = "route"
     steering: Steering = Steering()
+    sampling: Sampling = Sampling()
+    under: str = ""
     some: Some | None = None
     of_its_own = True
     folder: TemporaryDirectory | None = field(default=None, repr=False)
@@ -85,9 +87,9 @@ class CohortState(Making[Some]):
 class CohortDesk(Desk):
     """The callbacks of the tab."""
 
-    def __init__(self, shared: Shared, area: CohortArea):
+    def __init__(self, shared: Shared, area: CohortArea, settings: Settings):
         super().__init__(shared)
-        self.area = area
+        self.area, self.settings = area, settings
 
     def wire(self, session: gr.State) -> None:
         """Have the tab's parts call this desk."""
@@ -97,7 +99,10 @@ class CohortDesk(Desk):
         )
         outputs = [*area.results, area.stop]
         begun = area.start.click(
-            self.ask, [session, area.text, area.depth], [shared.message, *outputs], **UNQUEUED
+            self.ask,
+            [session, area.text, area.depth, *self.settings.parts],
+            [shared.message, *outputs],
+            **UNQUEUED,
         )
         begun.success(self.run, [session], outputs, **streaming("cohort"))
         area.stop.click(self.cancel, [session], **UNQUEUED)
@@ -119,27 +124,35 @@ class CohortDesk(Desk):
         return {self.area.text: state.text, self.area.progress: line(said)}
 
     @guarded
-    def ask(self, session: Session, text: str, depth: str) -> Update:
+    def ask(
+        self,
+        session: Session,
+        text: str,
+        depth: str,
+        max_tokens: float,
+        temperature: float,
+        seed: float | None,
+    ) -> Update:
         """Make the job that `run` will read."""
-        state = session.tab(CohortState)
+        state, sampling = session.tab(CohortState), sampling_of(max_tokens, temperature, seed)
         rows = state.read if state.read and text == state.text else _lines(text)
         if not rows:
             raise AtMoeError(NONE)
         state.cancel()
         state.rows, state.some, state.steering = rows, None, session.steering
         state.command = "route" if depth == ROUTE else "answer" if depth == ANSWER else "explain"
+        state.sampling = sampling
         state.job = Job(self._steps(state), Kind.MANY)
-        whose = changes(state.steering)
-        under = f"under your steering: {whose}" if whose else "under the router's own plans"
-        own = sum(row.steering is not None for row in rows)
-        under += f"; {own} bring a steering of their own" if own else ""
+        state.under = words.under(state.steering, rows, sampling if depth != ROUTE else None)
         if state.read and rows is not state.read:
-            under += "; as the text has them, without what else the file held"
-        return self._blank(f"{len(rows)} questions, {under} …")
+            state.under += "; as the text has them, without what else the file held"
+        return self._blank(f"{len(rows)} questions, {state.under} …")
 
     def _steps(self, state: CohortState) -> Generator[Some | Later, None, None]:
         """The rows as they are done, seldom enough to be drawn."""
-        steps = steps_of(state.command, self.model, state.rows, state.steering, SAMPLING, AT_ONCE)
+        steps = steps_of(
+            state.command, self.model, state.rows, state.steering, state.sampling, AT_ONCE
+        )
         done: list[Done[Any]] = []
         told, began = 0, time.monotonic()
         shown = began
@@ -209,7 +222,8 @@ class CohortDesk(Desk):
 
     def _progress(self, state: CohortState, some: Some, ended: bool) -> str:
         errors = sum(bool(done.error) for done in some.done)
-        return words.progress(len(some.done), len(state.rows), errors, some.seconds, ended)
+        progress = words.progress(len(some.done), len(state.rows), errors, some.seconds, ended)
+        return f"{progress} · {state.under}"
 
     def _rows(self, some: Some | None) -> list[dict[str, Any]]:
         """The rows as the table takes them."""

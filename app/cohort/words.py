@@ -6,11 +6,34 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from atmoe import Sampling, Steering
 from atmoe.many.brief import Brief
+from atmoe.many.rows import Row
+from atmoe.report.words import changes
 from atmoe.wording import count, minus
 
 LIKE = ("⚠ unlike", "at its edge", "like it")
 """Of a question that is far from training, at its edge, and neither."""
+
+
+def under(steering: Steering, rows: Sequence[Row], sampling: Sampling | None) -> str:
+    """What questions are asked under.
+
+    Args:
+        steering: of those that bring none of their own.
+        rows: the questions.
+        sampling: of their answers; None where they are not answered.
+    """
+    whose = changes(steering)
+    parts = [f"under your steering: {whose}" if whose else "under the router's own plans"]
+    own = sum(row.steering is not None for row in rows)
+    if own:
+        parts.append(f"{own} bring a steering of their own")
+    if sampling is not None:
+        parts.append(f"answers of at most {count(sampling.max_new_tokens, 'token')}")
+        if sampling.temperature:
+            parts.append(f"temperature {sampling.temperature:g}, seed {sampling.seed}")
+    return "; ".join(parts)
 
 
 def progress(done: int, total: int, errors: int, seconds: float, ended: bool) -> str:
@@ -138,5 +161,11 @@ def _shares(first: Brief, second: Brief, words: Mapping[str, str]) -> list[tuple
         if expert and name not in team:
             continue
         title = f"{words.get(group, group)}: {expert}" if expert else f"{words.get(group, group)}"
-        rows.append((title, [f"{brief['shares'][name]:.0%}" for brief in (first, second)]))
+        rows.append((title, [_share(brief, name) for brief in (first, second)]))
     return rows
+
+
+def _share(brief: Brief, name: str) -> str:
+    """A group's share, or an expert's of its group, where it takes part."""
+    part = name in brief["team"] if "/" in name else brief["heaviest"][name]
+    return f"{brief['shares'][name]:.0%}" if part else "takes no part"

@@ -13,6 +13,7 @@ from conftest import PROMPTS
 from app.cohort.area import ANSWER, EXPLAIN, MOST
 from app.cohort.desk import CohortState, _lines
 from app.cohort.words import pair, table
+from app.view import sampling_of
 from atmoe import AtMoeError, Override, Sampling, State, Steering
 from atmoe.many.atlas import order, weights
 from atmoe.many.brief import brief_of, brief_of_plan, columns
@@ -94,6 +95,28 @@ def test_a_steering_holds_for_all_and_they_can_be_answered_and_explained(browser
             assert row["answer"] and row["verdict"] and row[f"effects {group}/{expert}"]
         expect(place.locator("#cohort-table thead")).to_contain_text("do weights explain?")
         assert f"{group}/{expert} fixed at 80%" in saved(tab, "HTML")
+
+
+def test_what_they_were_asked_under_stands_beside_the_table_to_its_end(browser, served):
+    with visit(browser, served) as tab:
+        group, other = tab.layout.group_names[:2]
+        tab.tokens(3)
+        tab.press(group, "End")
+        expect(tab.second).to_contain_text(f"{group} fixed at 100%")
+        place = asked(tab, f"{PROMPTS[0]}\n{PROMPTS[2]}", ANSWER)
+        steering = Steering((Override(group, State.FIXED, 1.0),))
+        for row, prompt in zip(csv.DictReader(io.StringIO(saved(tab, "CSV"))), PROMPTS[::2]):
+            answer = tab.model.answer(prompt, steering, sampling_of(3, 0, 0)).answer
+            assert row["answer"] == answer
+        for name in ("Compare 1", "Compare 2"):
+            place.get_by_label(name, exact=True).check()
+        absent = place.locator("#cohort-pair tr", has_text=re.compile(f"^{other}"))
+        expect(absent.locator("td")).to_have_text(["takes no part"] * 2)
+        tab.page.get_by_role("button", name="Reset all").click()
+        expect(tab.badge).to_have_text("Router's own weights")
+        progress = place.locator("#cohort-progress")
+        expect(progress).to_contain_text(f"under your steering: {group} fixed at 100%")
+        expect(progress).to_contain_text("answers of at most 3 tokens")
 
 
 def test_a_file_is_read_with_its_ids_and_its_broken_rows(browser, served, tmp_path):
