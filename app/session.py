@@ -39,6 +39,7 @@ class Question:
         anew: decode it though the answer is known.
         caution: a sentence to be read before its answers.
         found: what the model's index says of it, filled in with the plan; None = not measured.
+        shown: whether the page was told of the plan once it was there.
         written: tokens of the last answers to it, the oldest first; those under way grow.
     """
 
@@ -49,6 +50,7 @@ class Question:
     anew: bool = False
     caution: str = ""
     found: Found | None = None
+    shown: bool = False
     written: deque[Sequence[int]] = field(default_factory=lambda: deque(maxlen=ANSWERS))
 
 

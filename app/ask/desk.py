@@ -75,6 +75,7 @@ class AskDesk(Desk):
             # last one was heard.
             self.stream_second(steer.panel.rest, session),
         ]
+        steer.panel.rest(self.routed_late, [session], self._showing_routed, **streaming("routed"))
         stopped = box.stop.click(self.stop, [session], **UNQUEUED)
         return Begun(asked, answered, (stopped,))
 
@@ -98,8 +99,7 @@ class AskDesk(Desk):
         """
         # The pictures by an event of their own: at each update of an event Gradio copies, in the
         # browser, all that its outputs hold.
-        showing = [*self.steer_desk.showing, *self.area.first.told]
-        listen(self.routed, [session], showing, **streaming("routed"))
+        listen(self.routed, [session], self._showing_routed, **streaming("routed"))
         place = self.area.first
         outputs = [place.text, place.facts]
         return listen(self.first, [session], outputs, **streaming("first"))
@@ -137,6 +137,11 @@ class AskDesk(Desk):
             | once_more(shared, session.first, area.first)
             | once_more(shared, session.second, area.second)
         )
+
+    @property
+    def _showing_routed(self) -> list[Component]:
+        """What `routed` changes."""
+        return [*self.steer_desk.showing, *self.area.first.told]
 
     @property
     def changing(self) -> list[Component]:
@@ -209,7 +214,7 @@ class AskDesk(Desk):
 
     def routed(self, session: Session) -> Iterator[Update]:
         """Show the router's plan as soon as it is there; until then, the layers read so far."""
-        desk, question, answering = self.steer_desk, session.question, session.first
+        desk, question = self.steer_desk, session.question
         yield {desk.area.line: gr.skip()}
         if question is None:
             return
@@ -218,8 +223,9 @@ class AskDesk(Desk):
             time.sleep(LOOK_SECONDS)
             if session.question is not question:
                 return
-            if not answering.going and question.router_plan is None:
-                yield desk.whose(session)
+            going = session.first.going or session.second.going
+            if not going and question.router_plan is None:  # what shows a plan is of one before
+                yield desk.blank(session) | desk.whose(session)
                 return
             read = len(question.kept.shares)
             if read > layers and time.monotonic() - drawn >= DRAW_SECONDS:
@@ -229,7 +235,18 @@ class AskDesk(Desk):
         # over them (`SteerDesk.again`). Whose the steered answer is stands here once more, for what
         # was said of it as the question was taken may have come after what that movement said.
         if session.question is question:
+            question.shown = True
             yield self._warned(question) | desk.again(session)
+
+    def routed_late(self, session: Session) -> Iterator[Update]:
+        """The same where the question was stopped before it was routed.
+
+        Then it is routed for the steered answer.
+        """
+        question = session.question
+        yield {self.steer_desk.area.line: gr.skip()}
+        if question is not None and not question.shown and not session.first.going:
+            yield from self.routed(session)
 
     def _warned(self, question: Question) -> Update:
         """What is to be read before either answer, now that it is known where the question lies.

@@ -19,7 +19,7 @@ from app.markup import badge, line, message
 from app.session import Question, Session
 from app.sources import told
 from app.steer import words
-from app.steer.area import SteerArea
+from app.steer.area import READING, SteerArea
 from app.steer.figure import Effects, expert_figure, group_figure
 from app.steer.panel import shown
 from app.steer.table import shares_table, thirds_table
@@ -216,6 +216,18 @@ class SteerDesk(Desk):
         """
         return self._in_words(session, controls) | self._in_pictures(session)
 
+    def blank(self, session: Session) -> Update:
+        """Everything that shows the plans, where there is none: as before anything was asked."""
+        layout, parts = self.model.layout, self.area.weights
+        return self._in_words(session) | {
+            self.area.line: READING,
+            self.area.sources: line(""),
+            parts.reading: READING,
+            **self._drawn(None),
+            parts.thirds: thirds_table(layout, None),
+            parts.table: shares_table(layout, None),
+        }
+
     def weights_so_far(self, question: Question) -> Update:
         """The pictures while the router still reads: the layers that it has read."""
         plan = question.kept.so_far(self.model.layout)
@@ -260,7 +272,9 @@ class SteerDesk(Desk):
         found = _found(session)
         return self._drawn(view, self._effects(session), found is not None and found.far)
 
-    def _drawn(self, view: View, effects: Effects | None = None, pale: bool = False) -> Update:
+    def _drawn(
+        self, view: View | None, effects: Effects | None = None, pale: bool = False
+    ) -> Update:
         layout, parts = self.model.layout, self.area.weights
         return {
             parts.group_plot: group_figure(layout, view, effects, pale),

@@ -29,13 +29,16 @@ from browser import (
 from conftest import PAGE, ROOT
 
 import app.ask.desk
+from app.answering import answer
 from app.ask.desk import AskDesk
 from app.controls import Controls
+from app.job import LATER
 from app.launch import launching
 from app.page import build
+from app.steer import words
 from app.steer.desk import SteerDesk
 from app.steer.figure import UNREAD
-from app.view import REPETITION_PENALTY, sampling_of
+from app.view import REPETITION_PENALTY, View, sampling_of
 from app.worker import Worker
 from atmoe import Override, Record, Sampling, State, Steering
 from atmoe.answer.batching import Batching
@@ -697,6 +700,43 @@ def test_stop_ends_an_answer_and_keeps_what_is_there(tab, monkeypatch):
     tab.stop()
     expect(tab.first_facts).to_contain_text("stopped before its end")
     assert 0 < int(re.search(r"(\d+) token", tab.first_facts.text_content())[1]) < 400
+
+
+def test_a_question_stopped_before_it_is_routed_has_no_plan_until_the_steered_answer_brings_it(
+    tab, monkeypatch
+):
+    other, group = "What is gout, and what should I eat?", tab.layout.group_names[0]
+    line, reading = (tab.page.locator(place) for place in ("#routing-line", "#reading"))
+    cell_of_it = cell(tab, 0, 2)
+    unasked = line.inner_text(), cell_of_it.get_attribute("aria-label")
+
+    def waiting(batching, question, steering, *rest):
+        while question.prompt == other and steering.untouched:
+            time.sleep(0.02)
+            yield LATER
+        yield from answer(batching, question, steering, *rest)
+
+    monkeypatch.setattr("app.desk.answer", waiting)
+    tab.ask()
+    expect(line).to_contain_text("The router reads")
+    tab.question.fill(other)
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#first-asked")).to_contain_text(other)
+    expect(tab.page.get_by_role("button", name="Stop", exact=True)).to_be_enabled()
+    tab.stop()
+    expect(tab.first).to_contain_text("Stopped before the first word.")
+    expect(line).to_have_text(unasked[0])
+    expect(reading).to_have_text(unasked[0])
+    expect(cell_of_it).to_have_attribute("aria-label", unasked[1])
+    expect(tab.page.locator("#table")).to_contain_text("Filled in once you ask.")
+    # its steered answer is routed all the same
+    tab.press(group, "End")
+    tab.steered()
+    view = View.of(tab.model.route(other), Steering((Override(group, State.FIXED, 1.0),)))
+    expect(reading).to_have_text(words.reading(view).replace("**", ""))
+    expect(line).to_contain_text("The router reads")
+    note = tab.page.locator(f'#panel [data-target="{group}"] [data-part=note]').first
+    expect(note).to_have_text(words.share_note(view, group))
 
 
 def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next(
