@@ -176,7 +176,8 @@ class ReplayDesk(Desk):
         session.question = None
         session.first.clear()
         ask_desk = self.ask_desk
-        update = ask_desk.steer_desk.put(session, Controls()) | cleared
+        steer_desk = ask_desk.steer_desk
+        update = steer_desk.blank(session) | steer_desk.put(session, Controls()) | cleared
         # 2. their texts
         router, steered = other.router, other.steered
         first, second = ask_desk.area.first, ask_desk.area.second

@@ -157,12 +157,14 @@ class WhatIfDesk(Desk):
         return self._blank("")
 
     def restore(self, session: Session) -> Update:
-        """After a record was opened: what it holds, as it was measured."""
+        """After a record was opened: what it holds, as it was measured.
+
+        Where it holds nothing of the kind, was refused, or is another model's, as after a question.
+        """
         state = session.tab(WhatIfState)
         response, opened = state.response, state.opened
-        if opened is None or response is None:
-            state.forget()
-            return self._blank("")
+        if opened is None or response is None or state.question is not session.question:
+            return self.forget(session)
         return self._measured(response, opened.router_plan, RESTORED) | {
             self.area.answer: passage(response.answers[state.shown]),
             self.area.part: response.target,

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from browser import QUESTION, TOKENS, Tab, expect, expected, flat, share, visit
+from browser import QUESTION, TOKENS, Tab, cell, expect, expected, flat, share, visit
 
 from app.controls import Controls, Setting
 from app.share.fragment import to_fragment
@@ -305,6 +305,55 @@ def test_a_bad_record_is_said_beside_the_button_and_takes_the_old_judgement_away
     expect(said).to_contain_text("This file is no record of this page")
     expect(said).not_to_contain_text("identical")
     expect(said).to_be_in_viewport()
+
+
+def test_a_record_of_another_model_stands_beside_nothing_of_the_question_before(tab, tmp_path):
+    places = ["#routing-line", "#reading", "#sources", "#thirds", "#table", "#dose-table"]
+
+    def shown():
+        levers = tab.page.locator(".segment").evaluate_all("all => all.map((s) => s.ariaLabel)")
+        texts = [tab.page.locator(place).text_content() for place in places]
+        return [first_cell.get_attribute("aria-label"), levers, *map(flat, texts)]
+
+    own, other = tmp_path / "own.json", tmp_path / "other.json"
+    first_cell = cell(tab, 0, 0)
+    before = shown()
+    tab.ask()
+    tab.open("What if")
+    tab.page.get_by_role("button", name="Answer at five shares").click()
+    expect(tab.page.locator("#dose-progress")).to_contain_text("Measured.")
+    own.write_bytes(tab.downloaded())
+    data = json.loads(own.read_text("utf-8"))
+    data["router"] |= {"prompt": "What is gout?", "model": {"name": "other", "sha256": "f" * 64}}
+    other.write_text(json.dumps(data), "utf-8")
+    said, choose = tab.page.locator("#replayed"), tab.page.locator("#keep [type=file]")
+    choose.set_input_files(own)
+    expect(said).to_contain_text("came out identical")
+    expect(tab.page.locator("#dose-progress")).to_contain_text("From the opened record")
+    expect(first_cell).to_have_attribute("aria-label", re.compile("measured"))  # all has come
+    assert all(now != then for now, then in zip(shown(), before, strict=True))
+    choose.set_input_files(other)
+    expect(said).to_contain_text("not by this one")
+    expect(tab.page.locator("#first-asked")).to_contain_text("gout")
+    expect(tab.page.locator("#dose-progress")).to_have_text("")
+    expect(first_cell).to_have_attribute("aria-label", before[0])
+    assert shown() == before
+
+
+def test_a_refused_file_takes_nothing_away_that_was_measured(tab, tmp_path):
+    bad = tmp_path / "bad.json"
+    bad.write_text("{}", "utf-8")
+    tab.ask()
+    tab.open("What if")
+    tab.page.get_by_role("button", name="Answer at five shares").click()
+    progress, table = tab.page.locator("#dose-progress"), tab.page.locator("#dose-table table")
+    expect(progress).to_contain_text("Measured.")
+    tab.open("Keep")
+    tab.page.locator("#keep [type=file]").set_input_files(bad)
+    expect(tab.page.locator("#replayed")).to_contain_text("This file is no record of this page")
+    tab.page.wait_for_timeout(1000)  # what follows an opened record has followed
+    expect(progress).to_contain_text("Measured.")
+    expect(table).to_be_attached()
 
 
 def test_the_report_is_one_file_saved_by_a_press(tab, tmp_path):
