@@ -141,7 +141,7 @@ class WhyDesk(Desk):
                     update |= self._faces(record)
                 session.keep(record, explanation=progress.explanation)
                 state.keep(record, progress.explanation)
-                update |= self._show(session, progress.explanation, which)
+                update |= self._show(record, progress.explanation, which)
             return update
 
         def end(progress: WhyProgress | None) -> Update:
@@ -211,7 +211,7 @@ class WhyDesk(Desk):
             nearest[expert] = sources[:FACES]
         return {self.area.faces: faces(nearest)}
 
-    def _show(self, session: Session, explanation: Explanation, which: str) -> Update:
+    def _show(self, record: Record, explanation: Explanation, which: str) -> Update:
         """An explanation, as far as it is there."""
         area = self.area
         update: Update = {
@@ -229,7 +229,7 @@ class WhyDesk(Desk):
             update[area.shapley] = gr.update(value=shapley_figure(explanation), visible=True)
             update[area.sum] = line(why_words.shapley(explanation))
         if explanation.changes is not None:
-            texts = why_words.changes(explanation.changes)
+            texts = why_words.changes(explanation.changes, record.drawn)
             update[area.changes] = f"<ul>{''.join(f'<li>{line(text)}</li>' for text in texts)}</ul>"
         return update
 

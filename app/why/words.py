@@ -175,34 +175,44 @@ def words(explanation: Explanation, name: str) -> str:
     return f'<p>{escape(sentence)}</p><div class="passage marked" tabindex="0">{marked}</div>'
 
 
-def changes(smallest: Sequence[Change]) -> list[str]:
-    """The smallest changes in words, the nearest first; those to the same sentence are one line."""
+def changes(smallest: Sequence[Change], drawn: bool = False) -> list[str]:
+    """The smallest changes in words, the nearest first; those to the same sentence are one line.
+
+    Args:
+        smallest: of the greedy answer's first sentence.
+        drawn: the answer on show is another one.
+    """
     if not smallest:
         return ["No group has a share that could be moved."]
     by_sentence: dict[str | None, list[Change]] = {}
     nearest = sorted(smallest, key=lambda c: math.inf if c.to is None else abs(c.to - c.share))
     for change in nearest:
         by_sentence.setdefault(None if change.to is None else change.after, []).append(change)
-    return [_change(alike) for alike in by_sentence.values()]
+    return [_change(alike, drawn) for alike in by_sentence.values()]
 
 
-def _change(alike: Sequence[Change]) -> str:
+def _change(alike: Sequence[Change], drawn: bool) -> str:
     """Changes that lead to the same sentence, or all to none, in words."""
     smallest = alike[0]
     if smallest.to is None:
         received = listed([f"{change.group} ({change.share:.0%})" for change in alike])
-        return f"No change of the first sentence found between 0% and 100% of {received}."
-    before, after = (smallest.token_before or "").strip(), (smallest.token_after or "").strip()
+        first = f"first sentence{' at temperature 0' * drawn}"
+        return f"No change of the {first} found between 0% and 100% of {received}."
+    token, other = (smallest.token_before or "").strip(), (smallest.token_after or "").strip()
     if smallest.at == 0:
         where = "from the first word on"
-    elif not before:
+    elif not token:
         where = f"from the {(smallest.at or 0) + 1}th word on"
     else:
-        where = f"they part at “{before}”, which becomes “{after or '(end)'}”"
+        where = f"they part at “{token}”, which becomes “{other or '(end)'}”"
     ways = " or ".join(
         f"{change.group} at {change.to:.0%} instead of {change.share:.0%}" for change in alike
     )
-    return f"With {ways} on average, the answer would begin “{smallest.after}” ({where})."
+    after = f"“{smallest.after}” ({where})."
+    if drawn:
+        begins = f"At temperature 0 the answer would begin “{smallest.before}”"
+        return f"{begins}; with {ways} on average, {after}"
+    return f"With {ways} on average, the answer would begin {after}"
 
 
 def shapley(explanation: Explanation) -> str:

@@ -35,6 +35,11 @@ class Answer:
     plan: RoutingPlan
     finish: str
 
+    @property
+    def drawn(self) -> bool:
+        """Whether its tokens were drawn, so that it may be another than the greedy answer."""
+        return self.sampling.get("temperature", 0) > 0
+
     def mean_logp(self, mixture: Mixture, plans: Sequence[RoutingPlan]) -> tuple[float, ...] | None:
         """Mean log-probability per token of the answer under each plan, in nats.
 

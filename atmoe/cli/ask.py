@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -96,7 +96,7 @@ def explain(a: argparse.Namespace) -> Result:
     record = model.answer(text_of(a.prompt), steering_of(a), sampling)
     changes = smallest_changes(model, record)
     explanation = replace(explain(model, record), changes=changes)
-    lines = [record.answer, "", *_measured(explanation), *map(_change, changes)]
+    lines = [record.answer, "", *_measured(explanation), *_changes(changes, record.drawn)]
     data = replace(record, explanation=explanation).to_dict()
     measured = data.pop("explanation")
     # Flat for a reader's eye, and whole, so that it can be read back as a record.
@@ -127,13 +127,19 @@ def _measured(explanation: Explanation) -> Iterator[str]:
         )
 
 
-def _change(change: Change) -> str:
-    if change.to is None:
-        return f"{change.group}: no change of the first sentence found between 0 and 100%"
-    return (
-        f"{change.group}: at {change.to:.0%} instead of {change.share:.0%} on average, the first "
-        f"sentence would be: {change.after}"
-    )
+def _changes(changes: Sequence[Change], drawn: bool) -> Iterator[str]:
+    """The smallest change of each group's share; of a drawn answer, the greedy one's."""
+    first = f"first sentence{' at temperature 0' * drawn}"
+    if drawn and changes:
+        yield f"{first}: {changes[0].before}"
+    for change in changes:
+        if change.to is None:
+            yield f"{change.group}: no change of the {first} found between 0 and 100%"
+        else:
+            yield (
+                f"{change.group}: at {change.to:.0%} instead of {change.share:.0%} on average, the "
+                f"{first} would be: {change.after}"
+            )
 
 
 @many.either

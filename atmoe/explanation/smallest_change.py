@@ -154,7 +154,7 @@ def searching(model: Mixture, answer: Answer) -> Generator[float, None, tuple[Ch
 
     # 1. the first sentence of the greedy answer
     tokens = answer.answer_tokens[:LONGEST]
-    if answer.sampling["temperature"] > 0:  # the answer was drawn; the greedy one is looked at
+    if answer.drawn:  # the greedy one is looked at
         firsts = yield from _first_sentences(model, answer.prompt, [plan], sampling, 0.0, 0.2)
         tokens = firsts[0][0]
     first = _first(model, tokens)

@@ -86,7 +86,7 @@ def report(
         _section("Answers", "".join(_answer(name, record) for name, record in answers)),
         _section("Settings", _settings(answers[-1][1], len(answers))),
         _section("Weights", _weights(router.router_plan, in_force)),
-        _section("Why", "".join(why(name, record.explanation) for name, record in answers)),
+        _section("Why", "".join(why(name, record) for name, record in answers)),
         _section("What if", what_if(router)) if router.response else "",
         _section("Drafts", drafts_of(drafts)) if drafts else "",
         _section("Where the question lies", lies(router)),

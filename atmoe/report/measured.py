@@ -7,7 +7,7 @@ from html import escape
 from atmoe import Record
 from atmoe.explanation.drafts import Drafts
 from atmoe.explanation.response import DOSES
-from atmoe.explanation.value import Change, Explanation
+from atmoe.explanation.value import Change
 from atmoe.explanation.verdict import verdict
 from atmoe.report.table import nats, table
 from atmoe.report.words import agreement, held, listing
@@ -15,8 +15,9 @@ from atmoe.sources.value import sentence_of
 from atmoe.study.reading import word_count
 
 
-def why(name: str, explanation: Explanation | None) -> str:
+def why(name: str, record: Record) -> str:
     """What an answer depended on, as far as it was measured."""
+    explanation = record.explanation
     title = f"<h3>{escape(name)}</h3>"
     if explanation is None:
         return f"{title}<p>Not measured.</p>"
@@ -55,9 +56,14 @@ def why(name: str, explanation: Explanation | None) -> str:
         parts.append(table(title, ("group", "value"), values, 1))
     if explanation.changes:
         items = "".join(f"<li>{escape(_change(each))}</li>" for each in explanation.changes)
+        first = "the first sentence"
+        if record.drawn:
+            greedy = escape(explanation.changes[0].before)
+            parts.append(f"<p>At temperature 0 the answer would begin “{greedy}”.</p>")
+            first = "that sentence"
         parts.append(
-            f"<p>The smallest move of one group's share at which the first sentence becomes "
-            f"another:</p><ul>{items}</ul>"
+            f"<p>The smallest move of one group's share at which {first} becomes another:</p>"
+            f"<ul>{items}</ul>"
         )
     return "".join(parts)
 

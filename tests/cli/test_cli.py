@@ -13,8 +13,9 @@ from conftest import LAYERS, LAYOUT, ROOT
 from samples import explanation
 
 from atmoe import Record
-from atmoe.cli.ask import _measured
+from atmoe.cli.ask import _changes, _measured
 from atmoe.cli.main import build_parser, main
+from atmoe.explanation.value import Change
 from atmoe.mixture.store import read_config
 
 
@@ -49,6 +50,17 @@ def test_the_table_of_an_explanation_agrees_with_its_verdict():
     said = "\n".join(_measured(noisy))
     assert "hardly mattered" in said and "much weight, hardly any effect" in said
     assert "much weight" not in "\n".join(_measured(replace(noisy, floor=0.02)))
+
+
+def test_the_smallest_changes_of_a_drawn_answer_are_of_the_one_at_temperature_0():
+    changes = (Change("task", 0.4, "Rest."), Change("field", 0.3, "Rest.", 0.2, "Sleep."))
+    assert list(_changes(changes, True)) == [
+        "first sentence at temperature 0: Rest.",
+        "task: no change of the first sentence at temperature 0 found between 0 and 100%",
+        "field: at 20% instead of 30% on average, the first sentence at temperature 0 would be: "
+        "Sleep.",
+    ]
+    assert "temperature" not in "".join(_changes(changes, False))
 
 
 def test_steering_flags(capsys, saved):

@@ -146,6 +146,14 @@ def test_what_was_measured_is_the_explanations(records):
     assert "Not measured." in text  # of the steered one
 
 
+def test_the_smallest_changes_of_a_drawn_answer_are_of_the_one_at_temperature_0(records):
+    router, steered, _ = records
+    drawn = replace(router, sampling={**router.sampling, "temperature": 1.0})
+    begins = "At temperature 0 the answer would begin “a”."
+    assert begins in report(drawn, steered, MADE)
+    assert begins not in report(router, steered, MADE)
+
+
 def test_a_plan_is_given_in_words_and_all_that_made_it_is_named(records):
     router, steered, _ = records
     text = report(router, steered, MADE)

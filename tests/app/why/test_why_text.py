@@ -144,6 +144,15 @@ def test_the_smallest_changes_in_words():
     ]
 
 
+def test_of_a_drawn_answer_they_are_said_to_be_of_the_one_at_temperature_0():
+    rest = Change("field", 0.3, "Rest now.", 0.2, "Rest later.", 1, " now", " later")
+    assert why_text.changes([rest, Change("task", 0.4, "Rest now.")], drawn=True) == [
+        "At temperature 0 the answer would begin “Rest now.”; with field at 20% instead of 30% on "
+        "average, “Rest later.” (they part at “now”, which becomes “later”).",
+        "No change of the first sentence at temperature 0 found between 0% and 100% of task (40%).",
+    ]
+
+
 def test_changes_to_the_same_sentence_are_one_line_and_the_nearest_is_named_first():
     same = [
         Change("task", 0.4, "Rest.", 0.9, "Sleep.", 0, "Rest", "Sleep"),
