@@ -53,6 +53,16 @@ def explanation(gained=1.0, **changed) -> Explanation:
     )
 
 
+def unmixed(weighed=True) -> Explanation:
+    """Of an answer at strength 0; not weighed: of one with all groups off."""
+    found = explanation(gained=0.0)
+    units = (
+        replace(u, weight=u.weight * weighed, contribution=0.0, effect=0.0, token_effects=(0.0,))
+        for u in found.units
+    )
+    return replace(found, units=tuple(units))
+
+
 def record_of(model, plan=None, answer=ANSWER, prompt=PROMPTS[0], **fields) -> Record:
     """A record of an answer that somebody gave under a plan."""
     made = model.answer(prompt, Steering(), Sampling(max_new_tokens=2))

@@ -39,6 +39,7 @@ def grid(explanation: Explanation, bands: bool = False) -> str:
     both = {u.name for u, strongest in leaders(explanation).values() if u is strongest}
     lines = []
     for style, unit in rows:
+        together = _together(unit, both, hardly(explanation)) if explanation.mixed else ""
         cells = (
             _cell(unit.weight, most["weight"], f"{unit.weight:.1%}")
             + _cell(unit.contribution, most["contribution"], f"{unit.contribution:.3f}")
@@ -47,7 +48,7 @@ def grid(explanation: Explanation, bands: bool = False) -> str:
         lines.append(
             f'<tr class="{style}" data-unit="{escape(unit.name)}">'
             f'<th scope="row">{escape(unit.plain)}</th>{cells}'
-            f"<td>{escape(_together(unit, both, hardly(explanation)))}</td></tr>"
+            f"<td>{escape(together)}</td></tr>"
         )
 
     # 3. the table

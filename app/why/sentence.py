@@ -16,7 +16,7 @@ from html import escape
 
 from app.markup import marked, popover
 from atmoe.explanation.value import Explanation, Unit
-from atmoe.explanation.verdict import HARDLY, STRONGLY, Size, hardly, size
+from atmoe.explanation.verdict import HARDLY, STRONGLY, UNMIXED, Size, hardly, size
 from atmoe.wording import count, listed
 
 MOST_WORDS = 25
@@ -31,7 +31,6 @@ NAMED = (
 )
 """How many of those of each kind are named, and the others counted: the first that is short
 enough. The last is, whatever the names."""
-OFF = "No expert takes part in this answer."
 
 
 @dataclass
@@ -72,9 +71,9 @@ class Said:
 
 def sentence(explanation: Explanation) -> str:
     """What shaped the answer as a whole, in at most 25 words. *Names* stand between stars."""
+    if not explanation.mixed:
+        return UNMIXED
     said, names = Said.of(explanation), Names(explanation)
-    if not (said.strongly or said.somewhat or said.against or said.hardly):
-        return OFF
     sentences = (_written(said, names, most) for most in NAMED)
     return next(text for text in sentences if len(text.split()) <= MOST_WORDS)
 

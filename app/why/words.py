@@ -15,6 +15,7 @@ from atmoe.explanation.value import Change, Explanation, Unit
 from atmoe.explanation.verdict import (
     HARDLY,
     MATTERED,
+    UNMIXED,
     Level,
     Mismatch,
     hardly,
@@ -38,12 +39,14 @@ SIGNS = {
 }
 """Of a verdict: its sign, and what the sign says. A circle, as full as they agree: a tick beside
 an answer would be read as “correct”."""
+NOTHING = ("–", "Nothing to explain")
+"""The same where no expert was mixed in."""
 
 
 def sign(explanation: Explanation) -> str:
     """The verdict as a sign in words, with what it is not; its sentence is behind it."""
     ruled = verdict(explanation)
-    mark, words = SIGNS[ruled.level]
+    mark, words = SIGNS[ruled.level] if explanation.mixed else NOTHING
     return popover(
         f'<span aria-hidden="true">{mark}</span> {words} <small>{NO_PRAISE}</small>',
         [ruled.sentence, *_alone(explanation)],
@@ -54,7 +57,7 @@ def sign(explanation: Explanation) -> str:
 def _alone(explanation: Explanation) -> Iterator[str]:
     """Where nothing could disagree: a group of whose experts one alone has weight."""
     groups = undisputed(explanation)
-    if groups:
+    if groups and explanation.mixed:
         yield (
             f"In {listed(groups)} one expert has all the weight, so there is no order in which "
             "weight and effect could differ."
@@ -63,6 +66,8 @@ def _alone(explanation: Explanation) -> Iterator[str]:
 
 def paragraph(explanation: Explanation) -> str:
     """The same as the first sentence, with its numbers."""
+    if not explanation.mixed:
+        return UNMIXED
     groups, experts = (
         sorted(explanation.of(kind), key=lambda u: -u.effect) for kind in ("group", "expert")
     )
@@ -71,12 +76,18 @@ def paragraph(explanation: Explanation) -> str:
     if len(groups) > 1:
         parts.append(_strongest_group(groups[0], least))
     parts += _mismatches(explanation)
-    gained = explanation.logp - explanation.base_logp
-    parts.append(
+    parts.append(_together(explanation.logp - explanation.base_logp))
+    return " ".join(parts)
+
+
+def _together(gained: float) -> str:
+    """What all experts did, in nats per token; what rounds to 1.00 times is as likely."""
+    if round(math.exp(abs(gained)), 2) == 1:
+        return "With all experts together it is as likely per token as with the base model alone."
+    return (
         f"All experts together made it {times(abs(gained))} {'more' if gained >= 0 else 'less'} "
         "likely per token than the base model alone."
     )
-    return " ".join(parts)
 
 
 def _strongest_expert(expert: Unit, least: float) -> str:

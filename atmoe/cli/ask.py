@@ -114,7 +114,7 @@ def _measured(explanation: Explanation) -> Iterator[str]:
         if unit.kind == "band":
             continue
         indent = "  " if unit.kind == "expert" else ""
-        note = mismatch(unit, hardly(explanation))
+        note = explanation.mixed and mismatch(unit, hardly(explanation))
         yield (
             f"{indent + unit.plain:<32}  {unit.weight:6.1%}  {unit.contribution:12.3f}  "
             f"{unit.effect:+23.3f}  {unit.ratio:28.2f}{f'   {note}' if note else ''}"

@@ -152,6 +152,11 @@ class Explanation:
         """Whether all is measured, or only what is asked for first. Old ones have no floor."""
         return bool(self.of("band")) or self.floor is not None
 
+    @property
+    def mixed(self) -> bool:
+        """Whether the experts added anything: not at strength 0, nor with all of them off."""
+        return any(unit.weight and unit.contribution for unit in self.of("group"))
+
     def of(self, kind: str) -> tuple[Unit, ...]:
         """The units of one kind: "group", "expert" or "band"."""
         return tuple(u for u in self.units if u.kind == kind)

@@ -4,9 +4,9 @@ It comes from thresholds:
 
     "the weights explain"    in every group that takes part the expert with most weight is also the
                              one whose removal costs most, and no group or expert is a mismatch
-    "the weights do not"     the experts together hardly shaped the answer; or in fewer than half of
-                             the groups the expert with most weight is the one whose removal costs
-                             most; or all of those are mismatches
+    "the weights do not"     no expert was mixed in; or the experts together hardly shaped the
+                             answer; or in fewer than half of the groups the expert with most weight
+                             is the one whose removal costs most; or all of those are mismatches
     "partly"                 everything between
 
 How much a part mattered to the whole answer has three words, `Size`, by the same thresholds; an
@@ -38,6 +38,8 @@ to."""
 SHAPED = 0.05
 """Experts that together make the answer less than this many nats per token likelier hardly shaped
 it."""
+UNMIXED = "No expert was mixed into this answer: the base model alone gave it."
+"""The whole verdict at strength 0, and with all off: there is nothing to explain."""
 
 
 class Level(StrEnum):
@@ -135,13 +137,16 @@ def mismatch(unit: Unit, least: float = HARDLY) -> Mismatch | None:
 def leaders(explanation: Explanation) -> Leaders:
     """Of each group with several experts, the one with most weight and the one with most effect.
 
-    A group without weight has neither. An expert without weight has an effect of 0, the most where
-    all that have some are better left out: then nobody's removal costs anything.
+    A group without weight has neither; nor has any where no expert was mixed in. An expert without
+    weight has an effect of 0, the most where all that have some are better left out: then nobody's
+    removal costs anything.
 
     Returns:
         Group → (the expert with most weight, the expert whose removal costs most).
     """
-    pairs = {}
+    pairs: Leaders = {}
+    if not explanation.mixed:
+        return pairs
     for group, experts in explanation.layout.groups:
         if len(experts) > 1:
             units = [u for u in explanation.of("expert") if u.group == group]
@@ -163,6 +168,8 @@ def undisputed(explanation: Explanation) -> list[str]:
 
 def verdict(explanation: Explanation) -> Verdict:
     """The verdict on one answer, from what was measured of it."""
+    if not explanation.mixed:
+        return Verdict(Level.NOT, UNMIXED, (), 0, 0)
     pairs = leaders(explanation)
     agree = sum(heaviest is strongest for heaviest, strongest in pairs.values())
     units = sorted((*explanation.of("group"), *explanation.of("expert")), key=lambda u: -u.weight)

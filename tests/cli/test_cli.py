@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from commands import refused, run
 from conftest import LAYERS, LAYOUT, ROOT
-from samples import explanation
+from samples import explanation, unmixed
 
 from atmoe import Record
 from atmoe.cli.ask import _changes, _measured
 from atmoe.cli.main import build_parser, main
 from atmoe.explanation.value import Change
+from atmoe.explanation.verdict import UNMIXED
 from atmoe.mixture.store import read_config
 
 
@@ -50,6 +51,11 @@ def test_the_table_of_an_explanation_agrees_with_its_verdict():
     said = "\n".join(_measured(noisy))
     assert "hardly mattered" in said and "much weight, hardly any effect" in said
     assert "much weight" not in "\n".join(_measured(replace(noisy, floor=0.02)))
+
+
+def test_at_strength_0_nothing_disagrees():
+    said = "\n".join(_measured(unmixed()))
+    assert said.startswith(UNMIXED) and "much weight" not in said
 
 
 def test_the_smallest_changes_of_a_drawn_answer_are_of_the_one_at_temperature_0():

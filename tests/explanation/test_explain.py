@@ -195,6 +195,8 @@ def test_what_is_off_already_has_no_effect_and_all_off_is_the_base(model):
     )
     nothing = explain(model, record_of(model, RoutingPlan.off(LAYOUT)))
     assert nothing.logp == nothing.base_logp and all(u.effect == 0 for u in nothing.units)
+    alone = explain(model, record_of(model, Steering(strength=0).apply(model.route(PROMPTS[0]))))
+    assert alone.unit("task").weight and found.mixed and not nothing.mixed and not alone.mixed
 
 
 def test_any_plan_can_be_explained_in_every_family(world):

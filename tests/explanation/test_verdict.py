@@ -1,9 +1,18 @@
 """The verdict, at and around each threshold."""
 
 import pytest
-from samples import explanation, unit
+from samples import explanation, unit, unmixed
 
-from atmoe.explanation.verdict import HARDLY, Level, Mismatch, leaders, mismatch, plain, verdict
+from atmoe.explanation.verdict import (
+    HARDLY,
+    UNMIXED,
+    Level,
+    Mismatch,
+    leaders,
+    mismatch,
+    plain,
+    verdict,
+)
 from atmoe.many import brief
 
 
@@ -61,6 +70,14 @@ def test_experts_that_hardly_shaped_the_answer_do_not_explain():
         is Level.NOT
     )
     assert verdict(explanation(gained=0.06)).level is Level.EXPLAIN
+
+
+@pytest.mark.parametrize("weighed", [True, False])
+def test_where_no_expert_was_mixed_in_there_is_nothing_to_explain(weighed):
+    found = verdict(unmixed(weighed))
+    assert (found.level, found.sentence) == (Level.NOT, UNMIXED)
+    assert not found.mismatches and (found.agree, found.groups) == (0, 0)
+    assert brief._measured(unmixed(weighed))["costliest"] == {"task": None, "reader": None}
 
 
 @pytest.mark.parametrize(

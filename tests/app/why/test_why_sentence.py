@@ -8,12 +8,12 @@ import pytest
 from conftest import LAYOUT
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from samples import explanation
+from samples import explanation, unmixed
 
-from app.why.sentence import OFF, headline, meanings, sentence
+from app.why.sentence import headline, meanings, sentence
 from atmoe import Layout
 from atmoe.explanation.value import Explanation, Unit
-from atmoe.explanation.verdict import HARDLY, STRONGLY, Size, size
+from atmoe.explanation.verdict import HARDLY, STRONGLY, UNMIXED, Size, size
 
 
 def measured(groups, effects, floor=None) -> Explanation:
@@ -135,8 +135,7 @@ def test_one_expert_is_called_one():
     assert sentence(explanation(**quiet | {"task_treat": (0.2, 0.3)})) == (
         "The *treat* expert shaped this answer strongly; the *field* and *reader* hardly mattered."
     )
-    nothing = dict.fromkeys(quiet, (0.0, 0.0))
-    assert sentence(explanation(**nothing)) == OFF
+    assert sentence(unmixed()) == sentence(unmixed(weighed=False)) == UNMIXED
 
 
 def test_the_noise_floor_of_an_answer_makes_hardly_of_what_it_reaches():

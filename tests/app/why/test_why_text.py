@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import LAYOUT
-from samples import explanation
+from samples import explanation, unmixed
 
 from app.markup import marked
 from app.why import words as why_text
@@ -16,7 +16,7 @@ from app.why.figure import shapley_figure
 from app.why.grid import grid as measures
 from atmoe.explanation.spans import Span
 from atmoe.explanation.value import Change, Unit
-from atmoe.explanation.verdict import verdict
+from atmoe.explanation.verdict import UNMIXED, verdict
 from atmoe.wording import NO_PRAISE, likely
 
 
@@ -58,6 +58,27 @@ def test_the_paragraph_names_the_strongest_and_what_does_not_fit():
         "hardly mattered. All experts together made it 2.72 times more likely per token than the "
         "base model alone."
     )
+
+
+@pytest.mark.parametrize("weighed", [True, False])
+def test_where_no_expert_was_mixed_in_one_sentence_says_so_and_nothing_disagrees(weighed):
+    found = unmixed(weighed)
+    assert why_text.paragraph(found) == UNMIXED
+    sign = why_text.sign(found)
+    assert "–</span> Nothing to explain <" in sign and UNMIXED in sign
+    assert "disagree" not in sign and "all the weight" not in sign
+    assert "⚠" not in measures(found) and "✓" not in measures(found)
+
+
+@pytest.mark.parametrize(
+    ("gained", "said"),
+    [
+        (0.004, "it is as likely per token as with the base model alone."),
+        (-0.1, "made it 1.11 times less likely per token than the base model alone."),
+    ],
+)
+def test_what_all_experts_did_together(gained, said):
+    assert why_text.paragraph(told(gained=gained)).endswith(f"ll experts together {said}")
 
 
 @pytest.mark.parametrize(
