@@ -127,7 +127,7 @@ def _cell(place: Place, layer: int, before: float, now: float, taken: bool) -> s
     """One share. taken: it was set by a person."""
     plot, row, target = place
     differs = round(before, 1) != round(now, 1)
-    small = f"<small>router {before:.1f}</small>" if differs else ""
+    small = f'<small data-csv="skip">router {before:.1f}</small>' if differs else ""
     return (
         f'<td{" class=set" * taken}><button type="button" data-cell="{plot}" '
         f'data-at="{row},{layer}" aria-label="{escape(target)}, layer {layer}: {now:.1f}%, the '
@@ -139,7 +139,8 @@ def _third_cell(place: Place, layers: range, band: str, before: float, now: floa
     """One mean, on the colour of its share."""
     plot, row, target = place
     share = now / 100
-    small = "" if round(before) == round(now) else f"<small>router {before:.0f}</small>"
+    differs = round(before) != round(now)
+    small = f'<small data-csv="skip">router {before:.0f}</small>' if differs else ""
     return (
         f'<td><button type="button" data-cell="{plot}" data-at="{row},{layers[0]}" '
         f'data-to="{row},{layers[-1]}" style="background:{shade(share)};color:{ink(share)}" '

@@ -38,10 +38,11 @@ const rowsOf = (table) => {
   });
   return grid;
 };
-// What stands for eyes alone, or for a screen reader besides, is left out where it says the same twice.
+// What stands for eyes alone, or for a screen reader besides, is left out where it says the same twice; and what says
+// another thing beside a number, so that the number stays one.
 const textOf = (each) => {
   const copy = each.cloneNode(true);
-  for (const part of copy.querySelectorAll("svg, button[aria-hidden]")) part.remove();
+  for (const part of copy.querySelectorAll('svg, button[aria-hidden], [data-csv="skip"]')) part.remove();
   for (const part of copy.querySelectorAll("small, br")) part.prepend(" ");
   return copy.textContent;
 };

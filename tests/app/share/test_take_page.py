@@ -6,7 +6,10 @@ import struct
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from browser import QUESTION, expect, visit
+
+from atmoe import Override, State, Steering
 
 
 def taken(tab, name: str) -> bytes:
@@ -52,6 +55,24 @@ def test_every_figure_and_table_can_be_taken(browser, served):
         text = taken(tab, "Why: three measures as CSV").decode("utf-8-sig")
         head, *rows = csv.reader(io.StringIO(text))
         assert len(rows) >= len(tab.layout.groups)
+
+
+def test_the_table_of_a_steered_plan_holds_its_numbers_alone(browser, served):
+    with visit(browser, served) as tab:
+        tab.ask()
+        group = tab.layout.group_names[0]
+        tab.press(group, "End")
+        tab.steered()
+        tab.open("Keep")
+        plan = Steering((Override(group, State.FIXED, 1.0),)).apply(tab.model.route(QUESTION))
+        for table in ("Table: shares by layer", "Weights: shares by third of the layers"):
+            text = taken(tab, f"{table}, percent as CSV").decode("utf-8-sig")
+            rows = [row[1:] for row in csv.reader(io.StringIO(text))]
+            numbers = [[float(cell) for cell in row] for row in rows[1:] if any(row)]
+            if table.startswith("Table"):
+                shares = torch.cat([plan.group_shares, plan.expert_shares], 1)
+                assert numbers == pytest.approx((100 * shares).numpy(), abs=0.06)
+            assert len(numbers) >= tab.layout.layers
 
 
 def test_a_cell_is_a_number_or_a_text_and_never_a_formula(browser, served):
