@@ -14,6 +14,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from app.steer.words import NO_SHARE
 from app.theme import BARE_AXIS, HOVER, LOOK, MARGIN, SCALE, VERMILION
 from app.view import View
 from atmoe import Layout, State
@@ -74,7 +75,8 @@ def group_figure(
     if view is None:
         return _draw(layout, [Panel(shown, names, None)], GROUP_ROW, axis=False)
     shares = [plan.group_weights for plan in (view.router_plan, view.plan)]
-    panel = _panel(view, names, shown, shares, "the routing weight", effects or {})
+    some = [True] * layout.layers
+    panel = _panel(view, names, shown, shares, "the routing weight", some, effects or {})
     return _draw(layout, [panel], GROUP_ROW, axis=False, pale=pale)
 
 
@@ -96,7 +98,9 @@ def expert_figure(
         rows = layout.members(group)
         shares = [plan.expert_shares[:, rows] for plan in (view.router_plan, view.plan)]
         whole = f"the {group} share"
-        panels.append(_panel(view, full[group], shown[group], shares, whole, effects or {}))
+        in_force = 100 * view.plan.group_shares[:, layout.group_index(group)]
+        some = (in_force >= NO_SHARE).tolist()
+        panels.append(_panel(view, full[group], shown[group], shares, whole, some, effects or {}))
     return _draw(layout, panels, EXPERT_ROW, pale=pale)
 
 
@@ -106,6 +110,7 @@ def _panel(
     shown: list[str],
     shares: Sequence[Any],
     whole: str,
+    some: Sequence[bool],
     effects: Effects,
 ) -> Panel:
     """Rows of the plan in force, the router's as strips where they differ.
@@ -116,13 +121,14 @@ def _panel(
         shown: their labels.
         shares: the router's and those in force, [layers, rows] each.
         whole: what they are shares of.
+        some: whether there is any of that in force, by layer.
         effects: as for `group_figure`.
     """
     router, force = map(percents, shares)
     marks, inside = _marks(view), [target in view.taking_part for target in targets]
     names = [target.rpartition("/")[2] for target in targets]
     words = [
-        _received(name, whole, now, before, effects.get(target, ""))
+        _received(name, whole, some, now, before, effects.get(target, ""))
         if part
         else [f"{name} takes no part"] * len(now)
         for name, target, now, before, part in zip(names, targets, force, router, inside)
@@ -151,13 +157,18 @@ def signed_experts(layout: Layout) -> list[str]:
 
 
 def _received(
-    name: str, whole: str, now: list[float], before: list[float], effect: str
+    name: str,
+    whole: str,
+    some: Sequence[bool],
+    now: list[float],
+    before: list[float],
+    effect: str,
 ) -> list[str]:
     """What the pointer is told of a row of the plan in force, layer by layer."""
     return [
-        f"{name} receives {percent:.1f}% of {whole} at layer {layer}; the router gave {was:.1f}%"
-        + (f"<br>{effect}" if effect else "")
-        for layer, (percent, was) in enumerate(zip(now, before))
+        f"{name} receives {percent:.1f}% of {whole}{'' if any_left else ', which is 0,'} at layer "
+        f"{layer}; the router gave {was:.1f}%" + (f"<br>{effect}" if effect else "")
+        for layer, (any_left, percent, was) in enumerate(zip(some, now, before))
     ]
 
 

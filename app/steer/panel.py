@@ -16,10 +16,10 @@ import gradio as gr
 from app.assets import text_of
 from app.controls import Controls
 from app.markup import inert as _safe
-from app.steer.words import share_note
+from app.steer.words import control_percents, share_note
 from app.view import View
 from atmoe import Layout, State
-from atmoe.report.words import all_percents, changes
+from atmoe.report.words import changes
 from atmoe.steering.overrides import BANDS, MAX_STRENGTH, layer_range
 from atmoe.wording import count
 
@@ -76,13 +76,13 @@ def shown(view: View | None, at: int = 0, refused: str = "", scope: str = "all")
     targets = {}
     if view is not None:
         layers = layer_range(scope, view.plan.layout.layers)
-        router, force = (all_percents(plan, layers) for plan in (view.router_plan, view.plan))
+        router, force = control_percents(view, layers)
         team = {*view.router_plan.asked}
         targets = {
             t: {
                 "router": router[t],
                 "force": force[t],
-                "note": share_note(view, t),
+                "note": share_note(view, t, scope),
                 "asked": t in team if "/" in t else t not in view.router_plan.absent,
             }
             for t in router

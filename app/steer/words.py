@@ -21,7 +21,9 @@ from atmoe.report.words import (
     expert_percents,
     team_note,
     team_size,
+    where,
 )
+from atmoe.steering.overrides import layer_range
 from atmoe.wording import count, listed
 
 MAX_LEADERS = 3
@@ -32,6 +34,8 @@ DOUBTFUL = f"{IN_DOUBT}: click another"
 """And what a person can do who knows better: an expert that is clicked leads its group."""
 MAX_RUNS = 4
 """More alternations than this, and layers are counted instead of listed."""
+NO_SHARE = 1e-3
+"""A group whose share in force is below this, in percent, has none: what is left is rounding."""
 
 
 def whose_weights(controls: Controls, same: bool = False) -> str:
@@ -122,24 +126,48 @@ def routing_line(view: View, words: Mapping[str, str], controls: bool = True) ->
     return " · ".join(["The router reads", *parts, team_size(plan), *told])
 
 
-def share_note(view: View, target: str) -> str:
+def control_percents(view: View, layers: range) -> tuple[dict[str, float], dict[str, float]]:
+    """The router's shares and those in force, in percent, by target; of who takes no part, 0.
+
+    Args:
+        view: what is on show.
+        layers: the shares are means over these.
+    """
+    router, force = (all_percents(plan, layers) for plan in (view.router_plan, view.plan))
+    team = view.router_plan.taking_part
+    return (
+        {target: share * (target in team) for target, share in router.items()},
+        {target: share * (target in view.taking_part) for target, share in force.items()},
+    )
+
+
+def share_note(view: View, target: str, scope: str = "all") -> str:
     """The shares of one target: the router's beside the one in force.
 
     Args:
         view: what is on show.
         target: a group, or an expert, whose share is that inside its group.
+        scope: the layers that both shares are means over.
     """
-    before, now = (all_percents(plan)[target] for plan in (view.router_plan, view.plan))
-    states = {
-        chosen[target].state if target in chosen else State.ROUTER
-        for chosen in view.steering.by_layer(view.plan.layout)
-    }
-    note = f"Router gave {before:.0f}% on average"
-    if target not in view.router_plan.taking_part:
-        group, inside, _ = target.partition("/")
-        its = inside and group in view.router_plan.absent
-        takes = "Its group takes" if its else "Takes"
-        note = f"{takes} no part by the router; a share calls it in"
+    layout = view.plan.layout
+    layers = layer_range(scope, layout.layers)
+    router, force = control_percents(view, layers)
+    before, now, group = router[target], force[target], target.partition("/")[0]
+    by_layer = view.steering.by_layer(layout)
+    states, its_groups = (
+        {by_layer[i][name].state if name in by_layer[i] else State.ROUTER for i in layers}
+        for name in (target, group)
+    )
+    note = f"Router gave {before:.0f}% on average" + f" {where(scope)}" * (scope != "all")
+    outside = target not in view.router_plan.taking_part
+    its = group != target and group in view.router_plan.absent
+    if outside:
+        note = f"{'Its group takes' if its else 'Takes'} no part by the router"
+    touched = not its or states | its_groups != {State.ROUTER}
+    if group != target and force[group] < NO_SHARE and touched:
+        return f"{note} · its group has no share in force"
+    if outside:
+        note += "; a share calls it in"
     if len(states) > 1:
         if State.FIXED in states:
             return f"{note} · {now:.0f}% in force, set in some layers"

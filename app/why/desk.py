@@ -141,7 +141,7 @@ class WhyDesk(Desk):
                     update |= self._faces(record)
                 session.keep(record, explanation=progress.explanation)
                 state.keep(record, progress.explanation)
-                update |= self._show(record, progress.explanation, which)
+                update |= self._show(session, record, progress.explanation, which)
             return update
 
         def end(progress: WhyProgress | None) -> Update:
@@ -211,7 +211,9 @@ class WhyDesk(Desk):
             nearest[expert] = sources[:FACES]
         return {self.area.faces: faces(nearest)}
 
-    def _show(self, record: Record, explanation: Explanation, which: str) -> Update:
+    def _show(
+        self, session: Session, record: Record, explanation: Explanation, which: str
+    ) -> Update:
         """An explanation, as far as it is there."""
         area = self.area
         update: Update = {

@@ -22,10 +22,13 @@ const read = (target) => {
   const [state, set, locked] = props.value.set[target] ?? ["router", null, false];
   return { name: target, state, share: set ?? Math.round(given(target)), locked };
 };
-const inForce = (target) => {
+const byHand = (target) => {
   const [state, share] = (props.value.on && props.value.set[target]) || [];
-  return state === "off" ? 0 : state === "fixed" ? share : given(target);
+  return state === "off" ? 0 : state === "fixed" ? share : undefined;
 };
+const inForce = (target) => byHand(target) ?? given(target);
+const UNKNOWN = "the router decides"; // until the router's share is known: none is made up
+const NO_SHARE = 0.001; // percent; what a group has below it is rounding
 const LOCKED = "; unlock it in the menu ⋯ first.";
 
 // A number half typed stands, whatever the server answers meanwhile.
@@ -44,6 +47,7 @@ const draw = () => {
       const input = part(target, kind), value = state === "off" ? 0 : state === "router" && !known && kind === "number" ? "" : share;
       if (input !== typed && (value === "" || Number(input.value) !== value || input.value === "")) input.value = value;
       input.disabled = locked;
+      input.ariaValueText = state === "router" && !known ? UNKNOWN : null;
     }
     const lock = element.querySelector(`[data-lock="${CSS.escape(target)}"]`);
     lock.setAttribute("aria-pressed", locked);
@@ -76,7 +80,7 @@ const draw = () => {
 // A group's experts in one row, as wide as their shares; below it those who take no part.
 const drawSegments = (bar) => {
   const known = props.shown.targets, buttons = [...bar.querySelectorAll(".segment")];
-  const group = groupOf(buttons[0].dataset.lead), out = known[group] && !known[group].asked && inForce(group) < 0.5;
+  const group = groupOf(buttons[0].dataset.lead), out = known[group] && inForce(group) < NO_SHARE;
   const shares = buttons.map((b) => (out ? 0 : inForce(b.dataset.lead))), largest = Math.max(...shares);
   let before = 0, marks = [];
   buttons.forEach((button, i) => {
@@ -88,7 +92,8 @@ const drawSegments = (bar) => {
     button.classList.toggle("leads", !absent && shares[i] === largest && Boolean(known[target]));
     button.style.flexGrow = absent ? 0 : Math.max(shares[i], 1);
     button.querySelector("b").textContent = absent || !known[target] ? "" : `${share}%`;
-    const does = state === "off" ? "off" : absent ? (asked && !out ? "no share" : "takes no part") : `${share}%`;
+    const has = known[target] || byHand(target) !== undefined ? `${share}%` : UNKNOWN;
+    const does = state === "off" ? "off" : absent ? (asked && !out ? "no share" : "takes no part") : has;
     button.setAttribute("aria-label", `${target}: ${does}${state === "fixed" ? ", set by you" : ""}`);
     button.title = `${target.split("/")[1]}: ${does}${known[target] ? `; the router gave ${Math.round(known[target].router)}%` : ""}. Click: it leads its group`;
     button.setAttribute("aria-pressed", state === "fixed");
@@ -255,7 +260,9 @@ const lead = (target) => {
   const others = names.filter((t) => t !== target).map(read), locked = others.filter((s) => s.locked);
   const room = 100 - locked.reduce((sum, { share }) => sum + share, 0);
   const freed = others.map((s) => (s.state === "fixed" && !s.locked ? { ...s, state: "router" } : s));
-  const anybody = freed.some((s) => s.state === "router" && (props.shown.targets[s.name]?.router ?? 1) >= 0.5);
+  // In a group that takes no part nobody has a share by the router: who would have one takes what is left.
+  const known = props.shown.targets, called = known[groupOf(target)]?.asked === false;
+  const anybody = freed.some((s) => s.state === "router" && (called ? known[s.name].asked : (known[s.name]?.router ?? 1) >= 0.5));
   const share = Math.min(room, anybody ? Math.max(LEAD_PERCENT, Math.round(inForce(target))) : 100);
   say(share < LEAD_PERCENT ? `${locked.map(({ name }) => name).join(" and ")} locked: ${share}% is left for ${target}.` : "");
   settle([...freed, { ...now, state: "fixed", share }]);

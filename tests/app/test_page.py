@@ -91,6 +91,36 @@ def test_moving_a_slider_gives_a_second_answer_beside_the_first(tab):
         expect(tab.share(other)).to_have_value("0")
 
 
+def test_no_share_is_made_up_before_the_router_has_spoken(tab):
+    expert = tab.layout.expert_names[0]
+    segment, group = tab.segment(expert), tab.layout.group_names[0]
+    expect(segment).to_have_attribute("aria-label", f"{expert}: the router decides")
+    expect(segment).to_have_attribute("title", re.compile("the router decides. Click"))
+    expect(tab.share(group)).to_have_attribute("aria-valuetext", "the router decides")
+    segment.click()
+    expect(segment).to_have_attribute("aria-label", f"{expert}: 80%, set by you")
+    tab.page.get_by_role("button", name="Reset all").click()
+    tab.ask()
+    expect(segment).to_have_attribute("aria-label", re.compile(rf"{expert}: \d+%$"))
+    expect(tab.share(group)).not_to_have_attribute("aria-valuetext", re.compile(""))
+
+
+def test_experts_of_a_group_that_is_off_are_drawn_as_those_of_one_that_takes_no_part(tab):
+    group, experts = tab.layout.groups[0]
+    tab.ask()
+    tab.segment(f"{group}/{experts[0]}").click()
+    tab.state(group, "Off").check()
+    tab.steered()
+    for expert in experts:
+        segment = tab.segment(f"{group}/{expert}")
+        expect(segment).to_have_class(re.compile("absent"))
+        expect(segment).to_have_attribute("aria-label", re.compile("takes no part"))
+        note = tab.page.locator(f'.target[data-target="{group}/{expert}"] .note')
+        expect(note).to_have_text(re.compile("· its group has no share in force$"))
+    tab.state(group, "Router").check()
+    expect(tab.segment(f"{group}/{experts[0]}")).not_to_have_class(re.compile("absent"))
+
+
 def test_the_pictures_fill_layer_by_layer_as_the_question_is_read(tab, monkeypatch):
     enter, seen = _Reading.enter, Event()
 

@@ -127,6 +127,15 @@ def test_changes_are_said_in_words_and_signs_too(router):
     assert "field receives 70.0% of the routing weight at layer 5; the router gave" in said
 
 
+def test_a_cell_says_where_the_share_that_it_is_of_is_0(router):
+    figure = figures.expert_figure(LAYOUT, View.of(router, STEERING))
+    lay = figure.data[2].text[0]
+    assert lay[3] == "lay receives 100.0% of the reader share at layer 3; the router gave 100.0%"
+    assert lay[4] == (
+        "lay receives 100.0% of the reader share, which is 0, at layer 4; the router gave 100.0%"
+    )
+
+
 def test_what_was_measured_of_a_part_is_told_with_its_cells(router):
     effects = {"field": "without it, 1.20 times less likely", "field/lung": "hardly any effect"}
     view = View.of(router, Steering())

@@ -277,6 +277,43 @@ def test_share_note(overrides, group, said):
 
 
 @pytest.mark.parametrize(
+    ("scope", "note", "router"),
+    [
+        ("all", "Router gave 50% on average · untouched", 50),
+        ("early", "Router gave 70% on average in the early layers · untouched", 70),
+        ("late", "Router gave 30% on average in the late layers · untouched", 30),
+    ],
+)
+def test_a_note_is_of_the_layers_that_its_number_is_of(scope, note, router):
+    task = shown(View.of(EVEN, Steering()), scope=scope)["targets"]["task"]
+    assert (task["note"], round(task["router"])) == (note, router)
+    steering = Steering((Override("task", State.FIXED, 0.9, "late"),))
+    told = {
+        s: shown(View.of(EVEN, steering), scope=s)["targets"]["task"] for s in ("early", "late")
+    }
+    assert "70% in force" not in told["early"]["note"] and "untouched" in told["early"]["note"]
+    assert told["late"]["note"].endswith("in the late layers · 90% in force")
+    assert round(told["late"]["force"]) == 90
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (Override("task", State.OFF),),
+        (Override("task", State.OFF), Override("task/treat", State.FIXED, 0.8)),
+        (Override("field", State.FIXED, 1.0),),
+    ],
+)
+def test_an_expert_of_a_group_without_a_share_is_not_told_to_have_one(overrides):
+    view = View.of(EVEN, Steering(overrides))
+    assert text.share_note(view, "task/treat") == (
+        "Router gave 80% on average · its group has no share in force"
+    )
+    assert "no share in force" not in text.share_note(view, "task")
+    assert "no share in force" not in text.share_note(view, "field/lung")
+
+
+@pytest.mark.parametrize(
     ("before", "what", "seconds", "said"),
     [
         (0, "answer", None, "yours is next."),
@@ -303,9 +340,21 @@ def test_a_group_that_takes_no_part_is_said_to():
     assert text.share_note(view, "field") == (
         "Takes no part by the router; a share calls it in · untouched"
     )
-    assert text.share_note(view, "field/lung").startswith("Its group takes no part by the router")
+    assert text.share_note(view, "field/lung") == (
+        "Its group takes no part by the router; a share calls it in · untouched"
+    )
     told = shown(view)["targets"]
+    assert told["field/lung"]["router"] == told["field/lung"]["force"] == 0
     assert not told["field"]["asked"] and told["field/lung"]["asked"] and told["task"]["asked"]
     called = View.of(alone, Steering((Override("field/lung", State.FIXED, 1.0),)))
     assert "50% in force" in text.share_note(called, "field")
     assert "field/lung" in called.plan.team
+    assert text.share_note(called, "field/lung") == (
+        "Its group takes no part by the router; a share calls it in · 100% in force"
+    )
+    told = shown(called)["targets"]["field/lung"]
+    assert (told["router"], told["force"]) == (0, 100)
+    off = (Override("field", State.OFF), Override("field/lung", State.FIXED, 0.8))
+    assert text.share_note(View.of(alone, Steering(off)), "field/lung") == (
+        "Its group takes no part by the router · its group has no share in force"
+    )
