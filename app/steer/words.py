@@ -177,7 +177,8 @@ def share_note(view: View, target: str, scope: str = "all") -> str:
         return f"{note} · off: {now:.0f}% in force, and nobody takes it over"
     if abs(now - before) < 0.5:
         return f"{note} · the same in force" if state is State.FIXED else f"{note} · untouched"
-    if state is State.ROUTER:
+    called_in = outside and target == group  # by a share of one of its experts
+    if state is State.ROUTER and not called_in:
         return f"{note} · {now:.0f}% in force (shares what is left)"
     return f"{note} · {now:.0f}% in force"
 

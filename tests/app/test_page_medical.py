@@ -33,3 +33,21 @@ def test_where_the_router_doubts_the_page_says_so_and_a_click_settles_it(browser
         tab.page.get_by_role("button", name="cardiopulmonary").first.click()
         tab.steered()
         expect(tab.page.locator("#badge")).to_contain_text("1 change")
+
+
+def test_an_expert_of_a_group_that_takes_no_part_stands_at_0_until_a_share_calls_it_in(
+    browser, served
+):
+    with visit(browser, served) as tab:
+        tab.ask("How is asthma treated?")
+        tab.experts("audience")
+        patient, group = tab.share("audience/patient"), tab.share("audience")
+        expect(patient).to_have_value("0")
+        patient.press("ArrowRight")
+        expect(patient).to_have_value("1")
+        expect(group).to_have_value("33")
+        note = tab.page.locator('.target[data-target="audience/patient"] .note')
+        expect(note).to_have_text(
+            "Its group takes no part by the router; a share calls it in · 1% in force"
+        )
+        tab.steered()

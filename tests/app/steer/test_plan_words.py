@@ -347,7 +347,7 @@ def test_a_group_that_takes_no_part_is_said_to():
     assert told["field/lung"]["router"] == told["field/lung"]["force"] == 0
     assert not told["field"]["asked"] and told["field/lung"]["asked"] and told["task"]["asked"]
     called = View.of(alone, Steering((Override("field/lung", State.FIXED, 1.0),)))
-    assert "50% in force" in text.share_note(called, "field")
+    assert text.share_note(called, "field").endswith("a share calls it in · 50% in force")
     assert "field/lung" in called.plan.team
     assert text.share_note(called, "field/lung") == (
         "Its group takes no part by the router; a share calls it in · 100% in force"
