@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from atmoe.answer.generation import Step
 from atmoe.answer.sampling import Sampling
-from atmoe.errors import PromptError
 from atmoe.explanation.coherence import INNER, MEASURES, SAMPLING, repeated_trigrams
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
@@ -47,9 +47,9 @@ def study(
     for prompt in tqdm(prompts, desc="strengths", mininterval=5):
         router = model.route(prompt)
         plans = [Steering(strength=s).apply(router) for s in STRENGTHS]
-        texts = model.generate([prompt] * len(plans), plans, sampling).run().texts
-        measured["repeated"].append([repeated_trigrams(text) for text in texts])
-        measured["logp"].append(_own_logp(model, prompt, texts, plans))
+        ended = model.generate([prompt] * len(plans), plans, sampling).run()
+        measured["repeated"].append([repeated_trigrams(text) for text in ended.texts])
+        measured["logp"].append(_own_logp(model, prompt, ended, plans))
     return summary(measured) | {
         "prompts": len(prompts),
         "seed": seed,
@@ -124,20 +124,16 @@ def _round_or_none(number: float | None) -> float | None:
 
 
 def _own_logp(
-    model: AtMoe, prompt: str, texts: Sequence[str], plans: Sequence[RoutingPlan]
+    model: AtMoe, prompt: str, answers: Step, plans: Sequence[RoutingPlan]
 ) -> list[float | None]:
     """Each answer's mean log-probability under its own plan; None where it holds no words."""
-    readable = []
-    for i, text in enumerate(texts):
-        try:
-            model.encode_answer(text)
-        except PromptError:
-            continue
-        readable.append(i)
-    logp: list[float | None] = [None] * len(texts)
+    readable = [i for i, text in enumerate(answers.texts) if text.strip()]
+    logp: list[float | None] = [None] * len(plans)
     if readable:
-        rows, _ = model.score_rows(
-            [prompt] * len(readable), [texts[i] for i in readable], [plans[i] for i in readable]
+        rows, _ = model.score_tokens(
+            [prompt] * len(readable),
+            [answers.tokens[i] for i in readable],
+            [plans[i] for i in readable],
         )
         for i, row in zip(readable, rows):
             logp[i] = float(row.mean())

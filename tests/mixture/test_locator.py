@@ -42,7 +42,7 @@ def test_the_documents_own_sequence_on_another_base(kitchen, llama, own_cache, c
     plan = run(capsys, "route", PROMPTS[0], "--model", model)
     assert plan["layers"] == 5
     loaded = AtMoe.from_pretrained(model)
-    assert loaded.route(PROMPTS[0]).to_dict() == plan
+    assert loaded.routed(PROMPTS[0]).to_dict() == plan
     # PEFT's own class finds it too.
     expert = kitchen / "kitchen" / "experts" / "task" / "treat"
     config = json.loads((expert / "adapter_config.json").read_text())

@@ -12,6 +12,7 @@ from app.session import Progress
 from app.steer.words import strength_note
 from atmoe import AtMoeError, Sampling, Steering
 from atmoe.explanation.coherence import Coherence, Cohort, coherence, repeated_trigrams
+from atmoe.explanation.sweep import finish, sweep
 from atmoe.study.strength import STRENGTHS, study, summary
 
 SAMPLING = Sampling(12, repetition_penalty=1.1)
@@ -29,9 +30,8 @@ def test_repeated_trigrams():
 def test_coherence_is_that_of_the_first_tokens_under_the_answers_own_plan(model):
     record = model.answer(PROMPTS[0], Steering(strength=1.5), SAMPLING)
     found = coherence(model, record)
-    assert found.logp == pytest.approx(
-        float(model.score(PROMPTS[0], record.answer, [record.plan]).mean()), abs=1e-5
-    )
+    read = finish(sweep(model, model.encode(PROMPTS[0]), record.answer_tokens, [record.plan]))
+    assert found.logp == pytest.approx(float(read.logp.mean()), abs=1e-4)
     assert found.tokens == len(record.answer_tokens) > 5 and found.repeated == repeated_trigrams(
         record.answer
     )
