@@ -243,7 +243,7 @@ class CohortDesk(Desk):
         ]
         rows = [done.named | flat(done.brief) for done in some.done]
         named = columns(state.command, layout)
-        own = sum(done.row.steering is not None and not done.row.error for done in some.done)
+        own = sum(done.row.steered for done in some.done)
         if state.folder is None:
             state.folder = TemporaryDirectory(prefix="atmoe-")
         csv, page = (Path(state.folder.name, f"atmoe-cohort.{end}") for end in ("csv", "html"))

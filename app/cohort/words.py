@@ -26,7 +26,7 @@ def under(steering: Steering, rows: Sequence[Row], sampling: Sampling | None) ->
     """
     whose = changes(steering)
     parts = [f"under your steering: {whose}" if whose else "under the router's own plans"]
-    own = sum(row.steering is not None and not row.error for row in rows)
+    own = sum(row.steered for row in rows)
     if own:
         parts.append(f"{own} bring a steering of their own")
     if sampling is not None:

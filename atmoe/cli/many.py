@@ -149,7 +149,7 @@ def many(a: argparse.Namespace, command: str) -> Result:
     total = own = 0
     for row in read_rows(a.prompts, a.column, a.id):
         total += 1
-        own += row.steering is not None and not row.error
+        own += row.steered
     if not total:
         raise DataError(f"{a.prompts} holds no prompt.")
     with ExitStack() as stack:

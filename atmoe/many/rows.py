@@ -50,6 +50,11 @@ class Row:
     steering: Any = None
     error: str = ""
 
+    @property
+    def steered(self) -> bool:
+        """Whether it is used under a steering of its own."""
+        return self.steering is not None and not self.error
+
 
 def read_rows(path: Path, column: str | None = None, id_column: str | None = None) -> Iterator[Row]:
     """The rows of a file, in its order; empty lines are none.

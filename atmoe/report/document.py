@@ -73,10 +73,11 @@ def report(
         drafts: of one of the two, where they were asked for.
     """
     limits = limits_of(router.model.get("warning") or STRICT)
-    alone = steered is None and not router.steering.untouched
-    names = ("The steered answer",) if alone else NAMES
-    answers = list(zip(names, [router] if steered is None else [router, steered]))
-    in_force = router.plan if alone else None if steered is None else steered.plan
+    records = [router] if steered is None else [router, steered]
+    last = records[-1]
+    alone = steered is None and not last.steering.untouched
+    answers = list(zip(("The steered answer",) if alone else NAMES, records))
+    in_force = last.plan if alone or steered is not None else None
     day = f"{made:%d %B %Y, %H:%M %Z}".strip()
     parts = [
         "<header><h1>AT-MoE Explorer: report of one question</h1>",
@@ -84,7 +85,7 @@ def report(
         f'<p class="small">Made on {escape(day)}.</p></header><main>',
         _section("Question", f'<p class="answer">{escape(router.prompt)}</p>'),
         _section("Answers", "".join(_answer(name, record) for name, record in answers)),
-        _section("Settings", _settings(answers[-1][1], len(answers))),
+        _section("Settings", _settings(last, len(records))),
         _section("Weights", _weights(router.router_plan, in_force)),
         _section("Why", "".join(why(name, record) for name, record in answers)),
         _section("What if", what_if(router)) if router.response else "",

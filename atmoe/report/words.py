@@ -31,8 +31,7 @@ NO_WORDS = "The answer holds no statement that could be looked for in the drafts
 
 def average_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
     """Each group's share of the routing weight, in percent, averaged over layers (all)."""
-    means = _mean(plan.group_weights, layers)
-    return {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
+    return _percents(plan.layout.group_names, plan.group_weights, layers)
 
 
 def part_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
@@ -42,21 +41,19 @@ def part_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, f
 
 def all_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
     """Whatever a control is set to, in percent, by target: of groups and of experts in theirs."""
-    means = _mean(plan.group_shares, layers)
-    groups = {group: 100 * mean for group, mean in zip(plan.layout.group_names, means)}
+    groups = _percents(plan.layout.group_names, plan.group_shares, layers)
     return groups | expert_percents(plan, layers)
 
 
 def expert_percents(plan: RoutingPlan, layers: range | None = None) -> dict[str, float]:
     """Each expert's share of its group, in percent, averaged over layers (all)."""
-    means = _mean(plan.expert_shares, layers)
-    return {expert: 100 * mean for expert, mean in zip(plan.layout.expert_names, means)}
+    return _percents(plan.layout.expert_names, plan.expert_shares, layers)
 
 
-def _mean(shares: Any, layers: range | None) -> list[float]:
-    """Shares, a tensor [layers, n], averaged over some of its layers, [n]."""
+def _percents(names: Iterable[str], shares: Any, layers: range | None) -> dict[str, float]:
+    """Shares, a tensor [layers, names], in percent, averaged over some of its layers."""
     chosen = shares if layers is None else shares[layers.start : layers.stop]
-    return chosen.mean(0).tolist()
+    return {name: 100 * mean for name, mean in zip(names, chosen.mean(0).tolist())}
 
 
 def changes(steering: Steering) -> str:

@@ -110,8 +110,9 @@ class RoutingPlan:
 
         That is its share, s, but for what is switched off inside it.
         """
-        columns = [self.layout.members(group) for group in self.layout.group_names]
-        return torch.stack([self.weights[:, members].sum(1) for members in columns], 1)
+        weights, layout = self.weights, self.layout
+        groups = [weights[:, layout.members(group)].sum(1) for group in layout.group_names]
+        return torch.stack(groups, 1)
 
     @property
     def mixing(self) -> Tensor:
