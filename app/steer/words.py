@@ -133,12 +133,12 @@ def control_percents(view: View, layers: range) -> tuple[dict[str, float], dict[
         view: what is on show.
         layers: the shares are means over these.
     """
-    router, force = (all_percents(plan, layers) for plan in (view.router_plan, view.plan))
-    team = view.router_plan.taking_part
-    return (
-        {target: share * (target in team) for target, share in router.items()},
-        {target: share * (target in view.taking_part) for target, share in force.items()},
-    )
+
+    def of(plan: RoutingPlan, team: frozenset[str]) -> dict[str, float]:
+        shares = all_percents(plan, layers)
+        return {target: share * (target in team) for target, share in shares.items()}
+
+    return of(view.router_plan, view.router_plan.taking_part), of(view.plan, view.taking_part)
 
 
 def share_note(view: View, target: str, scope: str = "all") -> str:
