@@ -243,7 +243,6 @@ class CohortDesk(Desk):
         ]
         rows = [done.named | flat(done.brief) for done in some.done]
         named = columns(state.command, layout)
-        own = sum(done.row.steered for done in some.done)
         if state.folder is None:
             state.folder = TemporaryDirectory(prefix="atmoe-")
         csv, page = (Path(state.folder.name, f"atmoe-cohort.{end}") for end in ("csv", "html"))
@@ -256,9 +255,7 @@ class CohortDesk(Desk):
             figure = atlas_figure(layout, questions, shares)
             atlas = {area.atlas: gr.update(value=figure, visible=True)}
         info = self.model.info
-        told = cohort_report(
-            info.name, layout, rows, named, state.steering, shares, own, info.page.warning
-        )
+        told = cohort_report(info.name, layout, rows, named, state.under, shares, info.page.warning)
         page.write_text(told, "utf-8")
         return atlas | {
             area.csv: gr.update(value=str(csv), interactive=True),

@@ -11,9 +11,7 @@ from atmoe.flags.finding import NO_VERDICT
 from atmoe.many.atlas import order
 from atmoe.report.document import POLICY, STRICT, limits_of
 from atmoe.report.style import STYLE, colours
-from atmoe.report.words import changes
 from atmoe.routing.layout import Layout
-from atmoe.steering.overrides import Steering
 from atmoe.wording import count
 
 MEASURED = {
@@ -37,9 +35,8 @@ def cohort_report(
     layout: Layout,
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
-    steering: Steering,
+    under: str,
     weights: Sequence[Sequence[float]],
-    own: int = 0,
     warning: str = STRICT,
 ) -> str:
     """The report of many questions.
@@ -49,9 +46,8 @@ def cohort_report(
         layout: its groups and experts.
         rows: as the CSV has them.
         columns: the CSV's; shares and effects stand in the atlas and the CSV alone.
-        steering: what all were asked under that brought none of their own.
+        under: what they were asked under, steering and settings, in words.
         weights: of each row without an error, what it gives each expert, mean over the layers.
-        own: how many brought a steering of their own.
         warning: the model's.
     """
     day = f"{datetime.now(UTC):%d %B %Y, %H:%M %Z}"
@@ -62,10 +58,6 @@ def cohort_report(
     limits = limits_of(warning)
     if "flags" in columns:
         limits += (NO_VERDICT,)
-    whose = changes(steering)
-    under = f"Under the router's plans, steered: {whose}." if whose else "Under the router's plans."
-    if own:
-        under += f" Of them with a steering of their own: {own}."
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -75,7 +67,7 @@ def cohort_report(
         "<header><h1>AT-MoE Explorer: many questions</h1>"
         f'<p class="warning"><strong>{escape(limits[0])}</strong></p>'
         f'<p class="small">{escape(count(len(rows), "question"))}, asked of {escape(model)} on '
-        f"{escape(day)}. {escape(under)}</p></header><main>"
+        f"{escape(day)}, {escape(under)}.</p></header><main>"
         '<section><h2>Questions</h2><div class="scroll" tabindex="0" role="region" '
         f'aria-label="Questions"><table class="questions"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div></section>{_atlas(layout, rows, weights)}"

@@ -14,6 +14,7 @@ from atmoe.report.cohort import cohort_report
 
 HOSTILE = '<script>alert(1)</script><img src="https://example.org/x">'
 STEERING = Steering((Override("task/warn", State.FIXED, 0.9),))
+UNDER = "under your steering: task/warn fixed at 90%; answers of at most 4 tokens"
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +27,11 @@ def told(worlds) -> str:
         for d in done
     ]
     shares = weights([d.value.plan for d in done if d.value])
-    return cohort_report("tiny", LAYOUT, rows, columns("explain", LAYOUT), STEERING, shares, 2)
+    return cohort_report("tiny", LAYOUT, rows, columns("explain", LAYOUT), UNDER, shares)
 
 
 def test_it_holds_every_question_and_how_they_were_asked(told):
-    for text in (*PROMPTS[:1], "task/warn fixed at 90%", "The question is empty", "Atlas"):
+    for text in (*PROMPTS[:1], f", {UNDER}.", "The question is empty", "Atlas"):
         assert text in told
     assert "<script" not in told and "<img" not in told and "&lt;script" in told
 
@@ -44,7 +45,6 @@ def test_the_atlas_holds_the_mean_of_each_experts_weight(told, worlds):
         assert [int(cell) for cell in re.findall(r">(\d+)</td>", row)] == pytest.approx(
             [100 * share for share in mean], abs=0.51
         )
-    assert "Of them with a steering of their own: 2." in told
 
 
 def test_it_asks_for_nothing_and_axe_finds_nothing_serious(told, browser, tmp_path):
@@ -67,6 +67,6 @@ def test_a_group_without_weight_is_said_to_take_no_part(worlds):
     routed = worlds("llama").model.routed(PROMPTS[0], steering)
     row = {"id": "q1", "question": PROMPTS[0]} | flat(brief_of(routed))
     shares = weights([routed.plan])
-    told = cohort_report("tiny", LAYOUT, [row], columns("route", LAYOUT), steering, shares)
+    told = cohort_report("tiny", LAYOUT, [row], columns("route", LAYOUT), UNDER, shares)
     others = len(LAYOUT.group_names) - 1
     assert told.count("<td>takes no part</td>") == others and "(100%)</td>" in told

@@ -115,8 +115,9 @@ def test_what_they_were_asked_under_stands_beside_the_table_to_its_end(browser, 
         tab.page.get_by_role("button", name="Reset all").click()
         expect(tab.badge).to_have_text("Router's own weights")
         progress = place.locator("#cohort-progress")
-        expect(progress).to_contain_text(f"under your steering: {group} fixed at 100%")
-        expect(progress).to_contain_text("answers of at most 3 tokens")
+        under = f"under your steering: {group} fixed at 100%; answers of at most 3 tokens"
+        expect(progress).to_contain_text(under)
+        assert f", {under}.</p>" in saved(tab, "HTML")
 
 
 def test_a_file_is_read_with_its_ids_and_its_broken_rows(browser, served, tmp_path):
