@@ -24,7 +24,7 @@ from app.events import AT_ONCE
 from app.following import sentence
 from app.job import Job
 from app.session import Question
-from app.view import MAX_TEMPERATURE, MAX_TOKENS, sampling_of
+from app.view import MAX_TEMPERATURE, MAX_TOKENS, REPETITION_PENALTY, sampling_of
 from app.why.state import why
 from atmoe import AtMoeError, Record, Steering
 from atmoe.errors import DataError
@@ -99,6 +99,7 @@ class Api:
                 "prompt_tokens": info.max_prompt_tokens,
                 "max_new_tokens": MAX_TOKENS,
                 "temperature": MAX_TEMPERATURE,
+                "repetition_penalty": REPETITION_PENALTY,
             },
         }
 
@@ -149,7 +150,8 @@ class Api:
                 router's own.
             max_new_tokens: at most so many tokens.
             seed: of the sampling.
-            temperature: 0 = always the most likely token.
+            temperature: 0 = always the most likely token, of which those that stand already
+                count less: the repetition penalty is 1.1, as on the page.
             brief: True leaves out the tables by layer; shares are then means over the layers.
 
         Returns:
@@ -185,7 +187,8 @@ class Api:
                 router's own.
             max_new_tokens: at most so many tokens.
             seed: of the sampling.
-            temperature: 0 = always the most likely token.
+            temperature: 0 = always the most likely token, of which those that stand already
+                count less: the repetition penalty is 1.1, as on the page.
             brief: True leaves out the tables by layer; shares are then means over the layers.
 
         Returns:
@@ -214,7 +217,8 @@ class Api:
                 router's own.
             max_new_tokens: at most so many tokens, each.
             seed: of the answer; the drafts have those after it.
-            temperature: of the answer; 0 = always the most likely token.
+            temperature: of the answer; 0 = always the most likely token, of which those that
+                stand already count less: the repetition penalty is 1.1, as on the page.
 
         Returns:
             {"answer", "drafts", "seeds", "sampling", "statements": each with the share of drafts
@@ -256,7 +260,8 @@ class Api:
             steering: changes the router's plan, as a record or a link has it.
             max_new_tokens: at most so many tokens, each.
             seed: of the sampling.
-            temperature: 0 = always the most likely token.
+            temperature: 0 = always the most likely token, of which those that stand already
+                count less: the repetition penalty is 1.1, as on the page.
 
         Returns:
             {"router": record, "steered": record, "comparison": {"logp": answer by plan, "parting":

@@ -21,6 +21,8 @@ from app.view import sampling_of
 from atmoe import AtMoeError, Layout, State, Steering
 
 VERSION, READ = "2", ("1", "2")
+OTHERS = ("utm_", "__")
+"""What others add to an address begins so: who sent it, and Gradio's own `__theme`."""
 OURS = ("v", "set", "cells", "strength", "in", "on", "tokens", "temperature", "seed", "q")
 MAX_QUESTION = 2000
 """Characters; browsers and mail programs cut longer links."""
@@ -87,6 +89,20 @@ def to_query(linked: Linked) -> str:
     return "?" + urlencode(parts, safe="/:,!")
 
 
+def query_of(search: str) -> dict[str, str]:
+    """What stands in an address behind its question mark.
+
+    Raises:
+        LinkError: it says one of our things twice, so that one of them would be lost.
+    """
+    query: dict[str, str] = {}
+    for key, value in parse_qsl(search, keep_blank_values=True):
+        if key in OURS and key in query:
+            raise LinkError(f"This link says {key} twice; copy it again from Share.")
+        query[key] = value
+    return query
+
+
 def from_query(query: Mapping[str, str], layout: Layout) -> Linked | None:
     """What a link holds; None where the address holds nothing of ours.
 
@@ -138,12 +154,15 @@ def steering_of_link(link: str, layout: Layout) -> Steering:
         layout: the model's.
 
     Raises:
-        LinkError: it cannot be read, or sets nothing of ours.
+        LinkError: it cannot be read, sets nothing of ours, or says something that nobody reads.
     """
-    query = link.partition("#")[0].rpartition("?")[2]
-    linked = from_query(dict(parse_qsl(query, keep_blank_values=True)), layout)
+    query = query_of(link.partition("#")[0].rpartition("?")[2])
+    linked = from_query(query, layout)
     if linked is None:
         raise LinkError("This is no link of the page; copy one from Share, or send a steering.")
+    for key in query:
+        if key not in OURS and not key.startswith(OTHERS):
+            raise LinkError(f"A link has no {key!r:.40}; it may have {', '.join(OURS)}.")
     return linked.controls.steering
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl
 
 import gradio as gr
 from gradio.components import Component
@@ -25,7 +24,7 @@ from app.markup import message, passage
 from app.session import Session
 from app.share.area import ShareArea
 from app.share.fragment import Held, from_fragment, to_fragment
-from app.share.link import MAX_QUESTION, Linked, LinkError, from_query, to_query
+from app.share.link import MAX_QUESTION, Linked, LinkError, from_query, query_of, to_query
 from app.share.where import LOADED, Tabs, Where, read
 from app.share.words import FROM_LINK, ONE_FROM_LINK, holds, said
 from app.steer import words
@@ -162,8 +161,7 @@ class LinkDesk(Desk):
                 return self._open_answers(session, held)
         except AtMoeError as error:
             trouble = f"The answers in this link cannot be shown, so only its settings are. {error}"
-        query = dict(parse_qsl(where.search.removeprefix("?"), keep_blank_values=True))
-        linked = from_query(query, self.model.layout)
+        linked = from_query(query_of(where.search.removeprefix("?")), self.model.layout)
         if where.left and where.left.question:
             linked = linked or Linked()
             linked = replace(linked, question=linked.question or where.left.question)

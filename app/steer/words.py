@@ -14,6 +14,7 @@ from atmoe import RoutingPlan, State
 from atmoe.explanation.coherence import Cohort
 from atmoe.report.words import (
     NAMED_IN_DOUBT,
+    NOBODY,
     all_percents,
     average_percents,
     changes,
@@ -88,6 +89,8 @@ def reading(view: View) -> str:
     router += f" {doubt}" if doubt else ""
     if view.steering.untouched:
         return router
+    if not view.plan.team:
+        return f"{router} **With your steering** ({changes(view.steering)}): {NOBODY}"
     now = "the same shares as the router's"
     if not view.same:
         now = _averages(view.plan)

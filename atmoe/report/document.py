@@ -134,11 +134,11 @@ def under(record: Record) -> str:
     """The plan that an answer was given under, in words."""
     steered = changes(record.steering)
     whose = f"the router's plan, steered: {steered}" if steered else "the router's own plan"
+    said = f"Given under {whose}. {team_note(record.plan)}"
+    if not record.plan.team:
+        return said
     shares = [f"{group} {percent:.1f}%" for group, percent in average_percents(record.plan).items()]
-    return (
-        f"Given under {whose}. {team_note(record.plan)} Of the routing weight, on average over the "
-        f"layers: {listed(shares)}."
-    )
+    return f"{said} Of the routing weight, on average over the layers: {listed(shares)}."
 
 
 def _settings(record: Record, answers: int) -> str:

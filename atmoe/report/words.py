@@ -21,6 +21,7 @@ SCOPE_PHRASES = {
     "late": "in the late layers",
 }
 SEVERAL = "Not words the experts ever saw in training, though they may be real:"
+NOBODY = "No expert takes part: it is the base model alone."
 NAMED_IN_DOUBT = 3
 """Of a group in doubt, so many experts are named at most."""
 MOST = 0.5
@@ -86,6 +87,8 @@ def _change(override: Override) -> str:
 def team_note(plan: RoutingPlan) -> str:
     """Who takes part: "2 of 16 experts take part: treatment, …; none of audience"."""
     team, everybody = plan.team, plan.layout.expert_names
+    if not team:
+        return NOBODY
     if len(team) == len(everybody):
         return f"All {len(everybody)} experts take part."
     none = f"; none of {listed(plan.absent)}" if plan.absent else ""

@@ -13,7 +13,8 @@ from gradio_client.exceptions import AppError
 from tools.endpoints import NAMES
 
 from app import serving
-from app.view import sampling_of
+from app.api import Api
+from app.view import REPETITION_PENALTY, sampling_of
 from atmoe import Override, Record, State, Steering
 from atmoe.answer.batching import Batching
 from atmoe.explanation.compare import compare
@@ -67,7 +68,9 @@ def test_a_steering_may_be_a_link_of_the_page(client, served):
     assert said == client.predict(QUESTION, STEERING.to_dict(), True, api_name="/route")
     # and as Share copies it, with what stood on the page behind a #
     assert said == client.predict(QUESTION, f"{link}#answers=1.AAAA", True, api_name="/route")
-    for broken in ("", "https://example.org/?x=1", "?v=9&set=task:1"):
+    assert said == client.predict(QUESTION, f"{link}&utm_source=mail", True, api_name="/route")
+    twice = f"?v=2&set={group}:100&set={group}:50"
+    for broken in ("", "https://example.org/?x=1", "?v=9&set=task:1", "?v=2&sett=task:1", twice):
         with pytest.raises(AppError, match=r"ink .*\[link\]"):
             client.predict(QUESTION, broken, api_name="/route")
 
@@ -79,6 +82,12 @@ def test_a_brief_is_the_same_in_a_few_numbers(client, served):
     assert said == json.loads(json.dumps(brief_of(own)))
     group = LAYOUT.group_names[0]
     assert said["shares"][group] == 1 and said["heaviest"][group] in said["team"]
+
+
+def test_the_penalty_that_no_argument_sets_is_told(client):
+    assert client.predict(api_name="/models")["limits"]["repetition_penalty"] == REPETITION_PENALTY
+    for endpoint in (Api.answer, Api.explain, Api.drafts, Api.compare):
+        assert f"the repetition penalty is {REPETITION_PENALTY:g}, as on" in endpoint.__doc__
 
 
 def test_the_schema_of_a_steering_takes_what_the_endpoints_take(client):

@@ -21,6 +21,7 @@ from atmoe.explanation.value import Change
 from atmoe.explanation.verdict import verdict
 from atmoe.flags.finding import NO_VERDICT, Finding
 from atmoe.report.document import report
+from atmoe.report.words import NOBODY
 
 MADE = datetime(2026, 11, 26, 12, 5, tzinfo=UTC)
 HOSTILE = '<script>alert(1)</script><img src="https://example.org/x"> & "quoted" \u202e'
@@ -187,6 +188,14 @@ def test_a_steered_answer_alone_is_told_as_one(records):
     now = steered.plan.group_weights.mean(0).tolist()
     assert [row[2] for row in means[1:]] == [f"{100 * share:.1f}%" for share in now]
     assert "All experts at strength 0.5" in text
+
+
+@pytest.mark.parametrize("off", [LAYOUT.group_names, LAYOUT.expert_names])
+def test_an_answer_with_all_off_is_told_as_the_base_models(model, records, off):
+    steering = Steering(tuple(Override(target, State.OFF) for target in off))
+    alone = model.answer(PROMPTS[1], steering, Sampling(4))
+    for told in (report(alone, None, MADE), report(records[0], alone, MADE)):
+        assert f"off in all layers. {NOBODY}</p>" in told
 
 
 def test_an_answer_out_of_a_link_is_said_to_be_one(records):

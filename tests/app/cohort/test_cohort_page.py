@@ -115,7 +115,9 @@ def test_what_they_were_asked_under_stands_beside_the_table_to_its_end(browser, 
         tab.page.get_by_role("button", name="Reset all").click()
         expect(tab.badge).to_have_text("Router's own weights")
         progress = place.locator("#cohort-progress")
-        under = f"under your steering: {group} fixed at 100%; answers of at most 3 tokens"
+        under = (
+            f"under your steering: {group} fixed at 100% in all layers; answers of at most 3 tokens"
+        )
         expect(progress).to_contain_text(under)
         assert f", {under}.</p>" in saved(tab, "HTML")
 

@@ -1,12 +1,11 @@
 """A link restores what it was made of, and nothing else is taken for one."""
 
 import random
-from urllib.parse import parse_qsl
 
 import pytest
 
 from app.controls import Cells, Controls, Setting
-from app.share.link import Linked, LinkError, from_query, to_query
+from app.share.link import Linked, LinkError, from_query, query_of, to_query
 from atmoe import Layout, State
 
 LAYOUT = Layout.of(
@@ -15,7 +14,7 @@ LAYOUT = Layout.of(
 
 
 def read(query: str) -> Linked | None:
-    return from_query(dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True)), LAYOUT)
+    return from_query(query_of(query.removeprefix("?")), LAYOUT)
 
 
 def test_the_router_alone_is_the_shortest_link():
@@ -140,7 +139,7 @@ def test_a_question_too_long_for_a_link_is_refused():
 def test_a_link_holds_every_digit(percent):
     controls = Controls({"task": Setting(State.FIXED, percent)}, 0.1234567).checked(LAYOUT)
     query = to_query(Linked(controls, temperature=0.30000000000000004))
-    again = from_query(dict(parse_qsl(query[1:])), LAYOUT)
+    again = read(query)
     assert again.controls == controls and again.temperature == 0.30000000000000004
 
 
@@ -157,3 +156,9 @@ def test_a_link_holds_every_digit(percent):
 def test_what_no_link_of_ours_says_is_refused(query):
     with pytest.raises(LinkError, match="page starts clean"):
         from_query({"v": "2"} | query, LAYOUT)
+
+
+def test_a_thing_said_twice_is_refused():
+    with pytest.raises(LinkError, match="says set twice"):
+        read("?v=2&set=task:off&set=reader:off")
+    assert read("?v=2&utm_source=a&utm_source=b") == Linked()

@@ -16,6 +16,7 @@ from app.steer.panel import shown
 from app.view import View
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 from atmoe.explanation.coherence import Coherence
+from atmoe.report.words import NOBODY
 
 LAYOUT = Layout.of(4, {"task": ("treat", "warn"), "field": ("heart", "lung", "skin")})
 
@@ -100,6 +101,12 @@ def test_a_change_to_what_the_router_gave_is_told_to_change_nothing():
         router, SimpleNamespace(answer="Rest.", plan=moved.plan)
     )
     assert not shown(View.of(alone, Steering()))["same"]  # nothing was set
+
+
+@pytest.mark.parametrize("off", [EVEN.layout.group_names, EVEN.layout.expert_names])
+def test_with_all_off_nobody_takes_part(off):
+    view = View.of(EVEN, Steering(tuple(Override(target, State.OFF) for target in off)))
+    assert text.reading(view).endswith(f"off in all layers): {NOBODY}")
 
 
 def test_reading_claims_no_cause():
