@@ -5,8 +5,10 @@ from pathlib import Path
 from atmoe import AtMoe
 from atmoe.data import Example, split
 from atmoe.sources.fitting import FitSettings, make_index
+from atmoe.sources.outside import OURS, Lines
 
-SETTINGS = FitSettings(width=20, narrow=12, steps=8)
+SETTINGS = FitSettings(width=20, narrow=12, least=8, steps=8)
+LINES = Lines.load(OURS)
 NAMES = ["Gout", "Cystic fibrosis", "Asthma", "Low back pain", "Sighing disease", "Glooma"]
 ASKED = {
     "define": "Tell me what {} is, in a few words.",
@@ -40,7 +42,7 @@ def saved_with_index(worlds, home: Path) -> tuple[Path, list[str]]:
     llama.planned().save_pretrained(home / "model")
     model = AtMoe.from_pretrained(home / "model", base=llama.directory)
     assert model.index is None
-    make_index(model, EXAMPLES, SETTINGS).save(home / "model" / "index")
+    make_index(model, EXAMPLES, SETTINGS, own_lines=LINES).save(home / "model" / "index")
     return home / "model", ["--model", str(home / "model"), "--base", str(llama.directory)]
 
 

@@ -13,7 +13,9 @@ from atmoe.cli.measuring import NO_WORDING, seed
 
 if TYPE_CHECKING:
     from atmoe import AtMoe
+    from atmoe.data import Description
     from atmoe.data.schema import Example
+    from atmoe.sources.outside import Lines
 
 Report = Mapping[str, Any]
 
@@ -22,15 +24,27 @@ def index(a: argparse.Namespace) -> Result:
     """Make the index of what the experts learned from, and the list of its words."""
     from atmoe.sources.index import FOLDER
 
-    return indexed(load_model(a), described(a).examples(), a.out or a.model / FOLDER, a.seed)
+    description = described(a)
+    lines = lines_of(description)
+    return indexed(load_model(a), description.examples(), lines, a.out or a.model / FOLDER, a.seed)
 
 
-def indexed(model: AtMoe, examples: Sequence[Example], out: Path, seed: int = 0) -> Result:
+def lines_of(description: Description) -> Lines | None:
+    """Those that familiarity is fitted with and tested on; None = the description names none."""
+    from atmoe.sources.outside import Lines
+
+    return Lines.load(description.familiarity) if description.familiarity else None
+
+
+def indexed(
+    model: AtMoe, examples: Sequence[Example], lines: Lines | None, out: Path, seed: int = 0
+) -> Result:
     """Write the index of a model's training examples, and the words that stand in them.
 
     Args:
         model: the trained one.
         examples: of both sides of the split.
+        lines: that familiarity is fitted with; None = it is not measured.
         out: a folder.
         seed: of what is drawn.
     """
@@ -39,7 +53,8 @@ def indexed(model: AtMoe, examples: Sequence[Example], out: Path, seed: int = 0)
     from atmoe.flags.untaught import made
     from atmoe.sources.fitting import FitSettings, make_index
 
-    index = make_index(model, examples, FitSettings(seed=seed))
+    settings = FitSettings(seed=seed)
+    index = make_index(model, examples, settings, own_lines=lines)
     index.save(out)
     taught = (example for example in examples if split(example) == "train")
     try:
@@ -48,7 +63,16 @@ def indexed(model: AtMoe, examples: Sequence[Example], out: Path, seed: int = 0)
         listed = f"{words.keys:,} words"
     except AssetError as error:  # the index stands without
         words, listed = None, f"no list of words ({error})"
-    facts = index.facts
+    facts, ranked = index.facts, len(index.tensors.unseen)
+    if ranked:
+        familiar = f"familiarity is a rank among {ranked:,} questions"
+    elif lines is None:
+        familiar = "familiarity is not measured (the description names no lines for it)"
+    else:
+        familiar = (
+            f"familiarity is not measured (that takes {settings.least} questions about topics that "
+            "were held back, and lines that the model reads)"
+        )
     size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
     report = {
         "examples": len(facts),
@@ -56,11 +80,12 @@ def indexed(model: AtMoe, examples: Sequence[Example], out: Path, seed: int = 0)
         "topics": len(facts.topics),
         "addresses": sum(bool(address) for address in facts.addresses),
         "words": words and words.keys,
+        "familiarity": ranked or None,
         "bytes": size,
     }
     return report, (
         f"{len(facts):,} examples about {len(facts.topics):,} topics from {len(facts.sources)} "
-        f"sources and {listed}, {size / 2**20:.1f} MB in {out}"
+        f"sources and {listed}, {size / 2**20:.1f} MB in {out}; {familiar}"
     )
 
 
@@ -130,7 +155,9 @@ def evaluate_familiarity(a: argparse.Namespace) -> Result:
     """Whether familiarity tells questions from what is none."""
     from atmoe.study.familiarity import study
 
-    report = study(load_model(a), described(a).examples(), a.questions, a.seed)
+    description = described(a)
+    lines = lines_of(description)
+    report = study(load_model(a), description.examples(), lines, a.questions, a.seed)
     return report, "\n".join(_familiarity(report))
 
 

@@ -17,7 +17,7 @@ from atmoe.cli.common import (
 )
 from atmoe.cli.given import described, load_model, model_directory
 from atmoe.cli.planner import add_planner
-from atmoe.cli.sources import indexed
+from atmoe.cli.sources import indexed, lines_of
 from atmoe.cli.training import (
     floors_argument,
     out_argument,
@@ -29,6 +29,7 @@ from atmoe.cli.training import (
 
 if TYPE_CHECKING:
     from atmoe.data import Example
+    from atmoe.sources.outside import Lines
 
 
 def train_experts(a: argparse.Namespace) -> Result:
@@ -53,13 +54,14 @@ def train_router(a: argparse.Namespace) -> Result:
 
     given = settings_given(a, RouterSettings)
     description = described(a)
+    lines = lines_of(description)
     examples = description.examples()
     if "answer_tokens" not in given:
         given = readings(len(training_side(examples))) | given
     settings = RouterSettings(**given)
     report = train_router(load_model(a), examples, description, a.model, settings)
     sentence = f"Router saved in {a.model} {told_after(report)}"
-    return report, f"{sentence} {_indexed(a, examples)}" if a.index else sentence
+    return report, f"{sentence} {_indexed(a, examples, lines)}" if a.index else sentence
 
 
 def train_together(a: argparse.Namespace) -> Result:
@@ -72,14 +74,15 @@ def train_together(a: argparse.Namespace) -> Result:
     return report, f"Experts and router saved in {a.out} {told_after(report)}"
 
 
-def _indexed(a: argparse.Namespace, examples: Sequence[Example]) -> str:
+def _indexed(a: argparse.Namespace, examples: Sequence[Example], lines: Lines | None) -> str:
     """Make the index of the model that was just saved, by the process that leads."""
     from atmoe.sources.index import FOLDER
     from atmoe.train.team import Team
 
     if not Team().leads:
         return ""
-    _, sentence = indexed(load_model(a), examples, a.model / FOLDER)  # its sha256 is the new one
+    model = load_model(a)  # its sha256 is the new one
+    _, sentence = indexed(model, examples, lines, a.model / FOLDER)
     return f"Index of {sentence}."
 
 

@@ -16,6 +16,9 @@
     words: {diet: For}             # optional: what the page calls a group, in one short word
     language: en                   # optional: what it learns from; the page says where a question
                                    #   reads as another
+    familiarity: lines.json        # optional: lines that are questions for it, and that are none
+                                   #   (`atmoe.sources.outside`); left out = how familiar a question
+                                   #   is, is not measured
     page: {title: Kitchen}         # optional: what the page says of it (`atmoe.presentation`)
 
 What a JSONL source holds is in `atmoe.data.jsonl`. The medical model is described in
@@ -56,6 +59,7 @@ _KEYS = {
     "scripts",
     "words",
     "language",
+    "familiarity",
     "page",
 }
 
@@ -76,6 +80,8 @@ class Description:
         scripts: prompts mostly in others are refused; none = all are read.
         words: what the page calls a group, by its name.
         language: what it learns from, as an ISO 639-1 code ("en"); "" = nothing is said.
+        familiarity: "medical", or the path of the lines that familiarity is fitted with; "" = it is
+            not measured.
         page: what the page says of the model.
     """
 
@@ -90,6 +96,7 @@ class Description:
     scripts: tuple[str, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)
     language: str = ""
+    familiarity: str = ""
     page: Page = NEUTRAL
 
     @property
@@ -151,6 +158,7 @@ class Description:
             scripts=tuple(map(str, raw.get("scripts") or ())),
             words=_words(path, raw.get("words") or {}, tuple(groups)),
             language=_language(path, raw.get("language")),
+            familiarity=_lines(path, raw.get("familiarity")),
             page=_page(path, raw.get("page"), groups),
         )
 
@@ -234,6 +242,18 @@ def _language(path: Path, raw: Any) -> str:
             f"{path}: language must be an ISO 639-1 code in quotes; write for example  "
             f'language: "en".'
         ) from error
+
+
+def _lines(path: Path, raw: Any) -> str:
+    """Those of ours by their name, or the path of others."""
+    if raw is None or raw == MEDICAL.stem:
+        return raw or ""
+    if not isinstance(raw, str) or not (path.parent / raw).is_file():
+        raise DataError(
+            f"{path}: familiarity is the path of a file of lines, which {raw!r} is not; see "
+            f"atmoe/README.md on lines of one's own, or leave it out."
+        )
+    return str(path.parent / raw)
 
 
 def _page(path: Path, raw: Any, groups: Mapping[str, Sequence[str]]) -> Page:

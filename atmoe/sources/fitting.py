@@ -4,7 +4,7 @@
    validation topics, and lines that are no question for the model.
 2. What it read is reduced to whitened principal components; the first of them are the vectors.
 3. One softmax regression a group learns labels from them and from pieces of words; one logistic
-   regression tells training from the lines outside.
+   regression tells training from the lines outside, where the model has lines of its own.
 4. The scores of half of the validation topics' questions are what familiarity is a rank among; the
    other half is left to test it.
 """
@@ -27,8 +27,9 @@ from atmoe.mixture.mixture import Mixture
 from atmoe.routing.layout import Layout
 from atmoe.sources.facts import NONE, Facts, topic_of
 from atmoe.sources.index import SCALE, Index, Reading
-from atmoe.sources.outside import inside, lines, outside
+from atmoe.sources.outside import OURS, Lines, lines
 from atmoe.sources.reading import read, readable
+from atmoe.sources.value import FAR
 from atmoe.sources.words import PIECES, pieces_of
 
 Reader = Callable[[Mixture, Sequence[str], str], Tensor]
@@ -47,6 +48,8 @@ class FitSettings:
         piece_decay: of the labels' regression on pieces of words, a factor of the squares' sum.
         state_decay: the same on the components.
         familiar_decay: the same of the familiarity.
+        least: with fewer questions to rank among, familiarity is not measured: the lowest place
+            alone would be far, and one question in so many of those like training lies there.
         steps: of L-BFGS, at most.
         seed: of everything.
     """
@@ -58,6 +61,7 @@ class FitSettings:
     piece_decay: float = 1e-5
     state_decay: float = 1e-2
     familiar_decay: float = 3e-2
+    least: int = round(1 / FAR)
     steps: int = 60
     seed: int = 0
 
@@ -84,6 +88,7 @@ def make_index(
     examples: Sequence[Example],
     settings: FitSettings = FitSettings(),
     reader: Reader = read,
+    own_lines: Lines | None = None,
 ) -> Index:
     """The index of a model's training examples.
 
@@ -92,6 +97,7 @@ def make_index(
         examples: of both sides of the split; only the training side gets into the index.
         settings: of the fit.
         reader: what reads prompts.
+        own_lines: on both sides of what the model learned; None = familiarity is not measured.
 
     Raises:
         AssetError: the router has no planner.
@@ -109,8 +115,12 @@ def make_index(
     chosen = rng.sample(questions, min(settings.rephrased, len(questions)))
     other = [paraphrase(e, rng) for e in chosen]
     other, rephrased = readable(other, reader(mixture, [e.prompt for e in other], "rephrased"))
-    own = _lines_read(mixture, [line for _, line in lines(inside(), "choose")], reader)
-    apart = _lines_read(mixture, [line for _, line in lines(outside(), "choose")], reader)
+    # Components want other lines beside training; without its own, the model reads ours for that.
+    chosen_lines = own_lines or Lines({}, Lines.load(OURS).outside)
+    own, apart = (
+        _lines_read(mixture, [line for _, line in lines(side, "choose")], reader)
+        for side in (chosen_lines.inside, chosen_lines.outside)
+    )
     # 2. components
     all_read = torch.cat([plain, rephrased])
     layers = layers_of(plain.shape[1])
@@ -120,15 +130,19 @@ def make_index(
         return (first[:, layers].flatten(1) - centre) @ projection
 
     vectors = normalize(project(plain)[:, : settings.narrow], dim=1)
-    # 3. labels and familiarity
+    # 3. labels
     by_state, by_piece = fit_labels(
         mixture.layout, [*training, *other], project(all_read), settings
     )
-    inner = [(project(plain), _PLAIN), (project(rephrased), _REPHRASED), (project(own), _PEOPLE)]
-    familiar = fit_familiar(inner, project(apart), settings)
-    # 4. what familiarity is a rank among
+    # 4. familiarity, and what it is a rank among
+    familiar, score = torch.zeros(projection.shape[1] + 1), torch.zeros(0)
     unseen = unseen_questions([e for e in examples if split(e) != "train" and calibrates(e)], rng)
-    score = project(_lines_read(mixture, unseen, reader)) @ familiar[:-1] + familiar[-1]
+    if own_lines is not None and len(apart) and len(unseen) >= settings.least:
+        inner = [(plain, _PLAIN), (rephrased, _REPHRASED), (own, _PEOPLE)]
+        familiar = fit_familiar(
+            [(project(rows), share) for rows, share in inner], project(apart), settings
+        )
+        score = project(_lines_read(mixture, unseen, reader)) @ familiar[:-1] + familiar[-1]
     return Index(
         mixture.info.sha256,
         Facts.of(training, mixture.layout.groups),

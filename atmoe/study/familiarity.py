@@ -2,8 +2,8 @@
 
 Flagged is what `Found.far` says: a low rank, and no example very near. Asked are questions about
 diseases of training; about the validation diseases that familiarity was not calibrated on, as they
-stand and in words that training never used; and the lines of `atmoe.sources.outside` that were kept
-back when it was made.
+stand and in words that training never used; and the lines that the description names
+(`atmoe.sources.outside`), of which those are asked that were kept back when it was made.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ from atmoe.errors import AssetError, DataError
 from atmoe.model import AtMoe
 from atmoe.sources.fitting import tested
 from atmoe.sources.index import Index
-from atmoe.sources.outside import MEASURED, inside, lines, outside
+from atmoe.sources.outside import BESIDE, Lines, lines
 from atmoe.sources.reading import read, readable
 from atmoe.sources.value import EDGE, FAR
 from atmoe.study.bootstrap import DRAWS, interval, rate
 
 
 def study(
-    model: AtMoe, examples: Sequence[Example], count: int = 1000, seed: int = 0
+    model: AtMoe,
+    examples: Sequence[Example],
+    own_lines: Lines | None,
+    count: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """How well familiarity tells what is like training from what is not.
 
     Args:
         model: with its index.
         examples: of both sides of the split.
+        own_lines: those that familiarity was fitted with, and others kept back.
         count: questions about unseen diseases at most, each asked in two wordings.
         seed: of what is drawn.
 
@@ -51,13 +56,18 @@ def study(
 
     Raises:
         AssetError: the model has no index.
-        DataError: there are no questions about unseen diseases.
+        DataError: there are no questions about unseen diseases, or no lines.
     """
     index = model.index
     if index is None or not len(index.tensors.unseen):
         raise AssetError(
-            "This model has no index that measures familiarity; make one with atmoe index of "
-            "examples that have a validation side."
+            "This model has no index that measures familiarity; make one with atmoe index, of a "
+            "description that names lines (familiarity) and examples with a validation side."
+        )
+    if own_lines is None:
+        raise DataError(
+            "The description names no lines that are no question for this model; name those that "
+            "the index was made with (familiarity)."
         )
     began = time.perf_counter()
     rng = random.Random(seed)
@@ -71,7 +81,7 @@ def study(
     reworded = any(word != e.prompt for word, e in zip(words, unseen))
     other = _Scored(model, index, words, [e.disease for e in unseen]) if reworded else None
     apart: dict[str, list[str]] = {}
-    for kind, line in [*lines(outside(), "kept"), *lines(inside(), "kept")]:
+    for kind, line in [*lines(own_lines.outside, "kept"), *lines(own_lines.inside, "kept")]:
         apart.setdefault(kind, []).append(line)
     scored = {kind: _Scored(model, index, own, own) for kind, own in apart.items()}
     learned = [e for e in examples if e.disease and split(e) == "train"]
@@ -83,9 +93,13 @@ def study(
         **({"unseen diseases, rephrased": other.flagged(seed)} if other else {}),
         **{kind: part.flagged(seed) for kind, part in scored.items()},
     }
-    core = _Scored.together([scored[kind] for kind in MEASURED])
+    core = _Scored.together([scored[kind] for kind in own_lines.outside if kind != BESIDE])
     flagged["outside, all"] = core.flagged(seed)
     clean = _Scored.together([plain, other] if other else [plain])
+    if not len(clean.scores) or not len(core.scores):
+        raise DataError(
+            "The model reads none of the questions, or none of the lines outside; name others."
+        )
     return {
         "threshold": FAR,
         "edge": EDGE,

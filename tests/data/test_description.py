@@ -62,6 +62,15 @@ def test_a_description_may_name_its_language(tmp_path):
     assert Description.load(write(tmp_path, KITCHEN + 'language: "no"\n')).language == "no"
 
 
+def test_a_description_may_name_lines_for_familiarity(tmp_path):
+    (tmp_path / "lines.json").write_text("{}")
+    assert Description.load(write(tmp_path)).familiarity == ""
+    found = Description.load(write(tmp_path, KITCHEN + "familiarity: lines.json\n"))
+    assert found.familiarity == str(tmp_path / "lines.json")
+    # Those of ours are the medical model's, wherever its description lies.
+    assert Description.load(MEDICAL).familiarity == "medical"
+
+
 def test_json_and_another_data_directory(tmp_path):
     (tmp_path / "data").mkdir()
     write(tmp_path / "data")
@@ -125,6 +134,8 @@ def test_the_medical_set_is_one_such_file():
         (lambda t: t + "\n  - [", "cannot be read"),
         (lambda t: t + "scripts: LATIN", "scripts must be a list"),
         (lambda t: t.replace("diet: For", "food: For"), "words names the group 'food'"),
+        (lambda t: t + "familiarity: none.json", "which 'none.json' is not"),
+        (lambda t: t + "familiarity: {like: x}", "familiarity is the path of a file"),
         (lambda t: t + "language: English", "language must be an ISO 639-1 code"),
         (lambda t: t + "language: no", "language must be an ISO 639-1 code in quotes"),
         (

@@ -10,18 +10,19 @@ import torch
 from commands import run
 from conftest import DEPTH, HIDDEN, LAYOUT, PROMPTS
 from safetensors.torch import load_file, save_file
-from sources_examples import EXAMPLES, SETTINGS, TRAINING, saved_with_index
+from sources_examples import EXAMPLES, LINES, SETTINGS, TRAINING, saved_with_index
 
 from atmoe import AtMoe, Record, RoutingPlan, Sampling, State, Steering
 from atmoe.data import split
-from atmoe.errors import AssetError, AtMoeError
+from atmoe.errors import AssetError, AtMoeError, DataError
 from atmoe.flags.untaught import FILE as WORDS
 from atmoe.flags.untaught import Words
 from atmoe.flags.words import key
 from atmoe.mixture import mixture as forwarding
 from atmoe.sources.facts import Facts
-from atmoe.sources.fitting import calibrates, make_index
+from atmoe.sources.fitting import FitSettings, calibrates, make_index
 from atmoe.sources.index import ALIKE, COVER, FACTS, NEAREST, VECTORS, WEIGHTS, Index, Reading
+from atmoe.sources.outside import Lines, lines
 from atmoe.sources.reading import read
 from atmoe.sources.value import EDGE, FAR, SENTENCES, VERY_NEAR, Found, Source, sentence_of
 from atmoe.sources.words import Topics
@@ -180,6 +181,79 @@ def test_it_is_calibrated_on_half_of_the_unseen_topics(model):
     half = [e for e in EXAMPLES if split(e) != "train" and calibrates(e)]
     assert len(model.index.tensors.unseen) == 2 * len(half) > 0
     assert any(not calibrates(e) for e in EXAMPLES if split(e) != "train")
+
+
+def chosen(side) -> list[str]:
+    return [line for _, line in lines(side, "choose")]
+
+
+@pytest.mark.parametrize("given", [None, Lines(LINES.outside, LINES.inside), LINES])
+def test_what_is_like_training_is_said_by_a_models_own_lines_alone(model, given):
+    """Recipes are questions for a kitchen's model, and complaints are none; nobody guesses."""
+    seen = set()
+
+    def reader(mixture, prompts, label):
+        seen.update(prompts)
+        return read(mixture, prompts, label)
+
+    index = make_index(model, EXAMPLES, SETTINGS, reader, given)
+    first = model.route(LINES.inside["people"]["kept"][0]).first
+    if given is None:
+        assert not seen & set(chosen(LINES.inside))
+        assert index.familiarity(first) is None and not len(index.tensors.unseen)
+        assert "not measured" in index.found("x", *asked(model, PROMPTS[0])).sentence
+        return
+    scores = [
+        float(index.tensors.score(states[~states.isnan().flatten(1).any(1)]).mean())
+        for states in (read(model, chosen(side)) for side in (given.inside, given.outside))
+    ]
+    assert scores[0] > scores[1]
+
+
+def test_with_too_few_questions_to_rank_among_it_is_not_measured(model):
+    enough = len(model.index.tensors.unseen)
+    for least, ranked in ((enough, enough), (enough + 1, 0)):
+        settings = replace(SETTINGS, least=least, steps=1)
+        index = make_index(model, EXAMPLES, settings, own_lines=LINES)
+        assert len(index.tensors.unseen) == ranked
+    # Of so many like training, one has the lowest rank: no more than are called far by their rank.
+    assert 1 / FitSettings().least <= FAR
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        (None, "cannot be read"),
+        ("[", "cannot be read"),
+        ('{"outside": {}, "inside": {}}', "no kind is outside"),
+        (
+            '{"outside": {"other matters": {"choose": ["a"], "kept": ["b"]}}, "inside": {}}',
+            "no kin",
+        ),
+        ('{"outside": {"a": {"choose": ["a"], "kept": []}}, "inside": {}}', "outside.a.kept"),
+        ('{"outside": {"a": {"choose": [1], "kept": ["b"]}}, "inside": {}}', "outside.a.choose"),
+        ('{"outside": {"a": {"choose": ["a"], "kept": ["b"]}}}', "inside"),
+    ],
+)
+def test_lines_of_another_layout_are_refused(tmp_path, text, sentence):
+    path = tmp_path / "lines.json"
+    if text:
+        path.write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        Lines.load(str(path))
+
+
+def test_lines_of_ones_own_are_read(tmp_path):
+    kind = {"choose": ["a"], "kept": ["b", "c"]}
+    path = tmp_path / "lines.json"
+    path.write_text(json.dumps({"outside": {"weather": kind}, "inside": {"cooks": kind}}))
+    assert list(lines(Lines.load(str(path)).outside, "kept")) == [
+        ("weather", "b"),
+        ("weather", "c"),
+    ]
+    path.write_text(json.dumps({"outside": {"weather": kind}, "inside": {"weather": kind}}))
+    with pytest.raises(DataError, match="same name on both sides"):
+        Lines.load(str(path))
 
 
 def test_three_sentences_that_call_no_answer_right_or_wrong():

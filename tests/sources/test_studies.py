@@ -7,11 +7,11 @@ import pytest
 import torch
 from commands import refused, run
 from conftest import LAYOUT
-from sources_examples import EXAMPLES, TRAINING, lines_of, saved_with_index
+from sources_examples import EXAMPLES, LINES, TRAINING, lines_of, saved_with_index
 
 from atmoe import AtMoe
 from atmoe.errors import AssetError, DataError
-from atmoe.sources.outside import MEASURED, SPLITS, inside, lines, outside
+from atmoe.sources.outside import BESIDE, SPLITS, lines
 from atmoe.study import familiarity, sources
 from atmoe.study.bootstrap import rate
 from atmoe.study.gradients import SIZE, _loss, gradients
@@ -94,7 +94,7 @@ def test_what_no_wording_fits_is_not_called_rephrased(model, monkeypatch):
         [columns] = {tuple(way) for way in sources.study(model, EXAMPLES, count=8)["ways"].values()}
         assert ("reach" in columns) == ("task, rephrased" in columns) == expected
         assert "task" in columns
-        flagged = familiarity.study(model, EXAMPLES, count=8)["flagged"]
+        flagged = familiarity.study(model, EXAMPLES, LINES, count=8)["flagged"]
         assert ("unseen diseases, rephrased" in flagged) == expected
 
 
@@ -105,13 +105,14 @@ def test_an_index_of_other_examples_is_noticed(model):
 
 def test_familiarity_is_counted_below_the_threshold_where_nothing_is_very_near(model, monkeypatch):
     monkeypatch.setattr(familiarity, "paraphrase", reworded)
-    report = familiarity.study(model, EXAMPLES, count=10)
-    kinds = {kind for kind, _ in [*lines(outside(), "kept"), *lines(inside(), "kept")]}
+    report = familiarity.study(model, EXAMPLES, LINES, count=10)
+    kinds = {*LINES.outside, *LINES.inside}
     added = {"outside, all", "unseen diseases", "unseen diseases, rephrased"}
     added |= {"diseases of training"}
     assert report["flagged"].keys() == kinds | added
     together = report["flagged"]["outside, all"]
-    parts = [report["flagged"][kind] for kind in MEASURED]
+    measured = LINES.outside.keys() - {BESIDE}
+    parts = [report["flagged"][kind] for kind in measured]
     assert together["questions"] == sum(part["questions"] for part in parts)
     flagged = sum(part["mean"] * part["questions"] for part in parts)
     assert together["mean"] == pytest.approx(flagged / together["questions"])
@@ -123,22 +124,23 @@ def test_familiarity_is_counted_below_the_threshold_where_nothing_is_very_near(m
         tensors = replace(model.index.tensors, familiar=familiar)
         shifted = AtMoe.__new__(AtMoe)
         shifted.__dict__ |= model.__dict__ | {"index": replace(model.index, tensors=tensors)}
-        again = familiarity.study(shifted, EXAMPLES, count=10)["flagged"]
+        again = familiarity.study(shifted, EXAMPLES, LINES, count=10)["flagged"]
         assert again["diseases of training"]["mean"] == 0
-        assert {again[kind]["mean"] for kind in MEASURED} == {share}
+        assert {again[kind]["mean"] for kind in measured} == {share}
 
 
 def test_without_an_index_a_study_says_how_to_make_one(worlds):
-    for study in (sources.study, familiarity.study):
-        with pytest.raises(AssetError, match="atmoe index"):
-            study(worlds("llama").model, EXAMPLES)
+    with pytest.raises(AssetError, match="atmoe index"):
+        sources.study(worlds("llama").model, EXAMPLES)
+    with pytest.raises(AssetError, match="atmoe index"):
+        familiarity.study(worlds("llama").model, EXAMPLES, LINES)
 
 
 def test_lines_are_many_ours_and_on_one_side():
-    for table in (outside(), inside()):
-        for splits in table.values():
+    for side in (LINES.outside, LINES.inside):
+        for splits in side.values():
             assert set(splits) == set(SPLITS)
-    both = [[line for _, line in lines(outside(), s)] for s in SPLITS]
+    both = [[line for _, line in lines(LINES.outside, s)] for s in SPLITS]
     assert sum(map(len, both)) >= 150 and not set(both[0]) & set(both[1])
     assert all(len(own) == len(set(own)) for own in both)
 
@@ -149,11 +151,17 @@ def test_commands(capsys, saved, tmp_path):
     groups = {name: list(experts) for name, experts in LAYOUT.groups}
     source = {"reader": "jsonl", "path": "own.jsonl"}
     own = tmp_path / "own.json"
-    own.write_text(json.dumps({"groups": groups, "sources": [source]}))
+    described = {"groups": groups, "sources": [source]}
+    own.write_text(json.dumps(described))
     made = run(capsys, "index", str(own), *saved[1], "--out", str(tmp_path / "index"))
     assert made["examples"] == len(TRAINING) and made["bytes"] < 6 * 2**20
     assert made["addresses"] == len({e.address for e in TRAINING} - {""})
     # The index beside the model is of the same examples, with other names of their source.
     assert "other examples" in refused(capsys, "evaluate-sources", str(own), *saved[1])
-    report = run(capsys, "evaluate-familiarity", str(own), *saved[1], "--questions", "5")
+    # Whose lines these are is said by the description, and by nothing else.
+    assert made["familiarity"] is None
+    command = ("evaluate-familiarity", str(own), *saved[1], "--questions", "5")
+    assert "names no lines" in refused(capsys, *command)
+    own.write_text(json.dumps(described | {"familiarity": "medical"}))
+    report = run(capsys, *command)
     assert report["flagged"]["outside, all"]["questions"] > 100
