@@ -7,7 +7,7 @@ from atmoe.data import Example, split
 from atmoe.sources.fitting import FitSettings, make_index
 from atmoe.sources.outside import OURS, Lines
 
-SETTINGS = FitSettings(width=20, narrow=12, least=8, steps=8)
+SETTINGS = FitSettings(width=20, narrow=12, least=4, steps=8)
 LINES = Lines.load(OURS)
 NAMES = ["Gout", "Cystic fibrosis", "Asthma", "Low back pain", "Sighing disease", "Glooma"]
 ASKED = {

@@ -162,13 +162,15 @@ def make_index(
 def unseen_questions(examples: Sequence[Example], rng: random.Random) -> list[str]:
     """Questions about topics that were not trained on: as they stand, and in unseen words.
 
+    Each once: some corpora ask one twice, and where no wording fits, one has no other words.
+
     Args:
         examples: of the validation side; those with a text of their own are left out.
         rng: of the words.
     """
     questions = [e for e in examples if not e.material]
     rephrased = [paraphrase(e, rng, "evaluation").prompt for e in questions]
-    return [*(e.prompt for e in questions), *rephrased]
+    return list(dict.fromkeys([*(e.prompt for e in questions), *rephrased]))
 
 
 def layers_of(depth: int) -> list[int]:
