@@ -46,8 +46,8 @@ def study(
     Returns:
         "threshold", "edge": of the three sentences.
         "flagged": kind → {"mean", "interval", "questions", "refused"}: "diseases of training",
-            "unseen diseases" and "unseen diseases, rephrased" (left out where no wording of ours
-            fits a question); each kind of lines outside and
+            "unseen diseases" and "unseen diseases, rephrased" (of those that a wording of ours
+            fits; left out where none does); each kind of lines outside and
             "outside, all" (of the kinds that must be flagged); "people" and "shorthand". Refused is
             what the model does not read at all (no letters, another script); it counts in no mean.
         "auroc": of unseen diseases' questions, both wordings, against "outside, all": {"mean",
@@ -75,18 +75,19 @@ def study(
     unseen = rng.sample(unseen, min(count, len(unseen)))
     if not unseen:
         raise DataError("There is no question about an unseen topic; name more data.")
-    plain = _Scored(model, index, [e.prompt for e in unseen], [e.disease for e in unseen])
-    words = [paraphrase(e, rng, "evaluation").prompt for e in unseen]
-    # Without a wording that fits, a question stays as it is: then nothing is called rephrased.
-    reworded = any(word != e.prompt for word, e in zip(words, unseen))
-    other = _Scored(model, index, words, [e.disease for e in unseen]) if reworded else None
+    plain = _Scored.of(model, index, unseen)
+    # Without a wording that fits, a question stays as it is: then it is not called rephrased.
+    others = [paraphrase(e, rng, "evaluation") for e in unseen]
+    others = [e for e, own in zip(others, unseen) if e.prompt != own.prompt]
+    other = _Scored.of(model, index, others) if others else None
     apart: dict[str, list[str]] = {}
     for kind, line in [*lines(own_lines.outside, "kept"), *lines(own_lines.inside, "kept")]:
         apart.setdefault(kind, []).append(line)
     scored = {kind: _Scored(model, index, own, own) for kind, own in apart.items()}
-    learned = [e for e in examples if e.disease and split(e) == "train"]
+    # As those about unseen diseases: a text that a question comes with tells a reader much.
+    learned = [e for e in examples if e.disease and split(e) == "train" and not e.material]
     learned = rng.sample(learned, min(count, len(learned)))
-    known = _Scored(model, index, [e.prompt for e in learned], [e.disease for e in learned])
+    known = _Scored.of(model, index, learned)
     flagged = {
         "diseases of training": known.flagged(seed),
         "unseen diseases": plain.flagged(seed),
@@ -128,6 +129,10 @@ class _Scored:
         self.scores = index.tensors.score(first)
         found = [model.found_by(prompt, each) for prompt, each in zip(prompts, first)]
         self.far = [each is not None and each.far for each in found]
+
+    @classmethod
+    def of(cls, model: AtMoe, index: Index, examples: Sequence[Example]) -> _Scored:
+        return cls(model, index, [e.prompt for e in examples], [e.disease for e in examples])
 
     @classmethod
     def together(cls, parts: Sequence[_Scored]) -> _Scored:

@@ -110,9 +110,9 @@ def study(
     reach = Asked(model, again, "rephrased")
     plain = Asked(model, unseen, "unseen")
     others = [paraphrase(e, rng, "evaluation") for e in unseen]
-    # Without a wording that fits, a question stays as it is: then nothing is called rephrased.
-    reworded = any(e.prompt != own.prompt for e, own in zip(others, unseen))
-    other = Asked(model, others, "unseen, rephrased") if reworded else None
+    # Without a wording that fits, a question stays as it is: then it is not called rephrased.
+    others = [e for e, own in zip(others, unseen) if e.prompt != own.prompt]
+    other = Asked(model, others, "unseen, rephrased") if others else None
     ways = {}
     for name, weights in WAYS.items():
         ways[name] = _shared(model, index, rows, plain, weights, "", seed)

@@ -11,6 +11,7 @@ from sources_examples import EXAMPLES, LINES, TRAINING, lines_of, saved_with_ind
 
 from atmoe import AtMoe
 from atmoe.errors import AssetError, DataError
+from atmoe.sources import fitting
 from atmoe.sources.outside import BESIDE, SPLITS, lines
 from atmoe.study import familiarity, sources
 from atmoe.study.bootstrap import rate
@@ -96,6 +97,34 @@ def test_what_no_wording_fits_is_not_called_rephrased(model, monkeypatch):
         assert "task" in columns
         flagged = familiarity.study(model, EXAMPLES, LINES, count=8)["flagged"]
         assert ("unseen diseases, rephrased" in flagged) == expected
+
+
+def partly_reworded(example, rng, split):
+    return reworded(example, rng, split) if example.labels["task"] == "treat" else example
+
+
+def test_only_what_has_other_words_is_called_rephrased(model, monkeypatch):
+    for study in (sources, familiarity):
+        monkeypatch.setattr(study, "paraphrase", partly_reworded)
+    unseen = fitting.tested(EXAMPLES)
+    fits = sum(e.labels["task"] == "treat" for e in unseen)
+    assert 0 < fits < len(unseen)
+    way = sources.study(model, EXAMPLES)["ways"]["together"]
+    assert way["task"]["questions"] == len(unseen)
+    assert way["task, rephrased"]["questions"] == fits
+    flagged = familiarity.study(model, EXAMPLES, LINES)["flagged"]
+    assert flagged["unseen diseases"]["questions"] == len(unseen)
+    assert flagged["unseen diseases, rephrased"]["questions"] == fits
+
+
+def test_questions_are_held_against_questions_without_a_text_on_both_sides(model):
+    with_text = [replace(e, material="A text.") for e in EXAMPLES[::5]]
+    asked = familiarity.study(model, [*EXAMPLES, *with_text], LINES, count=10**4)["flagged"]
+    for kind, of in (
+        ("diseases of training", TRAINING),
+        ("unseen diseases", fitting.tested(EXAMPLES)),
+    ):
+        assert asked[kind]["questions"] + asked[kind]["refused"] == len(of)
 
 
 def test_an_index_of_other_examples_is_noticed(model):
