@@ -92,7 +92,8 @@ class Sampler:
         writes a note about a patient whom nobody mentioned.
         """
         reference = example.labels.get("audience") == "reference" and not example.material
-        if not (reference and self._clinicians):
+        # Without a focus, as rows of one's own are, it would keep its words under another label.
+        if not (reference and example.focus and self._clinicians):
             return None
         labels = {**example.labels, "audience": "professional"}
         return paraphrase(replace(example, labels=labels), self._rng, self._split)
