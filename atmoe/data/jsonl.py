@@ -5,7 +5,8 @@
 Prompt and answer may have 480 tokens together. A label may be a list of two experts (two needs); a
 group of one needs none, its expert is every example's.
 `topic` is what train and validation are split by; left out, it is the prompt. `address` (optional)
-is the http(s) address of the page that an example was taken from.
+is the http(s) address of the page that an example was taken from. `id` may stand there for one's
+own use; other keys are refused, for a label under a misspelt one would teach nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from atmoe.data.schema import Example
 from atmoe.errors import DataError, PromptError
 from atmoe.prompt.words import check_text
 from atmoe.schema import address_of
+
+_KEYS = ("prompt", "answer", "labels", "topic", "address", "id")
 
 
 def read_jsonl(path: Path) -> list[Example]:
@@ -51,6 +54,11 @@ def _example(line: str, path: Path, number: int) -> Example:
     if not texts or not isinstance(raw.get("labels", {}), dict):
         raise DataError(
             f'{where} needs "prompt" and "answer" as text, and "labels" as {{group: expert}}.'
+        )
+    if unknown := sorted(set(raw) - set(_KEYS)):
+        raise DataError(
+            f"{where} has {', '.join(map(repr, unknown))}, which means nothing here; known are "
+            f"{', '.join(_KEYS)}. Rename it, or leave it out."
         )
     labels: dict[str, str] = {}
     also: dict[str, str] = {}

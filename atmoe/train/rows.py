@@ -73,7 +73,7 @@ def training_side(examples: Sequence[Example]) -> list[Example]:
     """The examples whose topic is for training.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or none with a label.
     """
     training = [e for e in examples if split(e) == "train"]
     if examples and not training:
@@ -85,6 +85,11 @@ def training_side(examples: Sequence[Example]) -> list[Example]:
         )
     if not training:
         raise DataError("No training examples were found; check what the sources hold.")
+    if not any(e.labels for e in training):
+        raise DataError(
+            f"None of the {len(training)} training examples has a label, so that no expert could "
+            f'learn from them; give them "labels", as {{group: expert}}.'
+        )
     return training
 
 

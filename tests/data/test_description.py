@@ -165,12 +165,24 @@ def test_what_a_description_cannot_mean_is_refused(tmp_path, change, sentence):
             {"prompt": "x\u0007", "answer": "y"},
             r"line 3: The question holds the control character U\+0007",
         ),
+        (
+            {"prompt": "x", "answer": "y", "label": {"task": "recipe"}},
+            "line 3 has 'label', which means nothing here; known are prompt, answer, labels, topic",
+        ),
+        ({"prompt": "x", "answer": "y", "Topic": "soup", "a": 1}, "line 3 has 'Topic', 'a', which"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, sentence):
     write(tmp_path, lines=[LINES[0], line])
     with pytest.raises(DataError, match=sentence):
         read_jsonl(tmp_path / "own.jsonl")
+
+
+def test_a_line_may_have_an_id_of_its_own(tmp_path):
+    write(tmp_path)
+    plain = read_jsonl(tmp_path / "own.jsonl")
+    write(tmp_path, lines=[{**line, "id": 7} for line in LINES])
+    assert read_jsonl(tmp_path / "own.jsonl") == plain
 
 
 def test_topics_are_never_on_both_sides(tmp_path):

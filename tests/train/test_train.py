@@ -28,7 +28,14 @@ from atmoe.train.experts import SHARE, label_weights
 from atmoe.train.fitting import fit_heads, fit_planner, label_losses
 from atmoe.train.reading import planner_states, pooled_states, routed_shares
 from atmoe.train.router import train_router
-from atmoe.train.rows import answer_loss, batches, collate_rows, encode_row, label_targets
+from atmoe.train.rows import (
+    answer_loss,
+    batches,
+    collate_rows,
+    encode_row,
+    label_targets,
+    training_side,
+)
 from atmoe.train.settings import RouterSettings
 from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team
@@ -103,6 +110,13 @@ def test_examples_that_cannot_be_read_end_the_search(model):
     long = [Example(**{**vars(e), "answer": "word " * 600}) for e in long]
     with pytest.raises(DataError, match="240 tokens together"):
         next(batches(model, iter(Sampler(long, 0, "task")), 100))
+
+
+def test_examples_without_any_label_are_refused():
+    unlabelled = [replace(e, labels={}) for e in EXAMPLES]
+    with pytest.raises(DataError, match=r'None of the \d+ training examples has a label.*"labels"'):
+        training_side(unlabelled)
+    training_side([*unlabelled, *EXAMPLES])
 
 
 def test_tasks_are_drawn_evenly_whatever_their_size(model):
