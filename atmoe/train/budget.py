@@ -48,7 +48,8 @@ class Budget:
     Attributes:
         tokens: answer tokens, at most.
         one_pass: answer tokens of a pass.
-        rows: training rows.
+        rows: training rows that can be read.
+        left_out: training rows that cannot.
         topics: what these are about.
         held_out: rows whose loss can be measured, about other topics than training rows.
         stopping: when to stop before that; None = not.
@@ -59,6 +60,7 @@ class Budget:
     tokens: int
     one_pass: int
     rows: int
+    left_out: int
     topics: int
     held_out: Sequence[Row]
     stopping: Stopping | None
@@ -74,11 +76,17 @@ class Budget:
         """What is told before the first step."""
         passes = _number(self.tokens / self.one_pass)
         at_most = "at most " if self.stopping else ""
-        about = "about " if self.rows > COUNTED else ""
+        about = "about " if self.rows + self.left_out > COUNTED else ""
         said = (
             f"{self.rows:,} training rows with {about}{self.one_pass:,} answer tokens; the budget "
             f"of {at_most}{self.tokens:,} is {passes} passes over them."
         )
+        if self.left_out:
+            said += (
+                f" {self.left_out:,} of {self.rows + self.left_out:,} rows are longer than "
+                f"{rows.LENGTHS[-1]} tokens, or in a script that the description does not allow, "
+                f"and are left out."
+            )
         if self.stopping:
             often = f"every {_number(self.stopping.every / self.one_pass)} passes"
             said += (
@@ -120,6 +128,7 @@ class Budget:
             "tokens": self.tokens,
             "passes": round(self.tokens / self.one_pass, 2),
             "training_rows": self.rows,
+            "left_out": self.left_out,
             "held_out_rows": len(self.held_out),
             "held_out_topics": self.unseen,
         }
@@ -172,10 +181,12 @@ def budget_of(
         tokens = min(most, one_pass * (passes if watched else min(passes, PASSES_UNWATCHED)))
         if watched:
             stopping = Stopping(loss, min(one_pass // MEASURED_A_PASS, most // MEASUREMENTS))
+    left_out = sum(encode_row(model, e) is None for e in training)  # half a millisecond each
     return Budget(
         tokens,
         one_pass,
-        len(training),
+        len(training) - left_out,
+        left_out,
         _topics(training),
         held_out,
         stopping,

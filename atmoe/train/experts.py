@@ -37,6 +37,7 @@ from atmoe.train.rows import (
     STEP_TOKENS,
     Row,
     batches,
+    check_taught,
     counts,
     label_targets,
     language_loss,
@@ -175,7 +176,7 @@ def train_experts(
     Raises:
         TrainingError: `out` holds a run with other settings or one that cannot be read, or the
             loss is not a number.
-        DataError: no training example.
+        DataError: no training example, or none that would teach an expert.
         OSError: something cannot be written; a model that was in `out` is left, whole.
     """
     out, team = Path(out), Team()
@@ -241,6 +242,8 @@ def _train(
 ) -> dict[str, Any]:
     """As `train_experts`, without the saving; some expert is not ready."""
     training = training_side(examples)
+    if start is None and weights is label_weights:
+        check_taught(model, training, set(model.layout.expert_names) - set(description.ready))
     model.to(team.device)
     parameters = model.bank.parameters_to_train()
     hold(model, [model.layout.expert_index(name) for name in description.ready])
@@ -292,7 +295,7 @@ def _train(
     )
     return {
         "settings": asdict(settings),
-        "training_examples": len(training),
+        "training_examples": budget.rows,
         "budget": budget.report(),
         **result,
         "answer_tokens_by_expert": dict(sorted(tokens.items())),

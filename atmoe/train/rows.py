@@ -93,6 +93,32 @@ def training_side(examples: Sequence[Example]) -> list[Example]:
     return training
 
 
+def check_taught(model: AtMoe, training: Sequence[Example], experts: Iterable[str]) -> None:
+    """Refuse experts ("group/expert") that would be saved as they began.
+
+    Args:
+        model: reads the examples.
+        training: what is trained on.
+        experts: those that are to learn from it.
+
+    Raises:
+        DataError: no example that can be read is labelled for one of them.
+    """
+    untaught = set(experts)
+    for example in training:
+        needs = (*example.labels.items(), *example.also.items())
+        taught = untaught & {f"{group}/{expert}" for group, expert in needs}
+        if taught and encode_row(model, example):
+            untaught -= taught
+    if untaught:
+        names = ", ".join(sorted(untaught))
+        raise DataError(
+            f"No training row that can be read (of {LENGTHS[-1]} tokens at most, about topics not "
+            f"held back) is labelled {names}; give it rows, or a ready LoRA as "
+            f"{{adapter: DIRECTORY}}, or leave it out of the description."
+        )
+
+
 def batches(
     model: AtMoe, examples: Iterator[Example], budget: int, step_tokens: int | None = None
 ) -> Iterator[list[Row]]:

@@ -21,7 +21,9 @@ from atmoe.train.stopping import Stopping
 from atmoe.train.team import Team
 from atmoe.train.validation import held_out_rows, labelled_loss
 
-EXAMPLES = [example(i, ("define", "treat", "warn")[i % 3], None) for i in range(120)]
+EXAMPLES = [
+    example(i, ("define", "treat", "warn")[i % 3], ("lay", "expert")[i % 2]) for i in range(120)
+]
 TURN = 3.0
 
 
@@ -181,6 +183,44 @@ def test_few_rows_held_back_are_too_few(model):
     few = [e for e in EXAMPLES if split(e) == "validation"][:3]
     found = budget(model, kept + few)
     assert found.stopping is None and "3 rows are too few" in found.sentences()
+
+
+def test_rows_that_cannot_be_read_are_told_and_not_counted(model):
+    training = [e for e in EXAMPLES if split(e) == "train"]
+    long = [replace(e, answer="word " * 600) for e in training[::3]]
+    kept = [e for e in training if e not in training[::3]]
+    found = budget(model, long + kept)
+    assert (found.rows, found.left_out) == (len(kept), len(long))
+    assert found.one_pass == answer_tokens(model, kept)
+    told = f"{len(long)} of {len(training)} rows are longer than {rows.LENGTHS[-1]} tokens"
+    assert told in found.sentences() and f"{len(kept)} training rows" in found.sentences()
+    assert found.report()["training_rows"] == len(kept)
+    assert "left out" not in budget(model, kept).sentences()
+
+
+def too_long_to_warn(e):
+    return replace(e, answer="word " * 600) if e.labels["task"] == "warn" else e
+
+
+def warning_second(e):
+    return replace(e, labels={**e.labels, "task": "define"}, also={"task": "warn"})
+
+
+@pytest.mark.parametrize("change, lacks", [(too_long_to_warn, "warn"), (warning_second, "treat")])
+def test_an_expert_that_no_row_would_teach_is_refused(llama, tmp_path, monkeypatch, change, lacks):
+    monkeypatch.setattr(loop, "run", lambda **more: {})
+    settings = ExpertSettings(rank=2, answer_tokens=700, dtype="float32")
+    model = new_model(DESCRIBED, settings, str(llama.directory))
+    examples = [change(e) for e in EXAMPLES]
+    with pytest.raises(DataError, match=f"is labelled task/{lacks}; give it rows, or a ready"):
+        train_experts(model, examples, DESCRIBED, tmp_path / "refused", settings)
+    # A ready one needs no rows, and one trained on keeps what it had.
+    ready = replace(DESCRIBED, ready={f"task/{lacks}": llama.adapter("task/warn")})
+    report = train_experts(model, examples, ready, tmp_path / "ready", settings)
+    training = [e for e in examples if split(e) == "train"]
+    assert report["training_examples"] == sum(encode_row(model, e) is not None for e in training)
+    start = tmp_path / "ready"
+    train_experts(model, examples, DESCRIBED, tmp_path / "on", settings, start=start)
 
 
 def test_small_data_is_read_a_few_times_and_large_data_as_ever():
