@@ -20,7 +20,7 @@ from atmoe.errors import TrainingError
 def train_planner(a: argparse.Namespace) -> Result:
     """Teach a trained router anew who takes part, or set what is set by hand and no more."""
     from atmoe.train.by_hand import ByHand, set_by_hand
-    from atmoe.train.planning import train_planner
+    from atmoe.train.planning import taught_anew, train_planner
     from atmoe.train.settings import RouterSettings
 
     of_groups = {"group_floors": a.group_floors or {}, "letters": a.letters or {}}
@@ -34,9 +34,11 @@ def train_planner(a: argparse.Namespace) -> Result:
         by_hand = ByHand(a.soften, a.gain, a.floors or {}, **of_groups)
         report = set_by_hand(load_model(a), a.model, by_hand)
         return report, f"Planner set in {a.model}."
-    settings = RouterSettings(**settings_given(a, RouterSettings))
+    given = settings_given(a, RouterSettings)
+    RouterSettings(**given)  # before anything is read: can the numbers be?
     by_hand = ByHand(a.soften, a.gain, **of_groups)
     description, model = described(a), load_model(a)
+    settings = taught_anew(model.router, given)
     report = train_planner(model, description.examples(), description, a.model, settings, by_hand)
     return report, (
         f"Planner saved in {a.model} after {report['seconds']:.0f} s; {report['team_size']} "
@@ -58,10 +60,11 @@ def add_planner(commands: Commands, train: Any) -> None:
         parser,
         instructions="that it is fitted on; 0 = what it learned stays, and only what the options "
         "below name is set; no data are read",
-        width="of its hidden layer",
+        width="of its hidden layer (default: as it is)",
         pieces="numbers that stand for pieces of words, by which it reads letters too; 0 = it does "
-        "not",
-        floor="how likely an expert must be asked for to take part",
+        "not (default: as it is)",
+        floor="how likely an expert must be asked for to take part (default: as it is, of each "
+        "group)",
         seed="of everything",
     )
     floors_argument(parser)

@@ -112,7 +112,8 @@ def set_by_hand(model: AtMoe, out: Path, by_hand: ByHand) -> dict[str, Any]:
     Returns:
         {"stage", "settings", "earlier", "seconds"}; the stage is "planner-set", so the log of what
         was learned stays, and `earlier` has the settings of each time before, the oldest first.
-        Of a planner learned anew in between, floors and letters of before are gone.
+        Of a planner learned anew in between, what was set of letters is gone, and floors stay
+        unless others were named.
 
     Raises:
         TrainingError: the router has not what is named, nothing would change, or the log of the

@@ -7,7 +7,7 @@ trained model.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from atmoe.errors import TrainingError
 from atmoe.mixture import store
 from atmoe.model import AtMoe
 from atmoe.routing.planner import Planner
+from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.by_hand import NOTHING, WITHOUT, ByHand
 from atmoe.train.reading import planner_states
@@ -74,6 +75,33 @@ def plan_experts(
     planner.floor.copy_(floors)
     taking = planner.team(states, [example.prompt for example in examples]).experts
     return facts | {"team_size": round(float(taking.sum(1).float().mean()), 2)}
+
+
+def taught_anew(router: GroupedRouter, given: Mapping[str, Any]) -> RouterSettings:
+    """How the planner of a router is taught anew: what is not given stays as it has it.
+
+    That is its width, whether it reads letters, and its floors. One without a hidden layer had
+    floors of another kind, and gets what a new one has.
+
+    Args:
+        router: trained.
+        given: fields of the settings, by name. A floor for all is also of groups that had another.
+
+    Raises:
+        TrainingError: a value is none that the setting can have.
+    """
+    planner = router.planner
+    if planner is None or not planner.width:
+        return RouterSettings(**given)
+    # as float32 says them: 0.1, and not 0.10000000149011612
+    floors = [float(str(floor)) for floor in planner.floor.cpu().numpy()]
+    own = {
+        group: floor
+        for group, floor in zip(router.layout.group_names, floors)
+        if "floor" not in given and floor != RouterSettings.floor
+    }
+    sizes = {name: router.sizes[name] for name in ("width", "pieces")}
+    return RouterSettings(**sizes | dict(given) | {"floors": own | dict(given.get("floors", {}))})
 
 
 def train_planner(

@@ -82,6 +82,12 @@ def test_a_planner_is_taught_to_read_letters(capsys, home, words, trained):
     assert planner.floor.tolist() == pytest.approx([0.1, told["settings"]["floor"], 0.5])
     assert "--floors names the group 'diet'" in refused(capsys, *command, "diet=0.1")
     assert "'task' is not like task=0.1" in refused(capsys, *command, "task")
+    # taught anew, it has what it had: what decides that is nobody's to remember
+    plain = [*command[:9], "--dtype", "float32"]
+    assert run(capsys, *plain)["settings"] == told["settings"]
+    again = AtMoe.from_pretrained(lettered, words[-1]).router.planner
+    assert torch.equal(again.floor, planner.floor)
+    assert torch.equal(again.spelling.weight, planner.spelling.weight)
     # what it learned stays, and a group always takes part
     command = ["train", "planner", "--model", str(lettered), "--instructions", "0"]
     command += words[-2:]  # no data, but the base

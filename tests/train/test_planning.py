@@ -15,7 +15,7 @@ from atmoe import AtMoe
 from atmoe.errors import TrainingError
 from atmoe.steering.overrides import Steering
 from atmoe.train.by_hand import ByHand, set_by_hand
-from atmoe.train.planning import train_planner
+from atmoe.train.planning import taught_anew, train_planner
 from atmoe.train.settings import RouterSettings
 
 SETTINGS = RouterSettings(instructions=300, fit_steps=200, fit_decays=(0.1,), width=16)
@@ -64,6 +64,31 @@ def test_letters_are_learned_besides_and_saved(llama, tmp_path):
     train_planner(loaded, EXAMPLES, DESCRIBED, tmp_path, SETTINGS)
     assert loaded.router.sizes["pieces"] == 0
     assert not [n for n in load_file(tmp_path / "router.safetensors") if "spelling" in n]
+
+
+def test_what_is_not_named_stays_as_the_planner_has_it(llama, tmp_path):
+    model = llama.planned()
+    model.save_pretrained(tmp_path)
+    first, second, third = LAYOUT.group_names
+    floors = {first: 0.05, third: 0.3}
+    settings = replace(SETTINGS, width=24, pieces=256, floors=floors)
+    train_planner(model, EXAMPLES, DESCRIBED, tmp_path, settings)
+    loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path), dtype="float32")
+    few = {"instructions": 60, "fit_steps": 5, "fit_decays": (0.1,)}
+    train_planner(loaded, EXAMPLES, DESCRIBED, tmp_path, taught_anew(loaded.router, few))
+    tensors = load_file(tmp_path / "router.safetensors")
+    assert tensors["planner.hidden_weight"].shape[1] == 24
+    assert tensors["planner.spelling.rarity"].shape == (256,)
+    assert torch.equal(tensors["planner.floor"], torch.tensor([0.05, 0.25, 0.3]))
+    # what is named is as it is named: a floor for all is of those that had their own too
+    given = {"width": 8, "pieces": 0, "floors": {second: 0.5}}
+    named = taught_anew(loaded.router, given)
+    assert (named.width, named.pieces) == (8, 0)
+    assert named.floors_of(LAYOUT.group_names) == [0.05, 0.5, 0.3]
+    named = taught_anew(loaded.router, given | {"floor": 0.1})
+    assert named.floors_of(LAYOUT.group_names) == [0.1, 0.5, 0.1]
+    # one of before there was a hidden layer had floors of another kind
+    assert taught_anew(llama.planned(0).router, few) == RouterSettings(**few)
 
 
 def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
