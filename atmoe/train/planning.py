@@ -7,8 +7,9 @@ trained model.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def plan_experts(
     instructions: Sequence[Example],
     settings: RouterSettings,
     team: Team,
+    change: Callable[[Planner], None] | None = None,
 ) -> dict[str, Any]:
     """Teach a planner which experts take part.
 
@@ -61,9 +63,11 @@ def plan_experts(
         instructions: with their labels.
         settings: of the fit.
         team: the processes that read.
+        change: what is done to the planner once it is taught.
 
     Returns:
-        What to report of it: as `fit_both`, and "team_size" on these instructions.
+        What to report of it: as `fit_both`, and "team_size", how many experts take part in these
+        instructions on average, after all.
 
     Raises:
         DataError: none of the instructions is short enough.
@@ -73,7 +77,10 @@ def plan_experts(
     states, examples = planner_states(model, planner.depth, instructions, team)
     facts = fit_both(planner, states, examples, settings)
     planner.floor.copy_(floors)
-    taking = planner.team(states, [example.prompt for example in examples]).experts
+    if change is not None:
+        change(planner)
+    members = planner.team(states, [example.prompt for example in examples])
+    taking = members.experts & members.groups[:, list(planner.layout.group_of)]
     return facts | {"team_size": round(float(taking.sum(1).float().mean()), 2)}
 
 
@@ -148,8 +155,8 @@ def train_planner(
     instructions = warm_instructions(
         training, description, settings.instructions, settings.seed + 1
     )
-    facts = plan_experts(model, planner, instructions, settings, team)
-    by_hand.change(model.router, planner)
+    change = partial(by_hand.change, model.router)
+    facts = plan_experts(model, planner, instructions, settings, team, change)
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
         "stage": "planner",

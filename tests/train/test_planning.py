@@ -15,7 +15,8 @@ from atmoe import AtMoe
 from atmoe.errors import TrainingError
 from atmoe.steering.overrides import Steering
 from atmoe.train.by_hand import ByHand, set_by_hand
-from atmoe.train.planning import taught_anew, train_planner
+from atmoe.train.planning import taught_anew, train_planner, warm_instructions
+from atmoe.train.rows import training_side
 from atmoe.train.settings import RouterSettings
 
 SETTINGS = RouterSettings(instructions=300, fit_steps=200, fit_decays=(0.1,), width=16)
@@ -89,6 +90,26 @@ def test_what_is_not_named_stays_as_the_planner_has_it(llama, tmp_path):
     assert named.floors_of(LAYOUT.group_names) == [0.1, 0.5, 0.1]
     # one of before there was a hidden layer had floors of another kind
     assert taught_anew(llama.planned(0).router, few) == RouterSettings(**few)
+
+
+@pytest.mark.parametrize("letters", [1.0, 40.0])
+def test_the_experts_told_to_take_part_are_those_of_the_plans(llama, tmp_path, letters):
+    model = llama.planned()
+    model.router.planner.group_bias[0, 0] -= 1.0
+    model.save_pretrained(tmp_path)
+    settings = replace(SETTINGS, pieces=256, floor=0.5)
+    by_hand = ByHand(
+        group_floors=dict.fromkeys(LAYOUT.group_names, 0.9),
+        letters=dict.fromkeys(LAYOUT.group_names, letters),
+    )
+    report = train_planner(model, EXAMPLES, DESCRIBED, tmp_path, settings, by_hand)
+    asked = warm_instructions(
+        training_side(EXAMPLES), DESCRIBED, settings.instructions, settings.seed + 1
+    )
+    plans = [model.route(example.prompt) for example in asked]
+    assert any(plan.absent for plan in plans)  # or there would be nothing to see
+    told = sum(len(plan.team) for plan in plans) / len(plans)
+    assert report["team_size"] == pytest.approx(told, abs=0.006)
 
 
 def test_shares_are_softened_where_that_is_asked_for(llama, tmp_path):
