@@ -53,6 +53,7 @@ def train_router(a: argparse.Namespace) -> Result:
     from atmoe.train.settings import RouterSettings, readings
 
     given = settings_given(a, RouterSettings)
+    RouterSettings(**given)  # before anything is read: can the numbers be?
     description = described(a)
     lines = lines_of(description)
     examples = description.examples()

@@ -106,10 +106,15 @@ def by_group_argument(parser: argparse.ArgumentParser, option: str, text: str) -
 
 
 class _ByGroup(argparse.Action):
-    """What was given of each group, by its name."""
+    """What was given of each group, by its name; the option may be given again, for others."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        setattr(namespace, self.dest, dict(values))
+        numbers = dict(getattr(namespace, self.dest) or {})
+        for group, number in values:
+            if group in numbers:
+                parser.error(f"argument {option}: {group!r} is named twice; leave one of them out")
+            numbers[group] = number
+        setattr(namespace, self.dest, numbers)
 
 
 def _of_group(text: str) -> tuple[str, float]:

@@ -22,10 +22,11 @@ from atmoe.mixture.replacing import experts_digest
 from atmoe.model import AtMoe
 from atmoe.presentation import NEUTRAL
 from atmoe.study.baselines import logits_of, save_classifier, xlora_model
-from atmoe.train import loop
+from atmoe.train import finite, loop
 from atmoe.train.experts import ExpertSettings, new_model, train_experts
 from atmoe.train.router import refinement_batches
 from atmoe.train.rows import IGNORED, Row, collate_rows, training_side
+from atmoe.train.settings import in_range
 from atmoe.train.team import Team
 
 
@@ -91,6 +92,9 @@ class XloraSettings:
         gain: what its scalings, which sum to 1, are multiplied by (the router's first gain).
         seed: of everything.
         dtype: of the base model; default: the quicker of two, as `quick` says.
+
+    Raises:
+        TrainingError: a number is none that this can have.
     """
 
     answer_tokens: int = 60_000
@@ -98,6 +102,9 @@ class XloraSettings:
     gain: float = 1.5
     seed: int = 0
     dtype: str = field(default_factory=quick)
+
+    def __post_init__(self) -> None:
+        in_range(self, {"answer_tokens": 1}, ("learning_rate", "gain"))
 
 
 def train_xlora(
@@ -174,6 +181,7 @@ def train_xlora(
         **result,
         "parameters": sum(p.numel() for p in trained),
     }
+    finite.weights(trained, out)
     if team.leads:
         classifier.to(precision)
         save_classifier(xlora, out)

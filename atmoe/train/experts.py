@@ -43,6 +43,7 @@ from atmoe.train.rows import (
     language_loss,
     training_side,
 )
+from atmoe.train.settings import in_range
 from atmoe.train.team import Team
 from atmoe.train.validation import Weights, held_out_rows, labelled_loss
 
@@ -72,7 +73,8 @@ class ExpertSettings:
         dtype: of the base model; default: the quicker of two, as `quick` says.
 
     Raises:
-        TrainingError: the longest row would not fit into a step.
+        TrainingError: a number is none that this can have, or the longest row would not fit into a
+            step.
     """
 
     rank: int = 4
@@ -84,6 +86,7 @@ class ExpertSettings:
     dtype: str = field(default_factory=quick)
 
     def __post_init__(self) -> None:
+        in_range(self, {"rank": 1, "answer_tokens": 1}, ("alpha", "learning_rate"))
         if self.step_tokens is not None and self.step_tokens < LENGTHS[-1]:
             raise TrainingError(
                 f"--step-tokens must be at least {LENGTHS[-1]}, the longest row, and not "

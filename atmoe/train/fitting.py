@@ -21,7 +21,7 @@ from atmoe.routing.layout import Layout
 from atmoe.routing.planner import Planner
 from atmoe.train.rows import label_targets
 from atmoe.train.settings import RouterSettings
-from atmoe.train.standardised import TrainingRouter
+from atmoe.train.standardised import TrainingRouter, mean_and_spread
 
 FIT_VALIDATION = 0.19
 """Of the training diseases (those whose hash is above 0.1), those up to here are kept out while a
@@ -183,7 +183,8 @@ def _standardised(weight: Tensor, bias: Tensor, states: Tensor) -> Iterator[Tens
         bias: [1, n], of that head.
         states: [examples, depth, hidden].
     """
-    mean, spread = states.mean(0), states.std(0).clamp(min=1e-4) * len(weight) ** 0.5
+    mean, spread = mean_and_spread(states)
+    spread = spread * len(weight) ** 0.5
     yield (states - mean) / spread
     with torch.no_grad():
         weight.div_(spread[:, None])

@@ -24,6 +24,7 @@ from atmoe import files
 from atmoe.errors import TrainingError
 from atmoe.mixture.replacing import replacing
 from atmoe.model import AtMoe
+from atmoe.train import finite
 from atmoe.train.budget import Pace
 from atmoe.train.checkpoint import Checkpoint
 from atmoe.train.rows import Row
@@ -125,11 +126,7 @@ def run(
             validated(state["step"])
             state["validation"] = team.agree(state["validation"])
             pace.measuring = time.perf_counter() - started
-            if not all(map(math.isfinite, state["validation"].values())):
-                raise TrainingError(
-                    f"The loss on unseen topics is not a number after {state['step']} steps; lower "
-                    f"--learning-rate and start again."
-                )
+            finite.losses(state["validation"], state["step"])
             watch.take(state["validation"], state["step"], state["tokens"])
 
         write(
@@ -209,6 +206,7 @@ def run(
         checkpoint.save(state)
     bar.close()
     state = team.agree(state)
+    finite.losses(state["validation"], state["step"])
     if watch:
         watch.restore()
     return {
@@ -254,8 +252,11 @@ def conclude(
         write: puts what was trained into a directory, whose files replace those of `out`.
 
     Raises:
+        TrainingError: a weight is not a number; the model in `out` is the one before.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """
+    factors = (p for linear in model.bank.linears.values() for p in (linear.A, linear.B))
+    finite.weights((*factors, *model.router.state_dict().values()), out)
     if team.leads:
         with replacing(out, model.layout, model.info) as room:
             write(room)

@@ -262,7 +262,7 @@ def warm_start(
     if router.planner is not None:
         facts |= plan_experts(model, router.planner, instructions, settings, team)
     # 2. shares among those: there is less to tell, so fewer instructions do
-    fewer = instructions[: max(1, int(len(instructions) * SHARES_READ))]
+    fewer = instructions[: max(2, int(len(instructions) * SHARES_READ))]
     states, examples = pooled_states(model, router, fewer, team)
     router.standardise(states)
     facts["fit_decay"] = fit_heads(router, states, examples, settings)

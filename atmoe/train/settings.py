@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from atmoe.errors import TrainingError
 from atmoe.mixture.precision import quick
@@ -14,7 +16,7 @@ class RouterSettings:
     """How the router is trained.
 
     Attributes:
-        instructions: of the warm start.
+        instructions: of the warm start; what is fitted is standardised, so two at least.
         fit_steps: of the regression.
         fit_learning_rate: of the regression, at its peak.
         fit_decays: the weight decays that the regression tries.
@@ -47,7 +49,7 @@ class RouterSettings:
         dtype: of the base model; default: the quicker of two, as `quick` says.
 
     Raises:
-        TrainingError: a planner or shares cannot be of that width, floor or temperature.
+        TrainingError: a number is none that this can have.
     """
 
     instructions: int = 8000
@@ -73,14 +75,13 @@ class RouterSettings:
     dtype: str = field(default_factory=quick)
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise TrainingError(f"--width must be at least 1, and not {self.width}.")
-        if self.pieces < 0:
-            raise TrainingError(f"--pieces must be at least 0, and not {self.pieces}.")
+        least = {"instructions": 2, "fit_steps": 1, "depth": 0, "width": 1, "pieces": 0}
+        least |= {"effect_answers": 0, "effect_rounds": 0, "effect_power": 0, "effect_decay": 0}
+        least |= {"answer_tokens": 1, "label_weight": 0}
+        rates = ("fit_learning_rate", "learning_rate", "gain_learning_rate")
+        in_range(self, least, ("temperature", *rates))
         for floor in (self.floor, *self.floors.values()):
             may_be_floor("--floor", floor)
-        if not self.temperature > 0:
-            raise TrainingError(f"--temperature must be above 0, and not {self.temperature:g}.")
 
     def floors_of(self, groups: Sequence[str]) -> list[float]:
         """The floor of each group, in their order.
@@ -90,6 +91,37 @@ class RouterSettings:
         """
         known("--floors", self.floors, groups)
         return [self.floors.get(group, self.floor) for group in groups]
+
+
+SEEDS = 2**63
+"""Seeds are below it: torch and numpy take no others."""
+
+
+def in_range(settings: Any, least: Mapping[str, int], above_zero: Iterable[str]) -> None:
+    """Nothing, where the numbers of a training's settings can be; None is what nobody said.
+
+    Args:
+        settings: with a seed. Its learning rates are at most 1: Adam takes steps of that size.
+        least: fields, and the least that each can be.
+        above_zero: fields that are more than 0.
+
+    Raises:
+        TrainingError: one cannot be; the sentence names the option.
+    """
+    ranges: dict[str, tuple[str, float]]
+    ranges = {name: (f"at least {lowest}", lowest) for name, lowest in least.items()}
+    ranges |= {name: ("above 0", math.ulp(0.0)) for name in above_zero}
+    for name, (words, lowest) in {**ranges, "seed": ("at least 0", 0)}.items():
+        highest, most = math.inf, ""
+        if name.endswith("learning_rate"):
+            highest, most = 1, " and at most 1"
+        elif name == "seed":
+            highest, most = SEEDS - 1, " and below 2**63"
+        value = getattr(settings, name)
+        if value is not None and not (lowest <= value <= highest and value < math.inf):
+            raise TrainingError(
+                f"--{name.replace('_', '-')} must be {words}{most}, and not {value}."
+            )
 
 
 def may_be_floor(option: str, floor: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from atmoe.errors import DataError
 from atmoe.routing.planner import Members
 from atmoe.routing.router import GroupedRouter
 
@@ -59,10 +60,13 @@ class TrainingRouter(GroupedRouter):
 
         Args:
             states: [rows, layers, hidden]
+
+        Raises:
+            DataError: there is one row alone.
         """
         plain = self.plain()
-        self.mean.copy_(states.mean(0))
-        self.spread.copy_(states.std(0).clamp(min=1e-4))
+        for own, read in zip((self.mean, self.spread), mean_and_spread(states)):
+            own.copy_(read)
         with torch.no_grad():
             for weight, bias, old, old_bias in (
                 (self.group_weight, self.group_bias, plain.group_weight, plain.group_bias),
@@ -88,3 +92,17 @@ class TrainingRouter(GroupedRouter):
         if router.planner and self.planner:
             router.planner.load_state_dict(self.planner.state_dict())
         return router.requires_grad_(False)
+
+
+def mean_and_spread(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over rows.
+
+    Raises:
+        DataError: there is one row alone, which has no spread.
+    """
+    if len(states) < 2:
+        raise DataError(
+            "Only one of the instructions is short enough to be read, and two at least are needed; "
+            "give --instructions a larger number, or the data more rows that are short."
+        )
+    return states.mean(0), states.std(0).clamp(min=1e-4)

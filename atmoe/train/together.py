@@ -34,7 +34,7 @@ from atmoe.train.planning import warm_instructions
 from atmoe.train.reading import planner_states, routed_shares
 from atmoe.train.router import refinement_batches
 from atmoe.train.rows import Row, language_loss, training_side
-from atmoe.train.settings import RouterSettings
+from atmoe.train.settings import RouterSettings, in_range
 from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team
 from atmoe.train.validation import held_out_rows, routed_loss
@@ -57,6 +57,9 @@ class TogetherSettings:
         gain_learning_rate: of the gains.
         seed: of everything.
         dtype: of the base model; default: the quicker of two, as `quick` says.
+
+    Raises:
+        TrainingError: a number is none that this can have.
     """
 
     group_floor: float = 0.75
@@ -66,6 +69,10 @@ class TogetherSettings:
     gain_learning_rate: float = 1e-2
     seed: int = 0
     dtype: str = field(default_factory=quick)
+
+    def __post_init__(self) -> None:
+        least = {"group_floor": 0, "instructions": 0, "answer_tokens": 1}
+        in_range(self, least, ("learning_rate", "gain_learning_rate"))
 
 
 def train_together(
