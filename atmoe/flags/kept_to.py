@@ -21,9 +21,10 @@ import re
 from collections.abc import Iterator
 
 from atmoe.flags.finding import KINDS, Finding, Source, source_of
+from atmoe.flags.held import Held
 from atmoe.flags.names import names
 from atmoe.flags.negations import negations
-from atmoe.flags.numbers import DATE, Held, Number, numbers_of, table
+from atmoe.flags.numbers import DATE, Number, numbers_of, table, unit_pattern
 from atmoe.flags.significance import P_VALUE, p_values
 
 _MERE_COUNTS = ("two", "three")
@@ -101,13 +102,12 @@ def _unit(source: Source, answer: str, number: Number, held: Held) -> Iterator[F
     same = [n for n in held.numbers if n.values & number.values]
     units = {n.unit for n in same}
     days = table()["days of"]
-    alike = [{number.unit, unit} for unit in units if unit]
     if (
         not same
         or "" in units
         or number.unit in units
         or (any(number.unit in days and unit in days for unit in units) and len(same) > 1)
-        or any(sorted(pair) in [sorted(p) for p in table()["alike units"]] for pair in alike)
+        or held.converts(number)
     ):
         return
     where = (same[0].start, same[0].end)
@@ -121,5 +121,6 @@ def _with_unit(text: str, start: int, end: int, unit: str) -> str:
     """What stands at a place, and the unit that follows, as it is written there."""
     if not unit:
         return text[start:end]
-    after = re.compile(r"[\s-]{0,2}(?:%|[^\W\d_]+)(?:-old\b)?").match(text, end)
-    return text[start : after.end()] if after else text[start:end]
+    after = unit_pattern().match(text, end)
+    old = re.compile(r"-old\b").match(text, after.end()) if after else None
+    return text[start : (old or after).end()] if after else text[start:end]

@@ -1,17 +1,13 @@
-"""The numbers of a text, in figures and in words, and whether a source holds one.
+"""The numbers of a text, in figures and in words, and their units.
 
-    "one ninety seven" ─► 1, 97, 197, …      "P = 0.024" ─► 0.024      "two weeks" ─► 2, and 14 days
-
-A source is read generously: what is spoken can be meant in several ways ("one ninety seven" is a
-weight of 197), and each of them counts as held. So is what a source's number rounds to, a share
-that two of its counts make, and one length of time in another unit.
+"one ninety seven" ─► 1, 97, 197, …      "P = 0.024" ─► 0.024      "two point five" ─► 2, 2.5
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,10 +16,10 @@ from typing import Any
 FIGURES = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.·]\d+)?|(?<![\d.])\.\d+")
 DATE = re.compile(r"\b(?:\d{1,2}/\d{1,2}/(?:\d{4}|\d{2})|\d{4}[/-]\d{1,2}[/-]\d{1,2})\b")
 _MARK = re.compile(r"(?<![\d.])(\d{1,2})[.)](?=\s|$)")
+_POINT = re.compile(r"\bpoint\s+$", re.IGNORECASE)
+"""Before a run of number words: "point five" is 0.5, and "at this point five" is 5."""
 _LONGEST_RUN = 8
 """Number words in a row that are read together."""
-_LOOKED_AT = 40
-"""Counts of a source that are tried for the share that two of them make."""
 
 
 @cache
@@ -69,18 +65,25 @@ def numbers_of(text: str) -> list[Number]:
     ]
     for match in _run_pattern().finditer(text):
         if match[0].casefold() not in ("one", "zero"):
-            values = frozenset(meanings(match[0]))
+            values = meanings(match[0])
+            if _POINT.search(text[: match.start()][-10:]):
+                values |= meanings(f"zero point {match[0]}") - {0}
             unit = unit_after(text, match.end())
-            numbers.append(Number(match.start(), match.end(), match[0], values, 0, unit))
+            numbers.append(Number(match.start(), match.end(), match[0], frozenset(values), 0, unit))
     return sorted(numbers, key=lambda number: number.start)
 
 
 def unit_after(text: str, end: int) -> str:
     """The unit that follows a place of a text; "" where none of the table's does."""
-    match = _unit_pattern().match(text, end)
+    match = unit_pattern().match(text, end)
     if match is None:
         return ""
     return next(name for name, found in zip(table()["units"], match.groups()) if found is not None)
+
+
+def dose_kind(unit: str) -> Mapping[str, float]:
+    """The units that doses of this one convert to, and what each is worth; {} of any other."""
+    return next((kind for kind in table()["dose units"] if unit in kind), {})
 
 
 def meanings(words: str) -> set[float]:
@@ -90,93 +93,11 @@ def meanings(words: str) -> set[float]:
     for start in range(0, len(parts), _LONGEST_RUN):
         run = parts[start : start + _LONGEST_RUN]
         for begin in range(len(run)):
+            if begin and run[begin - 1] == "point":
+                continue  # what follows a point is no number of its own
             for digits in _spoken(tuple(run[begin:])):
                 found.add(float(digits))
     return found
-
-
-class Held:
-    """The numbers of a source.
-
-    Args:
-        source: the text that they stand in.
-    """
-
-    def __init__(self, source: str):
-        self.numbers = numbers_of(source)
-        counted = numbers_of(_without_ordinals(source))
-        self._values = {value for number in (*self.numbers, *counted) for value in number.values}
-        # every run of digits counts, though it be part of a name or have a comma for its point
-        for match in re.finditer(r"\d+(?:[.,·]\d+)*", source):
-            pieces = re.split(r"[.,·]", match[0])
-            self._values |= {float(piece) for piece in pieces}
-            self._values.add(float("".join(pieces)))
-            if len(pieces) == 2:
-                self._values.add(float(".".join(pieces)))
-        self._values |= {float("0." + m[1]) for m in re.finditer(r"(?<!\d)[.·](\d+)", source)}
-        for word in re.findall(r"[a-z]+", source.casefold()):
-            self._values |= set(table()["other numbers"].get(word, ()))
-        if re.search(r"\bone\b", source, re.IGNORECASE):
-            self._values.add(1)
-        self._days = {
-            value * table()["days of"][number.unit]
-            for number in self.numbers
-            if number.unit in table()["days of"]
-            for value in number.values
-        }
-        for match in re.finditer(
-            r"\b(?:a|an|one|per|every|each|last|this|next|past) (day|week|month|year|hour)\b",
-            source,
-        ):
-            self._days.add(table()["days of"][match[1]])
-
-    def holds(self, number: Number) -> bool:
-        """Whether one of a number's meanings is held, or follows from what is."""
-        return any(self._holds(value, number) for value in number.values)
-
-    def holds_date(self, date: str) -> bool:
-        """Whether day, month and year of a date are held, the year with or without its century."""
-        parts = re.split("[/-]", date)
-        parts = [*parts[1:], parts[0]] if len(parts[0]) == 4 else parts
-        *days, year = map(float, parts)
-        years = {year, year + 1900, year + 2000} if year < 100 else {year}
-        return self._values.issuperset(days) and not self._values.isdisjoint(years)
-
-    def _holds(self, value: float, number: Number) -> bool:
-        if value in self._values:
-            return True
-        if any(abs(round(other, number.decimals) - value) < 1e-9 for other in self._values):
-            return True
-        if number.unit in table()["days of"] and self._is_time(
-            value * table()["days of"][number.unit]
-        ):
-            return True
-        if not number.unit and 1910 <= value < 2000 and value % 100 in self._values:
-            return True  # a year is spoken without its century: "back in eighty two"
-        return number.unit == "%" and self._is_share(value, number.decimals)
-
-    def _is_time(self, days: float) -> bool:
-        return any(abs(days - other) <= 0.06 * max(days, other) for other in self._days)
-
-    def _is_share(self, percent: float, decimals: int) -> bool:
-        """Whether two counts make this share, or another is what is left of 100%."""
-        if any(abs(round(100 - other, decimals) - percent) < 1e-9 for other in self._values):
-            return True
-        counts = sorted(value for value in self._values if value == int(value) and value > 0)
-        counts = counts[:_LOOKED_AT]
-        return any(
-            abs(round(100 * part / whole, decimals) - percent) < 1e-9
-            for whole in counts
-            for part in counts
-            if part <= whole
-        )
-
-
-def _without_ordinals(text: str) -> str:
-    """A text with "thirty first" as "thirty one"."""
-    ordinals = table()["ordinals"]
-    pattern = rf"\b(?:{'|'.join(ordinals)})\b"
-    return re.sub(pattern, lambda match: ordinals[match[0].casefold()], text, flags=re.IGNORECASE)
 
 
 def _list_marks(text: str) -> list[tuple[int, int]]:
@@ -220,7 +141,8 @@ def _run_pattern() -> re.Pattern[str]:
 
 
 @cache
-def _unit_pattern() -> re.Pattern[str]:
+def unit_pattern() -> re.Pattern[str]:
+    """A unit after a number, and what parts them; one group for each of the table's units."""
     groups = "|".join(f"({'|'.join(forms)})" for forms in table()["units"].values())
     return re.compile(rf"[\s-]{{0,2}}(?:{groups})(?![^\W\d_])", re.IGNORECASE)
 

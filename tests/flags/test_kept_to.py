@@ -78,6 +78,33 @@ def test_numbers_units_and_names_against_a_dialogue(answer, expected):
 
 
 @pytest.mark.parametrize(
+    ("dose", "said", "expected"),
+    [
+        ("warfarin 2.5 mg", "warfarin 25 mg", [("number", "25", "2.5")]),
+        ("warfarin 0.4 mg", "warfarin 0 mg", [("number", "0", "0.4")]),
+        ("metformin 500 mg", "metformin 500 g", [("unit", "500", "500")]),
+        ("metformin 500 mg", "metformin 500 grams", [("unit", "500", "500")]),
+        ("metformin 500 mg", "metformin 0.5 g", []),
+        ("metformin 500 mg", "metformin 500 milligrams", []),
+        ("saline 500 ml", "saline 500 l", [("unit", "500", "500")]),
+        ("insulin ten units", "insulin 10 units", []),
+        ("insulin 10 units", "insulin 10 mg", [("unit", "10", "10")]),
+        ("insulin 10 units", "insulin 10 ml", [("unit", "10", "10")]),
+        ("insulin 10 units", "insulin 100 units", [("number", "100", "10")]),
+    ],
+)
+def test_doses_are_held_to_the_letter(dose, said, expected):
+    prompt = f"Doctor: What do you take?\nPatient: I take {dose} every day.\nDoctor: Go on."
+    assert found(prompt, f"Takes {said}.") == expected
+
+
+def test_a_unit_spelt_in_letters_is_shown_whole():
+    prompt = "Doctor: What do you take?\nPatient: Aspirin, forty M G a day.\nDoctor: Go on."
+    [finding] = findings(prompt, "Takes aspirin 81 mg.")
+    assert finding.sentence == "The answer says 81 mg; the source has forty M G."
+
+
+@pytest.mark.parametrize(
     ("answer", "where"),
     [
         ("He denies chest pain.", "Any chest pain?\nPatient: Yes, for two weeks now."),

@@ -1,10 +1,12 @@
 """What a source's numbers hold, written out, spoken, rounded, as shares and as lengths of time."""
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atmoe.flags.numbers import Held, meanings, numbers_of
+from atmoe.flags.held import Held
+from atmoe.flags.numbers import meanings, numbers_of
 
 
 @pytest.mark.parametrize(
@@ -49,11 +51,60 @@ def test_digits_spoken_one_by_one_mean_the_number(a, b):
         ("back in eighty two", "1982", True),
         ("back in eighty two", "1983", False),
         ("2008", "08", False),
+        ("2.5 mg", "5 mg", False),
+        (".125 mg", "125 mg", False),
+        ("2,5 mg", "25 mg", False),
+        ("2,5 mg", "2.5 mg", True),
+        ("1,200 mg", "1.2 mg", False),
+        ("1,200 mg", "200 mg", False),
+        ("1,200.5 mg", "200 mg", False),
+        ("stages 2,3,4", "3", True),
+        ("version 1.2.3", "2", True),
+        ("two point five milligrams", "5 mg", False),
+        ("take point one twenty five", "0.125 mg", True),
+        ("500 mg", "0.5 g", True),
+        ("500 mg", "5 g", False),
+        ("750 ml", "0.75 l", True),
+        ("100 mcg", "0.1 mg", True),
+        ("0.4 mg", "0 mg", False),
+        ("4.6 mg", "5 mg", False),
+        ("4.6 kg", "5 kg", True),
+        ("0.4%", "0%", False),
+        ("0.4%", "0.0%", False),
+        ("I may take a tablet of 0.1 mg", "1 mg", False),
+        ("I may take a tablet of 0.1 mg", "5 mg", False),
+        ("a milligram", "1 mg", True),
+        ("half a gram", "0.5 g", True),
+        ("one M G", "1 mg", True),
+        ("a rate of 0.1%", "1%", False),
+        ("r=0.79", "79%", True),
     ],
 )
 def test_what_a_source_holds(source, number, held):
     [one] = numbers_of(number)
     assert Held(source).holds(one) is held
+
+
+@given(
+    st.one_of(
+        st.decimals(min_value="0.001", max_value=5000, places=places) for places in range(4)
+    ).filter(bool),
+    st.sampled_from([-3, -2, -1, 1, 2, 3]),
+    st.sampled_from(["mg", "mcg", "g", "ml", "units", "kg", "", "%"]),
+)
+def test_a_slipped_point_is_never_held(value, places, unit):
+    slipped = value.scaleb(places)
+    held = Held(f"I take it, as a rule, and it may be {value:f} {unit}, no more.")
+    said = numbers_of(f"It is {slipped:f} {unit}")
+    words = {0, 1, 2, 5, 100} if not unit else {0, 100}  # what "a", "I", "may" and "no" can mean
+    hypothesis.assume(not (unit in ("", "%") and slipped in words))
+    hypothesis.assume(value != 100 or unit != "%")
+    assert not any(held.holds(number) for number in said)
+
+
+@pytest.mark.parametrize("dose", ["10 units", "10 U", "10 IU", "ten international units"])
+def test_units_of_insulin_are_a_unit(dose):
+    assert numbers_of(f"Insulin {dose}.")[0].unit == "unit"
 
 
 def test_figures_in_names_marks_and_dates_are_no_numbers():
