@@ -30,6 +30,7 @@ from atmoe.mixture import store
 from atmoe.mixture.hub import CARD, card_of, folder_of, take_along
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.precision import placed
+from atmoe.prompt.words import check_text
 from atmoe.record import Record
 from atmoe.routing.plan import RoutingPlan
 from atmoe.sources.index import FOLDER, Index
@@ -211,6 +212,7 @@ class AtMoe(Mixture, ModelHubMixin):
         """The same, of what the planner read: `RoutingPlan.first`."""
         if self.index is None:
             return None
+        prompt = check_text(prompt)
         return self.index.found(prompt, first, self._asked(prompt, first))
 
     def routed(self, prompt: str, steering: Steering = Steering()) -> Routed:
@@ -219,6 +221,7 @@ class AtMoe(Mixture, ModelHubMixin):
         Raises:
             PromptError, SteeringError: before or after one pass.
         """
+        prompt = self.encode(prompt).text
         return self.steered(prompt, self.route(prompt), steering)
 
     def steered(self, prompt: str, router_plan: RoutingPlan, steering: Steering) -> Routed:
@@ -256,6 +259,7 @@ class AtMoe(Mixture, ModelHubMixin):
         """
         if self.index is None or plan.first is None:
             return None
+        prompt = check_text(prompt)
         return self.index.nearest(prompt, plan.first, self._asked(prompt, plan.first), expert)
 
     def _asked(self, prompt: str, first: Tensor) -> Tensor:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
 from atmoe.errors import PromptError
 
-_LINE_BREAKS = str.maketrans({"\f": "\n", "\v": "\n", "\x85": "\n"})
-"""Form feed, vertical tab and next line, as hospital systems write them."""
+_LINE_BREAKS = str.maketrans(dict.fromkeys("\f\v\x85\u2028\u2029", "\n"))
+"""Form feed, vertical tab and next line, as hospital systems write them; and Unicode's two."""
+_SHOWN = frozenset(
+    map(chr, (*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD))
+)
+"""Signs of category Cf that are seen: number signs and marks of Arabic, Syriac and Kaithi."""
+_JOINERS = re.compile("[\u200c\u200d\u180e]+")
+"""Zero width joiner and non-joiner, and Mongolian's vowel separator."""
+_FLAG = re.compile("(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[\U000e0000-\U000e007f]")
+"""The flag of a part of a country; or a tag that is of none."""
+_JOINED = re.compile(
+    "[\u0600-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\ua8ff\ua980-\uabff\ufb50-\ufdff"
+    "\ufe70-\ufefc\U00010a00-\U00011fff\U0001e900-\U0001e95f\ufe0f\U0001f3fb-\U0001f3ff]"
+)
+"""Letters whose form a joiner changes: of Arabic's kind, India's and its neighbours'; and what ends
+an emoji."""
 _NAMED_AT_ONCE = 8
 """Control characters that one message lists."""
 
@@ -16,7 +31,10 @@ _NAMED_AT_ONCE = 8
 def check_text(text: str, what: str = "question", max_characters: int = 100_000) -> str:
     """The text in one spelling: stripped, in Unicode NFC, every line break a line feed.
 
-    Whatever enters the program enters it here, so that the same words are the same everywhere.
+    Every space is the plain one, and what cannot be seen is gone: soft hyphens, marks of direction
+    and of byte order, as word processors and PDFs leave them among the letters. Whatever enters
+    the program enters it here, a question or an answer to be scored, so that the same words are the
+    same everywhere. (A generated answer is its tokens, and does not enter.)
 
     Args:
         text: what a person typed.
@@ -34,13 +52,41 @@ def check_text(text: str, what: str = "question", max_characters: int = 100_000)
         )
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_LINE_BREAKS)
     _refuse_control_characters(text, what)
-    text = unicodedata.normalize("NFC", text).strip()
+    text = unicodedata.normalize("NFC", _as_seen(text)).strip()
     if not text:
         raise PromptError(
             f"The {what} is empty; write one"
             + (", for example: How is asthma treated?" if what == "question" else ".")
         )
     return text
+
+
+def _as_seen(text: str) -> str:
+    """The text with one kind of space, and without what cannot be seen."""
+    if text.isascii():
+        return text
+    letters = []
+    for letter in text:
+        kind = unicodedata.category(letter)
+        if kind == "Zs":
+            letters.append(" ")
+        elif kind != "Cf" or letter in _SHOWN or _JOINERS.match(letter) or _FLAG.match(letter):
+            letters.append(letter)
+    text = _FLAG.sub(lambda flag: flag[1] or "", "".join(letters))
+
+    def joined(joiners: re.Match[str]) -> str:
+        beside = (
+            text[max(joiners.start() - 1, 0) : joiners.start()]
+            + text[joiners.end() : joiners.end() + 1]
+        )
+        return joiners[0] if any(map(_is_joined, beside)) else ""
+
+    return _JOINERS.sub(joined, text)
+
+
+def _is_joined(letter: str) -> bool:
+    """Whether a joiner beside it can be seen: in scripts that join letters, and in emoji."""
+    return bool(_JOINED.match(letter)) or unicodedata.category(letter) == "So"
 
 
 def _refuse_control_characters(text: str, what: str) -> None:

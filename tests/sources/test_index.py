@@ -133,6 +133,19 @@ def test_the_name_of_a_topic_finds_it(model):
         assert [s.similarity for s in nearest] == sorted(s.similarity for s in nearest)[::-1]
 
 
+def test_what_cannot_be_seen_changes_neither_the_plan_nor_what_is_found(model):
+    plain, copied = "How is asthma treated?", "How\u00a0is\u200b asth\u00adma treated?\ufeff"
+    one, two = model.routed(plain), model.routed(copied)
+    assert one.plan.close_to(two.plan, atol=0) and one.to_dict() == two.to_dict()
+    assert two.prompt == plain and model.found(copied, one.router_plan) == one.found
+    expert = model.layout.expert_names[0]
+    near = [model.nearest_for(expert, text, one.router_plan) for text in (plain, copied)]
+    assert near[0] == near[1]
+    answers = ["with rest", "\ufeffwith\u00a0re\u00adst"]
+    scores = [model.scored(plain, answer).to_dict() for answer in answers]
+    assert scores[0] == scores[1]
+
+
 def test_an_abbreviation_stands_for_the_name():
     topics = Topics(["Atrial fibrillation", "Deep vein thrombosis", "Adult leukemia", "Gout"])
     for question, row in (("tx for afib", 0), ("DVT?", 1), ("dvt after surgery", 1)):
