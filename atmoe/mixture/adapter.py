@@ -80,12 +80,14 @@ class Adapter:
         return next(iter(self.factors.values()))[0].dtype
 
     def same(self, other: Adapter) -> bool:
-        """Whether both compute the same: every number of both, and what they are scaled by."""
+        """Whether both compute the same: every number of both, and what they are scaled by.
+
+        Numbers are compared as the other holds them: one loaded in bfloat16 is its own float32
+        file.
+        """
         return self.factors.keys() == other.factors.keys() and all(
             math.isclose(self.scaling_of(name), other.scaling_of(name), rel_tol=1e-6)
-            and all(
-                torch.equal(one.float(), two.float()) for one, two in zip(pair, other.factors[name])
-            )
+            and all(torch.equal(one.to(two), two) for one, two in zip(pair, other.factors[name]))
             for name, pair in self.factors.items()
         )
 

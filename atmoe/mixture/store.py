@@ -93,8 +93,9 @@ def write(
         bank: its experts are written in bfloat16 where that holds every number, else in float32.
         router: is written in float32.
         info: whose base the experts name as their own.
-        origin: where the model was loaded from: what is still the same there is taken to the byte,
-            so that a model that nobody changed stays the same model.
+        origin: where the model was loaded from: what is still the same there, in the precision
+            that it is held in, is taken to the byte, so that a model that nobody changed stays the
+            same model.
 
     Raises:
         OSError: something cannot be written.
@@ -110,12 +111,16 @@ def write(
 
 def _copied(source: Path, adapter: Adapter, path: Path) -> bool:
     """Copy an expert's files where they hold this very adapter; else do nothing."""
-    if not all((source / file).is_file() for file in ADAPTER):
-        return False
     try:
         if not Adapter.load(source).same(adapter):
             return False
-    except AssetError:  # changed since it was read
+    except AssetError as error:  # gone, or changed since it was read
+        if adapter.dtype != torch.float32:
+            log.warning(
+                "%s An expert is saved as it was rounded when it was loaded; to have every number, "
+                "load the model in float32 before it is saved.",
+                error,
+            )
         return False
     path.mkdir(parents=True, exist_ok=True)
     copy_expert(source, path)

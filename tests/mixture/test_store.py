@@ -73,6 +73,36 @@ def test_saving_again_changes_no_byte(saved, llama, tmp_path):
     assert configs[0] == configs[1]
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "int8", "int4"])
+def test_saved_in_a_smaller_precision_it_is_the_same_model(llama, tmp_path, precision, caplog):
+    """Its experts are float32, as PEFT trains them; nothing may be rounded on the way."""
+    model = llama.build()
+    model.save_pretrained(tmp_path / "first")
+    tensors = load_file(tmp_path / "first" / WEIGHTS)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    low = AtMoe.from_pretrained(tmp_path / "first", llama.directory, precision)
+    low.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / WEIGHTS).read_bytes() == (
+        tmp_path / "first" / WEIGHTS
+    ).read_bytes()
+    assert read_config(tmp_path / "again")[0].sha256 == read_config(tmp_path / "first")[0].sha256
+    assert not caplog.messages
+    # what somebody changed is saved as it is, and the others still to the byte
+    for linear in low.bank.linears.values():
+        linear.A[linear.expert_of_rank == LAYOUT.expert_index("task/warn")] *= 2
+    low.save_pretrained(tmp_path / "changed")
+    changed, held = tmp_path / "changed", next(iter(low.bank.linears.values())).A.dtype
+    assert (changed / WEIGHTS).read_bytes() == (tmp_path / "first" / WEIGHTS).read_bytes()
+    warn = WEIGHTS.replace("field/heart", "task/warn")
+    for name, tensor in load_file(changed / warn).items():
+        as_held = load_file(tmp_path / "first" / warn)[name].to(held).float()
+        assert torch.equal(tensor.float(), as_held * (2 if "lora_A" in name else 1))
+    # without the files, it says what it rounds
+    shutil.rmtree(tmp_path / "first" / "experts" / "field")
+    low.save_pretrained(tmp_path / "alone")
+    assert ("load the model in float32" in caplog.text) == (held != torch.float32)
+
+
 def test_the_config_says_what_it_is(saved, llama):
     info, layout = read_config(saved)
     assert layout == LAYOUT and (info.name, info.max_prompt_tokens, info.scripts) == (
