@@ -120,7 +120,7 @@ def _launch(shown: Sequence[Shown], args: argparse.Namespace) -> None:
         serve(shown, args.host, args.port, args.root_path)
         return
     [(model, folder, licence)] = shown
-    page = build(model, folder / "reports", read_cases(folder), licence)
+    page = build(model, folder / "reports", read_cases(folder, model.info.sha256), licence)
     try:
         page.launch(
             server_name=args.host,

@@ -89,7 +89,7 @@ def several(shown: Sequence[Shown], root_path: str | None = None) -> FastAPI:
         page = build(
             each.model,
             each.folder / "reports",
-            read_cases(each.folder),
+            read_cases(each.folder, each.model.info.sha256),
             each.licence,
             servings[number],
             neighbours,

@@ -27,7 +27,8 @@ from atmoe.explanation.spans import token_texts
 from atmoe.flags.flagged import flagged
 from atmoe.flags.untaught import Words
 from atmoe.mixture import store
-from atmoe.mixture.hub import CARD, card_of, folder_of, take_along
+from atmoe.mixture.config import CONFIG, sha256_at
+from atmoe.mixture.hub import CARD, PARTS, card_of, folder_of, set_aside, take_along
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.precision import placed
 from atmoe.prompt.words import check_text
@@ -91,7 +92,6 @@ class AtMoe(Mixture, ModelHubMixin):
     """The public face of a `Mixture`: load, save, push, route, answer, score.
 
     Plans and steering are arguments. Nothing that a call sets outlives it, so calls may interleave.
-    `push_to_hub` is huggingface_hub's: it saves the model and uploads that.
 
     Attributes:
         index: of what the experts learned from; None = there is none, and where answers come from
@@ -163,16 +163,20 @@ class AtMoe(Mixture, ModelHubMixin):
         """Write experts (PEFT format), router and atmoe.json, for `from_pretrained`.
 
         Its index and its words, its card and its cases come along where what was written is the
-        model they were made of. Where no card lies then, it is given one that tells its experts and
-        its limits.
+        model they were made of; those of another model that lay there are moved aside. Where no
+        card lies then, it is given one that tells its experts and its limits.
 
         Args:
             path: a directory, made where it is missing.
             **_: what `push_to_hub` passes besides.
         """
         path = Path(path)
+        lay_there = (path / CONFIG).is_file()
+        before = sha256_at(path) if lay_there else ""
         store.save(path, self.bank, self.router, self.info, self._folder)
         written = store.read_config(path)[0].sha256
+        if lay_there and before != written:
+            set_aside(path, before)
         if self._folder is not None and self.info.sha256 == written:
             take_along(self._folder, path)
         if self.index is not None and self.index.model == written:
@@ -181,6 +185,21 @@ class AtMoe(Mixture, ModelHubMixin):
             self.words.save(path / FOLDER)
         if not (path / CARD).exists():
             card_of(self.info, self.layout).save(path / CARD)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Save the model and upload it in one commit, which deletes what it has not of its own.
+
+        Args:
+            repo_id: its name on the hub, "org/name".
+            **options: huggingface_hub's; without a choice of files, those of an earlier push that
+                this model does not have (cases, an index, experts) are deleted.
+
+        Returns:
+            The address of the commit.
+        """
+        if not {"allow_patterns", "ignore_patterns"} & options.keys():
+            options.setdefault("delete_patterns", PARTS)
+        return super().push_to_hub(repo_id, **options)
 
     def route(self, prompt: str, kept: Kept | None = None) -> RoutingPlan:
         """The router's own plan for a prompt.

@@ -196,6 +196,14 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
     return info, layout, hashes
 
 
+def sha256_at(path: Path) -> str:
+    """The sha256 of the model in a directory, its files not checked; "" where none can be read."""
+    try:
+        return parsed(path / CONFIG)[0].sha256
+    except (AssetError, OSError):
+        return ""
+
+
 def _locator(value: object) -> dict[str, str]:
     """How a base is found again: a few texts by name."""
     if not isinstance(value, dict) or len(value) > 8:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from atmoe.mixture.base import peft_name
 from atmoe.mixture.config import CONFIG, ROUTER, Info
 from atmoe.mixture.snapshots import is_hub_id, snapshot
 from atmoe.routing.layout import Layout
+
+log = logging.getLogger(__name__)
 
 CARD = "README.md"
 COMPANIONS = (CARD, "cases.json", "reports/strength.json")
@@ -40,16 +45,44 @@ def folder_of(path: str | Path, revision: str | None = None) -> Path:
 
 
 def take_along(folder: Path, path: Path) -> None:
-    """Copy a model's companions to where the same model was saved.
+    """Copy a model's companions to where the same model was saved; what lies there stays.
 
     Args:
         folder: where it was loaded from.
         path: where it was saved.
     """
     for name in COMPANIONS:
-        if (folder / name).is_file() and (folder / name).resolve() != (path / name).resolve():
+        if (folder / name).is_file() and not (path / name).exists():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, path / name)
+
+
+def set_aside(path: Path, sha256: str) -> None:
+    """Move the companions of a model that another was saved over out of its way, and say so.
+
+    Args:
+        path: where both were saved.
+        sha256: of the model that lay there before.
+    """
+    names = [name for name in COMPANIONS if (path / name).is_file()]
+    if not names:
+        return
+    own = path / f"of-{sha256[:12] or 'another'}"
+    aside = next(
+        place
+        for number in itertools.count(1)
+        if not (place := own if number == 1 else path / f"{own.name}-{number}").exists()
+    )
+    for name in names:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path / name, aside / name)
+    log.warning(
+        "%s in %s told of the model that lay there, not of the one that is saved there now; moved "
+        "into %s.",
+        ", ".join(names),
+        path,
+        aside,
+    )
 
 
 def card_of(info: Info, layout: Layout) -> ModelCard:

@@ -8,9 +8,10 @@ import huggingface_hub
 import pytest
 import torch
 from commands import refused
-from conftest import ASSETS
+from conftest import ASSETS, LAYERS
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 from atmoe import AtMoe, Sampling
 from atmoe.errors import AssetError
@@ -29,7 +30,11 @@ def hub(monkeypatch, tmp_path):
         (store / repo_id).mkdir(parents=True, exist_ok=True)
         return SimpleNamespace(repo_id=repo_id)
 
-    def upload_folder(self, *, repo_id, folder_path, **_):
+    def upload_folder(self, *, repo_id, folder_path, delete_patterns=None, **_):
+        if delete_patterns:  # as the hub's own does
+            left = names(store / repo_id) - names(folder_path)
+            for name in filter_repo_objects(sorted(left), allow_patterns=delete_patterns):
+                (store / repo_id / name).unlink()
         shutil.copytree(folder_path, store / repo_id, dirs_exist_ok=True)
         return f"commit of {repo_id}"
 
@@ -98,7 +103,9 @@ def test_the_card_says_its_limits_first_its_experts_and_how_it_is_loaded(hub, ll
     assert 'base="PATH"' in text and "names their own copy" in text  # a base of this machine's
 
 
-def test_a_card_of_ones_own_goes_along_with_the_same_model_and_no_other(llama, own_cache, tmp_path):
+def test_a_card_of_ones_own_goes_along_with_the_same_model_and_no_other(
+    llama, own_cache, tmp_path, caplog
+):
     llama.model.save_pretrained(tmp_path / "one")
     (tmp_path / "one" / "README.md").write_text("Measured: 3.")
     model = AtMoe.from_pretrained(tmp_path / "one", llama.directory)
@@ -108,8 +115,54 @@ def test_a_card_of_ones_own_goes_along_with_the_same_model_and_no_other(llama, o
         model.router.gain.mul_(2)
     model.save_pretrained(tmp_path / "other")
     assert "Measured" not in (tmp_path / "other" / "README.md").read_text()
-    model.save_pretrained(tmp_path / "one")  # where somebody's card lies, it is theirs to change
-    assert (tmp_path / "one" / "README.md").read_text() == "Measured: 3."
+    assert not caplog.messages
+
+
+def test_what_told_of_a_model_is_moved_aside_where_another_is_saved_over_it(
+    llama, own_cache, tmp_path, caplog
+):
+    one = tmp_path / "one"
+    llama.model.save_pretrained(one)
+    told = {"README.md": "Measured: 3.", "cases.json": "[]", "reports/strength.json": "{}"}
+    (one / "reports").mkdir()
+    for name, text in told.items():
+        (one / name).write_text(text)
+    model = AtMoe.from_pretrained(one, llama.directory)
+    model.save_pretrained(one)  # the same: all of it stays
+    assert {name: (one / name).read_text() for name in told} == told and not caplog.messages
+    for place in (f"of-{model.info.sha256[:12]}", f"of-{model.info.sha256[:12]}-2"):
+        with torch.no_grad():
+            model.router.gain.mul_(2)
+        model.save_pretrained(one)
+        assert {name: (one / place / name).read_text() for name in told} == told
+        assert "Measured" not in (one / "README.md").read_text()
+        assert not (one / "cases.json").exists() and f"moved into {one / place}." in caplog.text
+        llama.model.save_pretrained(one)  # the first again, with what was said of it once more
+        for name, text in told.items():
+            (one / name).write_text(text)
+    # and what a person wrote before any model lay there is theirs
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "README.md").write_text("Mine.")
+    AtMoe.from_pretrained(one, llama.directory).save_pretrained(tmp_path / "new")
+    assert (tmp_path / "new" / "README.md").read_text() == "Mine."
+
+
+def test_what_another_model_pushed_there_is_not_fetched_with_this_one(
+    hub, llama, own_cache, tmp_path
+):
+    llama.model.save_pretrained(tmp_path / "one")
+    (tmp_path / "one" / "cases.json").write_text("[]")
+    AtMoe.from_pretrained(tmp_path / "one", llama.directory).push_to_hub("org/tiny")
+    pushed = hub.store / "org/tiny"
+    for name in ("index/facts.json.gz", "experts/old/one/adapter_config.json", "LICENSE"):
+        (pushed / name).parent.mkdir(parents=True, exist_ok=True)
+        (pushed / name).write_text("{}")
+    assert "cases.json" in names(pushed)
+    llama.build(torch.full((LAYERS,), 2.0)).push_to_hub("org/tiny", ignore_patterns=["*.md"])
+    assert "cases.json" in names(pushed)  # whoever chooses files deletes by themselves
+    llama.build(torch.full((LAYERS,), 2.0)).push_to_hub("org/tiny")
+    left = {"cases.json", "index/facts.json.gz", "experts/old/one/adapter_config.json"}
+    assert not left & names(pushed) and "LICENSE" in names(pushed)
 
 
 def test_the_shipped_model_takes_its_card_cases_and_index_along(hub, medical):

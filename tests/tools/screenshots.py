@@ -32,7 +32,9 @@ def main() -> None:
     args = parser.parse_args()
     args.outdir.mkdir(parents=True, exist_ok=True)
     model = AtMoe.from_pretrained(args.model, args.base, chosen())  # as app.py does
-    demo = build(model, Path(args.model) / "reports", read_cases(Path(args.model)))
+    demo = build(
+        model, Path(args.model) / "reports", read_cases(Path(args.model), model.info.sha256)
+    )
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with sync_playwright() as control:
         browser = control.chromium.launch(

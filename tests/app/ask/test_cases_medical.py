@@ -7,8 +7,9 @@ from app.cases import read_cases
 from app.view import sampling_of
 from atmoe import AtMoe
 from atmoe.mixture.precision import chosen
+from atmoe.mixture.replacing import read_config
 
-CASES = read_cases(ASSETS)
+CASES = read_cases(ASSETS, read_config(ASSETS)[0].sha256)
 
 
 def test_seven_are_acceptable_and_two_fail():
