@@ -35,7 +35,7 @@ WAYS: Mapping[str, Mapping[str, float]] = {
     "together": WEIGHTS,
 }
 """How a similarity may be made; "words" is BM25 on topics, the last is shipped."""
-ASKED = 10
+ASKED = 5
 """Of so many training examples one is asked for in the comparison with gradients."""
 OF_ONE = 6
 """Of so many examples at most about one disease, in that comparison."""
@@ -125,7 +125,7 @@ def study(
         "ways": ways,
         "milliseconds": _milliseconds(index, reach if again else plain),
         "gradients": (
-            _with_gradients(model, index, rows, several, subset, rng) if subset else None
+            _with_gradients(model, index, rows, several, subset, rng, seed) if subset else None
         ),
         "seconds": round(time.perf_counter() - began, 1),
     }
@@ -240,6 +240,7 @@ def _with_gradients(
     several: list[list[int]],
     subset: int,
     rng: random.Random,
+    seed: int,
 ) -> dict[str, Any]:
     """All ways on a few training examples, and projected gradients beside them.
 
@@ -248,12 +249,12 @@ def _with_gradients(
     """
     rng.shuffle(several)
     pool = [row for found in several for row in found][:subset]
-    questions = [
-        (row, paraphrase(rows[row], rng, "evaluation")) for row in pool[:: max(1, ASKED // 2)]
-    ]
+    questions = [(row, paraphrase(rows[row], rng, "evaluation")) for row in pool[::ASKED]]
+    questions = [(row, e) for row, e in questions if _readable(model, e)]
     asked = Asked(model, [e for _, e in questions], "subset")
-    vectors = gradients(model, [rows[row] for row in pool])
-    query = gradients(model, [e for _, e in questions])
+    vectors = gradients(model, [rows[row] for row in pool], seed)
+    query = gradients(model, [e for _, e in questions], seed)
+    main = model.layout.group_names[0]
     ways: dict[str, dict[str, Any]] = {}
     for name in (*WAYS, "gradients"):
         hits, same = [], []
@@ -265,8 +266,7 @@ def _with_gradients(
             near = near.masked_fill(torch.tensor([row == own for row in pool]), -2.0)
             best = [rows[pool[j]] for j in near.topk(5).indices.tolist()]
             hits.append(float(any(e.disease == example.disease for e in best)))
-            main = model.layout.group_names[0]
             same.append(sum(e.labels.get(main) == example.labels.get(main) for e in best) / 5)
         diseases = [e.disease for _, e in questions]
-        ways[name] = {"reach": rate(hits, diseases), "task": rate(same, diseases)}
+        ways[name] = {"reach": rate(hits, diseases, seed), main: rate(same, diseases, seed)}
     return {"examples": len(pool), "questions": len(questions), "ways": ways}

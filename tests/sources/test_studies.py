@@ -1,7 +1,9 @@
 """The studies of sources and familiarity: their rates, their order, and the commands."""
 
 import json
+import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,6 +103,61 @@ def test_what_no_wording_fits_is_not_called_rephrased(model, monkeypatch):
 
 def partly_reworded(example, rng, split):
     return reworded(example, rng, split) if example.labels["task"] == "treat" else example
+
+
+class WithReaderFirst:
+    """A model whose first group is another one."""
+
+    def __init__(self, model):
+        self.model, self.layout = model, SimpleNamespace(group_names=("reader", "task"))
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+
+def test_the_comparison_with_gradients_names_the_first_group_and_is_drawn_by_the_seed(
+    model, monkeypatch
+):
+    monkeypatch.setattr(sources, "paraphrase", reworded)
+    seeds = set()
+
+    def counted(values, diseases, seed=0):
+        seeds.add(seed)
+        return rate(values, diseases, seed)
+
+    def drawn(_, examples, seed=0):
+        seeds.add(seed)
+        return torch.rand(len(examples), SIZE)
+
+    monkeypatch.setattr(sources, "rate", counted)
+    monkeypatch.setattr(sources, "gradients", drawn)
+    several = sources._several(TRAINING, 12)
+    few = sources._with_gradients(
+        WithReaderFirst(model), model.index, TRAINING, several, 12, random.Random(7), 7
+    )
+    assert seeds == {7} and {tuple(way) for way in few["ways"].values()} == {("reach", "reader")}
+    seeds.clear()
+    sources.study(model, EXAMPLES, count=4, subset=12, seed=8)
+    assert seeds == {8}
+
+
+def test_a_question_that_the_model_does_not_read_is_no_question_of_the_comparison(
+    model, monkeypatch
+):
+    """Else those after it would be held against the disease of another."""
+
+    def unread(example, rng, split):
+        own = reworded(example, rng, split)
+        return replace(own, prompt="") if example is first else own
+
+    first = TRAINING[sources._several(TRAINING, 15)[0][0]]
+    monkeypatch.setattr(sources, "paraphrase", unread)
+    monkeypatch.setattr(sources, "gradients", lambda m, e, seed: torch.ones(len(e), SIZE))
+    same = SimpleNamespace(shuffle=lambda several: None)
+    several = sources._several(TRAINING, 15)
+    few = sources._with_gradients(model, model.index, TRAINING, several, 15, same, 0)
+    assert few["questions"] == 2 == few["ways"]["words"]["reach"]["questions"]
+    assert few["ways"]["words"]["reach"]["mean"] == 1  # their names are said
 
 
 def test_only_what_has_other_words_is_called_rephrased(model, monkeypatch):
