@@ -8,7 +8,7 @@ from app.cases import Case
 from app.session import Progress
 from atmoe.explanation.coherence import INNER, Cohort
 from atmoe.report.words import given_by_link
-from atmoe.study.reading import grade_of, word_count
+from atmoe.study.reading import grade_of, length_of
 from atmoe.wording import count, minus
 
 BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
@@ -19,7 +19,7 @@ FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"
 def facts(progress: Progress) -> str:
     """What is to be known of an answer at once, in a line."""
     record = progress.record
-    parts = [count(word_count(record.answer), "word")]
+    parts = [length_of(record.answer)]
     if given_by_link(record):  # before all else, and never folded away
         parts.insert(0, BY_LINK)
     if not progress.ended:

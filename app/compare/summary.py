@@ -43,8 +43,13 @@ def summary(first: Record, second: Record) -> str:
 
 
 def _length(first: Record, second: Record) -> str | None:
-    """Empty where it is about the same; None where it cannot be told, for the shorter was cut."""
+    """Empty where it is about the same; None where it cannot be told, for the shorter was cut.
+
+    Nor can it where no spaces part the words.
+    """
     before, after = word_count(first.answer), word_count(second.answer)
+    if before is None or after is None:
+        return None
     cut = [answer.finish != "stop" for answer in (first, second)]
     if (cut[before > after] and before != after) or all(cut):
         return None
@@ -57,7 +62,11 @@ def _length(first: Record, second: Record) -> str | None:
 def _years(first: str, second: str) -> str | None:
     """Empty where they are about as hard to read; None where that cannot be told."""
     before, after = grade_of(first), grade_of(second)
-    if before is None or after is None or min(map(word_count, (first, second))) < GRADED_WORDS:
+    if (
+        before is None
+        or after is None
+        or min(word_count(first) or 0, word_count(second) or 0) < GRADED_WORDS
+    ):
         return None
     if abs(after - before) < YEARS:
         return ""

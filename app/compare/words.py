@@ -134,7 +134,8 @@ def beside_note(kind: Beside, record: Record) -> str:
 def _row(name: str, answer: str, logp: Sequence[float | None]) -> str:
     numbers = ["–" if mean is None else minus(f"{mean:.2f}") for mean in logp]
     person = f"{100 * second_person(answer):.0f}"
-    cells = [str(word_count(answer)), reading_grade(answer), person, *numbers]
+    words = word_count(answer)
+    cells = ["–" if words is None else str(words), reading_grade(answer), person, *numbers]
     return (
         f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     )

@@ -20,8 +20,7 @@ from atmoe import AtMoeError, Record, RoutingPlan
 from atmoe.explanation.doses import called_in, dosing
 from atmoe.explanation.response import Response
 from atmoe.report.words import all_percents
-from atmoe.study.reading import word_count
-from atmoe.wording import count
+from atmoe.study.reading import length_of
 
 NOTHING = (
     "There is no finished answer of the router yet; ask a question first, or wait until it has "
@@ -118,7 +117,7 @@ class WhatIfDesk(Desk):
         def show(response: Response) -> Update:
             state.response = response
             answer = response.answers[state.shown]
-            progress = f"Answering at {len(PERCENTS)} shares: {count(word_count(answer), 'word')}"
+            progress = f"Answering at {len(PERCENTS)} shares: {length_of(answer)}"
             return say(progress) | {area.answer: passage(answer)}
 
         def end(_: Response | None) -> Update:

@@ -28,7 +28,7 @@ from atmoe.report.words import (
     part_percents,
     team_note,
 )
-from atmoe.study.reading import word_count
+from atmoe.study.reading import length_of
 from atmoe.wording import count, listed
 
 NAMES = ("The router's answer", "The steered answer")
@@ -109,8 +109,8 @@ def _section(title: str, inside: str) -> str:
 
 
 def _answer(name: str, record: Record) -> str:
-    words, tokens = word_count(record.answer), len(record.answer_tokens)
-    facts = [count(words, "word"), count(tokens, "token"), FINISHES[record.finish]]
+    tokens = count(len(record.answer_tokens), "token")
+    facts = [length_of(record.answer), tokens, FINISHES[record.finish]]
     if given_by_link(record):
         facts.insert(0, OF_LINK)
     return (

@@ -75,6 +75,10 @@ def _change(change: Change) -> str:
     return f"{now}: at {change.to:.1%} the answer would begin “{change.after}”."
 
 
+def _number(words: int | None) -> str:
+    return "–" if words is None else str(words)
+
+
 def what_if(record: Record) -> str:
     """What became of the question with one part at five shares."""
     response = record.response
@@ -83,7 +87,7 @@ def what_if(record: Record) -> str:
     rows = [
         (
             f"{100 * dose:.0f}%",
-            str(word_count(answer)),
+            _number(word_count(answer)),
             "–" if logp is None else nats(logp),
             answer,
         )

@@ -7,18 +7,38 @@ Reports of control made up to 25 November 2026, the one of the shipped weights a
 lines of an answer together: there a whole list was one long sentence, and each mark a word. Their
 grades of answers that hold lists are higher than these, and their shares of second-person words
 lower. Of prose, both count the same.
+
+The grade is a formula for English: what is written in other letters has none, and neither has an
+answer of a model that learned from another language. Words are what white space parts: what is
+written without has no number of them.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 import textstat
 
 from atmoe.data.text import BULLET, ITEM, count_words, sentences, tidy
+from atmoe.wording import count
 
 SECOND_PERSON = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGNORECASE)
+ENGLISH = "en"
+_LATIN = ("LATIN",)
+_UNSPACED = (
+    "CJK",
+    "HIRAGANA",
+    "KATAKANA",
+    "BOPOMOFO",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+    "TIBETAN",
+)
+"""Scripts that are written without spaces between words, as their letters' names begin."""
 _HEADING_WORDS = 10
 """A line without a full stop and of no more words is a heading; a longer one was only broken."""
 
@@ -70,20 +90,40 @@ def whole_sentences(text: str) -> str:
     return "\n\n".join(BULLET * unit.is_item + unit.text for unit in units)
 
 
-def grade_of(text: str) -> float | None:
-    """The reading grade of a text's whole sentences; None for what has no words to count."""
-    counted = whole_sentences(text) if any(ch.isalpha() for ch in text) else ""
+def grade_of(text: str, language: str = ENGLISH) -> float | None:
+    """The reading grade of a text's whole sentences; None for what the formula does not fit.
+
+    Args:
+        text: an answer.
+        language: what the model learned from, as an ISO 639-1 code; "" = it does not say.
+    """
+    if language != ENGLISH or not _mostly(text, _LATIN):
+        return None
+    counted = whole_sentences(text)
     return grade(counted) if counted else None
 
 
-def word_count(text: str) -> int:
-    """How many words; what marks an item of a list is none."""
-    return count_words(ITEM.sub("", text))
+def word_count(text: str) -> int | None:
+    """How many words, without what marks an item of a list; None where no spaces part them."""
+    return None if _mostly(text, _UNSPACED) else count_words(ITEM.sub("", text))
+
+
+def length_of(text: str) -> str:
+    """How long a text is: "3 words"; in characters where no spaces part its words."""
+    words = word_count(text)
+    return count(len(text), "character") if words is None else count(words, "word")
 
 
 def second_person(text: str) -> float:
     """The share of words that are "you", "your" and their like, 0 to 1."""
-    return len(SECOND_PERSON.findall(text)) / max(word_count(text), 1)
+    return len(SECOND_PERSON.findall(text)) / max(word_count(text) or 0, 1)
+
+
+def _mostly(text: str, scripts: tuple[str, ...]) -> bool:
+    """Whether at least half of a text's letters, and one, are of these scripts."""
+    letters = [ch for ch in text if ch.isalpha()]
+    own = sum(unicodedata.name(ch, "").startswith(scripts) for ch in letters)
+    return 0 < len(letters) <= 2 * own
 
 
 def sentences_of(text: str) -> list[str]:

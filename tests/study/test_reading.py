@@ -5,7 +5,9 @@ import textstat
 
 from atmoe.study.reading import (
     grade,
+    grade_of,
     items_of,
+    length_of,
     second_person,
     sentences_of,
     whole_sentences,
@@ -45,6 +47,33 @@ def test_properties_of_text():
 def test_prose_is_graded_as_textstat_grades_it():
     assert grade(PROSE) == pytest.approx(textstat.flesch_kincaid_grade(PROSE))
     assert grade("") == 0
+
+
+@pytest.mark.parametrize(
+    "text, words, length",
+    [
+        ("糖尿病是一种慢性疾病。", None, "11 characters"),
+        ("これは糖尿病です。", None, "9 characters"),
+        ("โรคเบาหวานเป็นโรคเรื้อรัง", None, "25 characters"),
+        ("Это хроническое заболевание.", 3, "3 words"),
+        ("당뇨병은 만성 질환입니다.", 3, "3 words"),
+    ],
+)
+def test_what_is_not_in_latin_letters_has_no_grade_and_words_where_spaces_part_them(
+    text, words, length
+):
+    assert grade_of(text) is None and second_person(text) == 0
+    assert (word_count(text), length_of(text)) == (words, length)
+
+
+def test_the_grade_is_of_english_alone():
+    german = "Diabetes ist eine chronische Krankheit des Stoffwechsels."
+    for language in ("de", ""):  # of a model that says nothing, nobody knows
+        assert grade_of(german, language) is None
+    mixed = "Both 𝛽-carotene and α-fetoprotein (糖) are seen."
+    for text in (PROSE, LIST, mixed):
+        assert grade_of(text) == grade(whole_sentences(text)) and length_of(text).endswith("words")
+    assert grade_of("12 + 30") is None and word_count("12 + 30") == 3 and word_count("") == 0
 
 
 def test_items_and_headings_are_sentences():
