@@ -21,9 +21,9 @@ from atmoe.errors import TrainingError
 from atmoe.mixture import base as base_models
 from atmoe.mixture import base_loading, store
 from atmoe.mixture.adapter import Adapter
-from atmoe.mixture.config import Info, fitting
+from atmoe.mixture.config import Info, fitting, sha256_of
 from atmoe.mixture.experts import decoder_layers, layer_linears
-from atmoe.mixture.peft_files import WEIGHTS, located
+from atmoe.mixture.peft_files import CONFIG, WEIGHTS, located
 from atmoe.mixture.precision import quick
 from atmoe.mixture.replacing import experts_digest, read_config
 from atmoe.model import AtMoe
@@ -233,6 +233,12 @@ def _keep_as_it_came(source: Path | str, path: Path) -> None:
         adapter.save(path, adapter.base, dtype=adapter.dtype)
 
 
+def _content(source: Path | str) -> list[str]:
+    """The digests of a ready expert's files: another LoRA in its place makes another training."""
+    files = [located(source) / name for name in (CONFIG, *WEIGHTS)]
+    return [sha256_of(file) for file in files if file.is_file()]
+
+
 def _train(
     model: AtMoe,
     examples: Sequence[Example],
@@ -279,6 +285,7 @@ def _train(
             yield batch
 
     sampler = Sampler(training, settings.seed, description.main_group, description.rows)
+    ready = {name: _content(_source(description, name)) for name in description.ready}
     result = loop.run(
         parameters=[{"params": parameters, "lr": settings.learning_rate}],
         budget=budget.tokens,
@@ -291,6 +298,7 @@ def _train(
             "data": description.digest(training),
             "base": model.info.base_sha256,
             **({} if start is None else {"start": start}),
+            **({"ready": ready} if ready else {}),
             **budget.mark(description),
         },
         validate=labelled_loss(model, chosen, description, weights, weights is label_weights),

@@ -259,8 +259,8 @@ def test_what_is_tried_before_the_first_step_changes_no_number(llama, tmp_path, 
             monkeypatch.setattr(loop, "_tried", lambda *of: 1.0)
         model = new_model(DESCRIBED, settings, str(llama.directory))
         train_experts(model, EXAMPLES, DESCRIBED, tmp_path / str(untried), settings)
-        weights.append([p.detach().clone() for p in model.bank.parameters()])
-    assert all(torch.equal(*pair) for pair in zip(*weights))
+        weights.append([p.detach().clone() for p in model.bank.parameters_to_train()])
+    assert weights[0] and all(torch.equal(*pair) for pair in zip(*weights))
 
 
 @pytest.mark.parametrize("given, used", [(None, 1e-3), (3e-3, 3e-3)])
