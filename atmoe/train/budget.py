@@ -103,7 +103,7 @@ class Budget:
         if not self.held_out and self.topics == 1:
             return "all rows share one topic"
         if not self.held_out:
-            return f"none of {self.topics} topics fell to the tenth that is"
+            return "no labelled row that can be read fell to the tenth of topics that is"
         return f"{len(self.held_out)} rows are too few to measure a loss on"
 
     def mark(self, description: Description) -> dict[str, Any]:

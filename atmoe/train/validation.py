@@ -28,18 +28,21 @@ Weights = Callable[[AtMoe, Sequence[Example]], Tensor]
 def held_out_rows(
     model: AtMoe, examples: Sequence[Example], description: Description, each: int = 8
 ) -> list[list[Row]]:
-    """A few held-out rows of each expert of the main group that has any."""
-    group = description.main_group
-    held_out = sorted(
-        (e for e in examples if split(e) == "validation" and group in e.labels), key=lambda e: e.id
-    )
-    chosen: list[list[Row]] = []
-    for name in description.groups[group]:
-        encoded = (encode_row(model, e) for e in held_out if e.labels[group] == name)
-        first = list(islice((row for row in encoded if row), each))
-        if first:
-            chosen.append(first)
-    return chosen
+    """A few held-out rows of each expert of the main group that has any.
+
+    Where they have no label of the main group, the first group whose labels they have is taken.
+    """
+    held_out = sorted((e for e in examples if split(e) == "validation"), key=lambda e: e.id)
+    for group, names in description.groups.items():
+        chosen: list[list[Row]] = []
+        for name in names:
+            encoded = (encode_row(model, e) for e in held_out if e.labels.get(group) == name)
+            first = list(islice((row for row in encoded if row), each))
+            if first:
+                chosen.append(first)
+        if chosen:
+            return chosen
+    return []
 
 
 def labelled_loss(
@@ -66,6 +69,7 @@ def labelled_loss(
     """
     group = description.main_group
     names = [*description.groups[group]]
+    by_label &= any(group in row.example.labels for rows in chosen for row in rows)
 
     def shifted(example: Example) -> Example:
         following = names[(names.index(example.labels[group]) + 1) % len(names)]
@@ -79,7 +83,7 @@ def labelled_loss(
         for rows in chosen:
             batch, where, targets = collate_rows(model, rows)
             right = [r.example for r in rows]
-            wrong = [shifted(e) for e in right]
+            wrong = [shifted(e) for e in right] if len(losses) > 1 else []
             for name, labelled in zip(losses, (right, wrong)):
                 hidden, _, _ = model.forward(batch, weights=weights(model, labelled), logits=False)
                 losses[name].append(float(answer_loss(model, hidden, where, targets)))

@@ -175,7 +175,20 @@ def test_where_all_rows_share_one_topic(model):
 def test_where_no_topic_falls_to_the_part_held_back(model):
     found = budget(model, [e for e in EXAMPLES if split(e) == "train"])
     assert found.stopping is None
-    assert "Nothing was held back (none of" in found.sentences()
+    assert "Nothing was held back (no labelled row that can be read fell to" in found.sentences()
+
+
+def test_rows_held_back_are_watched_whatever_group_they_are_labelled_in(model):
+    examples = [replace(e, labels={"reader": e.labels["reader"]}) for e in EXAMPLES]
+    found = budget(model, examples)
+    assert found.stopping == Stopping("label", found.one_pass // 2)
+    chosen = held_out_rows(model, examples, DESCRIBED)
+    readers = [{row.example.labels["reader"] for row in of_one} for of_one in chosen]
+    assert readers == [{"lay"}, {"expert"}]
+    measured = labelled_loss(model, chosen, DESCRIBED, label_weights, True)()
+    assert set(measured) == {"label"}  # no expert of the main group would be the wrong one
+    both = held_out_rows(model, [*examples, *EXAMPLES], DESCRIBED)
+    assert both == held_out_rows(model, EXAMPLES, DESCRIBED)
 
 
 def test_few_rows_held_back_are_too_few(model):
