@@ -4,14 +4,16 @@
 
 Prompt and answer may have 480 tokens together. A label may be a list of two experts (two needs); a
 group of one needs none, its expert is every example's.
-`topic` is what train and validation are split by; left out, it is the prompt. `address` (optional)
-is the http(s) address of the page that an example was taken from. `id` may stand there for one's
-own use; other keys are refused, for a label under a misspelt one would teach nothing.
+`topic` is what train and validation are split by, whatever its case and spaces; left out, it is the
+prompt. `address` (optional) is the http(s) address of the page that an example was taken from. `id`
+may stand there for one's own use; other keys are refused, for a label under a misspelt one would
+teach nothing.
 """
 
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +79,24 @@ def _example(line: str, path: Path, number: int) -> Example:
         check_text(raw["answer"], "answer")
     except PromptError as error:
         raise DataError(f"{where}: {error}") from error
-    topic = raw["prompt"] if raw.get("topic") in (None, "") else str(raw["topic"])
+    topic = "" if raw.get("topic") is None else str(raw["topic"])
     return Example(
         id=f"{path.name}:{number}",
         prompt=raw["prompt"],
         answer=raw["answer"],
         labels=labels,
         also=also,
-        disease=topic,
+        disease=_one_spelling(topic) or raw["prompt"],
         source=path.name,
         kind="own",
-        topic="" if raw.get("topic") is None else str(raw["topic"]),
+        topic=topic,
         address=_address(where, raw.get("address")),
     )
+
+
+def _one_spelling(topic: str) -> str:
+    """A topic for the split: “Soup” and “soup ” are one, or answers about it lay on both sides."""
+    return " ".join(unicodedata.normalize("NFC", topic).casefold().split())
 
 
 def _address(where: str, raw: Any) -> str:

@@ -198,6 +198,21 @@ def test_topics_are_never_on_both_sides(tmp_path):
     )
 
 
+def test_a_topic_is_one_however_it_is_spelt(tmp_path):
+    spellings = ["Crème {}", "crème {}", " CRÈME  {}\t", "cre\u0300me\u00a0{}"]
+    lines = [
+        {"prompt": f"p{i} {spelling}", "answer": "a", "topic": spelling.format(i)}
+        for i in range(60)
+        for spelling in spellings
+    ]
+    write(tmp_path, lines=[*lines, {"prompt": "Q", "answer": "a", "topic": " "}])
+    *examples, without = read_jsonl(tmp_path / "own.jsonl")
+    sides = [split(e) for e in examples]
+    assert sides == [side for side in sides[::4] for _ in spellings] and len(set(sides)) == 2
+    assert [e.topic for e in examples] == [line["topic"] for line in lines]  # as it is shown
+    assert without.disease == "Q"
+
+
 def test_a_digest_knows_whatever_changes_the_rows(tmp_path):
     def digest(text=KITCHEN, lines=LINES):
         found = Description.load(write(tmp_path, text, lines))
