@@ -49,6 +49,9 @@ _HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yam
 MEDICAL = next((file for file in _HOMES if file.exists()), _HOMES[-1])
 """The medical description: an installed package holds it, a checkout has it beside the model."""
 
+FEWEST, MOST = 1e-6, 1e6
+"""How often an expert may be drawn: lots need a sum that is neither 0 nor infinite."""
+
 _KEYS = {
     "name",
     "groups",
@@ -330,11 +333,13 @@ def _words(path: Path, raw: Any, groups: tuple[str, ...]) -> dict[str, str]:
 
 
 def _rows(path: Path, what: str, raw: Any, experts: tuple[str, ...]) -> dict[str, float]:
-    if not isinstance(raw, dict) or not all(
-        e in experts and isinstance(n, int | float) and n > 0 for e, n in raw.items()
-    ):
+    def fits(n: Any) -> bool:
+        number = isinstance(n, int | float) and not isinstance(n, bool)
+        return number and FEWEST <= n <= MOST
+
+    if not isinstance(raw, dict) or not all(e in experts and fits(n) for e, n in raw.items()):
         raise DataError(
             f"{path}: {what} gives experts of the first group ({', '.join(experts)}) numbers "
-            "above 0."
+            f"above 0, from {FEWEST:f} to {MOST:,.0f}."
         )
     return {e: float(n) for e, n in raw.items()}

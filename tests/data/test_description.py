@@ -127,6 +127,11 @@ def test_the_medical_set_is_one_such_file():
         (lambda t: t.replace("{adapter: loras/any}", "{lora: x}"), "adapter: DIRECTORY"),
         (lambda t: t.replace("recipe: 2", "vegan: 2"), "rows gives experts of the first group"),
         (lambda t: t.replace("recipe: 2", "recipe: 0"), "numbers above 0"),
+        (lambda t: t.replace("recipe: 2", "recipe: .inf"), "above 0, from 0.000001 to 1,000,000"),
+        (lambda t: t.replace("recipe: 2", "recipe: .nan"), "numbers above 0"),
+        (lambda t: t.replace("recipe: 2", "recipe: true"), "numbers above 0"),
+        (lambda t: t.replace("recipe: 2", f"recipe: 1{'0' * 400}"), "numbers above 0"),
+        (lambda t: t.replace("substitute: 0.5", "substitute: .inf"), "prompt_rows gives experts"),
         (
             lambda t: t.replace("reader: jsonl", "reader: csv"),
             r"a source is \{reader: medquad\|pubmedqa",
