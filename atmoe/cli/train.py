@@ -71,7 +71,8 @@ def train_together(a: argparse.Namespace) -> Result:
 
     settings = TogetherSettings(**settings_given(a, TogetherSettings))
     description = described(a)
-    report = train_together(load_model(a), description.examples(), description, a.out, settings)
+    model, examples = load_model(a), description.examples()
+    report = train_together(model, examples, description, a.out, settings, a.model)
     return report, f"Experts and router saved in {a.out} {told_after(report)}"
 
 

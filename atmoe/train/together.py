@@ -81,6 +81,7 @@ def train_together(
     description: Description,
     out: Path,
     settings: TogetherSettings,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train experts and gains of `model` on under its own plans, and save it to `out`.
 
@@ -90,6 +91,8 @@ def train_together(
         description: whose groups the batches are drawn by.
         out: a directory.
         settings: of the training.
+        start: where `model` was loaded from: experts that are at rest are taken from there as they
+            are, whatever the precision here.
 
     Returns:
         Seconds, steps, answer tokens, the budget, the loss on topics held back before and after,
@@ -176,6 +179,9 @@ def train_together(
 
     def write(room: Path) -> None:
         store.write(room, model.bank, model.router, model.info)
+        if start is not None:
+            for name in description.ready:
+                store.copy_expert(start / "experts" / name, room / "experts" / name)
 
     loop.conclude(model, out, report, team, write)
     return report

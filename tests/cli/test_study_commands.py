@@ -413,6 +413,14 @@ def test_ready_loras_are_dropped_in_and_stay_as_they_are(capsys, home, llama, wo
     moved = Adapter.load(model / "experts/task/define")
     assert any(b.abs().sum() > 0 for _, b in moved.factors.values())
     AtMoe.from_pretrained(model, llama.directory).route("How is gout treated?")
+    # and through the stages after it
+    data = [str(home / "ready.yaml"), *words[1:], "--model", str(model), *SHORT[:3], "bfloat16"]
+    run(capsys, "train", "router", *data, "--instructions", "30", "--effect-answers", "2")
+    out = home / "with-ready-together"
+    run(capsys, "train", "together", *data, "--out", str(out), "--instructions", "20")
+    assert Adapter.load(out / "experts/task/warn").same(before)
+    assert before.exact == torch.float32  # or there would be nothing to see
+    assert not Adapter.load(out / "experts/task/define").same(moved)
 
 
 def test_nothing_is_trained_where_all_loras_are_ready(capsys, home, llama, words):
