@@ -143,8 +143,8 @@ def add_commands(commands: Commands) -> None:
     )
     settings_arguments(
         parser,
-        rank="of every LoRA",
-        alpha="of every LoRA",
+        rank="of every LoRA that is made anew (default: 4)",
+        alpha="of the same (default: 16)",
         answer_tokens="budget (default: ten passes over the data at most, and fewer where the loss "
         "on unseen topics falls no more)",
         step_tokens="of a step, padding included (default: 1920, and fewer where the data is "

@@ -23,7 +23,7 @@ from atmoe.model import AtMoe
 from atmoe.presentation import NEUTRAL
 from atmoe.study.baselines import logits_of, save_classifier, xlora_model
 from atmoe.train import finite, loop
-from atmoe.train.experts import ExpertSettings, new_model, train_experts
+from atmoe.train.experts import RANK, ExpertSettings, new_model, train_experts
 from atmoe.train.router import refinement_batches
 from atmoe.train.rows import IGNORED, Row, collate_rows, training_side
 from atmoe.train.settings import in_range
@@ -32,7 +32,7 @@ from atmoe.train.team import Team
 
 def lora_settings(description: Description) -> ExpertSettings:
     """The rank that the described experts have together by default, and a scaling of 1."""
-    rank = ExpertSettings.rank * sum(map(len, description.groups.values()))
+    rank = RANK * sum(map(len, description.groups.values()))
     return ExpertSettings(rank=rank, alpha=float(rank))
 
 

@@ -30,7 +30,7 @@ from atmoe.model import AtMoe
 from atmoe.prompt.batch import Batch
 from atmoe.routing.layout import Layout
 from atmoe.routing.router import GroupedRouter
-from atmoe.train import loop
+from atmoe.train import loop, sizes
 from atmoe.train.budget import budget_of
 from atmoe.train.rows import (
     LENGTHS,
@@ -47,6 +47,9 @@ from atmoe.train.settings import in_range
 from atmoe.train.team import Team
 from atmoe.train.validation import Weights, held_out_rows, labelled_loss
 
+RANK, ALPHA = 4, 16.0
+"""Of a LoRA that is made anew, where nobody said."""
+
 LEARNING_RATE = 2e-3
 """At its peak, of whole steps; of smaller ones it is less in proportion."""
 
@@ -62,8 +65,8 @@ class ExpertSettings:
     """How experts are made and trained.
 
     Attributes:
-        rank: of every LoRA.
-        alpha: of every LoRA; its scaling is alpha / rank.
+        rank: of every LoRA that is made anew; None = RANK. One that is there has its own.
+        alpha: of the same; None = ALPHA. Their scaling is alpha / rank.
         answer_tokens: the budget; None = as the data bears (`atmoe.train.budget`).
         step_tokens: of a step, padding included; None = STEP_TOKENS, or fewer where the data is
             small.
@@ -77,8 +80,8 @@ class ExpertSettings:
             step.
     """
 
-    rank: int = 4
-    alpha: float = 16.0
+    rank: int | None = None
+    alpha: float | None = None
     answer_tokens: int | None = None
     step_tokens: int | None = None
     learning_rate: float | None = None
@@ -114,6 +117,8 @@ def new_model(
     Raises:
         BaseModelError: there is no such base.
         AssetError: `start` or an adapter cannot be read, or does not fit the base.
+        TrainingError: no adapter is made anew, and those there have another rank or alpha than the
+            settings.
     """
     base = base_models.named(base or description.base)
     if start is not None:
@@ -122,11 +127,10 @@ def new_model(
     model, tokenizer = base_loading.load(fetched, getattr(torch, settings.dtype))
     layout = Layout.of(len(decoder_layers(model)[0]), description.groups)
     generator = loop.seed_everything(settings.seed)
+    rank, alpha = settings.rank or RANK, settings.alpha or ALPHA
     adapters = []
     for name in layout.expert_names:
-        adapter = Adapter.random(
-            model, layer_linears(model), settings.rank, settings.alpha, generator
-        )
+        adapter = Adapter.random(model, layer_linears(model), rank, alpha, generator)
         source: Path | str | None = None if start is None else start / "experts" / name
         if name in description.ready:
             source = _source(description, name)
@@ -134,6 +138,9 @@ def new_model(
             adapter = Adapter.load(source)
             store.warn_of_another_base(name, adapter, fetched)
         adapters.append(adapter)
+    if start is not None or set(description.ready) == set(layout.expert_names):
+        there = dict(zip(layout.expert_names, adapters))
+        sizes.refuse_others(settings.rank, settings.alpha, there, description.ready)
     router = GroupedRouter(
         layout, model.config.get_text_config().hidden_size, gain=SHARE * len(layout.groups)
     )
@@ -206,6 +213,9 @@ def train_experts(
             report.get("start"),
         )
 
+    adapters = {name: model.bank.adapter(k) for k, name in enumerate(layout.expert_names)}
+    report["settings"] |= sizes.told(adapters, description.ready)
+
     # 2. save all
     def write(room: Path) -> None:
         store.write(room, model.bank, model.router, model.info)
@@ -274,6 +284,8 @@ def _train(
     if settings.learning_rate is None:
         rate = LEARNING_RATE * min(1, budget.step_tokens / STEP_TOKENS)
         settings = replace(settings, learning_rate=rate)
+    # as numbers: so a run is marked that began when they were the defaults
+    settings = replace(settings, rank=settings.rank or RANK, alpha=settings.alpha or ALPHA)
 
     def read(batch: Batch, rows: Sequence[Row]) -> Tensor:
         mixed_by = weights(model, [r.example for r in rows])

@@ -1,19 +1,20 @@
 """Numbers that no training can have are refused by name, and what is no number is never saved."""
 
+import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from commands import refused
-from conftest import HIDDEN, LAYERS
+from conftest import HIDDEN, LAYERS, LAYOUT
 from test_train import DESCRIBED, EXAMPLES, fresh, small_batches  # noqa: F401  # fixtures
 
 from atmoe.errors import DataError, TrainingError
 from atmoe.train import loop
 from atmoe.train.baseline import XloraSettings
 from atmoe.train.by_hand import ByHand, set_by_hand
-from atmoe.train.experts import ExpertSettings
+from atmoe.train.experts import ExpertSettings, new_model, train_experts
 from atmoe.train.planning import train_planner
 from atmoe.train.settings import RouterSettings
 from atmoe.train.standardised import TrainingRouter
@@ -85,6 +86,44 @@ def test_a_group_that_is_named_twice_is_refused(capsys, tmp_path):
     assert "'task' is named twice" in refused(capsys, *command, "--floors", "task=0.9")
     # another group may be
     assert "'task' is not" not in refused(capsys, *command, "--floors", "diet=0.9")
+
+
+@pytest.fixture
+def started(llama, tmp_path):
+    """A saved model whose LoRAs have a rank of 3 and an alpha of 6."""
+    out = tmp_path / "started"
+    sizes = ExpertSettings(rank=3, alpha=6.0, dtype="float32")
+    new_model(DESCRIBED, sizes, str(llama.directory)).save_pretrained(out)
+    return out
+
+
+def test_a_rank_that_nothing_would_have_is_refused_and_the_adapters_own_is_told(
+    llama, tmp_path, started
+):
+    base = str(llama.directory)
+    names = LAYOUT.expert_names
+    ready = replace(DESCRIBED, ready={name: started / "experts" / name for name in names})
+    for wrong in ({"rank": 4}, {"alpha": 16.0}):
+        settings = ExpertSettings(dtype="float32", **wrong)
+        option = f"--{next(iter(wrong))}"
+        with pytest.raises(TrainingError, match=f"^{option} is of LoRAs .*leave {option} out"):
+            new_model(DESCRIBED, settings, base, started)
+        with pytest.raises(TrainingError, match=f"^{option} is of LoRAs .*leave {option} out"):
+            new_model(ready, settings, base)
+    for sizes in ({}, {"rank": 3, "alpha": 6}):
+        settings = ExpertSettings(answer_tokens=100, dtype="float32", **sizes)
+        model = new_model(DESCRIBED, settings, base, started)
+        out = tmp_path / str(len(sizes))
+        report = train_experts(model, EXAMPLES, DESCRIBED, out, settings, start=started)
+        config = json.loads((out / "experts" / names[0] / "adapter_config.json").read_text())
+        own = {"rank": config["r"], "alpha": config["lora_alpha"]}
+        assert own == {"rank": 3, "alpha": 6} == {key: report["settings"][key] for key in own}
+    # a LoRA that is made beside a ready one has what was asked for
+    one = replace(DESCRIBED, ready={names[0]: started / "experts" / names[0]})
+    settings = ExpertSettings(rank=2, answer_tokens=100, dtype="float32")
+    model = new_model(one, settings, base)
+    report = train_experts(model, EXAMPLES, one, tmp_path / "one", settings)
+    assert (report["settings"]["rank"], report["settings"]["alpha"]) == (2, 16.0)
 
 
 def test_two_instructions_are_enough_and_one_has_no_spread(llama, tmp_path):
