@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from atmoe.cli.common import (
     BASELINES,
+    DEFAULT_MODEL,
     FLOATING,
     Commands,
     Result,
@@ -98,9 +99,12 @@ def train_lora(a: argparse.Namespace) -> Result:
 
     description = described(a)
     out = a.out or BASELINES / "lora"
-    settings = lora_settings(description)
+    # with a base of its own it needs no model; where one was named, its ranks are what counts
+    needed = named(a.base) is None or a.model != DEFAULT_MODEL or a.model.exists()
+    model = model_directory(a) if needed else None
+    settings = lora_settings(description, model if a.rank is None else None)
     settings = replace(settings, **settings_given(a, type(settings)))
-    beside = None if named(a.base) else read_config(model_directory(a))[0]
+    beside = None if named(a.base) or model is None else read_config(model)[0]
     report = train_lora(description.examples(), description, a.base, out, settings, beside)
     return report, f"One LoRA saved in {out} {told_after(report)}"
 
@@ -227,8 +231,9 @@ def add_commands(commands: Commands) -> None:
     )
     settings_arguments(
         parser,
-        rank="of the LoRA (default: 4 for each expert)",
-        alpha="of the LoRA (default: that rank)",
+        rank="of the LoRA (default: what the experts of --model have together, where its groups "
+        "are those of the description, else 4 for each expert)",
+        alpha="of the LoRA (default: its rank; beside --rank 4 for each expert)",
         answer_tokens="budget (default: as of train experts)",
         step_tokens="of a step (default: as of train experts)",
         learning_rate="peak (default: as of train experts)",

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from atmoe.data import Description, Example
+from atmoe.mixture.adapter import Adapter
 from atmoe.mixture.config import Info
 from atmoe.mixture.precision import quick
-from atmoe.mixture.replacing import experts_digest
+from atmoe.mixture.replacing import experts_digest, read_config
 from atmoe.model import AtMoe
 from atmoe.presentation import NEUTRAL
 from atmoe.study.baselines import logits_of, save_classifier, xlora_model
@@ -30,9 +31,21 @@ from atmoe.train.settings import in_range
 from atmoe.train.team import Team
 
 
-def lora_settings(description: Description) -> ExpertSettings:
-    """The rank that the described experts have together by default, and a scaling of 1."""
-    rank = RANK * sum(map(len, description.groups.values()))
+def lora_settings(description: Description, model: Path | None = None) -> ExpertSettings:
+    """The rank that the described experts have together, and a scaling of 1.
+
+    Args:
+        description: of their groups.
+        model: a saved one. Where its groups are these, its experts have the ranks; else each has
+            the rank of one that nobody asked for another of.
+
+    Raises:
+        AssetError: the model cannot be read.
+    """
+    names = [f"{group}/{name}" for group, experts in description.groups.items() for name in experts]
+    rank = RANK * len(names)
+    if model is not None and read_config(model)[1].expert_names == tuple(names):
+        rank = sum(Adapter.load(model / "experts" / name).rank for name in names)
     return ExpertSettings(rank=rank, alpha=float(rank))
 
 

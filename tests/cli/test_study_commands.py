@@ -150,14 +150,15 @@ def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
         "baseline",
         "lora",
         *words,
-        "--rank",
-        "12",
-        "--alpha",
-        "12",
+        "--model",
+        str(trained),
         "--out",
         str(baselines / "lora"),
         *SHORT,
     )
+    six = [Adapter.load(path.parent) for path in trained.glob("experts/*/*/adapter_config.json")]
+    assert len(six) == 6 and lora["settings"]["rank"] == sum(one.rank for one in six) == 12
+    assert lora["settings"]["alpha"] == 12
     xlora = run(
         capsys,
         "train",

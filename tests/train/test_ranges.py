@@ -12,7 +12,7 @@ from test_train import DESCRIBED, EXAMPLES, fresh, small_batches  # noqa: F401  
 
 from atmoe.errors import DataError, TrainingError
 from atmoe.train import loop
-from atmoe.train.baseline import XloraSettings
+from atmoe.train.baseline import XloraSettings, lora_settings
 from atmoe.train.by_hand import ByHand, set_by_hand
 from atmoe.train.experts import ExpertSettings, new_model, train_experts
 from atmoe.train.planning import train_planner
@@ -124,6 +124,19 @@ def test_a_rank_that_nothing_would_have_is_refused_and_the_adapters_own_is_told(
     model = new_model(one, settings, base)
     report = train_experts(model, EXAMPLES, one, tmp_path / "one", settings)
     assert (report["settings"]["rank"], report["settings"]["alpha"]) == (2, 16.0)
+
+
+def test_the_rank_of_one_lora_is_that_of_all_experts_there(started):
+    def rank_and_alpha(*of):
+        settings = lora_settings(*of)
+        return settings.rank, settings.alpha
+
+    experts = len(LAYOUT.expert_names)
+    assert rank_and_alpha(DESCRIBED, started) == (3 * experts, 3 * experts)
+    assert rank_and_alpha(DESCRIBED) == (4 * experts, 4 * experts)
+    # of other groups it says nothing
+    others = replace(DESCRIBED, groups={"task": ("define", "treat")})
+    assert rank_and_alpha(others, started) == (8, 8)
 
 
 def test_two_instructions_are_enough_and_one_has_no_spread(llama, tmp_path):
