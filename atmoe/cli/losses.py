@@ -33,7 +33,10 @@ def evaluate(a: argparse.Namespace) -> Result:
     scorers, missing = _baselines(a, model) if a.baselines else ({}, {})
     report = evaluate(model, chosen, scorers, bool(a.baselines), a.strengths)
     report |= {"not_measured": missing}
-    agreement = ", ".join(f"{g} {v:.1%}" for g, v in report["agreement"].items())
+    agreement = ", ".join(
+        f"{g} {v:.1%} ({report['reading'][g]['right_taking_part']:.1%} and taking part)"
+        for g, v in report["agreement"].items()
+    )
     lines = [
         *_losses(report["nll"]),
         f"nats per answer token over {report['examples']} examples, {report['tokens']} tokens; "

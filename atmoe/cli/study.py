@@ -38,11 +38,17 @@ def _routing(report: Report) -> Iterator[str]:
         f"{report['instructions']} instructions in unseen words; the largest share is the label's: "
         f"{agreement}"
     )
+    for group, read in report["reading"].items():
+        yield (
+            f"{group}, of {read['labels']} labels: read and taking part "
+            f"{read['right_taking_part']:.1%}, read but the group takes no part "
+            f"{read['right_absent']:.1%}, misread {read['wrong']:.1%}"
+        )
     for group, told in report["doubt"].items():
         wrong, otherwise = (fraction(told[which]) for which in ("wrong", "wrong_else"))
         yield (
-            f"{group} is in doubt in {told['share']:.1%}, and then wrong in {wrong}, else in "
-            f"{otherwise}"
+            f"{group}, where it takes part, is in doubt in {told['share']:.1%}, and then wrong in "
+            f"{wrong}, else in {otherwise}"
         )
     two = report["two_needs"]
     if two["instructions"]:

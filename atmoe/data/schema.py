@@ -40,6 +40,13 @@ class Example:
     topic: str = ""
     address: str = ""
 
+    def wanted(self, group: str) -> tuple[str, ...]:
+        """The experts of a group that ought to serve it: one, of two needs two, or none."""
+        label, second = self.labels.get(group), self.also.get(group)
+        if label is None:
+            return ()
+        return (label,) if second in (None, label) else (label, second)
+
 
 def split(example: Example, validation: float = 0.1) -> str:
     """The side of an example, fixed by a hash of its disease, so that no disease is on both sides.

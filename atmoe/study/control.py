@@ -184,6 +184,8 @@ def _mean_of(measure: Callable[[str], float], texts: Sequence[str]) -> float:
 def wrong_expert(model: AtMoe, examples: Sequence[Example], group: str) -> dict[str, Any]:
     """Each wrong expert of a group at 100% of it, beside the right one and beside the router.
 
+    Of two needs, the first's expert is the right one, and the second's is no wrong one.
+
     Returns:
         "pairs": how many of (prompt, wrong expert).
         "worse_than_right", "worse_than_router": the fraction of pairs in which the reference answer
@@ -197,7 +199,8 @@ def wrong_expert(model: AtMoe, examples: Sequence[Example], group: str) -> dict[
     for example in tqdm(examples, desc=f"wrong expert of {group}", mininterval=5):
         plan, right = model.route(example.prompt), example.labels[group]
         plans = [plan]
-        for name in (right, *(expert for expert in experts if expert != right)):
+        wrong = [expert for expert in experts if expert not in example.wanted(group)]
+        for name in (right, *wrong):
             plans.append(steering_for(f"{group}/{name}", 1.0, "expert").apply(plan))
         rows.append(model.score(example.prompt, example.answer, plans).mean(1).tolist())
     pairs = [(router, right, wrong) for router, right, *others in rows for wrong in others]
@@ -232,7 +235,8 @@ def study(
 
     Args:
         model: to be studied.
-        examples: with labels and reference answers.
+        examples: with labels and reference answers; of those of two needs in a group, no reference
+            answer is scored for that group.
         text_group: the group that is measured in generated text.
         low: its expert that should read more easily, and speak to the reader more, than `high`.
         high: another of its experts.
@@ -267,8 +271,10 @@ def study(
     # 1. other groups: how likely is the reference answer?
     for group in model.layout.group_names:
         ways = _ways(model, group)
-        if group != text_group and ways and any(group in e.labels for e in examples):
-            chosen = sample(examples, group, count, seed)
+        # of two needs no expert alone is the right one
+        single = [e for e in examples if len(e.wanted(group)) == 1]
+        if group != text_group and ways and single:
+            chosen = sample(single, group, count, seed)
             report["groups"][group] = {
                 by: reference_response(model, chosen, group, by) for by in ways
             }

@@ -5,7 +5,7 @@ The loss is the negative log-likelihood. Every example's answer is scored, on th
     base, uniform, router     no experts · equal shares · the router's own plan; these need no
                               labels
     label                     all of each group's weight on the expert the example is labelled with,
-                              at the router's gain
+                              of two half on each, at the router's gain
     <group>_expert            that group's labelled expert alone, at a gain of 1 or the router's,
                               whichever is better
     router at 0.8             its own plan at another strength
@@ -30,9 +30,10 @@ from tqdm import tqdm
 from atmoe.data import Example
 from atmoe.errors import AssetError, DataError, PromptError
 from atmoe.model import AtMoe
+from atmoe.routing.layout import Layout
 from atmoe.routing.plan import RoutingPlan
 from atmoe.steering.overrides import Steering
-from atmoe.study.agreement import agreement_of
+from atmoe.study.agreement import agreement_of, reading_of
 from atmoe.study.bootstrap import Losses
 
 PLANS = ("base", "uniform", "router", "label")
@@ -100,6 +101,7 @@ def evaluate(
             first and second group; macro is the mean over tasks. The intervals are bootstrapped
             over diseases (95%).
         "agreement": group → how often the layer-averaged in-group top-1 of the router is the label.
+        "reading": group → as `reading_of`: the same, and whether the group takes part.
         "group_shares": group → mean share.
         "load": expert → mean weight.
         "seconds", "seconds_by_name": of all, and name → of its scoring.
@@ -173,6 +175,7 @@ def evaluate(
         "skipped": skipped,
         "nll": table.summary(),
         "agreement": agreement_of(layout, shares, order),
+        "reading": reading_of(router_plans, order),
         "group_shares": {g: float(load[layout.members(g)].sum()) for g in layout.group_names},
         "load": {name: float(share) for name, share in zip(layout.expert_names, load)},
         "seconds": round(time.perf_counter() - began, 1),
@@ -194,15 +197,26 @@ def plans_for(
         "base": [RoutingPlan.off(layout)] * len(rows),
         "uniform": [RoutingPlan.uniform(layout)] * len(rows),
         "router": None,
-        "label": [RoutingPlan.choosing(layout, e.labels) for e in rows],
+        "label": [_labelled(layout, e) for e in rows],
     }
     if single_experts:
         to_one = 1 / model.router.gain.detach().cpu()
         for group in layout.group_names:
-            alone = [RoutingPlan.choosing(layout, e.labels, {group: 1.0}) for e in rows]
+            alone = [_labelled(layout, e, {group: 1.0}) for e in rows]
             plans[f"{group}_expert"] = alone
             plans[f"{group}_expert@1"] = [replace(plan, strength=to_one) for plan in alone]
     return plans
+
+
+def _labelled(
+    layout: Layout, example: Example, groups: Mapping[str, float] | None = None
+) -> RoutingPlan:
+    """All of each group's share on the expert of its label; of two needs, half on each."""
+    first = RoutingPlan.choosing(layout, example.labels, groups)
+    last = {group: example.wanted(group)[-1] for group in example.labels}
+    if last == dict(example.labels):
+        return first
+    return RoutingPlan.mean([first, RoutingPlan.choosing(layout, last, groups)])
 
 
 def _texts(rows: Sequence[Example]) -> tuple[list[str], list[str]]:

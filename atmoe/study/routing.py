@@ -1,6 +1,8 @@
 """Does the router read the need? Its plans for words it never saw, of diseases it never saw.
 
-agreement   the layer-averaged in-group share is largest for the labelled expert, by group
+agreement   the layer-averaged in-group share is largest for the labelled expert, by group, also
+            where the group takes no part
+reading     the same, with those apart in which the group takes part
 two needs   both asked-for experts of their group are its two largest, each above twice its uniform
             share
 bands       early, middle and late thirds of the layers: agreement of that band's shares alone,
@@ -29,7 +31,7 @@ from atmoe.errors import DataError
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
 from atmoe.steering.overrides import BANDS, layer_range
-from atmoe.study.agreement import agreement_of, confusion, doubt_of
+from atmoe.study.agreement import agreement_of, confusion, doubt_of, reading_of
 
 
 def unseen_instructions(
@@ -88,6 +90,8 @@ def study(
         "instructions", "loss", "seconds".
         "two_needs": {"instructions", "both_largest", "both_above_twice_uniform", "both"}.
         "agreement": group → fraction.
+        "reading": group → {"labels", "right_taking_part", "right_absent", "wrong"}, as `reading_of`
+            has them.
         "counts": group → labelled instructions.
         "confusion": group → label → expert → how many.
         "doubt": group → {"share", "wrong", "wrong_else"}, as `doubt_of` has them.
@@ -119,6 +123,7 @@ def study(
         "agreement": agreement_of(layout, q.mean(1), one),
         "counts": {g: sum(g in example.labels for example in one) for g in layout.group_names},
         "confusion": confusion(layout, q.mean(1), one),
+        "reading": reading_of(plans, one),
         "doubt": doubt_of(plans, one),
         "two_needs": _two_needs(model, both, batch),
     }
@@ -173,7 +178,7 @@ def _two_needs(model: AtMoe, examples: Sequence[Example], batch: int) -> dict[st
     shares = inside.mean(1)[:, members]  # [instructions, members]
     wanted = torch.zeros_like(shares, dtype=torch.bool)
     for i, example in enumerate(examples):
-        for expert in (example.labels[group], example.also[group]):
+        for expert in example.wanted(group):
             wanted[i, layout.expert_index(f"{group}/{expert}") - members.start] = True
     largest = torch.zeros_like(wanted).scatter_(1, shares.topk(2).indices, True)
     both_largest = (largest == wanted).all(1)

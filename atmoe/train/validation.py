@@ -55,7 +55,8 @@ def labelled_loss(
     """What measures the loss of rows, those of each expert of the main group counting the same.
 
     They are read under their own weights ("label") and, where weights follow the labels, with those
-    experts shifted by one ("wrong_" and the group).
+    experts exchanged for the next that is no label ("wrong_" and the group); a row that every
+    expert is a label of is not.
 
     Args:
         model: whose experts are trained.
@@ -69,24 +70,32 @@ def labelled_loss(
     """
     group = description.main_group
     names = [*description.groups[group]]
-    by_label &= any(group in row.example.labels for rows in chosen for row in rows)
 
-    def shifted(example: Example) -> Example:
-        following = names[(names.index(example.labels[group]) + 1) % len(names)]
-        return replace(example, labels={**example.labels, group: following})
+    def wrong(example: Example) -> list[str]:
+        """The experts that are no label, from the one after the first label on."""
+        if group not in example.labels:
+            return []
+        after = names.index(example.labels[group]) + 1
+        return [n for n in names[after:] + names[:after] if n not in example.wanted(group)]
+
+    def exchanged(example: Example) -> Example:
+        labels = {**example.labels, group: wrong(example)[0]}
+        also = {g: expert for g, expert in example.also.items() if g != group}
+        return replace(example, labels=labels, also=also)
+
+    def loss(rows: Sequence[Row], labelled: Sequence[Example]) -> float:
+        batch, where, targets = collate_rows(model, rows)
+        hidden, _, _ = model.forward(batch, weights=weights(model, labelled), logits=False)
+        return float(answer_loss(model, hidden, where, targets))
 
     @torch.inference_mode()
     def validate() -> dict[str, float]:
-        losses: dict[str, list[float]] = {"label": []}
-        if by_label and len(names) > 1:
-            losses["wrong_" + group] = []
-        for rows in chosen:
-            batch, where, targets = collate_rows(model, rows)
-            right = [r.example for r in rows]
-            wrong = [shifted(e) for e in right] if len(losses) > 1 else []
-            for name, labelled in zip(losses, (right, wrong)):
-                hidden, _, _ = model.forward(batch, weights=weights(model, labelled), logits=False)
-                losses[name].append(float(answer_loss(model, hidden, where, targets)))
+        losses = {"label": [loss(rows, [r.example for r in rows]) for rows in chosen]}
+        contrasted = [[r for r in rows if wrong(r.example)] for rows in chosen]
+        if by_label and any(contrasted):
+            losses["wrong_" + group] = [
+                loss(rows, [exchanged(r.example) for r in rows]) for rows in contrasted if rows
+            ]
         return {name: sum(values) / len(values) for name, values in losses.items()}
 
     return validate if chosen else None

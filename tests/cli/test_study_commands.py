@@ -349,6 +349,9 @@ def test_pictures_of_routing_show_the_report():
         "group_shares": {"task": [0, 0, 0], "field": [0, 0, 0]},
         "loss": 2.0,
         "agreement": {"task": 0.9},
+        "reading": {
+            "task": {"labels": 40, "right_taking_part": 0.7, "right_absent": 0.2, "wrong": 0.1}
+        },
         "bands": {
             "early": {
                 "layers": "0-0",
@@ -377,6 +380,8 @@ def test_pictures_of_routing_show_the_report():
     )
     assert (
         "task 90.0%." in said
+        and "40 labels of task, 70.0% were read and the group took part, 20.0% were read but"
+        in said
         and "two largest in 90.0%" in said
         and "task 25% to 75% (mean 50%)" in said
     )

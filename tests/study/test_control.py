@@ -1,5 +1,7 @@
 """The study of control: doses are the steerings they say, and its statistics are the plain ones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import LAYOUT
@@ -68,6 +70,14 @@ def test_a_wrong_expert_is_scored_at_its_whole_group(model):
     assert found["pairs"] == 2 and found["prompts"] == 1
     assert found["worse_than_right"] == sum(x < right for x in others) / 2
     assert found["mean_worse_than_right"] == float(sum(others) / 2 < right)
+
+
+def test_of_two_needs_neither_expert_is_a_wrong_one(model):
+    two = [replace(e, also={"task": "warn"}) for e in EXAMPLES if e.labels["task"] != "warn"]
+    found = wrong_expert(model, two[:2], "task")
+    assert found["pairs"] == found["prompts"] == 2  # of three experts one is wrong
+    sampling = Sampling(max_new_tokens=3)
+    assert "task" not in study(model, two, "reader", "lay", "expert", 2, 0, sampling)["groups"]
 
 
 def test_a_dose_of_several_answers_is_their_mean(model):

@@ -1,5 +1,7 @@
 """Evaluation: its numbers are the plain ones, whatever the batches."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import LAYOUT
@@ -8,7 +10,8 @@ from samples import EXAMPLES, example
 from atmoe.data import Example
 from atmoe.errors import AssetError, DataError
 from atmoe.routing.plan import RoutingPlan
-from atmoe.study.evaluate import PLANS, choose, evaluate
+from atmoe.study.evaluate import PLANS, choose, evaluate, plans_for
+from atmoe.train.experts import label_weights
 
 
 def test_losses_are_those_of_each_example_alone(model):
@@ -85,8 +88,22 @@ def test_agreement_and_load_are_the_routers(model):
             for e in labelled
         ]
         assert result["agreement"][group] == pytest.approx(sum(hits) / len(hits))
+        read = result["reading"][group]
+        assert read["labels"] == len(labelled) and read["wrong"] == 1 - sum(hits) / len(hits)
     assert sum(result["load"].values()) == pytest.approx(1, abs=1e-5)
     assert sum(result["group_shares"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_of_two_needs_the_label_plan_gives_each_half_as_training_does(model):
+    one = EXAMPLES[0]
+    two = replace(one, also={"task": "treat" if one.labels["task"] == "define" else "define"})
+    for rows in ([one], [two]):
+        plans = plans_for(model, rows, True)
+        trained = label_weights(model, rows, 1 / len(LAYOUT.groups))[0].cpu()
+        labelled = [i for i, n in enumerate(LAYOUT.expert_names) if n.split("/")[0] in one.labels]
+        assert torch.equal(plans["label"][0].weights[:, labelled], trained[:, labelled])
+        alone = plans["task_expert"][0].weights[:, LAYOUT.members("task")]
+        assert torch.equal(alone, label_weights(model, rows, 1.0)[0, :, LAYOUT.members("task")])
 
 
 def test_a_limit_is_a_seeded_sample_of_each_task():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from atmoe import AtMoe, Layout, RoutingPlan
+from atmoe.cli.study import _routing
 from atmoe.data import GROUPS, MEDICAL, Description, Example
 from atmoe.data import templates as wording
 from atmoe.errors import DataError
@@ -12,7 +13,7 @@ from atmoe.mixture.experts import Adapter, layer_linears
 from atmoe.mixture.store import build
 from atmoe.routing.router import GroupedRouter
 from atmoe.steering.overrides import BANDS, layer_range
-from atmoe.study.agreement import agreement_of, doubt_of
+from atmoe.study.agreement import agreement_of, confusion, doubt_of, reading_of
 from atmoe.study.routing import study, unseen_instructions
 
 MEDICAL_SET = Description.load(MEDICAL)
@@ -89,6 +90,49 @@ def test_agreement_counts_the_largest_share():
         [[0.6, 0.4, 0.2, 0.3, 0.5], [0.6, 0.4, 1, 0, 0], [0.1, 0.9, 0.3, 0.4, 0.3]]
     )
     assert agreement_of(layout, shares, rows) == {"g": pytest.approx(2 / 3), "h": 0.5}
+
+
+def row(i: int, labels, also=()) -> Example:
+    return Example(
+        id=str(i),
+        prompt="p",
+        answer="a",
+        labels=labels,
+        also=dict(also),
+        disease="d",
+        source="s",
+        kind="k",
+    )
+
+
+def test_what_is_read_and_takes_part_is_told_from_what_is_read_alone():
+    layout = Layout.of(1, {"g": ["a", "b"], "h": ["c", "d"], "i": ["e"]})
+
+    def read(expert, group) -> RoutingPlan:
+        return RoutingPlan(layout, [[group, 1 - group, 0]], [[*expert, 1, 0, 1]])
+
+    plans = [read((0.9, 0.1), s) for s in (0.5, 0.5, 0, 0)] + [read((0.2, 0.8), 0)]
+    rows = [row(n, {"g": label, "h": "c"}) for n, label in enumerate("abaab")]
+    told = reading_of(plans, rows)
+    # a read, b misread, a and a read without weight, b read without weight
+    assert told["g"] == {"labels": 5, "right_taking_part": 0.2, "right_absent": 0.6, "wrong": 0.2}
+    assert told["h"] == {"labels": 5, "right_taking_part": 1.0, "right_absent": 0.0, "wrong": 0.0}
+    assert told.keys() == {"g", "h"}
+    shares = torch.stack([plan.expert_shares.mean(0) for plan in plans])
+    for group, fraction in agreement_of(layout, shares, rows).items():
+        assert told[group]["right_taking_part"] + told[group]["right_absent"] == fraction
+
+
+def test_of_two_needs_each_is_right():
+    layout = Layout.of(1, {"g": ["a", "b", "c"]})
+    rows = [row(n, {"g": "a"}, {"g": "b"}) for n in range(3)]
+    shares = torch.tensor([[0.6, 0.4, 0], [0.4, 0.6, 0], [0.2, 0.2, 0.6]])
+    plans = [RoutingPlan(layout, [[1.0]], share[None], likely=share) for share in shares]
+    assert agreement_of(layout, shares, rows) == {"g": pytest.approx(2 / 3)}
+    assert confusion(layout, shares, rows) == {"g": {"a": {"a": 1, "c": 1}, "b": {"b": 1}}}
+    assert reading_of(plans, rows)["g"]["wrong"] == pytest.approx(1 / 3)
+    assert doubt_of(plans, rows)["g"] == {"share": 0, "wrong": None, "wrong_else": 1 / 3}
+    assert rows[0].wanted("g") == ("a", "b") and rows[0].wanted("h") == ()
 
 
 def test_what_doubt_tells_is_counted_where_a_group_takes_part():
@@ -172,3 +216,13 @@ def test_the_whole_study(medical_tiny):
 
 def average_weight(plans, name):
     return torch.stack([p.weights[:, p.layout.expert_index(name)].mean() for p in plans]).mean()
+
+
+def test_a_person_reads_beside_the_agreement_what_came_of_it(medical_tiny):
+    report = study(medical_tiny, EXAMPLES, EXAMPLES[:2], MEDICAL_SET, count=5)
+    said = "\n".join(_routing(report))
+    for group, read in report["reading"].items():
+        assert (
+            f"{group}, of {read['labels']} labels: read and taking part "
+            f"{read['right_taking_part']:.1%}" in said
+        )

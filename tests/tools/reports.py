@@ -251,6 +251,13 @@ def routing_sentences(report: Mapping) -> str:
         f"{report['instructions']} instructions in wordings never trained on: averaged over "
         f"layers, the largest in-group share fell on the labelled expert for {agreement}."
     ]
+    # reports until 30 November 2026 do not tell these apart
+    for group, read in report.get("reading", {}).items():
+        sentences.append(
+            f"Of {read['labels']} labels of {group}, {read['right_taking_part']:.1%} were read and "
+            f"the group took part, {read['right_absent']:.1%} were read but the group took no part "
+            f"and {read['wrong']:.1%} were misread."
+        )
     doubted = [
         f"{group} in {told['share']:.1%}, of which it was wrong in {fraction(told['wrong'])}, else "
         f"in {fraction(told['wrong_else'])}"

@@ -321,6 +321,30 @@ def test_a_step_that_cannot_hold_the_longest_row_is_refused():
         ExpertSettings(step_tokens=479)
 
 
+def test_what_is_contrasted_with_the_labels_is_none_of_them(llama):
+    model = new_model(DESCRIBED, ExpertSettings(rank=2, dtype="float32"), str(llama.directory))
+    names = model.layout.expert_names[model.layout.members("task")]
+    asked = []
+
+    def weights(model, examples):
+        given = label_weights(model, examples)
+        for row in given[:, 0, model.layout.members("task")]:
+            asked.append({name for name, weight in zip(names, row) if weight})
+        return given
+
+    define = EXAMPLES[0]
+    two = replace(define, also={"task": "treat"})
+    rows = [[encode_row(model, e) for e in (define, two)]]
+    losses = labelled_loss(model, rows, DESCRIBED, weights, True)()
+    assert asked == [
+        {"task/define"},
+        {"task/define", "task/treat"},
+        {"task/treat"},
+        {"task/warn"},
+    ]
+    assert losses.keys() == {"label", "wrong_task"}
+
+
 def test_experts_are_saved_as_the_lowest_loss_had_them(llama, tmp_path, capsys):
     settings = ExpertSettings(rank=2, learning_rate=0.05, dtype="float32")
     model = new_model(DESCRIBED, settings, str(llama.directory))
