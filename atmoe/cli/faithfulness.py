@@ -10,7 +10,7 @@ from typing import Any
 from atmoe.cli import many
 from atmoe.cli.common import Commands, Result
 from atmoe.cli.given import load_model, named
-from atmoe.cli.measuring import drawn, held_out, limit, number
+from atmoe.cli.measuring import between, drawn, held_out, limit, number
 from atmoe.errors import DataError
 
 Report = Mapping[str, Any]
@@ -70,10 +70,10 @@ def _lines(report: Report) -> Iterator[str]:
     )
     verdicts = ", ".join(f"{level} {n}" for level, n in report["verdicts"].items())
     shuffled = ", ".join(f"{level} {n}" for level, n in report["verdicts_shuffled"].items())
-    for group, (mean, low, high) in report.get("late_minus_early", {}).items():
+    for group, (mean, *ends) in report.get("late_minus_early", {}).items():
         yield (
             f"{group}: {mean:+.0%} of all effects more in the late third than in the early one "
-            f"({low:+.0%} to {high:+.0%})"
+            f"({between(None if None in ends else ends, '+.0%')})"
         )
     yield f"{report['team_size']:.1f} experts take part on average"
     yield f"verdicts with another prompt's weights: {shuffled}"

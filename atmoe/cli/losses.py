@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import BASELINES, Commands, Result
 from atmoe.cli.given import load_model
-from atmoe.cli.measuring import between, drawn, held_out, limit
+from atmoe.cli.measuring import between, drawn, held_out, limit, over
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ def evaluate(a: argparse.Namespace) -> Result:
     chosen = choose(examples, a.limit, a.seed, description.main_group)
     model = load_model(a)
     scorers, missing = _baselines(a, model) if a.baselines else ({}, {})
-    report = evaluate(model, chosen, scorers, bool(a.baselines), a.strengths)
+    report = evaluate(model, chosen, scorers, bool(a.baselines), a.strengths, seed=a.seed)
     report |= {"not_measured": missing}
     agreement = ", ".join(
         f"{g} {v:.1%} ({report['reading'][g]['right_taking_part']:.1%} and taking part)"
@@ -40,7 +40,7 @@ def evaluate(a: argparse.Namespace) -> Result:
     lines = [
         *_losses(report["nll"]),
         f"nats per answer token over {report['examples']} examples, {report['tokens']} tokens; "
-        f"intervals over topics; top-1 agreement: {agreement}; {report['seconds']} s",
+        f"{over(report['topics'])}; top-1 agreement: {agreement}; {report['seconds']} s",
         *(f"not measured: {name}: {why}" for name, why in missing.items()),
     ]
     return report, "\n".join(lines)
@@ -59,7 +59,7 @@ def _losses(nll: Mapping[str, Report]) -> Iterator[str]:
                 name,
                 f"{losses['macro']:.3f}",
                 between(losses["interval"]),
-                "" if minus is None else between(minus["interval"], "+"),
+                "" if minus is None else between(minus["interval"], "+.3f"),
                 *(f"{losses['tasks'][task]:.3f}" for task in tasks),
             ]
         )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from atmoe.data import Description, Example
 
 SPLITS = ("all", "validation", "train")
+FEW = 10
+"""Of fewer topics, a bootstrap's interval is narrower than Student's by a fifth or more."""
 NO_WORDING = (
     "the wordings that come with atmoe are for the medical corpora, and none fits these data"
 )
@@ -26,9 +28,17 @@ def on_side(a: argparse.Namespace, examples: Iterable[Example]) -> list[Example]
     return [example for example in examples if a.split in ("all", split(example))]
 
 
-def between(ends: Sequence[float], sign: str = "") -> str:
-    """The two ends of an interval, as a table has them."""
-    return " to ".join(f"{end:{sign}.3f}" for end in ends)
+def between(ends: Sequence[float] | None, form: str = ".3f") -> str:
+    """The two ends of an interval, as a table has them; a dash where there is none."""
+    return "–" if ends is None else " to ".join(format(end, form) for end in ends)
+
+
+def over(topics: int) -> str:
+    """What intervals rest on; said where it is so little that they are too narrow."""
+    if topics < 2:
+        return "no intervals over one topic"
+    few = ", so few that they are too narrow" if topics < FEW else ""
+    return f"intervals over {topics} topics{few}"
 
 
 def limit(parser: argparse.ArgumentParser, default: int | None, what: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import Commands, Result, count
 from atmoe.cli.given import described, load_model
-from atmoe.cli.measuring import NO_WORDING, seed
+from atmoe.cli.measuring import NO_WORDING, between, seed
 
 if TYPE_CHECKING:
     from atmoe import AtMoe
@@ -129,12 +129,11 @@ def _sources(report: Report) -> Iterator[str]:
         yield "retraining: not measured (--retrain N)"
         return
     more, questions = again["more"], len(again["questions"])
-    low, high = more["interval"]
     yield (
         f"\nexperts trained on {again['pool']} examples, less {again['left_out']} nearest or as "
         f"many others: without the nearest the reference answer costs {more['mean']:+.3f} nats a "
-        f"token more ({low:+.3f} to {high:+.3f}), and more for {again['worse']} of {questions} "
-        f"questions; {again['seconds']} s"
+        f"token more ({between(more['interval'], '+.3f')}), and more for {again['worse']} of "
+        f"{questions} questions; {again['seconds']} s"
     )
 
 
@@ -147,8 +146,7 @@ def _ways(ways: Report) -> Iterator[str]:
 
 
 def _rate(part: Report) -> str:
-    low, high = part["interval"]
-    return f"{part['mean']:.1%} ({low:.1%} to {high:.1%})"
+    return f"{part['mean']:.1%} ({between(part['interval'], '.1%')})"
 
 
 def evaluate_familiarity(a: argparse.Namespace) -> Result:
@@ -165,9 +163,9 @@ def _familiarity(report: Report) -> Iterator[str]:
     yield "| what is asked | flagged | 95% interval | lines | refused unread |"
     yield "| --- | --- | --- | --- | --- |"
     for kind, part in report["flagged"].items():
-        low, high = part["interval"]
         yield (
-            f"| {kind.replace('disease', 'topic')} | {part['mean']:.1%} | {low:.1%} to {high:.1%} "
+            f"| {kind.replace('disease', 'topic')} | {part['mean']:.1%} | "
+            f"{between(part['interval'], '.1%')} "
             f"| {part['questions']} | {part['refused']} |"
         )
     if "unseen diseases, rephrased" not in report["flagged"]:

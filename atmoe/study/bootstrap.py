@@ -2,7 +2,8 @@
 
 Examples about one disease are not independent of one another, so whole diseases are drawn, with
 replacement: the percentile bootstrap (Efron 1979), 95%. All ways of mixing are drawn together, so
-differences are paired.
+differences are paired. One disease gives no interval, for every draw of it is the same; from few it
+is too narrow, so how many it rests on is told beside it ("topics").
 """
 
 from __future__ import annotations
@@ -76,32 +77,47 @@ class Losses:
             each[expert] = loss / sum(self.tokens[i] for i in rows)
         return (sum(each.values()) / len(each) if each else float("nan")), each
 
+    @property
+    def topics(self) -> int:
+        """How many diseases the intervals rest on."""
+        return len(self._diseases())
+
     def summary(self) -> dict[str, dict[str, Any]]:
         """What an evaluation reports under "nll".
 
         Returns:
-            Name → {"macro": the mean over tasks, "interval": of it, "tasks": task → nats per token,
-            "macro_specialties" and "specialties": the same of the second group, where there is one,
-            "minus_router": {"mean", "interval"} of the difference, for all but the router itself}.
+            Name → {"macro": the mean over tasks, "interval": of it (None of one disease), "tasks":
+            task → nats per token, "macro_specialties" and "specialties": the same of the second
+            group, where there is one with labels, "minus_router": {"mean", "interval"} of the
+            difference, for all but the router itself}.
         """
         draws = {name: self._draws(name) for name in self.losses}
         result: dict[str, dict[str, Any]] = {}
         for name in self.losses:
             macro, tasks = self.means(name, 0)
-            result[name] = {"macro": macro, "interval": interval(draws[name]), "tasks": tasks}
+            result[name] = {"macro": macro, "interval": self._interval(draws[name]), "tasks": tasks}
             if len(self.groups) > 1:
-                result[name]["macro_specialties"], result[name]["specialties"] = self.means(name, 1)
+                specialties = self.means(name, 1)
+                if specialties[1]:
+                    result[name]["macro_specialties"], result[name]["specialties"] = specialties
             if name != "router":
                 result[name]["minus_router"] = {
                     "mean": macro - self.means("router", 0)[0],
-                    "interval": interval(draws[name] - draws["router"]),
+                    "interval": self._interval(draws[name] - draws["router"]),
                 }
         return result
+
+    def _diseases(self) -> dict[str, int]:
+        """The diseases of examples with a label in the first group, numbered."""
+        return _numbered(e.disease for e in self.examples if e.labels.get(self.groups[0]))
+
+    def _interval(self, draws: Tensor) -> list[float] | None:
+        return interval(draws) if self.topics > 1 else None
 
     def _draws(self, name: str) -> Tensor:
         """The mean over tasks under each draw of diseases [draws]."""
         # 1. losses and tokens by disease and task
-        disease_rows = _numbered(example.disease for example in self.examples)
+        disease_rows = self._diseases()
         labels = [example.labels.get(self.groups[0]) for example in self.examples]
         task_columns = _numbered(label for label in labels if label)
         loss, count = torch.zeros(2, len(disease_rows), len(task_columns), dtype=torch.float64)
@@ -140,10 +156,11 @@ def rate(values: Sequence[float], diseases: Sequence[str], seed: int = 0) -> dic
         seed: of the draws.
 
     Returns:
-        {"mean", "interval", "questions"}; the mean is not a number where there are none.
+        {"mean", "interval", "questions", "topics"}; the mean is not a number where there are no
+        questions, the interval None of fewer than two topics.
     """
     if not values:
-        return {"mean": float("nan"), "interval": [float("nan")] * 2, "questions": 0}
+        return {"mean": float("nan"), "interval": None, "questions": 0, "topics": 0}
     place = _numbered(diseases)
     sums, counts = torch.zeros(2, len(place), dtype=torch.float64)
     for value, disease in zip(values, diseases):
@@ -153,4 +170,9 @@ def rate(values: Sequence[float], diseases: Sequence[str], seed: int = 0) -> dic
     picked = torch.randint(len(place), (DRAWS, len(place)), generator=generator)
     draws = sums[picked].sum(1) / counts[picked].sum(1)
     mean = float(sums.sum() / counts.sum())
-    return {"mean": mean, "interval": interval(draws), "questions": len(values)}
+    return {
+        "mean": mean,
+        "interval": interval(draws) if len(place) > 1 else None,
+        "questions": len(values),
+        "topics": len(place),
+    }

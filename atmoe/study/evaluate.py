@@ -99,7 +99,8 @@ def evaluate(
             "specialties": {…}, "interval": [low, high] of macro, "minus_router": its macro's
             difference, with "interval"}. Tasks and specialties are the experts of the layout's
             first and second group; macro is the mean over tasks. The intervals are bootstrapped
-            over diseases (95%).
+            over diseases (95%), and None where there is one alone.
+        "topics": how many diseases the intervals rest on.
         "agreement": group → how often the layer-averaged in-group top-1 of the router is the label.
         "reading": group → as `reading_of`: the same, and whether the group takes part.
         "group_shares": group → mean share.
@@ -107,7 +108,8 @@ def evaluate(
         "seconds", "seconds_by_name": of all, and name → of its scoring.
 
     Raises:
-        DataError: every example is longer than the model reads.
+        DataError: every example is longer than the model reads, or none that is not has a label in
+            the layout's first group.
         SteeringError: a strength is none.
         AssetError: a scorer reads an answer as other tokens.
     """
@@ -119,6 +121,12 @@ def evaluate(
         raise DataError(
             "Every example is longer than the model reads; raise max_prompt_tokens in its "
             "atmoe.json."
+        )
+    first = layout.group_names[0]
+    if not any(example.labels.get(first) for _, example in fitting):
+        raise DataError(
+            f"No example has a label in the group {first!r}, over whose experts losses are "
+            "averaged; label some, or name other data."
         )
     batches = list(_batches(fitting, batch_tokens))
     losses: dict[str, list[float]] = defaultdict(list)
@@ -174,6 +182,7 @@ def evaluate(
         "tokens": sum(tokens),
         "skipped": skipped,
         "nll": table.summary(),
+        "topics": table.topics,
         "agreement": agreement_of(layout, shares, order),
         "reading": reading_of(router_plans, order),
         "group_shares": {g: float(load[layout.members(g)].sum()) for g in layout.group_names},

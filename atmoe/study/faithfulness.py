@@ -193,7 +193,8 @@ def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
         "team_size": members, mean over prompts.
         "effect_by_third": third → group → [mean, low, high] of its part of what all groups cost in
             all thirds, negative ones counted as 0; "late_minus_early": the same of group → how
-            much more of it lies late. Means over prompts, 95% intervals from bootstrapping them.
+            much more of it lies late. Means over prompts, 95% intervals from bootstrapping them
+            (None of one alone).
 
     Raises:
         DataError: fewer than two.
@@ -261,10 +262,12 @@ def _by_third(explanations: Sequence[Explanation], seed: int) -> dict[str, Any]:
     means = parts[drawn].mean(1)  # [draws, thirds · groups]
     places = {(p.band, p.group): i for i, p in enumerate(thirds)}
 
-    def told(of: torch.Tensor, resampled: torch.Tensor) -> list[float]:
+    def told(of: torch.Tensor, resampled: torch.Tensor) -> list[float | None]:
+        if len(rows) < 2:
+            return [round(float(of.mean()), 4), None, None]
         return [round(x, 4) for x in (float(of.mean()), *interval(resampled))]
 
-    by_third: dict[str, dict[str, list[float]]] = {}
+    by_third: dict[str, dict[str, list[float | None]]] = {}
     for (band, group), i in places.items():
         by_third.setdefault(str(band), {})[group] = told(parts[:, i], means[:, i])
     more = {}

@@ -1,10 +1,13 @@
 """The bootstrap: its middle is the plain mean, diseases are drawn whole, differences paired."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from atmoe.cli.measuring import between, over
 from atmoe.data import Example
-from atmoe.study.bootstrap import Losses
+from atmoe.study.bootstrap import Losses, rate
 
 generator = torch.Generator().manual_seed(5)
 
@@ -80,6 +83,28 @@ def test_one_disease_cannot_be_trusted_more_for_having_many_rows():
     assert width([example(i, "define", f"d{i % 4}") for i in range(120)]) > 3 * width(
         [example(i, "define", f"d{i}") for i in range(120)]
     )
+
+
+def test_one_disease_has_no_interval_and_unlabelled_ones_are_not_counted():
+    examples = [example(i, "define", "d") for i in range(119)]
+    examples += [replace(example(119, "define", "other"), labels={"field": "heart"})]
+    losses = Losses({"router": ROUTER, "base": ROUTER}, TOKENS, examples, ("task", "field"))
+    assert losses.topics == 1
+    told = losses.summary()["base"]
+    assert told["interval"] is None and told["minus_router"] == {"mean": 0.0, "interval": None}
+    assert rate([1.0, 0.0], ["d", "d"]) == {
+        "mean": 0.5,
+        "interval": None,
+        "questions": 2,
+        "topics": 1,
+    }
+    assert rate([1.0, 0.0], ["d", "e"])["interval"] == [0.0, 1.0]
+
+
+def test_where_intervals_rest_on_few_topics_it_is_said():
+    assert over(1) == "no intervals over one topic" and between(None) == "–"
+    assert "over 3 topics, so few that they are too narrow" in over(3)
+    assert over(10) == "intervals over 10 topics"
 
 
 def test_the_better_gain_is_kept():

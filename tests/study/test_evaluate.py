@@ -106,6 +106,27 @@ def test_of_two_needs_the_label_plan_gives_each_half_as_training_does(model):
         assert torch.equal(alone, label_weights(model, rows, 1.0)[0, :, LAYOUT.members("task")])
 
 
+def test_without_a_label_in_the_first_group_nothing_is_averaged(model):
+    rows = [replace(e, labels={"field": "heart"}) for e in EXAMPLES]
+    with pytest.raises(DataError, match="No example has a label in the group 'task'"):
+        evaluate(model, rows)
+    some = [*rows[:3], EXAMPLES[3]]
+    report = evaluate(model, some)
+    alone = evaluate(model, EXAMPLES[3:4])
+    assert report["nll"]["base"]["macro"] == pytest.approx(alone["nll"]["base"]["macro"], abs=1e-5)
+    assert report["topics"] == 1 and report["nll"]["base"]["interval"] is None
+    assert (
+        "macro_specialties"
+        not in evaluate(model, [replace(EXAMPLES[0], labels={"task": "define"})])["nll"]["base"]
+    )
+
+
+def test_the_seed_is_that_of_the_intervals(model):
+    one, same, other = (evaluate(model, EXAMPLES, seed=seed)["nll"] for seed in (0, 0, 1))
+    assert one == same and one["base"]["macro"] == other["base"]["macro"]
+    assert one["base"]["interval"] != other["base"]["interval"]
+
+
 def test_a_limit_is_a_seeded_sample_of_each_task():
     one, again, other = (choose(EXAMPLES, 2, seed) for seed in (1, 1, 2))
     assert one == again and [e.labels["task"] for e in one].count("treat") == 2 and len(one) == 4
