@@ -9,7 +9,7 @@ from typing import Any
 
 from atmoe.cli.common import Commands, Result, count
 from atmoe.cli.given import described, load_model
-from atmoe.cli.measuring import between, drawn, limit, on_side
+from atmoe.cli.measuring import between, command, drawn, limit, on_side
 
 Report = Mapping[str, Any]
 
@@ -23,6 +23,7 @@ def evaluate_flags(a: argparse.Namespace) -> Result:
     from atmoe.sources.index import FOLDER
     from atmoe.study import flags
 
+    command_run = command(a, "evaluate-flags", "split", "limit", "questions", "drafts", "seed")
     description = described(a)
     examples = description.examples()
     training = [e for e in examples if split(e) == "train"]
@@ -43,8 +44,7 @@ def evaluate_flags(a: argparse.Namespace) -> Result:
     report |= {
         "model": {"name": model.info.name, "sha256": model.info.sha256},
         "date": date.today().isoformat(),
-        "command": f"python -m atmoe evaluate-flags --data DIR --split {a.split} --limit {a.limit} "
-        f"--questions {a.questions} --drafts {a.drafts} --seed {a.seed} --dtype {a.dtype} --json",
+        "command": command_run,
     }
     return report, "\n".join(_flags(report))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from atmoe.cli.common import count
+from atmoe.cli.common import CORPORA, MEDICAL, count
 from atmoe.cli.given import described
 
 if TYPE_CHECKING:
@@ -74,6 +75,26 @@ def held_out(a: argparse.Namespace) -> tuple[Description, list[Example]]:
     """The description, and its examples on the side of the split that was asked for."""
     description = described(a)
     return description, on_side(a, description.examples())
+
+
+def command(a: argparse.Namespace, name: str, *options: str) -> str:
+    """The command that was run, its defaults written out; DIR stands for where data lie.
+
+    Call it before anything is read: reading fills in what was not given.
+    """
+    words = ["python", "-m", "atmoe", name]
+    if a.description:
+        words.append(str(a.description))
+    for option in ("data", *CORPORA):
+        if getattr(a, option.replace("-", "_")):
+            words += [f"--{option}", "DIR"]
+    if a.model != MEDICAL:
+        words += ["--model", str(a.model)]
+    for option in ("base", "device", *options, "dtype"):
+        value = getattr(a, option)
+        if value is not None:
+            words += [f"--{option}", str(value)]
+    return shlex.join([*words, "--json"])
 
 
 def number(x: float | None, form: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from atmoe.cli import faithfulness, losses
 from atmoe.cli.common import Commands, Result, count
 from atmoe.cli.given import load_model
-from atmoe.cli.measuring import NO_WORDING, drawn, held_out, limit, number
+from atmoe.cli.measuring import NO_WORDING, command, drawn, held_out, limit, number
 from atmoe.wording import fraction
 
 Report = Mapping[str, Any]
@@ -71,12 +71,14 @@ def _routing(report: Report) -> Iterator[str]:
 
 def evaluate_control(a: argparse.Namespace) -> Result:
     """Dose and response of every group."""
-    from atmoe.study.control import study
+    from atmoe.study.control import TEXT_GROUP, study
 
     _, examples = held_out(a)
-    easy, hard = a.readers
+    easy, hard = a.readers or ("patient", "professional")
+    # who names readers means a group, though it be the default
+    text_group = a.text_group or (TEXT_GROUP if a.readers else None)
     report = study(
-        load_model(a), examples, a.text_group, easy, hard, a.limit, a.seed, answers=a.answers
+        load_model(a), examples, text_group, easy, hard, a.limit, a.seed, answers=a.answers
     )
     return report, "\n".join(_control(report, easy, hard))
 
@@ -93,7 +95,7 @@ def _control(report: Report, easy: str, hard: str) -> Iterator[str]:
                 yield (
                     f"{group}, {dose}'s share, {name}: {means}; Spearman "
                     f"{curve['median_spearman']:+.2f} in the median, monotone "
-                    f"{curve['monotone']:.0%}"
+                    f"{curve['monotone']:.0%} of {curve['prompts']} prompts"
                 )
     if any(dose.startswith("expert") for doses in report["groups"].values() for dose in doses):
         yield (
@@ -150,16 +152,13 @@ def evaluate_strength(a: argparse.Namespace) -> Result:
     from atmoe.study.control import sample
     from atmoe.study.strength import study
 
+    command_run = command(a, "evaluate-strength", "split", "limit", "seed")
     description, examples = held_out(a)
     # Questions alone: a dialogue or an abstract settles how one writes.
     questions = [e for e in examples if not e.material] or examples
     chosen = sample(questions, description.main_group, a.limit, a.seed)
     report = study(load_model(a), [e.prompt for e in chosen], a.seed)
-    report |= {
-        "date": date.today().isoformat(),
-        "command": f"python -m atmoe evaluate-strength --data DIR --split {a.split} "
-        f"--limit {a.limit} --seed {a.seed} --dtype {a.dtype} --json",
-    }
+    report |= {"date": date.today().isoformat(), "command": command_run}
     return report, "\n".join(_strength(report))
 
 
@@ -222,16 +221,15 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument(
         "--text-group",
-        default="audience",
         metavar="GROUP",
-        help="the group that is measured in generated text",
+        help="the group that is measured in generated text (default: audience, where the model has "
+        "it)",
     )
     parser.add_argument(
         "--readers",
         nargs=2,
-        default=("patient", "professional"),
         metavar=("EASY", "HARD"),
-        help="two of its experts",
+        help="two of its experts (default: patient professional)",
     )
     drawn(parser)
 

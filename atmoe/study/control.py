@@ -36,6 +36,7 @@ from atmoe.model import AtMoe
 from atmoe.steering.overrides import Override, State, Steering
 from atmoe.study.reading import grade, second_person, whole_sentences
 
+TEXT_GROUP = "audience"
 GRADE_NOISE, PERSON_NOISE = 1.0, 0.01
 """What counts as level between two doses: one school grade, one word in a hundred."""
 NOISE_ERRORS = 1.645
@@ -221,7 +222,7 @@ def _mean(values: Sequence[float]) -> float:
 def study(
     model: AtMoe,
     examples: Sequence[Example],
-    text_group: str = "audience",
+    text_group: str | None = None,
     low: str = "patient",
     high: str = "professional",
     count: int = 40,
@@ -237,7 +238,8 @@ def study(
         model: to be studied.
         examples: with labels and reference answers; of those of two needs in a group, no reference
             answer is scored for that group.
-        text_group: the group that is measured in generated text.
+        text_group: the group that is measured in generated text; None = TEXT_GROUP, where the
+            model has it.
         low: its expert that should read more easily, and speak to the reader more, than `high`.
         high: another of its experts.
         count: prompts a group.
@@ -249,20 +251,34 @@ def study(
         progress: called with what has been measured so far, after each part.
 
     Returns:
-        "doses", "prompts", "answers", "sampling", "seconds".
+        "doses", "answers", "sampling", "seconds".
+        "prompts": how many the group with the most was measured on; each summary has its own.
         "groups": group → {"group": summary, "expert": summary} as `reference_response`; for the
             text group {"group:low", …: {"grade": summary, "second_person": summary}}.
         "wrong": group → as `wrong_expert`.
         "contrast": whose share → how `low` and `high` at 100% of it read, beside each other.
 
     Raises:
-        DataError: no example has a label that is needed.
+        DataError: no example has a label that is needed, or the model has no such group or expert.
     """
     began = time.perf_counter()
+    readers = dict(model.layout.groups).get(text_group or TEXT_GROUP)
+    if text_group and readers is None:
+        raise DataError(
+            f"The model has no group {text_group!r} to measure in generated text; its groups are "
+            f"{', '.join(model.layout.group_names)}."
+        )
+    text_group = text_group or TEXT_GROUP
+    for name in (low, high):
+        if readers is not None and name not in readers:
+            raise DataError(
+                f"The group {text_group!r} has no expert {name!r} to read for; its experts are "
+                f"{', '.join(readers)}."
+            )
     sampling = sampling or Sampling(120, 0.7 if answers > 1 else 0.0, repetition_penalty=1.1)
     report: dict[str, Any] = {
         "doses": list(DOSES),
-        "prompts": count,
+        "prompts": 0,
         "answers": answers,
         "sampling": asdict(sampling),
         "groups": {},
@@ -275,6 +291,7 @@ def study(
         single = [e for e in examples if len(e.wanted(group)) == 1]
         if group != text_group and ways and single:
             chosen = sample(single, group, count, seed)
+            report["prompts"] = max(report["prompts"], len(chosen))
             report["groups"][group] = {
                 by: reference_response(model, chosen, group, by) for by in ways
             }
@@ -283,11 +300,12 @@ def study(
         progress(report)
 
     # 2. the text group: how does the answer read?
-    ways = _ways(model, text_group) if text_group in model.layout.group_names else ()
+    ways = _ways(model, text_group) if readers else ()
     if ways:
         # Questions alone: a dialogue or an abstract settles for whom one writes.
         questions = [example for example in examples if not example.material]
         asked = sample(questions, model.layout.group_names[0], count, seed)
+        report["prompts"] = max(report["prompts"], len(asked))
         summaries = report["groups"].setdefault(text_group, {})
         grades: dict[tuple[str, str], list[float]] = {}
         for expert, sign in ((low, +1), (high, -1)):

@@ -262,6 +262,7 @@ def test_control_of_a_model_of_ones_own(capsys, words, trained):
         "expert",
     )
     assert set(report["groups"]) == {"task", "field", "reader"}
+    assert report["prompts"] == 2
     assert (
         "reading" not in control_table(report).splitlines()[0]
         and control_table(report).count("\n") == 1 + 2 + 1 + 8
@@ -278,25 +279,40 @@ def test_control_of_a_model_of_ones_own(capsys, words, trained):
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--text-group", "raeder"], "no group 'raeder'"),
+        (["--text-group", "raeder"], "its groups are task, field, reader."),
+        (["--text-group", "reader"], "no expert 'patient'"),
+        (["--text-group", "reader", "--readers", "lay", "expret"], "its experts are lay, expert"),
+        (["--readers", "lay", "expert"], "no group 'audience'"),
+    ],
+)
+def test_what_is_to_be_controlled_and_is_not_there_is_refused(
+    capsys, words, trained, options, sentence
+):
+    asked = ["evaluate-control", *words, "--model", str(trained), "--split", "all", *options]
+    assert sentence in refused(capsys, *asked)
+
+
+def test_a_seed_is_that_of_the_intervals_too(capsys, words, trained):
+    asked = ["evaluate", *words, "--model", str(trained), "--limit", "30"]
+    one, other = (run(capsys, *asked, "--seed", seed)["nll"]["base"] for seed in "01")
+    assert one["tasks"] == other["tasks"] and one["interval"] != other["interval"]
+
+
 def test_strength_of_a_model_of_ones_own(capsys, words, trained):
-    report = run(
-        capsys,
-        "evaluate-strength",
-        *words,
-        "--model",
-        str(trained),
-        "--split",
-        "all",
-        "--limit",
-        "6",
-        "--seed",
-        "3",
-    )
+    drawn = ["--split", "all", "--limit", "6", "--seed", "3", "--dtype", "float32"]
+    report = run(capsys, "evaluate-strength", *words, "--model", str(trained), *drawn)
     assert report["prompts"] == 6 and report["strengths"][0] == 0 and report["strengths"][-1] == 2
-    assert report["command"] == (
-        "python -m atmoe evaluate-strength --data DIR --split all --limit 6 --seed 3 "
-        "--dtype float32 --json"
-    )
+    # the command that is written down is this one: it gives the same again
+    name, *argv = report["command"].removeprefix("python -m atmoe ").split()
+    assert argv == [words[0], "--model", str(trained), *words[1:], *drawn, "--json"]
+    again = run(capsys, name, *argv[:-1])
+    for told in (report, again):
+        told.pop("seconds")
+    assert again == report
     table = strength_table(report)
     # A model this small says nothing at some strengths.
     told = [i for i, at in enumerate(report["by_strength"]) if at["logp"]["median"] is not None]
@@ -318,6 +334,10 @@ def test_flags_of_a_model_of_ones_own(capsys, home, words, trained):
     assert "other seed" in refused(capsys, *changed)
     assert first["kept_to"] is None and first["untaught"]["answers"] == 4
     assert first["drafts"] is None or first["drafts"]["questions"] <= 2
+    assert first["command"] == (
+        f"python -m atmoe evaluate-flags {words[0]} --model {trained} {' '.join(words[1:])} "
+        "--split all --limit 50 --questions 4 --drafts 2 --seed 0 --dtype float32 --json"
+    )
     assert first["filter"]["missed"] == 0 and first["filter"]["bytes"] <= 64_000
     assert first["untaught"]["references"]["words"]["flagged"] == 0  # they were taught
     answers.write_text('[{"kind": 1}]')

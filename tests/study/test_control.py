@@ -108,6 +108,7 @@ def test_the_whole_study(model):
         batch=3,
         progress=lambda part: seen.append(sorted(part["groups"])),
     )
+    assert report["prompts"] == 4
     assert set(report["groups"]) == {"task", "field", "reader"} and set(report["wrong"]) == {"task"}
     assert set(report["groups"]["field"]) == {
         "group"
@@ -126,3 +127,16 @@ def test_the_whole_study(model):
         and 0 <= report["contrast"]["group"]["lay_reads_easier"] <= 1
     )
     assert seen[-1] == ["field", "reader", "task"] and report["seconds"] > 0
+
+
+def test_prompts_are_those_that_there_were(model):
+    report = study(model, EXAMPLES[:3], "reader", "lay", "expert", 40, 0, Sampling(3))
+    assert report["prompts"] == 3 == report["groups"]["task"]["group"]["prompts"]
+
+
+def test_a_model_without_an_audience_is_measured_by_its_references_alone(model):
+    assert set(study(model, EXAMPLES[:2], count=2)["groups"]) == {"task", "field", "reader"}
+    with pytest.raises(DataError, match="no group 'raeder'.*task, field, reader"):
+        study(model, EXAMPLES, "raeder")
+    with pytest.raises(DataError, match="no expert 'lya'.*lay, expert"):
+        study(model, EXAMPLES, "reader", "lya", "expert")
