@@ -103,7 +103,11 @@ def _read_file(file: Path, answer_words: int) -> Iterator[Example]:
 
 
 def _disease(document: ElementTree.Element, focus: str, file: Path) -> str:
-    """The lowest concept identifier, else the plain name, else the file itself."""
+    """The lowest concept identifier, else the plain name, else the file itself.
+
+    Documents that share another identifier, or a name where one has no identifier, have different
+    keys, and so may lie on both sides of the split. The shipped model was trained on that split.
+    """
     concepts = sorted(filter(None, (tidy(cui.text) for cui in document.iter("CUI"))))
     if concepts:
         return concepts[0]

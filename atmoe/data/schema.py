@@ -49,7 +49,9 @@ class Example:
 
 
 def split(example: Example, validation: float = 0.1) -> str:
-    """The side of an example, fixed by a hash of its disease, so that no disease is on both sides.
+    """The side of an example, fixed by a hash of its disease: one key is never on both sides.
+
+    Two keys may still be of one disease: MedQuAD's documents about botulism have two.
 
     Args:
         example: whatever was read.
