@@ -256,8 +256,8 @@ def add_commands(commands: Commands) -> None:
     )
     settings_arguments(
         parser,
-        answer_tokens="budget",
+        answer_tokens="budget (default: as of train router)",
         learning_rate="peak, of the classifier",
-        gain="of all its scalings",
+        gain="of all its scalings (default: the router's first, 0.5 for each group)",
         seed="of everything",
     )

@@ -24,11 +24,13 @@ from atmoe.model import AtMoe
 from atmoe.presentation import NEUTRAL
 from atmoe.study.baselines import logits_of, save_classifier, xlora_model
 from atmoe.train import finite, loop
-from atmoe.train.experts import RANK, ExpertSettings, new_model, train_experts
+from atmoe.train.budget import budget_of
+from atmoe.train.experts import RANK, SHARE, ExpertSettings, new_model, train_experts
 from atmoe.train.router import refinement_batches
 from atmoe.train.rows import IGNORED, Row, collate_rows, training_side
-from atmoe.train.settings import in_range
+from atmoe.train.settings import MOST, PASSES, in_range
 from atmoe.train.team import Team
+from atmoe.train.validation import held_out_rows
 
 
 def lora_settings(description: Description, model: Path | None = None) -> ExpertSettings:
@@ -100,9 +102,9 @@ class XloraSettings:
     """How X-LoRA's classifier is trained.
 
     Attributes:
-        answer_tokens: the budget.
+        answer_tokens: the budget; None = the router's, and its way to stop before.
         learning_rate: of the classifier, at its peak.
-        gain: what its scalings, which sum to 1, are multiplied by (the router's first gain).
+        gain: what its scalings, which sum to 1, are multiplied by; None = the router's first gain.
         seed: of everything.
         dtype: of the base model; default: the quicker of two, as `quick` says.
 
@@ -110,9 +112,9 @@ class XloraSettings:
         TrainingError: a number is none that this can have.
     """
 
-    answer_tokens: int = 60_000
+    answer_tokens: int | None = None
     learning_rate: float = 1e-3
-    gain: float = 1.5
+    gain: float | None = None
     seed: int = 0
     dtype: str = field(default_factory=quick)
 
@@ -141,15 +143,17 @@ def train_xlora(
         settings: of the training.
 
     Returns:
-        Seconds, steps and answer tokens.
+        Seconds, steps, answer tokens and the budget.
 
     Raises:
         TrainingError: `out` holds a run with other settings, or the loss is not a number.
         DataError: no training example.
     """
     team = Team()
+    gain = settings.gain or SHARE * len(model.layout.groups)
+    settings = replace(settings, gain=gain)
     loop.seed_everything(settings.seed)
-    xlora = xlora_model(model.to(team.device), experts, base, settings.gain)
+    xlora = xlora_model(model.to(team.device), experts, base, gain)
     trained = [p for p in xlora.parameters() if p.requires_grad]
     precision = model.bank.dtype
     # PEFT calls the classifier's last linear, and no module around it, so casts are hooked there.
@@ -157,6 +161,18 @@ def train_xlora(
     classifier.register_forward_pre_hook(lambda module, given: (given[0].float(),))
     classifier.register_forward_hook(lambda module, given, logits: logits.to(precision))
     training = training_side(examples)
+    chosen = held_out_rows(model, examples, description)
+    budget = budget_of(
+        model,
+        training,
+        [row for rows in chosen for row in rows],
+        settings.answer_tokens,
+        PASSES,
+        MOST,
+        "xlora",
+    )
+    if team.leads:
+        loop.tell(budget.sentences())
 
     def loss(rows: list[Row], whole: list[Row]) -> tuple[Tensor, dict[str, float]]:
         if not rows:
@@ -168,29 +184,38 @@ def train_xlora(
         )
         return total / sum(len(r.answer) for r in whole), {}
 
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        return {"xlora": sum(float(loss(rows, rows)[0]) for rows in chosen) / len(chosen)}
+
     result = loop.run(
         parameters=[{"params": trained, "lr": settings.learning_rate}],
-        budget=settings.answer_tokens,
+        budget=budget.tokens,
         loss=loss,
         team=team,
         batches=refinement_batches(
             model,
             training,
             description,
-            settings.answer_tokens,
+            budget.tokens,
             settings.seed + 3,  # the router's
+            budget.step_tokens,
         ),
         out=out,
         settings={
             **asdict(settings),
             "data": description.digest(training),
             "experts": experts_digest(experts),
+            **budget.mark(description),
         },
+        validate=validate if budget.stopping else None,
+        stopping=budget.stopping,
     )
     report = {
         "stage": "xlora",
         "settings": asdict(settings),
         "training_examples": len(training),
+        "budget": budget.report(),
         **result,
         "parameters": sum(p.numel() for p in trained),
     }
