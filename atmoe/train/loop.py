@@ -192,14 +192,15 @@ def run(
             if watch and due:
                 watched(watch)
             elif watch is None and (step + 1) % every == 0:
-                validated(step)
+                validated(state["step"])
             if due or (step + 1) % save_every == 0:
                 checkpoint.save(state)
             if watch and watch.over:
                 break
         # 6. the end
         if watch is None:
-            validated(state["step"])
+            if state["step"] % every or not state["validation"]:  # else it was just measured
+                validated(state["step"])
         elif not watch.measured(state["tokens"]):
             watched(watch)
         state["seconds"] = time.perf_counter() - began

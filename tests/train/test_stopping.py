@@ -102,6 +102,37 @@ def test_one_that_has_stopped_is_loaded_and_trains_no_more(tmp_path):
     assert report["steps"] == expected["steps"] and report["off"] == expected["off"]
 
 
+@pytest.mark.parametrize("steps, at", [(7, [4, 7]), (8, [4, 8]), (9, [4, 8, 9])])
+def test_what_is_not_watched_is_logged_by_the_steps_taken(tmp_path, steps, at):
+    """At step n is what n steps have made of the number; each is measured once."""
+    number = torch.nn.Parameter(torch.zeros(1))
+    path = []
+
+    def measured():
+        path.append(float(number.detach()))
+        return {"off": path[-1]}
+
+    report = loop.run(
+        parameters=[{"params": [number], "lr": 0.2}],
+        batches=([SimpleNamespace(answer=(0, 0))] for _ in range(steps)),
+        budget=2 * steps,
+        loss=lambda rows, whole: ((-number).sum(), {}),
+        out=tmp_path,
+        settings={},
+        team=Team(),
+        validate=measured,
+        every=4,
+    )
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    told = {e["step"]: e["validation"]["off"] for e in log if "validation" in e}
+    assert list(told) == at
+    # the loss of a step is of the number before it
+    before = {e["step"]: -e["loss"] for e in log if "loss" in e}
+    for step, value in told.items():
+        assert step == steps or value == pytest.approx(before[step], abs=1e-3)
+    assert len(path) == len(told) and report["off"] == float(number.detach())
+
+
 def test_a_budget_spent_before_the_turn_ends_it(tmp_path):
     report = Climb(tmp_path).run(steps=8)
     assert report["steps"] == report["kept_step"] == 8 and not report["stopped_early"]
