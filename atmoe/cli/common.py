@@ -23,6 +23,9 @@ BASELINES = Path("baselines")
 FLOATING = ("float32", "bfloat16")
 """What a model is trained in."""
 
+QUICKER = "bfloat16 where that is quick, else float32"
+"""What it is trained in where nobody says."""
+
 Result = tuple[Any, str]
 """What --json prints, and what a person reads."""
 
@@ -70,13 +73,21 @@ class Commands:
         parser.set_defaults(run=run)
         return parser
 
-    def of_model(self, dtype: str, choices: Sequence[str] = CHOICES) -> argparse.ArgumentParser:
-        """--model, --dtype and --device, and what is common to all."""
+    def of_model(
+        self, dtype: str | None, choices: Sequence[str] = CHOICES
+    ) -> argparse.ArgumentParser:
+        """--model, --dtype and --device, and what is common to all.
+
+        Args:
+            dtype: where nobody says; None = the quicker, which is known when it is loaded.
+            choices: that --dtype has.
+        """
+        told = dtype or QUICKER
         parser = argparse.ArgumentParser(add_help=False, parents=[self.common])
         model_argument(parser)
         auto = "; auto = what this machine is quick in" if "auto" in choices else ""
         parser.add_argument(
-            "--dtype", choices=choices, default=dtype, help=f"precision{auto} (default: {dtype})"
+            "--dtype", choices=choices, default=dtype, help=f"precision{auto} (default: {told})"
         )
         device_argument(parser)
         return parser

@@ -6,10 +6,11 @@ import argparse
 from typing import Any
 
 from atmoe.cli.common import FLOATING, Commands, Result
-from atmoe.cli.given import described, load_model
+from atmoe.cli.given import described
 from atmoe.cli.training import (
     by_group_argument,
     floors_argument,
+    model_to_train,
     settings_arguments,
     settings_given,
     training,
@@ -32,12 +33,12 @@ def train_planner(a: argparse.Namespace) -> Result:
                     "leave one of the two out."
                 )
         by_hand = ByHand(a.soften, a.gain, a.floors or {}, **of_groups)
-        report = set_by_hand(load_model(a), a.model, by_hand)
+        report = set_by_hand(model_to_train(a), a.model, by_hand)
         return report, f"Planner set in {a.model}."
     given = settings_given(a, RouterSettings)
     RouterSettings(**given)  # before anything is read: can the numbers be?
     by_hand = ByHand(a.soften, a.gain, **of_groups)
-    description, model = described(a), load_model(a)
+    description, model = described(a), model_to_train(a)
     settings = taught_anew(model.router, given)
     report = train_planner(model, description.examples(), description, a.model, settings, by_hand)
     return report, (
@@ -53,7 +54,7 @@ def add_planner(commands: Commands, train: Any) -> None:
         training(train_planner),
         "The part of stage 2 that decides which experts take part, taught anew; all else stays. "
         "Writes into --model.",
-        [commands.of_model("bfloat16", FLOATING), commands.data],
+        [commands.of_model(None, FLOATING), commands.data],
         train,
     )
     settings_arguments(

@@ -11,6 +11,7 @@ from atmoe.cli.common import (
     BASELINES,
     DEFAULT_MODEL,
     FLOATING,
+    QUICKER,
     Commands,
     Result,
     device_argument,
@@ -21,6 +22,7 @@ from atmoe.cli.planner import add_planner
 from atmoe.cli.sources import indexed, lines_of
 from atmoe.cli.training import (
     floors_argument,
+    model_to_train,
     out_argument,
     settings_arguments,
     settings_given,
@@ -61,7 +63,7 @@ def train_router(a: argparse.Namespace) -> Result:
     if "answer_tokens" not in given:
         given = readings(len(training_side(examples))) | given
     settings = RouterSettings(**given)
-    report = train_router(load_model(a), examples, description, a.model, settings)
+    report = train_router(model_to_train(a), examples, description, a.model, settings)
     sentence = f"Router saved in {a.model} {told_after(report)}"
     return report, f"{sentence} {_indexed(a, examples, lines)}" if a.index else sentence
 
@@ -72,7 +74,7 @@ def train_together(a: argparse.Namespace) -> Result:
 
     settings = TogetherSettings(**settings_given(a, TogetherSettings))
     description = described(a)
-    model, examples = load_model(a), description.examples()
+    model, examples = model_to_train(a), description.examples()
     report = train_together(model, examples, description, a.out, settings, a.model)
     return report, f"Experts and router saved in {a.out} {told_after(report)}"
 
@@ -117,7 +119,7 @@ def train_xlora(a: argparse.Namespace) -> Result:
     description = described(a)
     out = a.out or BASELINES / "xlora"
     report = train_xlora(
-        load_model(a), a.model, a.base, description.examples(), description, out, settings
+        model_to_train(a), a.model, a.base, description.examples(), description, out, settings
     )
     return report, f"X-LoRA's classifier saved in {out} {told_after(report)}"
 
@@ -155,14 +157,14 @@ def add_commands(commands: Commands) -> None:
         "small; a GPU takes more at once)",
         learning_rate="peak (default: 2e-3, and in proportion where steps are smaller)",
         seed="of everything",
-        dtype="of the base model (default: bfloat16 where that is quick, else float32)",
+        dtype=f"of the base model (default: {QUICKER})",
     )
     device_argument(parser)
     parser = commands.add(
         "router",
         training(train_router),
         "Stage 2: the router, experts frozen. Writes into --model.",
-        [commands.of_model("bfloat16", FLOATING), commands.data],
+        [commands.of_model(None, FLOATING), commands.data],
         train,
     )
     parser.add_argument(
@@ -197,7 +199,7 @@ def add_commands(commands: Commands) -> None:
         training(train_together),
         "Stage 3, where it is wanted: experts learn on under the router's plan, in which a group "
         "may take no part.",
-        [commands.of_model("bfloat16", FLOATING), commands.data],
+        [commands.of_model(None, FLOATING), commands.data],
         train,
     )
     out_argument(parser)
@@ -238,14 +240,14 @@ def add_commands(commands: Commands) -> None:
         step_tokens="of a step (default: as of train experts)",
         learning_rate="peak (default: as of train experts)",
         seed="of everything",
-        dtype="of the base model (default: bfloat16 where that is quick, else float32)",
+        dtype=f"of the base model (default: {QUICKER})",
     )
     device_argument(parser)
     parser = commands.add(
         "xlora",
         training(train_xlora),
         "PEFT's X-LoRA over the experts of --model, on the batches the router is refined on.",
-        [commands.of_model("bfloat16", FLOATING), commands.data],
+        [commands.of_model(None, FLOATING), commands.data],
         baseline,
     )
     parser.add_argument(

@@ -7,10 +7,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atmoe.cli.common import FLOATING, Result
-from atmoe.mixture.precision import DEVICE_VARIABLE, placed
+from atmoe.cli.given import load_model
+from atmoe.mixture.precision import DEVICE_VARIABLE, placed, quick
+
+if TYPE_CHECKING:
+    from atmoe.model import AtMoe
 
 
 def training(run: Callable[[argparse.Namespace], Result]) -> Callable[..., Result]:
@@ -29,6 +33,16 @@ def training(run: Callable[[argparse.Namespace], Result]) -> Callable[..., Resul
         return result
 
     return launched
+
+
+def model_to_train(a: argparse.Namespace) -> AtMoe:
+    """The model that --model names, in what it is trained in: the quicker where nobody says.
+
+    Raises:
+        AssetError, BaseModelError: it cannot be loaded.
+    """
+    a.dtype = a.dtype or quick()
+    return load_model(a)
 
 
 def told_after(report: Mapping[str, Any]) -> str:

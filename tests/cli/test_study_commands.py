@@ -21,6 +21,8 @@ from tools.reports import (
 from atmoe import AtMoe
 from atmoe.cli.main import build_parser, main
 from atmoe.cli.measuring import NO_WORDING
+from atmoe.errors import AtMoeError
+from atmoe.mixture import precision
 from atmoe.mixture.experts import Adapter
 from atmoe.train.baseline import XloraSettings
 from atmoe.train.experts import ExpertSettings
@@ -128,6 +130,34 @@ def test_options_of_training_are_of_their_settings_kinds(command, settings):
         set_by_option += 1
         assert type(getattr(parsed, name)) is (int if whole else float), option
     assert set_by_option > 2
+
+
+@pytest.mark.parametrize("quicker", ["float32", "bfloat16"])
+def test_a_model_is_trained_in_the_quicker_unless_another_is_named(
+    capsys, home, words, trained, monkeypatch, quicker
+):
+    features = {"avx512_bf16"} if quicker == "bfloat16" else set()
+    monkeypatch.setattr(precision, "_features", lambda: features)
+    load, asked = AtMoe.from_pretrained, []
+
+    def noted(path, base, dtype, **more):
+        asked.append(dtype)
+        raise AtMoeError("That is enough.")
+
+    monkeypatch.setattr(AtMoe, "from_pretrained", noted)
+    data = [*words, "--model", str(trained)]
+    commands = (["router"], ["planner"], ["together", "--out", "x"], ["baseline", "xlora"])
+    for command in commands:
+        assert "That is enough." in refused(capsys, "train", *command, *data)
+        refused(capsys, "train", *command, *data, "--dtype", "float32")
+    assert asked == [quicker, "float32"] * len(commands)
+    monkeypatch.setattr(AtMoe, "from_pretrained", load)
+    # and its report says so
+    anew = shutil.ignore_patterns("router-run")
+    copy = shutil.copytree(trained, home / f"in-{quicker}", ignore=anew)
+    few = ["--model", str(copy), "--instructions", "10", "--effect-answers", "0"]
+    told = run(capsys, "train", "router", *words, *few, "--answer-tokens", "20")
+    assert told["settings"]["dtype"] == quicker
 
 
 def test_every_baseline_on_the_same_tokens(capsys, home, words, trained):
