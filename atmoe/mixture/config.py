@@ -33,6 +33,8 @@ class Info:
         base_sha256: of that base's weights.
         base_locator: how that base is found again, as `atmoe.mixture.base.Base` has it.
         base_content: the digest of its weights as they were read; not written.
+        base_setup: of its config, tokenizer and chat template, as `atmoe.mixture.base.Base` has it;
+            "" = not said.
         sha256: of atmoe.json without its page, and so of all that it names; "" where the model was
             not loaded.
         max_prompt_tokens: a prompt may have no more, template included.
@@ -53,6 +55,7 @@ class Info:
     words: Mapping[str, str] = field(default_factory=dict)
     language: str = ""
     page: Page = NEUTRAL
+    base_setup: str = ""
 
     @property
     def named(self) -> dict[str, str]:
@@ -87,6 +90,7 @@ def write_config(file: Path, places: Sequence[Path], layout: Layout, info: Info)
         "base": {
             "name": info.base_name,
             "sha256": info.base_sha256,
+            **({"setup": info.base_setup} if info.base_setup else {}),
             **({"locator": dict(info.base_locator)} if info.base_locator else {}),
         },
         "layers": layout.layers,
@@ -180,6 +184,7 @@ def parsed(file: Path) -> tuple[Info, Layout, dict[str, str]]:
             words=words_of(config.get("words", {}), layout.group_names),
             language=language_of(config.get("language", "")),
             page=page_of(config.get("page", {}), (*layout.group_names, *layout.expert_names)),
+            base_setup=_text(config["base"].get("setup", ""), "the base's setup"),
         )
         hashes = {name: _text(config["files"][name], name) for name in names_of(layout)}
     except AssetError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -181,11 +181,20 @@ def load(
             f"{path} was trained on the base {info.base_name} ({info.base_sha256[:12]}…), not on "
             f"{fetched.name} ({fetched.sha256[:12]}…); name that base with --base."
         )
+    if check_base and info.base_setup not in ("", fetched.setup):
+        raise AssetError(
+            f"{path} was trained on the base {info.base_name} with another config, tokenizer or "
+            f"chat template than {fetched.path} has; name the base as it was with --base."
+        )
     # 2. the parts; the base first, for that needs most memory
     model, tokenizer = base_loading.load(fetched, getattr(torch, computed_in(precision)))
     adapters = [Adapter.load(path / "experts" / name) for name in layout.expert_names]
+    names: set[str] = set()
+    if fetched.sha256 == info.base_sha256:  # the very same, wherever it lies now
+        own = base_models.peft_name(info.base_name, info.base_sha256, info.base_locator)[0]
+        names = {info.base_name, own, *info.base_locator.values()}
     for name, adapter in zip(layout.expert_names, adapters):
-        warn_of_another_base(name, adapter, fetched)
+        warn_of_another_base(name, adapter, fetched, names)
     router = load_router(path, layout, model)
     if digest_of((path / CONFIG).read_bytes()) != info.sha256:
         raise AssetError(f"{path} was saved anew while it was read; load it again.")
@@ -196,6 +205,7 @@ def load(
         # A model that names no place for its base is left so: saved again, not a byte changes.
         base_locator=fetched.locator if info.base_locator else {},
         base_content=fetched.content,
+        base_setup=fetched.setup if info.base_setup else "",  # so is one that says none
     )
     parts = build(model, tokenizer, adapters, router, info)
     if precision == "int8":
@@ -220,15 +230,18 @@ def base_of(info: Info, base: str | Path | None) -> base_models.Base:
     return base_models.fetch(base)
 
 
-def warn_of_another_base(name: str, adapter: Adapter, base: base_models.Base) -> None:
+def warn_of_another_base(
+    name: str, adapter: Adapter, base: base_models.Base, also: Iterable[str] = ()
+) -> None:
     """Say so where an adapter's config names another base than the one that it is put beside.
 
     Args:
         name: the expert's.
         adapter: as it was read.
         base: the base in use.
+        also: other names of it.
     """
-    own = {base.name, base.for_peft[0], *base.locator.values(), base.path.name}
+    own = {*also, base.name, base.for_peft[0], *base.locator.values(), base.path.name}
     if base.sha256 == base_models.DEFAULT.sha256:
         own |= {base_models.DEFAULT.repo, base_models.DEFAULT.file}
     names = {part.casefold() for part in own} | {Path(part).name.casefold() for part in own}

@@ -154,6 +154,7 @@ def new_model(
         page=description.page,
         base_locator=fetched.locator,
         base_content=fetched.content,
+        base_setup=fetched.setup,
     )
     fitting(info, layout)  # or it could not be saved when it is trained
     return AtMoe(*store.build(model, tokenizer, adapters, router.requires_grad_(False), info))
@@ -309,6 +310,7 @@ def _train(
             **asdict(settings),
             "data": description.digest(training),
             "base": model.info.base_sha256,
+            **({"setup": model.info.base_setup} if model.info.base_setup else {}),
             **({} if start is None else {"start": start}),
             **({"ready": ready} if ready else {}),
             **budget.mark(description),

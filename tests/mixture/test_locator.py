@@ -148,10 +148,51 @@ def test_the_record_says_what_weights_were_read(llama, tmp_path, own_cache):
     assert len(record.base["content"]) == 64
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("config.json", "10000.0", "500.0"),
+        ("chat_template.jinja", "You help.", "You are a pirate."),
+        ("tokenizer.json", '"ignore_merges": false', '"ignore_merges": true'),
+        ("generation_config.json", '"eos_token_id": ', '"max_length": 7, "eos_token_id": '),
+    ],
+)
+def test_a_base_of_the_same_weights_that_answers_otherwise_is_another_base(
+    llama, tmp_path, own_cache, file, old, new
+):
+    model = tmp_path / "model"
+    llama.build(base_setup=llama.found.setup).save_pretrained(model)
+    llama.build().save_pretrained(tmp_path / "old")  # as it was written before
+    other = shutil.copytree(llama.directory, tmp_path / "elsewhere" / "base")
+    assert AtMoe.from_pretrained(model, other).info.base_content == llama.found.content
+    # written by another version, it is the same
+    config = json.loads((other / "config.json").read_text())
+    told = {"transformers_version": "0", "dtype": "bfloat16", "torch_dtype": "bfloat16"}
+    (other / "config.json").write_text(json.dumps(config | told))
+    AtMoe.from_pretrained(model, other).save_pretrained(tmp_path / "again")
+    assert read_config(tmp_path / "again")[0].sha256 == read_config(model)[0].sha256
+    # and what computes is not
+    text = (llama.directory / file).read_text()
+    assert old in text
+    (other / file).write_text(text.replace(old, new))
+    with pytest.raises(
+        AssetError, match="another config, tokenizer or chat template than .*elsewhere"
+    ):
+        AtMoe.from_pretrained(model, other)
+    for one in (
+        AtMoe.from_pretrained(model, other, check_base=False),
+        AtMoe.from_pretrained(tmp_path / "old", other),
+    ):
+        assert one.info.base_sha256 == llama.found.sha256
+        assert one.info.base_content != llama.found.content
+
+
 def test_an_adapter_of_another_base_is_a_warning_in_words(llama, tmp_path, caplog, own_cache):
     llama.model.save_pretrained(tmp_path / "model")
     with caplog.at_level(logging.WARNING):
         AtMoe.from_pretrained(tmp_path / "model", llama.directory)
+        elsewhere = shutil.copytree(llama.directory, tmp_path / "elsewhere")
+        AtMoe.from_pretrained(tmp_path / "model", elsewhere)  # the very same, by another name
     assert not caplog.records
     file = tmp_path / "model" / "experts" / "task" / "treat" / "adapter_config.json"
     config = json.loads(file.read_text())
