@@ -14,6 +14,7 @@ import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from transformers import PreTrainedTokenizerBase
 
@@ -25,6 +26,11 @@ _BENIGN = "How"
 """Words without anything special, to see how a tokenizer joins words to a template."""
 _NOBODYS = range(0xE000, 0xF8FF)
 """Characters for private use, one of which stands in for a typed special token."""
+_TODAY = datetime(2024, 7, 26)
+"""What a template that writes the date is told, as Llama's where they know none: the same question
+is to have the same answer tomorrow."""
+_NOW = re.compile(r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
+"""Where a template writes the date, with the form in quotes."""
 # split_special_tokens is a switch on the tokenizer itself, shared by all threads.
 _one_at_a_time = threading.Lock()
 
@@ -170,7 +176,17 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     turns = [{"role": "user", "content": text}]
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    template = tokenizer.chat_template
+    if isinstance(template, str) and "strftime_now" in template:
+        template = _NOW.sub(lambda now: now[1] + _TODAY.strftime(now[2]) + now[1], template)
+        if re.search(r"strftime_now\s*\(", template):
+            raise PromptError(
+                "The base model's chat template writes the date in a way that cannot be held "
+                "still; put a date in the place of strftime_now in its chat template."
+            )
+    return tokenizer.apply_chat_template(
+        turns, chat_template=template, tokenize=False, add_generation_prompt=True
+    )
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:

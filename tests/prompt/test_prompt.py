@@ -8,9 +8,9 @@ from conftest import CHAT, PROMPTS, SPECIAL, in_threads, tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from atmoe.errors import PromptError
+from atmoe.errors import BaseModelError, PromptError
 from atmoe.prompt.batch import collate
-from atmoe.prompt.template import encode_prompt, encode_text
+from atmoe.prompt.template import check_template, encode_prompt, encode_text
 from atmoe.prompt.words import check_text, check_words
 
 CHATTY, BARE = tokenizer(), tokenizer(chat=False)
@@ -154,6 +154,29 @@ def test_templates_that_change_the_words_are_refused():
         odd.chat_template = template
         with pytest.raises(PromptError, match="use a base model whose template"):
             encode_prompt(odd, "What is asthma?", 100)
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        """{{ strftime_now('%d %b %Y, %H:%M:%S.%f') }}""",
+        """{% set form = strftime_now( format="%d %b %Y, %H:%M:%S.%f" ) %}{{ form }}""",
+    ],
+)
+def test_a_template_that_writes_the_date_makes_the_same_prompt_every_day(now):
+    words = tokenizer()
+    words.chat_template = f"{{%- if strftime_now is defined %}}It is {now}.\n{{% endif %}}{CHAT}"
+    first, second = (encode_prompt(words, "What is asthma?", 200) for _ in range(2))
+    assert first == second
+    words.chat_template = "It is 26 Jul 2024, 00:00:00.000000.\n" + CHAT
+    assert encode_prompt(words, "What is asthma?", 200) == first
+
+
+def test_a_template_whose_date_cannot_be_held_still_is_refused_when_it_is_loaded():
+    words = tokenizer()
+    words.chat_template = "{% set form = '%d' %}{{ strftime_now(form) }}" + CHAT
+    with pytest.raises(BaseModelError, match="put a date in the place of strftime_now"):
+        check_template(words)
 
 
 def test_threads_do_not_switch_each_others_special_tokens():
