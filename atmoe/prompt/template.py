@@ -26,6 +26,12 @@ _BENIGN = "How"
 """Words without anything special, to see how a tokenizer joins words to a template."""
 _NOBODYS = range(0xE000, 0xF8FF)
 """Characters for private use, one of which stands in for a typed special token."""
+_MARK = re.compile(r"[<\[{|>«＜].+[>\]}|<»＞]")
+"""What a token looks like that is no word."""
+_HTML = re.compile(
+    r"</?(table|caption|t(head|body|foot|[rhd])|h[1-6]|blockquote|strong|em|[biuspa]|su[bp]|code|pre"
+    r"|br|hr|[ou]l|li|div|span|img)>"
+)
 _TODAY = datetime(2024, 7, 26)
 """What a template that writes the date is told, as Llama's where they know none: the same question
 is to have the same answer tomorrow."""
@@ -190,9 +196,17 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """The tokens that mean more than their letters, by id."""
+    """The tokens that mean more than their letters, by id.
+
+    Tokenizers do not call all of them special (<think>, <|user|>). Of those that they do not,
+    words, runs of spaces or line breaks, and HTML as Gemma's knows it are letters and no more.
+    """
     added = tokenizer.added_tokens_decoder
-    return {number: token.content for number, token in added.items() if token.special}
+    return {
+        number: token.content
+        for number, token in added.items()
+        if token.special or (_MARK.fullmatch(token.content) and not _HTML.fullmatch(token.content))
+    }
 
 
 def _with_offsets(

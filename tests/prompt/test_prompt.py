@@ -156,6 +156,26 @@ def test_templates_that_change_the_words_are_refused():
             encode_prompt(odd, "What is asthma?", 100)
 
 
+@pytest.mark.parametrize("mark", ["<think>", "<|user|>", "<｜User｜>", "[@BOS@]", "|||NAME|||"])
+def test_a_mark_that_is_not_called_special_is_not_read_as_one_either(mark):
+    words = tokenizer()
+    words.add_tokens([AddedToken(mark, special=False, normalized=False)])
+    with pytest.raises(PromptError, match="reads as a mark of its own; write it otherwise"):
+        encode_prompt(words, f"What is {mark} asthma?", 200)
+    spaced = f"What is {mark[0]} {mark[1:]} asthma?"
+    assert encode_prompt(words, spaced, 200) == encode_prompt(CHATTY, spaced, 200)
+
+
+@pytest.mark.parametrize("word", ["\n\n", "\t\t", "▁▁", "<h1>", "</td>", "<i>", "asthma", "½"])
+def test_a_word_that_was_added_is_a_word(word):
+    """Gemma's tokenizers have line breaks, tabs, spaces and HTML among their added tokens."""
+    words = tokenizer()
+    words.add_tokens([AddedToken(word, special=False, normalized=False)])
+    prompt = encode_prompt(words, f"What is{word}that?", 200)
+    assert words.convert_tokens_to_ids(word) in prompt.ids[prompt.start : prompt.end]
+    assert list(prompt.ids) == by_template(words, prompt.text)
+
+
 @pytest.mark.parametrize(
     "now",
     [
