@@ -30,14 +30,17 @@ def folder_of(path: str | Path, revision: str | None = None) -> Path:
     """Where a model lies: a directory of this machine, or the hub's copy of one.
 
     Args:
-        path: the directory; or a hub id ("org/name"), where there is no such directory.
+        path: the directory; or a hub id ("org/name"), where there is no such directory, nor one
+            called "org".
         revision: of which commit; None = the current one.
 
     Raises:
         AssetError: the hub has it not, or cannot be asked.
     """
-    if Path(path).exists() or not is_hub_id(path):
-        return Path(path)
+    path = Path(path)
+    # what would lie in a directory of this machine is a slip of the pen, and nobody's on the hub
+    if path.exists() or not is_hub_id(path) or path.parent.is_dir():
+        return path
     try:
         return snapshot(str(path), PARTS, revision, "pass the directory of a trained model")
     except BaseModelError as error:

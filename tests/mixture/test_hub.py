@@ -187,4 +187,8 @@ def test_a_name_that_the_hub_has_not_is_a_sentence_and_a_directory_comes_first(
     (tmp_path / "org" / "here").mkdir(parents=True)
     with pytest.raises(AssetError, match=r"holds no AT-MoE model"):
         AtMoe.from_pretrained("org/here")
+    # beside what lies here, a slip of the pen is no name on the hub
+    for place in ("org/her", "org/her/"):
+        with pytest.raises(AssetError, match=r"holds no AT-MoE model .*name the directory"):
+            AtMoe.from_pretrained(place)
     assert hub.asked == []
