@@ -98,7 +98,7 @@ def _serve(args: argparse.Namespace) -> None:
     bound()
     device = placed(args.device)
     shown = []
-    for name in args.model or [os.environ.get("ATMOE_MODEL", DEFAULT_MODEL)]:
+    for name in args.model or [os.environ.get("ATMOE_MODEL") or DEFAULT_MODEL]:
         folder = folder_of(name)
         model = AtMoe.from_pretrained(folder, args.base, chosen(args.dtype, device), device=device)
         shown.append(Shown(model, folder, _licence(folder / "README.md")))

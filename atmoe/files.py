@@ -133,9 +133,11 @@ def room(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def must_be_new(path: Path) -> None:
-    """Raises: DataError, where something lies there already."""
+    """Raises: DataError, where something lies there already, or there is no folder for it."""
     if path.exists():
         raise DataError(f"{path} is there already; delete it, or name another --out.")
+    if not path.parent.is_dir():
+        raise DataError(f"There is no folder {path.parent}; make it, or name another --out.")
 
 
 @contextlib.contextmanager

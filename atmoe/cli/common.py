@@ -16,7 +16,7 @@ from atmoe.mixture.precision import CHOICES, DEVICE_VARIABLE, DEVICES
 
 MEDICAL = Path(__file__).resolve().parents[2] / "assets" / "medical"
 """The shipped model: it lies in the repository, not in the package."""
-DEFAULT_MODEL = Path(os.environ.get("ATMOE_MODEL", MEDICAL))
+DEFAULT_MODEL = Path(os.environ.get("ATMOE_MODEL") or MEDICAL)
 CORPORA = ("medquad", "pubmedqa", "mts-dialog")
 BASELINES = Path("baselines")
 """Where trained baselines go, and are looked for."""

@@ -25,6 +25,8 @@ FORMS = ("peft", "gguf")
 
 def report(a: argparse.Namespace) -> Result:
     """A record as one HTML file."""
+    if a.out.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"{a.out} will hold HTML; name it so, with .html at its end.")
     files.must_be_new(a.out)
     from atmoe.report.document import report as document
 
@@ -67,6 +69,8 @@ def export(a: argparse.Namespace) -> Result:
     """A plan as one plain LoRA."""
     if (a.prompt is None) == (a.plan is None):
         raise DataError("Either a prompt, whose plan it is, or --plan FILE; give one of them.")
+    if a.to == "gguf" and a.out.suffix.lower() != ".gguf":
+        raise DataError(f"{a.out} will hold GGUF; name it so, with .gguf at its end.")
     files.must_be_new(a.out)
     import torch
 
@@ -97,6 +101,8 @@ def export(a: argparse.Namespace) -> Result:
 def _plan_of(path: Path, model: AtMoe) -> RoutingPlan:
     """The plan in force that a file holds: a record's, or what route --json printed.
 
+    Of the page's download it is the steered answer's, where there is one.
+
     Raises:
         DataError: the file cannot be read.
         PlanError: it holds no plan, or another model's.
@@ -104,6 +110,8 @@ def _plan_of(path: Path, model: AtMoe) -> RoutingPlan:
     from atmoe.routing.plan import RoutingPlan
 
     data = _json_of(path)
+    if isinstance(data, dict) and "router" in data:
+        data = data.get("steered") or data["router"]
     if isinstance(data, dict):
         own = data.get("model")  # older plans name none
         if isinstance(own, dict) and own.get("sha256") != model.info.sha256:
@@ -139,10 +147,14 @@ def add_commands(commands: Commands) -> None:
         "--plan",
         type=Path,
         metavar="FILE",
-        help="instead of a prompt: a record, whose plan in force is taken, or what route --json "
-        "printed",
+        help="instead of a prompt: a record or the page's download, whose plan in force is taken "
+        "(the steered one's, where there is one), or what route --json printed",
     )
     parser.add_argument("--to", choices=FORMS, default=FORMS[0], help="default: peft")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="PATH", help="a new directory; of gguf a file"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a new directory; of gguf a file, .gguf",
     )

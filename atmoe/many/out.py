@@ -169,8 +169,6 @@ def checked_out(path: Path) -> str:
     if ending not in (*JSON_LINES, *TABLES):
         raise DataError(f"{path} ends in none of .csv, .jsonl and .parquet; name it so.")
     files.must_be_new(path)
-    if not path.parent.is_dir():
-        raise DataError(f"There is no folder {path.parent}; make it, or name another --out.")
     if ending == ".parquet":
         _pyarrow()
     return ending

@@ -188,6 +188,19 @@ def test_every_command_has_help(capsys, argv):
     assert stopped.value.code == 0 and "usage: atmoe" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("named", "want"), [("", "medical"), ("other", "other"), (None, "medical")]
+)
+def test_an_empty_variable_names_no_model(named, want):
+    env = {name: value for name, value in os.environ.items() if name != "ATMOE_MODEL"}
+    env |= {} if named is None else {"ATMOE_MODEL": named}
+    told = "from atmoe.cli.common import DEFAULT_MODEL; print(DEFAULT_MODEL.name)"
+    done = subprocess.run(
+        [sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, env=env
+    )
+    assert done.stdout.strip() == want
+
+
 def test_the_shipped_model_from_a_shell(medical):
     """The real thing in a process of its own: nothing but the document on standard output."""
     done = subprocess.run(

@@ -14,6 +14,7 @@ from safetensors.torch import load, load_file
 from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
 
 from atmoe import AtMoe, AtMoeError, Override, Sampling, State, Steering
+from atmoe.cli import take
 from atmoe.export.gguf_file import write_gguf
 from atmoe.export.lora import as_adapter, write_peft
 
@@ -111,7 +112,13 @@ def saved(llama, tmp_path, own_cache):
 def test_a_command_writes_the_plan_of_a_prompt_a_plan_and_a_record(saved, capsys, tmp_path):
     model = AtMoe.from_pretrained(saved[1], saved[3])
     record = model.answer(PROMPTS[0], sampling=Sampling(max_new_tokens=3)).to_dict()
-    files = {"plan": model.route(PROMPTS[0]).to_dict(), "record": record}
+    other = model.answer(PROMPTS[1], sampling=Sampling(max_new_tokens=3)).to_dict()
+    files = {
+        "plan": model.route(PROMPTS[0]).to_dict(),
+        "record": record,
+        "download": {"router": record, "steered": None, "controls": {}},
+        "steered": {"router": other, "steered": record, "controls": {}},
+    }
     common = (*saved, "--out")
     run(capsys, "export", PROMPTS[0], *common, str(tmp_path / "prompt"))
     weights = (tmp_path / "prompt" / "adapter_model.safetensors").read_bytes()
@@ -150,3 +157,18 @@ def test_a_command_writes_the_plan_of_a_prompt_a_plan_and_a_record(saved, capsys
     (tmp_path / "none.json").write_text("[]")
     given = ("--plan", str(tmp_path / "none.json"))
     assert "not a routing plan" in refused(capsys, "export", *given, *common, str(tmp_path / "new"))
+
+
+def test_what_is_wrong_with_a_name_is_said_before_a_model_is_loaded(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(take, "load_model", None)
+    (tmp_path / "record.json").write_text("{}")
+    nowhere = str(tmp_path / "none" / "x")
+    assert refused(capsys, "export", "Why?", "--out", nowhere).endswith(
+        f"There is no folder {tmp_path / 'none'}; make it, or name another --out."
+    )
+    given = ("export", "Why?", "--to", "gguf", "--out")
+    assert "name it so, with .gguf" in refused(capsys, *given, str(tmp_path / "g.bin"))
+    given = ("report", str(tmp_path / "record.json"), "--out")
+    assert "name it so, with .html" in refused(capsys, *given, str(tmp_path / "x.pdf"))
+    assert "There is no folder" in refused(capsys, *given, f"{nowhere}.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
