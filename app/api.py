@@ -129,7 +129,7 @@ class Api:
             The plan, with "familiarity" and "nearest" training examples where they are measured.
         """
         changed, short = self._steering(steering), _switch(brief)
-        return _sent(self.worker.call(lambda: self.model.routed(question, changed)), short)
+        return self._sent(self.worker.call(lambda: self.model.routed(question, changed)), short)
 
     def answer(
         self,
@@ -163,9 +163,9 @@ class Api:
             for last in self._answered(asked, steering):
                 if time.monotonic() - sent >= STREAMED_SECONDS and last.finish == "cancelled":
                     sent = time.monotonic()
-                    yield _sent(last, short)
+                    yield self._sent(last, short)
             if last is not None:
-                yield _sent(last, short)
+                yield self._sent(last, short)
 
     @_told()
     def explain(
@@ -198,7 +198,7 @@ class Api:
         asked = self._asked(question, max_new_tokens, seed, temperature)
         record = _last(self._answered(asked, steering))
         progress = _last(self.worker.run(Job(why(self.model, record))))
-        return _sent(replace(record, explanation=progress.explanation), short)
+        return self._sent(replace(record, explanation=progress.explanation), short)
 
     @_told()
     def drafts(
@@ -295,6 +295,10 @@ class Api:
         for progress in self.worker.run(self.shared.in_line(steps)):
             yield progress.record
 
+    def _sent(self, value: Routed | Record, brief: bool) -> dict:
+        """What goes out of a plan or a record: all of it, or what can be read at a glance."""
+        return brief_of(value, self.model.info.language) if brief else value.to_dict()
+
 
 def _switch(brief: object) -> bool:
     """A switch as it was sent.
@@ -305,11 +309,6 @@ def _switch(brief: object) -> bool:
     if not isinstance(brief, bool):
         raise DataError(f"brief is true or false, and not {brief!r}.")
     return brief
-
-
-def _sent(value: Routed | Record, brief: bool) -> dict:
-    """What goes out of a plan or a record: all of it, or what can be read at a glance."""
-    return brief_of(value) if brief else value.to_dict()
 
 
 def _last(steps: Iterator[T]) -> T:

@@ -42,7 +42,7 @@ def streamed(
     def show(progress: Progress) -> Update:
         slot.grow(progress.record)
         slot.shown = progress
-        return grown(progress, place, shared, note())
+        return grown(progress, place, shared.model.info.language, shared, note())
 
     def end(progress: Progress | None) -> Update:
         ended()
@@ -52,7 +52,7 @@ def streamed(
             slot.grow(shared.model.flagged(progress.record))
             assert slot.record is not None
             slot.shown = Progress(slot.record, ended=True)
-            return grown(slot.shown, place, shared, note())
+            return grown(slot.shown, place, shared.model.info.language, shared, note())
         return {}
 
     return (yield from stream(shared.worker, slot, job, place.say, show, end))
@@ -65,22 +65,27 @@ def once_more(shared: Shared, slot: Slot, place: AnswerPlace) -> Update:
     """
     if slot.shown is None or slot.going or not slot.ended:
         return {}
-    return grown(slot.shown, place, shared)
+    return grown(slot.shown, place, shared.model.info.language, shared)
 
 
 def grown(
-    progress: Progress, place: AnswerPlace, shared: Shared | None = None, note: str = ""
+    progress: Progress,
+    place: AnswerPlace,
+    language: str,
+    shared: Shared | None = None,
+    note: str = "",
 ) -> Update:
     """An answer so far, what was measured of it, and what is to be said against it.
 
     Args:
         progress: of the answer.
         place: where it stands.
+        language: what its model learned from.
         shared: what is known of other answers, and of this question; None = nothing.
         note: what else is to be known of it.
     """
     record = progress.record
-    facts, rest = words.facts(progress), words.rest(progress)
+    facts, rest = words.facts(progress, language), words.rest(progress)
     warning, cut = "", progress.ended and record.finish == "length"
     if shared is not None:
         against, borne_out = words.checked(progress, shared.cases.get(record.prompt))

@@ -8,7 +8,7 @@ from app.cases import Case
 from app.session import Progress
 from atmoe.explanation.coherence import INNER, Cohort
 from atmoe.report.words import given_by_link
-from atmoe.study.reading import grade_of, length_of
+from atmoe.study.reading import ENGLISH, grade_of, length_of
 from atmoe.wording import count, minus
 
 BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
@@ -16,8 +16,13 @@ UNFLAGGED = "nothing flagged, which says nothing about whether it is right"
 FINISHES = {"stop": "ended by itself", "length": "stopped at the {}-token limit"}
 
 
-def facts(progress: Progress) -> str:
-    """What is to be known of an answer at once, in a line."""
+def facts(progress: Progress, language: str = ENGLISH) -> str:
+    """What is to be known of an answer at once, in a line.
+
+    Args:
+        progress: of the answer.
+        language: what the model learned from.
+    """
     record = progress.record
     parts = [length_of(record.answer)]
     if given_by_link(record):  # before all else, and never folded away
@@ -27,7 +32,7 @@ def facts(progress: Progress) -> str:
         most = int(record.sampling["max_new_tokens"])
         parts.append(f"{len(record.answer_tokens)} of at most {count(most, 'token')}")
         return " · ".join(parts)
-    reading = grade_of(record.answer)
+    reading = grade_of(record.answer, language)
     if reading is not None:
         parts.append(f"reads at school grade {rounded(reading)}")
     finish = FINISHES.get(record.finish, "stopped before its end")
@@ -79,9 +84,9 @@ def checked(progress: Progress, case: Case | None) -> tuple[str, str]:
     return "", f"as the menu says of this case, it {case.holds}"
 
 
-def reading_grade(text: str) -> str:
-    """The grade in figures; a dash for what has no words to count."""
-    found = grade_of(text)
+def reading_grade(text: str, language: str = ENGLISH) -> str:
+    """The grade in figures; a dash for what has none."""
+    found = grade_of(text, language)
     return "–" if found is None else minus(f"{found:.1f}")
 
 

@@ -227,7 +227,7 @@ class CohortDesk(Desk):
 
     def _rows(self, some: Some | None) -> list[dict[str, Any]]:
         """The rows as the table takes them."""
-        return [_row(done) for done in some.done] if some else []
+        return [_row(done, self.model.info.language) for done in some.done] if some else []
 
     def _table(self, some: Some) -> str:
         layout, info = self.model.layout, self.model.info
@@ -241,7 +241,7 @@ class CohortDesk(Desk):
             for done in some.done
             if done.value and not done.error
         ]
-        rows = [done.named | flat(done.brief) for done in some.done]
+        rows = [done.named | flat(done.brief(self.model.info.language)) for done in some.done]
         named = columns(state.command, layout)
         if state.folder is None:
             state.folder = TemporaryDirectory(prefix="atmoe-")
@@ -294,20 +294,21 @@ def _lines(text: str) -> tuple[Row, ...]:
     return tuple(row_of(number, each) for number, each in enumerate(lines, 1))
 
 
-def _row(done: Done[Any]) -> dict[str, Any]:
+def _row(done: Done[Any], language: str) -> dict[str, Any]:
     """One row as the table takes it."""
+    brief = done.brief(language)
     value: Routed | Record | None = done.value
     nearest: Sequence[Source] | None = None
     if isinstance(value, Record):
         nearest = value.nearest
     elif value is not None and value.found is not None:
         nearest = value.found.nearest
-    sentence = sentence_of(done.brief.get("familiarity"), nearest)
+    sentence = sentence_of(brief.get("familiarity"), nearest)
     return {
         "number": done.row.number,
         "id": done.row.id,
         "question": done.row.question,
         "error": done.error,
         "like": words.LIKE[SENTENCES.index(sentence)] if sentence in SENTENCES else "",
-        "brief": done.brief,
+        "brief": brief,
     }

@@ -83,7 +83,7 @@ class CompareDesk(Desk):
         # 3. show it where they are still there
         if state.compared is plans and all(map(session.still_there, records)):
             state.comparison = comparison
-            shown = words | {place: compared(comparison, voices, records)}
+            shown = words | {place: compared(comparison, voices, records, self.model.info.language)}
             yield shown | _marks(records, places)
         # They may have changed while the words above were on their way.
         if not all(map(session.still_there, records)):
@@ -115,7 +115,9 @@ class CompareDesk(Desk):
         first, second = records[:2]
         steered = session.second.record is second
         return {
-            self.area.difference: first_words(first, second) if steered else line(""),
+            self.area.difference: first_words(first, second, self.model.info.language)
+            if steered
+            else line(""),
             self.area.sentences: by_sentence(first.answer, second.answer, voices),
         }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from app.ask.words import rounded
 from atmoe import Record
 from atmoe.data.text import ITEM
-from atmoe.study.reading import grade_of, items_of, second_person, word_count
+from atmoe.study.reading import ENGLISH, grade_of, items_of, second_person, word_count
 
 LENGTH, LENGTH_WORDS = 0.2, 5
 """Longer or shorter: by a fifth of the router's words, and by five at least."""
@@ -25,14 +25,14 @@ THRESHOLDS = (
 )
 
 
-def summary(first: Record, second: Record) -> str:
+def summary(first: Record, second: Record, language: str = ENGLISH) -> str:
     """How the second answer differs from the first, in a line; *stressed* between stars."""
     if first.answer.split() == second.answer.split():
         return "The same, word by word"
     as_list = _as_list(first.answer, second.answer)
     if _bare(first.answer) == _bare(second.answer):
         return f"The same words{', ' * bool(as_list)}{as_list}"
-    length, years = _length(first, second), _years(first.answer, second.answer)
+    length, years = _length(first, second), _years(first.answer, second.answer, language)
     parts = [length, years, _person(first.answer, second.answer), as_list]
     said = ", ".join(part for part in parts if part)
     if said:
@@ -59,9 +59,9 @@ def _length(first: Record, second: Record) -> str | None:
     return f"{'longer' if after > before else 'shorter'} ({counts[0]} → {counts[1]} words)"
 
 
-def _years(first: str, second: str) -> str | None:
+def _years(first: str, second: str, language: str) -> str | None:
     """Empty where they are about as hard to read; None where that cannot be told."""
-    before, after = grade_of(first), grade_of(second)
+    before, after = (grade_of(text, language) for text in (first, second))
     if (
         before is None
         or after is None

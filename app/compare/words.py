@@ -18,7 +18,7 @@ from atmoe import Record
 from atmoe.explanation.compare import Comparison, Parting
 from atmoe.steering.random_steer import order, size
 from atmoe.steering.reference import Beside
-from atmoe.study.reading import second_person, word_count
+from atmoe.study.reading import ENGLISH, second_person, word_count
 from atmoe.wording import listed, minus
 
 
@@ -63,10 +63,10 @@ MEANINGS = {
 }
 
 
-def first_words(first: Record, second: Record) -> str:
+def first_words(first: Record, second: Record, language: str = ENGLISH) -> str:
     """The difference in a line."""
     same = first.answer == second.answer and first.plan.close_to(second.plan)
-    text = SAME_PLAN if same else summary(first, second)
+    text = SAME_PLAN if same else summary(first, second, language)
     said = escape(text).replace("*you*", "<em>you</em>")
     title = re.sub("<.*?>", "", said)  # where the line is too narrow for all of it
     return f'<p role="status" title="{title}">{said}</p>'
@@ -91,7 +91,12 @@ def by_sentence(first: str, second: str, voices: Sequence[Voice]) -> str:
     )
 
 
-def compared(comparison: Comparison, voices: Sequence[Voice], records: Sequence[Record]) -> str:
+def compared(
+    comparison: Comparison,
+    voices: Sequence[Voice],
+    records: Sequence[Record],
+    language: str = ENGLISH,
+) -> str:
     """Where the first two part, how many of their words differ, and the numbers of all."""
     parting = comparison.parting
     if parting is None:
@@ -100,7 +105,7 @@ def compared(comparison: Comparison, voices: Sequence[Voice], records: Sequence[
     else:
         sentences = f"{_parting(parting, voices)} {_differing(voices, records)}"
     rows = "".join(
-        _row(voice.name, record.answer, logp or [None] * len(records))
+        _row(voice.name, record.answer, logp or [None] * len(records), language)
         for voice, record, logp in zip(voices, records, comparison.logp)
     )
     plans = (f"log-prob., {voice.plan}" for voice in voices)
@@ -131,11 +136,16 @@ def beside_note(kind: Beside, record: Record) -> str:
     )
 
 
-def _row(name: str, answer: str, logp: Sequence[float | None]) -> str:
+def _row(name: str, answer: str, logp: Sequence[float | None], language: str) -> str:
     numbers = ["–" if mean is None else minus(f"{mean:.2f}") for mean in logp]
     person = f"{100 * second_person(answer):.0f}"
     words = word_count(answer)
-    cells = ["–" if words is None else str(words), reading_grade(answer), person, *numbers]
+    cells = [
+        "–" if words is None else str(words),
+        reading_grade(answer, language),
+        person,
+        *numbers,
+    ]
     return (
         f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     )

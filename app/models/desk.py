@@ -87,7 +87,7 @@ class ModelsDesk(Desk):
             slot.grow(progress.record)
             plan = progress.record.router_plan
             read = routing_line(View(plan, plan, Steering()), model.info.words, controls=False)
-            return grown(progress, place) | {self.area.lines[number]: read}
+            return grown(progress, place, model.info.language) | {self.area.lines[number]: read}
 
         def end(progress: Progress | None) -> Update:
             if progress is None:
@@ -95,7 +95,7 @@ class ModelsDesk(Desk):
             if not progress.ended:  # it was stopped, and nobody has looked through it
                 record = model.flagged(progress.record)
                 slot.grow(record)
-                return grown(Progress(record, ended=True), place)
+                return grown(Progress(record, ended=True), place, model.info.language)
             return {}
 
         yield from stream(neighbour.serving.worker, slot, slot.job, place.say, show, end)

@@ -183,8 +183,10 @@ class WhatIfDesk(Desk):
             note += CALLED_IN.format(response.target.partition("/")[0])
         return {
             area.progress: line(note),
-            area.table: dose_table(response),
-            area.plot: gr.update(value=dose_figure(response, own), visible=True),
+            area.table: dose_table(response, self.model.info.language),
+            area.plot: gr.update(
+                value=dose_figure(response, own, self.model.info.language), visible=True
+            ),
         }
 
     def _blank(self, note: str) -> Update:

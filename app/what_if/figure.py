@@ -14,15 +14,15 @@ from app.ask.words import reading_grade
 from app.compare.words import MEASURES
 from app.theme import BARE_AXIS, BLUE, HOVER, LOOK, MARGIN, PANEL_TITLE, VERMILION
 from atmoe.explanation.response import DOSES, Response
-from atmoe.study.reading import word_count
+from atmoe.study.reading import ENGLISH, word_count
 from atmoe.wording import minus
 
 PERCENTS = [round(100 * dose) for dose in DOSES]
 
 
-def measures(response: Response) -> dict[str, list[float | None]]:
+def measures(response: Response, language: str = ENGLISH) -> dict[str, list[float | None]]:
     """What is measured at each dose, by name; None where there is nothing to measure."""
-    grades = [reading_grade(answer).replace("−", "-") for answer in response.answers]
+    grades = [reading_grade(answer, language).replace("−", "-") for answer in response.answers]
     return {
         "reading grade": [None if grade == "–" else float(grade) for grade in grades],
         "words": [word_count(answer) for answer in response.answers],
@@ -30,14 +30,15 @@ def measures(response: Response) -> dict[str, list[float | None]]:
     }
 
 
-def dose_figure(response: Response, own: float) -> go.Figure:
+def dose_figure(response: Response, own: float, language: str = ENGLISH) -> go.Figure:
     """One panel a measure over the share.
 
     Args:
         response: the answers and what was measured of them.
         own: the router's average share in percent, marked by a dashed line.
+        language: what the model learned from.
     """
-    panels = measures(response)
+    panels = measures(response, language)
     figure = make_subplots(
         rows=len(panels),
         cols=1,
@@ -80,9 +81,9 @@ def dose_figure(response: Response, own: float) -> go.Figure:
     )
 
 
-def dose_table(response: Response) -> str:
+def dose_table(response: Response, language: str = ENGLISH) -> str:
     """A row a dose."""
-    columns = measures(response)
+    columns = measures(response, language)
     heads = "".join(
         f'<th scope="col">{head}</th>' for head in (f"share of {escape(response.target)}", *columns)
     )

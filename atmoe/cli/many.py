@@ -216,7 +216,7 @@ def _alone(a: argparse.Namespace, command: str, steering: Steering, sampling: Sa
 
     def written(rows: Iterator[Row], whole: bool) -> Iterator[Written]:
         steps = steps_of(command, model, rows, steering, sampling, a.batch)
-        return (done.written(whole) for done in without_pauses(steps))
+        return (done.written(whole, model.info.language) for done in without_pauses(steps))
 
     device = model.device.type
     return _Maker(content_of(a.model), model.layout, chosen(a.dtype, device), device, written)

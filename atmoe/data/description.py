@@ -15,7 +15,7 @@
     scripts: [LATIN]               # optional: refuse prompts mostly in other scripts
     words: {diet: For}             # optional: what the page calls a group, in one short word
     language: en                   # optional: what it learns from; the page says where a question
-                                   #   reads as another
+                                   #   reads as another, and answers in "en" have a reading grade
     familiarity: lines.json        # optional: lines that are questions for it, and that are none
                                    #   (`atmoe.sources.outside`); left out = how familiar a question
                                    #   is, is not measured

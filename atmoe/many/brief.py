@@ -59,14 +59,18 @@ def brief_of_scored(scored: Scored) -> Brief:
     return {"mean_logprob": scored.mean, "tokens": len(scored.tokens)}
 
 
-def brief_of_record(record: Record) -> Brief:
+def brief_of_record(record: Record, language: str) -> Brief:
     """An answer, where its question lies, and what it depended on, where that was measured.
+
+    Args:
+        record: the answer.
+        language: what the model learned from (`Info.language`).
 
     Returns:
         {"answer", "finish", "tokens", "words", "grade", "flags"}, then as `brief_of_routed` has it,
         then {"verdict", "explanation", "costliest", "effects"} of an explained one.
     """
-    grade = grade_of(record.answer)
+    grade = grade_of(record.answer, language)
     flags = record.flags or ()
     brief: Brief = {
         "answer": record.answer,
@@ -81,15 +85,20 @@ def brief_of_record(record: Record) -> Brief:
     return brief | (_measured(record.explanation) if record.explanation else {})
 
 
-def brief_of(value: Routed | Scored | Record | Judged) -> Brief:
-    """Of whatever one of the commands makes."""
+def brief_of(value: Routed | Scored | Record | Judged, language: str) -> Brief:
+    """Of whatever one of the commands makes.
+
+    Args:
+        value: what was made.
+        language: what the model learned from (`Info.language`): a reading grade is for English.
+    """
     if isinstance(value, Judged):
-        return brief_of_record(value.record)
+        return brief_of_record(value.record, language)
     if isinstance(value, Routed):
         return brief_of_routed(value)
     if isinstance(value, Scored):
         return brief_of_scored(value)
-    return brief_of_record(value)
+    return brief_of_record(value, language)
 
 
 def _place(familiarity: float | None, nearest: Sequence[Source]) -> Brief:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import wraps
 from itertools import islice
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
@@ -60,20 +60,24 @@ class Done(Generic[Value]):
         error = {"error": self.error} if self.error else {}
         return {"id": self.row.id, "question": self.row.question, **error}
 
-    @cached_property
-    def brief(self) -> Brief:
-        """The brief of its value; {} where there is none."""
-        return {} if self.value is None else brief_of(self.value)
+    def brief(self, language: str) -> Brief:
+        """The brief of its value; {} where there is none.
 
-    def written(self, whole: bool) -> Written:
+        Args:
+            language: what the model learned from.
+        """
+        return {} if self.value is None else brief_of(self.value, language)
+
+    def written(self, whole: bool, language: str) -> Written:
         """It as it goes into a file.
 
         Args:
             whole: all of its value, and not the brief of it.
+            language: what the model learned from.
         """
         if whole and self.value is not None:
             return self.named, self.value.to_dict()
-        return self.named, self.brief
+        return self.named, self.brief(language)
 
 
 class _Asked(NamedTuple):

@@ -187,7 +187,9 @@ class Worker:
             steps = steps_of(
                 work.command, self.model, rows, work.steering, work.sampling, work.size
             )
-            done = [row.written(work.whole) for row in without_pauses(steps)]
+            done = [
+                row.written(work.whole, self.model.info.language) for row in without_pauses(steps)
+            ]
         except AtMoeError as error:
             return {"refused": str(error)}
         except Exception:

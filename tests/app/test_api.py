@@ -79,7 +79,7 @@ def test_a_brief_is_the_same_in_a_few_numbers(client, served):
     sent = (QUESTION, STEERING.to_dict())
     said = client.predict(*sent, True, api_name="/route")
     own = served[1].routed(QUESTION, STEERING)
-    assert said == json.loads(json.dumps(brief_of(own)))
+    assert said == json.loads(json.dumps(brief_of(own, served[1].info.language)))
     group = LAYOUT.group_names[0]
     assert said["shares"][group] == 1 and said["heaviest"][group] in said["team"]
 

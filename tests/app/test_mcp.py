@@ -53,8 +53,10 @@ def test_tools_answer_as_the_library_does(served):
         ("explain", given | {"max_new_tokens": TOKENS}),
     )
     record = model.answer(QUESTION, sampling=sampling_of(TOKENS, 0, 0))
-    assert said(route) == json.loads(json.dumps(brief_of(model.routed(QUESTION))))
-    assert said(answer) == json.loads(json.dumps(brief_of(record)))
+    assert said(route) == json.loads(
+        json.dumps(brief_of(model.routed(QUESTION), model.info.language))
+    )
+    assert said(answer) == json.loads(json.dumps(brief_of(record, model.info.language)))
     own = verdict(explain(model, record))
     assert said(explanation)["verdict"] == str(own.level)
     assert len(json.dumps(said(explanation))) < 4000  # of a context

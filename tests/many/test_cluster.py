@@ -134,7 +134,7 @@ def test_windows_give_what_the_whole_file_gives(llama, saved, command, whole):
     made = [row for window in given for row in cluster._read(json.loads(window), set())]
     model = AtMoe.from_pretrained(saved, llama.directory)
     alone = without_pauses(steps_of(command, model, asked, STEERING, sampling, size))
-    rows = json.loads(json.dumps([done.written(whole) for done in alone]))
+    rows = json.loads(json.dumps([done.written(whole, model.info.language) for done in alone]))
     for _, value in [*made, *rows]:
         if whole and value.get("explanation"):
             del value["explanation"]["seconds"]  # is measured by the clock

@@ -26,7 +26,7 @@ from atmoe.many.brief import brief_of, columns, flat
 from atmoe.many.judging import judging_steps
 from atmoe.many.out import Out, table_csv
 from atmoe.many.rows import Row, read_rows
-from atmoe.many.run import answering, explaining, routing, scoring, without_pauses
+from atmoe.many.run import Done, answering, explaining, routing, scoring, without_pauses
 from atmoe.model import Routed
 from atmoe.study.deletion import deletion
 from atmoe.study.faithfulness import RANDOM_ORDERS, SAMPLING, Judged, following, summary
@@ -87,7 +87,7 @@ def test_an_explanation_is_measured_of_each_answer(model):
     for unit in own.of("expert"):
         found = done[0].value.explanation.unit(unit.name)
         assert found.effect == pytest.approx(unit.effect, abs=1e-5)
-    row = flat(brief_of(done[0].value))
+    row = flat(brief_of(done[0].value, "en"))
     assert set(row) <= set(columns("explain", model.layout))
     shares = done[0].value.plan.group_shares.mean(0).tolist()
     assert row["shares task"] == pytest.approx(shares[0], abs=1e-4)
@@ -149,13 +149,23 @@ def test_weights_are_tested_over_a_file_as_over_a_corpus(capsys, saved, model, t
     assert summary(kept, 7).items() <= report.items()
 
 
+def test_a_grade_is_given_where_the_model_learned_from_english(model):
+    record = model.answer(PROMPTS[0], sampling=Sampling(max_new_tokens=2))
+    told = replace(record, answer="Diabetes ist eine chronische Krankheit des Stoffwechsels.")
+    done = Done(ROWS[0], told)
+    for language, grade in (("de", None), ("", None), ("en", 10.7)):
+        brief = done.written(False, language)[1]
+        assert brief == done.brief(language) == brief_of(told, language)
+        assert (brief["grade"], brief["words"]) == (grade, 7)
+
+
 def test_the_heaviest_of_a_group_is_who_has_most_weight():
     """And not who has most of the group where the group itself has hardly any."""
     shares, inside = torch.zeros(2, 2), torch.tensor([[0.6, 0.4, 1.0], [0.1, 0.9, 1.0]])
     shares[0], shares[1] = torch.tensor([0.8, 0.2]), torch.tensor([0.1, 0.9])
     layout = Layout.of(2, {"task": ["define", "treat"], "field": ["heart"]})
     plan = RoutingPlan(layout, shares, inside)
-    brief = brief_of(Routed("?", Steering(), plan, plan, None, {}))
+    brief = brief_of(Routed("?", Steering(), plan, plan, None, {}), "")
     assert brief["heaviest"] == {"task": "task/define", "field": "field/heart"}
 
 

@@ -23,7 +23,7 @@ def told(worlds) -> str:
     done = list(explaining(worlds("llama").model, asked, STEERING, Sampling(max_new_tokens=4)))
     rows = [
         {"id": d.row.id, "question": d.row.question, "error": d.error}
-        | (flat(brief_of(d.value)) if d.value else {})
+        | (flat(brief_of(d.value, "en")) if d.value else {})
         for d in done
     ]
     shares = weights([d.value.plan for d in done if d.value])
@@ -65,7 +65,7 @@ def test_it_asks_for_nothing_and_axe_finds_nothing_serious(told, browser, tmp_pa
 def test_a_group_without_weight_is_said_to_take_no_part(worlds):
     steering = Steering((Override("task", State.FIXED, 1.0),))
     routed = worlds("llama").model.routed(PROMPTS[0], steering)
-    row = {"id": "q1", "question": PROMPTS[0]} | flat(brief_of(routed))
+    row = {"id": "q1", "question": PROMPTS[0]} | flat(brief_of(routed, "en"))
     shares = weights([routed.plan])
     told = cohort_report("tiny", LAYOUT, [row], columns("route", LAYOUT), UNDER, shares)
     others = len(LAYOUT.group_names) - 1

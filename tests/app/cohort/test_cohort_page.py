@@ -44,7 +44,7 @@ def test_each_question_is_a_row_with_its_own_plan(browser, served):
         rows = place.locator("#cohort-table tbody tr")
         assert rows.count() == 5
         for prompt, row in zip(PROMPTS, rows.all(), strict=False):
-            own = brief_of(tab.model.routed(prompt))
+            own = brief_of(tab.model.routed(prompt), tab.model.info.language)
             expect(row).to_contain_text(prompt)
             for group, leader in own["heaviest"].items():
                 expect(row).to_contain_text(leader.partition("/")[2])
@@ -56,7 +56,7 @@ def test_each_question_is_a_row_with_its_own_plan(browser, served):
         read = list(csv.DictReader(io.StringIO(saved(tab, "CSV"))))
         assert list(read[0]) == list(columns("route", tab.layout))
         for prompt, row in zip(PROMPTS, read, strict=False):
-            own = brief_of(tab.model.routed(prompt))
+            own = brief_of(tab.model.routed(prompt), tab.model.info.language)
             for name, share in own["shares"].items():
                 assert float(row[f"shares {name}"]) == pytest.approx(share, abs=2e-4)
         assert read[4]["error"] and not read[4]["team"]
@@ -88,7 +88,7 @@ def test_a_steering_holds_for_all_and_they_can_be_answered_and_explained(browser
         read = list(csv.DictReader(io.StringIO(saved(tab, "CSV"))))
         steering = Steering((Override(f"{group}/{expert}", State.FIXED, 0.8),))
         for row in read:
-            own = brief_of(tab.model.routed(row["question"], steering))
+            own = brief_of(tab.model.routed(row["question"], steering), tab.model.info.language)
             assert float(row[f"shares {group}/{expert}"]) == pytest.approx(
                 own["shares"][f"{group}/{expert}"], abs=2e-4
             )
@@ -161,7 +161,7 @@ def test_too_many_are_refused_and_none_is_told(browser, served):
 
 
 def test_a_table_escapes_what_people_type(model):
-    brief = brief_of(model.routed(PROMPTS[0]))
+    brief = brief_of(model.routed(PROMPTS[0]), "en")
     hostile = '<img src=x onerror="alert(1)">'
     rows = [
         {"number": i, "id": hostile, "question": hostile, "error": e, "like": "", "brief": b}
@@ -172,7 +172,7 @@ def test_a_table_escapes_what_people_type(model):
 
 
 def test_an_answer_that_could_not_be_explained_has_its_sentence_in_its_row(model):
-    brief = brief_of(model.answer(PROMPTS[0], sampling=Sampling(max_new_tokens=2)))
+    brief = brief_of(model.answer(PROMPTS[0], sampling=Sampling(max_new_tokens=2)), "en")
     row = {"number": 1, "id": "1", "question": "?", "error": "Empty.", "like": "", "brief": brief}
     explained = row | {"error": "", "brief": brief | {"verdict": "partly"}}
     html = table([row, explained], model.layout.group_names, {})

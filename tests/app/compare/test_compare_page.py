@@ -48,7 +48,7 @@ def test_both_answers_are_compared_once_they_have_ended(tab):
         assert [flat(mark) for mark in place.locator("mark").all_inner_texts()] == [
             flat(part) for part, differs in spans if differs
         ]
-    expect(difference).to_have_text(summary(*records).replace("*", ""))
+    expect(difference).to_have_text(summary(*records, tab.model.info.language).replace("*", ""))
     columns = zip(*aligned(*(record.answer for record in records)))
     tab.open("Compare")
     expect(tab.page.locator("#sentences table")).to_be_visible()

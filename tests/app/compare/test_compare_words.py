@@ -118,7 +118,7 @@ def test_reading_grades():
         "Immunosuppressive pharmacotherapy necessitates continuous haematological surveillance.",
     )
     assert float(reading_grade(easy).replace("−", "-")) < 4 < 12 < float(reading_grade(hard))
-    assert reading_grade("12 + 30") == reading_grade("") == "–"
+    assert reading_grade("12 + 30") == reading_grade("") == reading_grade(hard, "de") == "–"
 
 
 HARD = (

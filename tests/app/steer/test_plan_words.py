@@ -229,6 +229,9 @@ def test_facts():
     assert answer_text.rest(unflagged).endswith(f" · {answer_text.UNFLAGGED}")
     assert "log-probability" not in answer_text.rest(progress(logp=None))
     assert "grade" not in answer_text.facts(progress(answer="12 + 30"))
+    # the grade is a formula for English
+    assert answer_text.facts(progress(), "de") == "3 words · ended by itself"
+    assert answer_text.facts(progress(answer="多喝水。")) == "4 characters · ended by itself"
 
 
 @pytest.mark.parametrize(

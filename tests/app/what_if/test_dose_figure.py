@@ -31,6 +31,8 @@ def test_the_chart_has_a_panel_a_measure_and_the_routers_own_share():
     assert [grade is None for grade in grades.y] == [False, False, True, True, False] and grades.y[
         4
     ] > 12 > grades.y[0]
+    german, _, _ = dose_figure(Response("task/b", ANSWERS, None, True), 31, "de").data
+    assert set(german.y) == {None}
     assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(31, 31)}
 
 
@@ -42,7 +44,7 @@ def test_the_table_says_the_same_and_escapes_names():
 
 def test_that_a_share_calls_a_group_in_is_told_where_the_router_left_it_out(model):
     area = SimpleNamespace(progress="progress", table="table", plot="plot")
-    desk = SimpleNamespace(area=area)
+    desk = SimpleNamespace(area=area, model=model)
     plan = model.route(PROMPTS[0])
     groups = plan.group_shares.clone()
     groups[:, 2] = 0.0
