@@ -163,11 +163,11 @@ def _familiarity(report: Report) -> Iterator[str]:
     yield "| what is asked | flagged | 95% interval | lines | refused unread |"
     yield "| --- | --- | --- | --- | --- |"
     for kind, part in report["flagged"].items():
-        yield (
-            f"| {kind.replace('disease', 'topic')} | {part['mean']:.1%} | "
-            f"{between(part['interval'], '.1%')} "
-            f"| {part['questions']} | {part['refused']} |"
-        )
+        shares = "– | –"  # of a kind that the model does not read at all
+        if part["questions"]:
+            shares = f"{part['mean']:.1%} | {between(part['interval'], '.1%')}"
+        name = kind.replace("disease", "topic")
+        yield f"| {name} | {shares} | {part['questions']} | {part['refused']} |"
     if "unseen diseases, rephrased" not in report["flagged"]:
         yield f"unseen topics, rephrased: not measured; {NO_WORDING}"
     low, high = report["auroc"]["interval"]

@@ -284,11 +284,12 @@ class Index:
             first: what the planner read of it, [depth, hidden].
 
         Returns:
-            0 to 1; None where the index knows no question about an unseen topic.
+            0 to 1; None where the index knows no question about an unseen topic, or what was read
+            is not a number, which would rank above all.
         """
-        if not len(self.tensors.unseen):
-            return None
         own = self.tensors.score(first[None])
+        if not len(self.tensors.unseen) or not own.isfinite():
+            return None
         rank = torch.searchsorted(self.tensors.unseen, own, right=True)
         return float(rank) / len(self.tensors.unseen)
 

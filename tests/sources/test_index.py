@@ -192,6 +192,14 @@ def test_no_question_about_an_unseen_topic_no_familiarity(model, tmp_path):
     assert "familiarity" not in found.to_dict() and "not measured" in found.sentence
 
 
+def test_what_is_not_a_number_is_not_familiar(model):
+    first, planned = asked(model, PROMPTS[0])
+    broken = first.clone()
+    broken[model.index.tensors.layers[0], 0] = torch.nan
+    found = model.index.found(PROMPTS[0], broken, planned)
+    assert found.familiarity is None and "not measured" in found.sentence
+
+
 def test_it_is_calibrated_on_half_of_the_unseen_topics(model):
     half = [e for e in EXAMPLES if split(e) != "train" and calibrates(e)]
     # No wording fits these, so none of them has other words; some are asked twice.

@@ -12,6 +12,7 @@ from conftest import LAYOUT
 from sources_examples import EXAMPLES, LINES, TRAINING, lines_of, saved_with_index
 
 from atmoe import AtMoe
+from atmoe.cli.sources import _familiarity as table_of
 from atmoe.errors import AssetError, DataError
 from atmoe.sources import fitting
 from atmoe.sources.outside import BESIDE, SPLITS, lines
@@ -229,6 +230,13 @@ def test_lines_are_many_ours_and_on_one_side():
     both = [[line for _, line in lines(LINES.outside, s)] for s in SPLITS]
     assert sum(map(len, both)) >= 150 and not set(both[0]) & set(both[1])
     assert all(len(own) == len(set(own)) for own in both)
+
+
+def test_a_kind_of_lines_that_is_not_read_has_a_dash(model):
+    unread = {**LINES.outside, "digits": {"choose": ("1",), "kept": ("1 2 3", "45")}}
+    report = familiarity.study(model, EXAMPLES, replace(LINES, outside=unread), count=5)
+    table = list(table_of(report))
+    assert "| digits | – | – | 0 | 2 |" in table and not any("nan" in line for line in table)
 
 
 def test_commands(capsys, saved, tmp_path):
