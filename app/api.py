@@ -239,7 +239,7 @@ class Api:
                 router's own.
 
         Returns:
-            {"mean_logprob", "token_logprobs", "tokens"}.
+            {"mean_logprob", "token_logprobs", "tokens", "steering"}.
         """
         changed = self._steering(steering)
         return self.worker.call(lambda: self.model.scored(question, answer, changed)).to_dict()

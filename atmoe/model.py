@@ -64,15 +64,21 @@ class Routed:
     def to_dict(self) -> dict[str, Any]:
         """What JSON takes; what was not measured is absent."""
         found = self.found.to_dict() if self.found else {}
-        return {"model": dict(self.model)} | self.plan.to_dict() | found
+        named = {"model": dict(self.model), "steering": self.steering.to_dict()}
+        return named | self.plan.to_dict() | found
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The log-probability of each token of an answer, in nats, and the tokens' texts."""
+    """The log-probability of each token of an answer, in nats, and the tokens' texts.
+
+    Attributes:
+        steering: what changed the router's plan.
+    """
 
     logp: Sequence[float]
     tokens: Sequence[str]
+    steering: Steering
 
     @property
     def mean(self) -> float:
@@ -85,6 +91,7 @@ class Scored:
             "mean_logprob": self.mean,
             "token_logprobs": list(self.logp),
             "tokens": list(self.tokens),
+            "steering": self.steering.to_dict(),
         }
 
 
@@ -260,7 +267,7 @@ class AtMoe(Mixture, ModelHubMixin):
         """
         plan = steering.apply(self.route(prompt))
         logp = self.score(prompt, answer, [plan])[0].tolist()
-        return Scored(logp, token_texts(self.tokenizer, self.encode_answer(answer)))
+        return Scored(logp, token_texts(self.tokenizer, self.encode_answer(answer)), steering)
 
     def nearest_for(self, expert: str, prompt: str, plan: RoutingPlan) -> tuple[Source, ...] | None:
         """The nearest training examples that are labelled with one expert.

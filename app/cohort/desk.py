@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,11 +29,13 @@ from atmoe.many.atlas import weights
 from atmoe.many.brief import columns, flat
 from atmoe.many.commands import steps_of
 from atmoe.many.out import table_csv
-from atmoe.many.rows import Row, read_rows, row_of
+from atmoe.many.rows import Row, line_rows, read_rows
 from atmoe.many.run import Done
+from atmoe.many.survey import Survey
 from atmoe.model import Routed
 from atmoe.report.cohort import cohort_report
 from atmoe.sources.value import SENTENCES, Source, sentence_of
+from atmoe.wording import count
 
 AT_ONCE = 4
 """Rows of a batch: others get a turn of the model after each of its steps."""
@@ -121,6 +124,8 @@ class CohortDesk(Desk):
         state.text = "\n".join(" ".join(row.question.split()) for row in state.read)
         broken = sum(bool(row.error) for row in state.read)
         said = f"{len(state.read)} rows" + (f", {broken} of them broken" if broken else "")
+        twice = Survey.of(state.read).repeated
+        said += f", {count(twice, 'id')} of more than one row" if twice else ""
         return {self.area.text: state.text, self.area.progress: line(said)}
 
     @guarded
@@ -241,7 +246,9 @@ class CohortDesk(Desk):
             for done in some.done
             if done.value and not done.error
         ]
-        rows = [done.named | flat(done.brief(self.model.info.language)) for done in some.done]
+        language = self.model.info.language
+        written = (done.written(False, language) for done in some.done)
+        rows = [named | flat(value) for named, value in written]
         named = columns(state.command, layout)
         if state.folder is None:
             state.folder = TemporaryDirectory(prefix="atmoe-")
@@ -286,12 +293,12 @@ def _lines(text: str) -> tuple[Row, ...]:
     Raises:
         AtMoeError: there are too many.
     """
-    lines = [each.strip() for each in (text or "").splitlines() if each.strip()]
-    if len(lines) > MOST:
+    rows = tuple(line_rows(StringIO(text or "", newline=None)))  # lines end as those of a file do
+    if len(rows) > MOST:
         raise AtMoeError(
-            f"These are {len(lines)} questions, and {MOST} at once are possible; leave some out."
+            f"These are {len(rows)} questions, and {MOST} at once are possible; leave some out."
         )
-    return tuple(row_of(number, each) for number, each in enumerate(lines, 1))
+    return rows
 
 
 def _row(done: Done[Any], language: str) -> dict[str, Any]:

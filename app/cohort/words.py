@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from html import escape
 from typing import Any
 
 from atmoe import Sampling, Steering
 from atmoe.many.brief import Brief
 from atmoe.many.rows import Row
+from atmoe.many.survey import Survey
 from atmoe.report.words import changes
 from atmoe.wording import count, minus
 
@@ -26,13 +28,19 @@ def under(steering: Steering, rows: Sequence[Row], sampling: Sampling | None) ->
     """
     whose = changes(steering)
     parts = [f"under your steering: {whose}" if whose else "under the router's own plans"]
-    own = sum(row.steered for row in rows)
-    if own:
-        parts.append(f"{own} bring a steering of their own")
+    survey = Survey.of(rows, None if sampling is None else asdict(sampling))
+    if survey.steered:
+        parts.append(f"{survey.steered} bring a steering of their own")
+    if survey.repeated:
+        parts.append(f"{count(survey.repeated, 'id')} of more than one row")
     if sampling is not None:
         parts.append(f"answers of at most {count(sampling.max_new_tokens, 'token')}")
         if sampling.temperature:
             parts.append(f"temperature {sampling.temperature:g}, seed {sampling.seed}")
+        if survey.seeded:
+            parts.append(f"{survey.seeded} bring a seed of their own")
+        if survey.otherwise:
+            parts.append(f"{survey.otherwise} were sampled otherwise before")
     return "; ".join(parts)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from atmoe.many.run import Written
     from atmoe.routing.layout import Layout
     from atmoe.steering.overrides import Steering
+
+log = logging.getLogger(__name__)
 
 OF_MANY = ("out", "column", "id", "batch", "cluster", "workers")
 """Arguments that mean nothing without --prompts."""
@@ -67,8 +70,8 @@ def arguments(parser: argparse.ArgumentParser, *positional: str) -> None:
         "--prompts",
         type=Path,
         metavar="FILE",
-        help="CSV, TSV or JSONL by its ending, else a question a line; columns answer (to score) "
-        "and steering (JSON) are read where they are there",
+        help="CSV, TSV or JSONL by its ending, else a question a line; columns answer (to score), "
+        "steering (JSON) and seed are read where they are there",
     )
     group.add_argument(
         "--out",
@@ -79,7 +82,7 @@ def arguments(parser: argparse.ArgumentParser, *positional: str) -> None:
     group.add_argument(
         "--column",
         metavar="NAME",
-        help="of the questions (default: question, prompt, or the only one)",
+        help="of the questions (default: question, or prompt)",
     )
     group.add_argument("--id", metavar="NAME", help="a column to keep (default: id, if there)")
     group.add_argument("--batch", type=count, metavar="N", help="rows at a time")
@@ -141,17 +144,18 @@ def many(a: argparse.Namespace, command: str) -> Result:
     from atmoe.many.commands import window_of
     from atmoe.many.out import JSON_LINES, Out, checked_out, digest
     from atmoe.many.rows import read_rows
+    from atmoe.many.survey import Survey
 
     # 1. whatever can be wrong with the files, before the model is loaded
     if checked_out(a.out) not in JSON_LINES and command == "faithfulness":
         raise DataError("faithfulness keeps all that it measures; let --out end in .jsonl.")
     steering, sampling = _settings(a, command)
-    total = own = 0
-    for row in read_rows(a.prompts, a.column, a.id):
-        total += 1
-        own += row.steered
-    if not total:
+    settings = asdict(sampling) if command in SAMPLED else None
+    survey = Survey.of(read_rows(a.prompts, a.column, a.id), settings)
+    if not survey.rows:
         raise DataError(f"{a.prompts} holds no prompt.")
+    for sentence in survey.told:
+        log.warning("%s", sentence)
     with ExitStack() as stack:
         # 2. whatever can be wrong with the model, or with the cluster
         if a.cluster is None:
@@ -166,7 +170,7 @@ def many(a: argparse.Namespace, command: str) -> Result:
             "device": maker.device,
             "prompts": digest(a.prompts) + a.prompts.suffix.lower(),  # which says how it is read
             "steering": steering.to_dict(),
-            "sampling": asdict(sampling) if command in SAMPLED else None,
+            "sampling": settings,
             "columns": [a.column, a.id],
             # an answer is what it is alone, but is judged by the plan of its window's next one
             "window": window_of(command, a.batch) if command == "faithfulness" else None,
@@ -177,21 +181,24 @@ def many(a: argparse.Namespace, command: str) -> Result:
         again = out.done % window_of(command, a.batch)
         rows = islice(read_rows(a.prompts, a.column, a.id), out.done - again, None)
         made = islice(maker.written(rows, out.wants_all), again, None)
-        for named, value in tqdm(made, total=total, initial=out.done, unit="row"):
+        for named, value in tqdm(made, total=survey.rows, initial=out.done, unit="row"):
             out.add(named, value)
         out.finish()
         result = {
             "out": str(a.out),
-            "rows": total,
+            "rows": survey.rows,
             "errors": out.errors,
-            "own_steering": own,
+            "own_steering": survey.steered,
+            "own_seed": survey.seeded,
+            "other_sampling": survey.otherwise,
+            "repeated_ids": survey.repeated,
             "seconds": round(time.monotonic() - began, 1),
         }
-    said = f"{total} rows in {a.out}"
+    said = f"{survey.rows} rows in {a.out}"
     if out.errors:
         said += f"; with an error instead: {out.errors}"
-    if own and not steering.untouched:
-        said += f"; under a steering of their own, and not the command's: {own}"
+    if survey.steered and not steering.untouched:
+        said += f"; under a steering of their own, and not the command's: {survey.steered}"
     return result, said
 
 

@@ -5,12 +5,14 @@ The tables by layer are left out: a share is the mean over layers, to four digit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atmoe.errors import AtMoeError
 from atmoe.explanation.value import Explanation
 from atmoe.explanation.verdict import leaders, verdict
+from atmoe.many.rows import NOTHING
 from atmoe.model import Routed, Scored
 from atmoe.record import Record
 from atmoe.routing.layout import Layout
@@ -101,6 +103,28 @@ def brief_of(value: Routed | Scored | Record | Judged, language: str) -> Brief:
     return brief_of_record(value, language)
 
 
+def how_asked(value: Routed | Scored | Record | Judged) -> dict[str, Any]:
+    """What a table holds beside a brief, so that its rows are asked as they were when it is read.
+
+    Returns:
+        {"steering": as `written_steering` has it, "seed": of an answer}.
+    """
+    if isinstance(value, Judged):
+        return how_asked(value.record)
+    steering = {"steering": written_steering(value.steering.to_dict())}
+    return steering | ({"seed": value.seed} if isinstance(value, Record) else {})
+
+
+def written_steering(steering: Any) -> str:
+    """A steering, or what a row has in its place, as a cell that is read as the same; "" = none."""
+    if steering is None or steering in NOTHING:
+        return ""
+    try:
+        return json.dumps(steering)  # ASCII: a broken one may hold what UTF-8 does not
+    except RecursionError:
+        return "too deep"  # no JSON: it stays an error
+
+
 def _place(familiarity: float | None, nearest: Sequence[Source]) -> Brief:
     """Where a question lies; what was not measured is null."""
     return {
@@ -138,14 +162,14 @@ def columns(command: str, layout: Layout) -> tuple[str, ...]:
         AtMoeError: another command.
     """
     command = "explain" if command == "faithfulness" else command
-    first = ("id", "question", "error")
+    first = ("id", "question", "error", "steering")
     if command == "score":
         return (*first, "mean_logprob", "tokens")
     if command not in ("route", "answer", "explain"):
         raise AtMoeError(f"There is no table of {command}.")
     named: tuple[str, ...] = first
     if command != "route":
-        named += ("answer", "finish", "tokens", "words", "grade", "flags")
+        named += ("seed", "answer", "finish", "tokens", "words", "grade", "flags")
     groups, experts = layout.group_names, layout.expert_names
     named += ("familiarity", "nearest", "team")
     named += (*(f"heaviest {group}" for group in groups), "in_doubt", "strength")

@@ -19,8 +19,10 @@ from typing import IO, Any, TextIO
 from atmoe import files
 from atmoe.errors import DataError
 from atmoe.many.brief import Brief, flat
-from atmoe.many.rows import FORMULAS
+from atmoe.many.fields import FORMULAS
 
+FORMAT = 2
+"""Of what is beside a file that is not whole yet: rows of another one are not gone on with."""
 JSON_LINES, TABLES = (".jsonl", ".ndjson"), (".csv", ".parquet")
 ROW_GROUP = 10_000
 """Rows that a Parquet file holds together, and that are in memory at once."""
@@ -47,7 +49,7 @@ class Out:
         self.ending = checked_out(path)
         self.part = path.with_name(path.name + ".part")
         self.done = self.errors = 0
-        head = (json.dumps(dict(run), sort_keys=True) + "\n").encode()
+        head = (json.dumps({"format": FORMAT, **run}, sort_keys=True) + "\n").encode()
         with files.writing(self.part):
             self._file: IO[bytes] = self.part.open("a+b")
             if not files.hold(self._file):
@@ -192,7 +194,7 @@ def _plain(value: Any) -> Any:
 
 
 NUMBERS = ("familiarity", "grade", "mean_logprob", "strength")
-COUNTS = ("tokens", "words")
+COUNTS = ("seed", "tokens", "words")
 
 
 def _type(pa: Any, column: str) -> Any:

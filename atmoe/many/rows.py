@@ -1,32 +1,26 @@
 """A file of prompts → rows, one at a time: a broken row is a row with an error, not a broken file.
 
-.csv, .tsv        a header, then rows; a column is the question, another may be its id
-.jsonl, .ndjson   a JSON object a line, or a JSON text
-anything else     a question a line
+Which fields are read of a row: its question (question, prompt, or what a person names), id, answer,
+steering, seed and sampling, in whatever case; `atmoe.many.fields` has the kinds of files.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from atmoe.errors import DataError
+from atmoe.many.fields import JSON_LINES, SEPARATORS, Broken, Table, json_lines, opened
+from atmoe.schema import SEEDS
 
-QUESTIONS = ("question", "prompt")
-"""What the column of the questions is called where nothing is said."""
-ID, ANSWER, STEERING = "id", "answer", "steering"
-LONGEST = 2**24
-"""Characters of one cell; a file with a longer one is refused."""
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
-JSON_LINES = (".jsonl", ".ndjson")
+QUESTION, PROMPT = "question", "prompt"
+"""What the column of the questions is called where nothing is said, the first before the second."""
+ID, ANSWER, STEERING, SEED, SAMPLING = "id", "answer", "steering", "seed", "sampling"
 NOTHING: tuple[dict[str, Any], ...] = ({}, {"overrides": []}, {"strength": 1, "overrides": []})
 """Steerings that set nothing, as the record of an unsteered answer has one: they count as none."""
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a text in a table begins with that a spreadsheet would take for a formula."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +28,17 @@ class Row:
     """One prompt of a file.
 
     Attributes:
-        number: from 1; no two rows have one.
-        id: as the file has it; else the number.
+        number: from 1: of its line, or in a table of the row below the header; no two rows have
+            one.
+        id: as the file has it; else the number, which is told from the ids of a file that has such
+            by a "row" before it.
         question: as typed.
         answer: what is to be scored.
         steering: a steering's value, as a record has it; None = the command's own. So a row whose
             plan is to stay the router's has to say it: "state": "router" of some target.
         error: why it cannot be used; "" = it can.
+        seed: of its answer; None = the command's own.
+        sampling: the settings of an answer that it has, as a record has them; they are not used.
     """
 
     number: int
@@ -49,11 +47,18 @@ class Row:
     answer: str = ""
     steering: Any = None
     error: str = ""
+    seed: int | None = None
+    sampling: Mapping[str, Any] | None = None
 
     @property
     def steered(self) -> bool:
         """Whether it is used under a steering of its own."""
         return self.steering is not None and not self.error
+
+    def sampled_otherwise(self, settings: Mapping[str, Any]) -> bool:
+        """Whether it has settings of an answer that are others than these."""
+        own = self.sampling or {}
+        return any(name in own and own[name] != value for name, value in settings.items())
 
 
 def read_rows(path: Path, column: str | None = None, id_column: str | None = None) -> Iterator[Row]:
@@ -61,170 +66,175 @@ def read_rows(path: Path, column: str | None = None, id_column: str | None = Non
 
     Args:
         path: whose ending says what it holds.
-        column: of the questions; default: "question", "prompt", or the only one there is.
+        column: of the questions; default: "question" or "prompt".
         id_column: default: "id", where there is one.
 
     Raises:
-        DataError: there is no such file, or no such column; or it is one JSON document.
+        DataError: there is no such file, or it is of another kind, or has no such column.
     """
-    if not path.is_file():
-        raise DataError(f"There is no file {path}; name one that holds the prompts.")
     ending = path.suffix.lower()
-    if ending == ".json":
-        raise DataError(f"{path} is not read as one document; write an object a line, as .jsonl.")
-    # What is no UTF-8 is told of its row; a mark at the start is no letter of the first name.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with opened(path) as file:
         if ending in SEPARATORS:
-            fields = _separated(file, SEPARATORS[ending], path)
+            yield from _table_rows(Table(file, SEPARATORS[ending], path), path, column, id_column)
         elif ending in JSON_LINES:
-            fields = _json_lines(file)
+            yield from _json_rows(file, path, column, id_column)
         else:
-            fields = ({QUESTIONS[0]: line.strip()} for line in file if line.strip())
-        named: tuple[str, str | None] | None = None
-        for number, read in enumerate(fields, 1):
-            if isinstance(read, str):
-                yield Row(number, str(number), error=read)
-            elif ending in JSON_LINES:  # each object has names of its own
-                try:
-                    named = _columns(list(read), column, id_column, f"The line {number}")
-                except DataError as error:
-                    yield Row(number, str(number), error=str(error))
-                else:
-                    yield _row(number, read, *named)
-            else:
-                named = named or _columns(list(read), column, id_column, str(path))
-                yield _row(number, read, *named)
+            yield from line_rows(file)
 
 
-def _separated(file: TextIO, separator: str, path: Path) -> Iterator[Mapping[str, Any] | str]:
-    """The rows of a table by name, or what is wrong with one."""
-    csv.field_size_limit(LONGEST)  # of the whole process, whose only reader of tables this is
-    lines = csv.reader(file, delimiter=separator, strict=True)
-    header: list[str] | None = None
-    while True:
+def line_rows(lines: Iterable[str]) -> Iterator[Row]:
+    """The rows of a text, a question a line; a row's number is its line's."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _row(number, {QUESTION: line.strip()}, {QUESTION: QUESTION}, str(number))
+
+
+def _table_rows(
+    table: Table, path: Path, column: str | None, id_column: str | None
+) -> Iterator[Row]:
+    header = table.header
+    id_name = _id_name(header, id_column, str(path))
+    names = _names(header, column, str(path))
+    for number, cells in enumerate(table, 1):
+        nameless = str(number) if id_name is None else f"row {number}"
+        if isinstance(cells, Broken):
+            sure = cells.first if id_name == header[0] else ""
+            yield Row(number, _id_of(sure) or nameless, error=cells.error)
+        else:
+            fields = dict(zip(header, cells))
+            told = None if id_name is None else fields[id_name]
+            yield _row(number, fields, names, nameless, told)
+
+
+def _json_rows(
+    file: TextIO, path: Path, column: str | None, id_column: str | None
+) -> Iterator[Row]:
+    has_ids = id_column is not None or _has_ids(path)
+    for number, read in json_lines(file):
+        nameless = known = f"row {number}" if has_ids else str(number)
+        fields = {QUESTION: read} if isinstance(read, str) else read
+        if isinstance(fields, Broken):
+            yield Row(number, nameless, error=fields.error)
+            continue
+        header, where = list(fields), f"line {number}"  # each object has names of its own
         try:
-            cells = next(lines)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            if header is None or "field larger" in str(error):
-                raise DataError(
-                    f"{path} cannot be read as a table, at its line {lines.line_num} ({error})."
-                ) from error
-            yield f"The row cannot be read as a table's ({error}); mend its quotes."
-            continue
-        if not any(cell.strip() for cell in cells):
-            continue
-        if header is None:
-            header = [cell.strip() for cell in cells]
-            if len(set(header)) < len(header):
-                raise DataError(f"Two columns of {path} have one name; rename one.")
-        elif len(cells) != len(header):
-            yield (
-                f"The row has {len(cells)} cells, and the header {len(header)}; quote what holds a "
-                "separator."
-            )
-        else:
-            yield dict(zip(header, map(_text, cells)))
-    if header is None:
-        raise DataError(f"{path} is empty; its first line names the columns.")
+            id_name = _id_name(header, id_column, where)
+            told = None if id_name is None else fields[id_name]
+            known = _id_of(told) or nameless
+            row = _row(number, fields, _names(header, column, where), nameless, told)
+        except DataError as error:
+            row = Row(number, known, error=str(error))
+        yield row
 
 
-def _text(cell: str) -> str:
-    """A cell without the ' that our own tables keep it a text with."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULAS) else cell
+def _has_ids(path: Path) -> bool:
+    """Whether some object of a file has an id."""
+    with opened(path) as file:
+        for _, read in json_lines(file):
+            if isinstance(read, Mapping):
+                ids = (value for name, value in read.items() if name.lower() == ID)
+                if any(map(_id_of, ids)):
+                    return True
+    return False
 
 
-def _json_lines(file: TextIO) -> Iterator[Mapping[str, Any] | str]:
-    """The objects of a file by name, or what is wrong with one."""
-    for line in file:
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            yield "The line is no JSON; give an object or a text in quotes."
-            continue
-        if isinstance(value, str):
-            yield {QUESTIONS[0]: value}
-        elif isinstance(value, dict):
-            yield value
-        else:
-            yield "The line is neither an object nor a text in quotes."
+def _id_name(names: Sequence[str], id_column: str | None, where: str) -> str | None:
+    """Which of the names is the id's.
+
+    Args:
+        names: of the columns.
+        id_column: what a person says of it; None = nothing.
+        where: what has these columns.
+
+    Raises:
+        DataError: there is no such one, or two are called so.
+    """
+    if id_column is not None and id_column not in names:
+        raise DataError(f"There is no {id_column!r} in {where}, which has {_listed(names)}.")
+    return id_column or _named(names, ID, where)
 
 
-def _columns(
-    names: Sequence[str], column: str | None, id_column: str | None, where: str
-) -> tuple[str, str | None]:
-    """Which of the names are the question's and the id's.
+def _names(names: Sequence[str], column: str | None, where: str) -> dict[str, str | None]:
+    """What the question's, the answer's and the other fields are called.
 
     Args:
         names: of the columns.
         column: what a person says of the question's; None = nothing.
-        id_column: the same of the id's.
         where: what has these columns.
 
     Raises:
-        DataError: there is no such one, or nothing says which.
+        DataError: there is no question's, or nothing says which it is. That it is the only column
+            says nothing: it may be a comment, or the first question of a file without a header.
     """
-    # What is no UTF-8 cannot be shown as it stands.
-    listed = ", ".join(names).encode("utf-8", "backslashreplace").decode()
-    for wanted in (id_column, column):
-        if wanted is not None and wanted not in names:
-            raise DataError(f"{where} has no {wanted!r}; it has {listed or 'nothing'}.")
-    id_name = id_column or _named(names, ID)
-    known = column or next(filter(None, (_named(names, name) for name in QUESTIONS)), None)
-    others = [name for name in names if name != id_name and name.lower() not in (ANSWER, STEERING)]
-    # A file without a header begins with a question.
-    if known is None and len(others) == 1 and others[0].isidentifier():
-        known = others[0]
-    if known is None:
+    if column is not None and column not in names:
+        raise DataError(f"There is no {column!r} in {where}, which has {_listed(names)}.")
+    column = column or _named(names, QUESTION, where) or _named(names, PROMPT, where)
+    if column is None:
         raise DataError(
-            f"Which column of {where} holds the questions? It has {listed or 'none'}; pass "
-            "--column, or call one of them question."
+            f"Which column of {where} holds the questions? It has {_listed(names)}; pass --column, "
+            "or call one of them question."
         )
-    return known, id_name
+    others = (ANSWER, STEERING, SEED, SAMPLING)
+    return {QUESTION: column} | {name: _named(names, name, where) for name in others}
 
 
-def _named(names: Sequence[str], wanted: str) -> str | None:
-    """The one of these names that is this, in whatever case."""
-    return next((name for name in names if name.lower() == wanted), None)
+def _listed(names: Sequence[str]) -> str:
+    """The names; what is no UTF-8 cannot be shown as it stands."""
+    return ", ".join(names).encode("utf-8", "backslashreplace").decode() or "nothing"
 
 
-def _row(number: int, read: Mapping[str, Any], column: str, id_name: str | None) -> Row:
-    """One row by its names; what is no text is told."""
-    names = list(read)
-    told = read[id_name] if id_name is not None else None
-    answer_name, steering_name = _named(names, ANSWER), _named(names, STEERING)
-    answer = read[answer_name] if answer_name is not None else None
-    steering = read[steering_name] if steering_name is not None else None
-    answer = "" if answer is None else answer
-    return row_of(number, read[column], "" if told is None else str(told), answer, steering)
+def _named(names: Sequence[str], wanted: str, where: str) -> str | None:
+    """The one of these names that is this, in whatever case.
+
+    Raises:
+        DataError: two are.
+    """
+    same = [name for name in names if name.lower() == wanted]
+    if len(same) > 1:
+        raise DataError(f"Both {same[0]!r} and {same[1]!r} are in {where}; rename one.")
+    return same[0] if same else None
 
 
-def row_of(
-    number: int, question: Any, row_id: str = "", answer: Any = "", steering: Any = None
+def _id_of(value: Any) -> str:
+    """An id as it stands; "" = there is none, or none that can be written again."""
+    text = "" if value is None else str(value)
+    return text if text.strip() and _readable(text) else ""
+
+
+def _row(
+    number: int,
+    fields: Mapping[str, Any],
+    names: Mapping[str, str | None],
+    nameless: str,
+    told: Any = None,
 ) -> Row:
     """A row of what was typed or read; what cannot be used is told in it.
 
     Args:
         number: from 1.
-        question: should be a text.
-        row_id: "" = the number.
-        answer: should be a text.
-        steering: a value, or its JSON; None, "" and what is in `NOTHING` = none of its own.
+        fields: by name.
+        names: what the fields are called; the question should be a text, and the answer.
+        nameless: what it is called without an id.
+        told: its id.
     """
-    row_id = row_id.strip()
+
+    def value_of(wanted: str) -> Any:
+        name = names.get(wanted)
+        return None if name is None else fields[name]
+
+    question, answer = value_of(QUESTION), value_of(ANSWER)
+    answer = "" if answer is None else answer
+    row_id = _id_of(told) or nameless
     error = ""
     if not isinstance(question, str):
         error = "The question is no text; put it in quotes."
     elif not isinstance(answer, str):
         error = "The answer is no text; put it in quotes."
-    elif not (_readable(question) and _readable(answer) and _readable(row_id)):
+    elif not all(map(_readable, (question, answer, str(told)))):
         error = "The row is not in UTF-8; save the file as UTF-8."
     if error:
-        kept = row_id if row_id and _readable(row_id) else str(number)
-        return Row(number, kept, error=error)
+        return Row(number, row_id, error=error)
+    steering, seed, sampling = value_of(STEERING), value_of(SEED), value_of(SAMPLING)
     if isinstance(steering, str) and steering.strip():
         try:
             steering = json.loads(steering)
@@ -234,7 +244,32 @@ def row_of(
         steering = None
     if steering in NOTHING:
         steering = None
-    return Row(number, row_id or str(number), question, answer, steering, error)
+    try:
+        seed = _seed(seed)
+    except (ValueError, OverflowError):
+        seed = None
+        error = error or "The row's seed is no whole number from 0 up; give one, or none."
+    sampling = sampling if isinstance(sampling, Mapping) else None
+    return Row(number, row_id, question, answer, steering, error, seed, sampling)
+
+
+def _seed(value: Any) -> int | None:
+    """A seed, of a table too, where 3 may be called 3.0.
+
+    Raises:
+        ValueError, OverflowError: it is none.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        seed = int(value) if isinstance(value, str) else value
+    except ValueError:
+        seed = float(value)
+    if isinstance(seed, bool) or not isinstance(seed, int | float):
+        raise ValueError(value)
+    if seed != int(seed) or not 0 <= seed < SEEDS:
+        raise ValueError(value)
+    return int(seed)
 
 
 def _readable(text: str) -> bool:

@@ -18,7 +18,7 @@ from atmoe.answer.generation import generate
 from atmoe.answer.sampling import Sampling
 from atmoe.errors import AtMoeError, PromptError
 from atmoe.explanation import measure
-from atmoe.many.brief import Brief, brief_of
+from atmoe.many.brief import Brief, brief_of, how_asked, written_steering
 from atmoe.many.routes import routes
 from atmoe.many.rows import Row
 from atmoe.model import AtMoe, Routed, Scored
@@ -69,15 +69,18 @@ class Done(Generic[Value]):
         return {} if self.value is None else brief_of(self.value, language)
 
     def written(self, whole: bool, language: str) -> Written:
-        """It as it goes into a file.
+        """It as it goes into a file; of a row without a value that is its own steering.
 
         Args:
             whole: all of its value, and not the brief of it.
             language: what the model learned from.
         """
-        if whole and self.value is not None:
+        if self.value is None:
+            own = written_steering(self.row.steering)
+            return self.named, {"steering": own} if own else {}
+        if whole:
             return self.named, self.value.to_dict()
-        return self.named, self.brief(language)
+        return self.named, how_asked(self.value) | self.brief(language)
 
 
 class _Asked(NamedTuple):
@@ -201,7 +204,8 @@ def _answered(
     records: list[Record] = []
     if routed:
         prompts, plans = [r.prompt for r in routed], [r.plan for r in routed]
-        seeds = [sampling.seed] * len(routed)
+        own = [done.row.seed for done in batch if done.value is not None]
+        seeds = [sampling.seed if seed is None else seed for seed in own]
         generation = generate(model, prompts, plans, sampling, seeds=seeds)
         for step in generation:
             last = step
@@ -210,7 +214,7 @@ def _answered(
             record = Record.of(
                 model, r.prompt, r.steering, r.router_plan, generation, last, i, r.found
             )
-            records.append(replace(model.flagged(record), timings={}))
+            records.append(replace(model.flagged(record), timings={}, seed=seeds[i]))
     left = iter(records)
     for done in batch:
         yield Done(done.row, error=done.error) if done.value is None else Done(done.row, next(left))

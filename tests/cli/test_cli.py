@@ -33,6 +33,7 @@ def test_route(capsys, saved, llama):
     assert [(g["name"], tuple(g["experts"])) for g in plan["groups"]] == list(LAYOUT.groups)
     own = read_config(Path(saved[1]))[0]
     assert plan.pop("model") == own.named and own.sha256
+    assert plan.pop("steering") == Steering().to_dict()
     assert plan == llama.model.route("How is gout treated?").to_dict()
 
 
@@ -235,5 +236,5 @@ def test_what_is_asked_may_stand_behind_the_options(capsys, saved, llama):
     first = run(capsys, "score", *steered, "How is gout treated?", "Rest.")
     assert first == run(capsys, "score", "How is gout treated?", *steered, "Rest.")
     plan = run(capsys, "route", *saved, "How is gout treated?")
-    del plan["model"]
+    del plan["model"], plan["steering"]
     assert plan == llama.model.route("How is gout treated?").to_dict()

@@ -195,16 +195,16 @@ def test_a_score_is_the_librarys(model):
 @pytest.mark.parametrize(
     ("name", "text", "rows"),
     [
-        ("a.txt", "One?\n\n  Two?  \n", [("1", "One?"), ("2", "Two?")]),
+        ("a.txt", "One?\n\n  Two?  \n", [("1", "One?"), ("3", "Two?")]),
         (
             "a.csv",
             '\ufeffid,Question\nx,One?\ny,"Two,\ntoo?"\n',
             [("x", "One?"), ("y", "Two,\ntoo?")],
         ),
         ("a.tsv", "prompt\tlabel\nOne?\t1\n", [("1", "One?")]),
-        ("a.jsonl", '{"id": 7, "prompt": "One?"}\n"Two?"\n', [("7", "One?"), ("2", "Two?")]),
+        ("a.jsonl", '{"id": 7, "prompt": "One?"}\n"Two?"\n', [("7", "One?"), ("row 2", "Two?")]),
         ("a.jsonl", '{"id": null, "question": "One?"}\n', [("1", "One?")]),
-        ("a.csv", "text\nOne?\n", [("1", "One?")]),
+        ("a.ndjson", '\n"One?"\n{"prompt": "Two?"}\n', [("2", "One?"), ("3", "Two?")]),
     ],
 )
 def test_rows_are_read_by_the_files_ending(tmp_path, name, text, rows):
@@ -241,7 +241,11 @@ def test_a_broken_row_is_told_and_the_next_is_read(tmp_path, name, data, told):
     ("text", "column", "told"),
     [
         ("a,b\n1,2\n", None, "Which column .* a, b; pass --column"),
-        ("a,b\n1,2\n", "c", "no 'c'; it has a, b"),
+        ("a,b\n1,2\n", "c", "no 'c' in .*a.csv, which has a, b"),
+        ("id,note\n1,Gout?\n", None, "Which column .* id, note; pass --column"),
+        ("Gout\nAsthma\n", None, "Which column .* Gout; pass --column"),
+        ("Question,question\nOne?,Two?\n", None, "Both 'Question' and 'question' are in"),
+        ("question,ID,Id\nOne?,1,2\n", None, "Both 'ID' and 'Id' are in"),
         ("id,Answer\n1,Rest.\n", None, "Which column .* id, Answer; pass --column"),
         ("a,a\n1,2\n", "a", "one name"),
         ("", None, "empty"),
@@ -268,7 +272,7 @@ def test_an_answer_of_our_own_table_is_read_as_it_was_written(tmp_path, text):
     table = table_csv([written], tuple(written))
     (tmp_path / "a.csv").write_text(table, encoding="utf-8", newline="")
     (row,) = read_rows(tmp_path / "a.csv")
-    assert (row.id, row.answer) == (text.strip(), text)
+    assert (row.id, row.answer) == (text, text)
 
 
 def test_a_table_a_parquet_file_and_json_lines_hold_the_same(capsys, saved, llama, tmp_path):
@@ -353,6 +357,100 @@ def test_a_commands_steering_holds_of_rows_that_we_wrote_and_whose_it_does_not_i
     assert "their own, and not the command's: 1" in capsys.readouterr().out
 
 
+def test_a_table_of_answers_is_scored_as_their_records_are(capsys, saved, llama, tmp_path):
+    asked = tmp_path / "asked.jsonl"
+    half = {"strength": 0.5, "overrides": [{"target": "task", "state": "fixed", "share": 0.9}]}
+    rows = [{"question": PROMPTS[0], "steering": OFF}, {"question": PROMPTS[1], "steering": half}]
+    rows += [{"question": PROMPTS[2]}, {"question": "", "steering": half}]
+    rows += [{"question": "Gout?", "steering": {"overrides": 2 * "\ud800"}}]
+    asked.write_text("\n".join(map(json.dumps, rows)))
+    few = ("--max-new-tokens", "4", "--strength", "1.5", *saved)
+    scored = []
+    for ending in ("csv", "jsonl", "parquet"):
+        out, lines = tmp_path / f"out.{ending}", tmp_path / f"of {ending}.jsonl"
+        assert (
+            run(capsys, "answer", "--prompts", str(asked), "--out", str(out), *few)["errors"] == 2
+        )
+        if ending == "csv":
+            held = list(csv.DictReader(out.open(encoding="utf-8-sig", newline="")))
+        elif ending == "jsonl":
+            held = list(map(json.loads, out.read_text().splitlines()))
+        else:
+            held = pyarrow.parquet.read_table(out).to_pylist()
+        # what a tiny model writes cannot always be scored
+        lines.write_text("\n".join(json.dumps(row | {"answer": "Rest."}) for row in held))
+        again = tmp_path / f"scored {ending}.jsonl"
+        run(capsys, "score", "--prompts", str(lines), "--out", str(again), *saved)
+        scored.append(list(map(json.loads, again.read_text().splitlines())))
+    command = Steering(strength=1.5)
+    for i, own in enumerate((Steering.from_dict(OFF), Steering.from_dict(half), command)):
+        plan = own.apply(llama.model.route(PROMPTS[i]))
+        logp = llama.model.score(PROMPTS[i], "Rest.", [plan]).mean().item()
+        for rows in scored:
+            assert rows[i]["mean_logprob"] == pytest.approx(logp, abs=1e-5)
+            assert rows[i]["steering"] == own.to_dict()
+    # and a row that could not be asked keeps what it is to be asked under
+    for *_, fourth, fifth in scored:
+        assert json.loads(fourth["steering"]) == half and "not a steering" in fifth["error"]
+
+
+def test_the_plan_of_one_question_says_how_it_was_steered(capsys, saved):
+    plan = run(capsys, "route", PROMPTS[0], "--off", "task", *saved)
+    assert plan["steering"] == Steering((Override("task", State.OFF),)).to_dict()
+    assert RoutingPlan.from_dict(plan).absent == ("task",)
+
+
+def test_a_row_is_drawn_by_its_own_seed(capsys, caplog, saved, model, tmp_path):
+    sampling = Sampling(max_new_tokens=9, temperature=1.0, seed=5)
+    flags = ("--temperature", "1", "--max-new-tokens", "9", "--seed", "5", *saved)
+    asked, out = tmp_path / "asked.csv", tmp_path / "out.jsonl"
+    cells = ["1", "2", "3.0", "", "5", str(2**63 - 1), "-1", "x", "inf"]
+    lines = [f"{PROMPTS[0]},{cell}\n" for cell in cells]
+    asked.write_text("question,Seed\n" + "".join(lines))
+    said = run(capsys, "answer", "--prompts", str(asked), "--out", str(out), *flags)
+    assert (said["errors"], said["own_seed"]) == (3, 4)
+    assert "a seed of their own, not --seed: 4" in caplog.text
+    rows = list(map(json.loads, out.read_text().splitlines()))
+    assert all("no whole number" in row["error"] for row in rows[-3:])
+    records = [Record.from_dict(row) for row in rows[:-3]]
+    assert [record.seed for record in records] == [1, 2, 3, 5, 5, 2**63 - 1]
+    for record in records:
+        alone = model.answer(PROMPTS[0], sampling=replace(sampling, seed=record.seed))
+        assert record.answer_tokens == alone.answer_tokens
+    assert len({record.answer for record in records}) > 3
+    # both a record and a table bring it, so that they are answered again as they were
+    table = tmp_path / "table.csv"
+    run(capsys, "answer", "--prompts", str(out), "--out", str(table), *flags)
+    once_more = tmp_path / "again.jsonl"
+    run(capsys, "answer", "--prompts", str(table), "--out", str(once_more), *flags, "--seed", "8")
+    again = list(map(json.loads, once_more.read_text().splitlines()))[:-3]
+    assert [row["answer"] for row in again] == [record.answer for record in records]
+
+
+def test_of_rows_that_were_sampled_otherwise_is_told(capsys, caplog, saved, tmp_path):
+    asked, out = tmp_path / "asked.txt", tmp_path / "out.jsonl"
+    asked.write_text("Gout?\nAsthma?\n")
+    run(
+        capsys,
+        "answer",
+        "--prompts",
+        str(asked),
+        "--out",
+        str(out),
+        "--max-new-tokens",
+        "2",
+        *saved,
+    )
+    assert not caplog.text
+    given = ["answer", "--prompts", str(out), "--max-new-tokens", "2", *saved, "--out"]
+    assert run(capsys, *given, str(tmp_path / "same.jsonl"))["other_sampling"] == 0
+    other = ("--repetition-penalty", "1.5")
+    assert run(capsys, *given, str(tmp_path / "other.jsonl"), *other)["other_sampling"] == 2
+    assert caplog.text.count("than the command's, which hold: 2.") == 1
+    for row in map(json.loads, (tmp_path / "other.jsonl").read_text().splitlines()):
+        assert row["sampling"]["repetition_penalty"] == 1.5
+
+
 def test_what_is_no_utf8_can_be_told(tmp_path):
     (tmp_path / "a.csv").write_bytes("Frage,Qualität\n1,2\n".encode("cp1252"))
     with pytest.raises(DataError, match="holds the questions") as refusal:
@@ -419,7 +517,7 @@ def test_a_run_of_200_that_was_stopped_goes_on_where_it_stopped(capsys, saved, t
     assert [json.loads(line)["id"] for line in out.read_text().splitlines()][38:42] == [
         "q38",
         "q39",
-        "41",
+        "row 41",
         "q41",
     ]
 

@@ -1,0 +1,68 @@
+"""What the rows of a file bring of their own, counted before they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from atmoe.many.rows import Row
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How many of some rows are what they would not be by the command alone.
+
+    Attributes:
+        rows: all of them.
+        steered: have a steering of their own, and are asked under it.
+        seeded: have a seed of their own, and another answer by it.
+        otherwise: have the settings of an answer, which are others than those that it is given by.
+        repeated: not rows, but ids, that more than one of them has.
+    """
+
+    rows: int
+    steered: int
+    seeded: int
+    otherwise: int
+    repeated: int
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], settings: Mapping[str, Any] | None = None) -> Self:
+        """Of rows, read once; of each id 64 bits are kept.
+
+        Args:
+            rows: some.
+            settings: those of `Sampling` that they are answered by; None = they are not answered.
+        """
+        settings = settings or {}
+        total = steered = seeded = otherwise = 0
+
+        def ids() -> Iterator[int]:
+            nonlocal total, steered, seeded, otherwise
+            for row in rows:
+                total += 1
+                steered += row.steered
+                drawn = settings.get("temperature", 0) > 0 and not row.error
+                seeded += drawn and row.seed not in (None, settings["seed"])
+                otherwise += row.sampled_otherwise(settings)
+                yield hash(row.id)
+
+        _, counts = np.unique(np.fromiter(ids(), np.int64), return_counts=True)
+        return cls(total, steered, seeded, otherwise, int((counts > 1).sum()))
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What a person would not expect of their rows, other than a steering; in sentences."""
+        counted = (
+            (self.repeated, "Ids that more than one row has: {}; rows are not told apart by them."),
+            (self.seeded, "Rows that are answered under a seed of their own, not --seed: {}."),
+            (
+                self.otherwise,
+                "Rows that bring other settings of an answer (sampling) than the command's, which "
+                "hold: {}.",
+            ),
+        )
+        return tuple(sentence.format(count) for count, sentence in counted if count)
