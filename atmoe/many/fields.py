@@ -144,9 +144,17 @@ class Table:
             yield Broken(f"The row {wrong}.", text_of(first))
 
 
+def cell_of(text: str) -> str:
+    """A text as a table has it: what a spreadsheet would take for a formula begins with one more '.
+
+    So does what would be one without those that it begins with itself: only one is read away.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(FORMULAS) else text
+
+
 def text_of(cell: str) -> str:
-    """A cell without the ' that our own tables keep it a text with."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULAS) else cell
+    """The inverse of `cell_of`."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULAS) else cell
 
 
 def json_lines(file: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any] | str | Broken]]:

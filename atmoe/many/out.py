@@ -19,7 +19,7 @@ from typing import IO, Any, TextIO
 from atmoe import files
 from atmoe.errors import DataError
 from atmoe.many.brief import Brief, flat
-from atmoe.many.fields import FORMULAS
+from atmoe.many.fields import cell_of
 
 FORMAT = 2
 """Of what is beside a file that is not whole yet: rows of another one are not gone on with."""
@@ -157,7 +157,9 @@ def _write(file: TextIO, rows: Iterable[Mapping[str, Any]], columns: Sequence[st
     writer = csv.DictWriter(file, columns)
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _plain(row.get(name)) for name in columns})
+        cells = {name: row.get(name) for name in columns}
+        texts = {name: cell_of(value) for name, value in cells.items() if isinstance(value, str)}
+        writer.writerow(cells | texts)
 
 
 def checked_out(path: Path) -> str:
@@ -184,13 +186,6 @@ def digest(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """A cell. What a spreadsheet would take for a formula is kept a text."""
-    if isinstance(value, str) and value.startswith(FORMULAS):
-        return f"'{value}"
-    return value
 
 
 NUMBERS = ("familiarity", "grade", "mean_logprob", "strength")

@@ -12,7 +12,7 @@ from commands import refused, run
 from conftest import LAYERS, LAYOUT, ROOT
 from samples import explanation, unmixed
 
-from atmoe import Record
+from atmoe import Record, Steering
 from atmoe.cli.ask import _changes, _measured
 from atmoe.cli.main import build_parser, main
 from atmoe.explanation.value import Change

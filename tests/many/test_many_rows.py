@@ -3,13 +3,17 @@
 import csv
 import io
 import zipfile
+from pathlib import Path
 
 import pandas
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.cohort.desk import _lines
 from atmoe.errors import DataError
-from atmoe.many.fields import OTHERS
+from atmoe.many.fields import FORMULAS, OTHERS, Table
+from atmoe.many.out import table_csv
 from atmoe.many.rows import read_rows
 from atmoe.many.survey import Survey
 
@@ -129,3 +133,13 @@ def workbook() -> bytes:
 def test_what_is_no_text_is_refused_with_what_to_do(tmp_path, name, data):
     with pytest.raises(DataError, match="save it as CSV UTF-8"):
         read(tmp_path, name, data)
+
+
+@given(st.lists(st.text(st.sampled_from("'=+-@\t\r\n ,\"a\ufeff\0"), max_size=4)))
+def test_a_text_of_our_own_table_is_no_formula_and_is_read_as_it_was(texts):
+    rows = [{"id": text, "question": text} for text in texts]
+    held = table_csv(rows, ("id", "question"))
+    table = Table(io.StringIO(held, newline=""), ",", Path("a.csv"))
+    assert list(table) == [[text, text] for text in texts]
+    for row in csv.DictReader(io.StringIO(held, newline="")):
+        assert not row["question"].startswith(FORMULAS)
