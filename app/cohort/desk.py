@@ -28,7 +28,7 @@ from atmoe import AtMoeError, Record, Sampling, Steering
 from atmoe.many.atlas import weights
 from atmoe.many.brief import columns, flat
 from atmoe.many.commands import steps_of
-from atmoe.many.out import table_csv
+from atmoe.many.out import CSV_ENCODING, table_csv
 from atmoe.many.rows import Row, line_rows, read_rows
 from atmoe.many.run import Done
 from atmoe.many.survey import Survey
@@ -253,7 +253,7 @@ class CohortDesk(Desk):
         if state.folder is None:
             state.folder = TemporaryDirectory(prefix="atmoe-")
         csv, page = (Path(state.folder.name, f"atmoe-cohort.{end}") for end in ("csv", "html"))
-        csv.write_text(table_csv(rows, named), "utf-8")
+        csv.write_text(table_csv(rows, named), CSV_ENCODING, newline="")
         atlas: Update = {}
         shares: list[list[float]] = []
         if ready:

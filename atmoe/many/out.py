@@ -24,6 +24,8 @@ from atmoe.many.fields import cell_of
 FORMAT = 2
 """Of what is beside a file that is not whole yet: rows of another one are not gone on with."""
 JSON_LINES, TABLES = (".jsonl", ".ndjson"), (".csv", ".parquet")
+CSV_ENCODING = "utf-8-sig"
+"""Of a CSV file: without its mark a spreadsheet takes UTF-8 for another encoding."""
 ROW_GROUP = 10_000
 """Rows that a Parquet file holds together, and that are in memory at once."""
 
@@ -129,7 +131,7 @@ class Out:
             yield from file
 
     def _csv(self, path: Path) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with path.open("w", encoding=CSV_ENCODING, newline="") as file:
             _write(file, map(json.loads, self._lines()), self.columns)
 
     def _parquet(self, path: Path) -> None:

@@ -1,5 +1,6 @@
 """Many prompts: each row is what its question is alone, and an error is its row's alone."""
 
+import codecs
 import csv
 import json
 import os
@@ -10,6 +11,7 @@ import time
 from dataclasses import replace
 from random import Random
 
+import pandas
 import pyarrow.parquet
 import pytest
 import torch
@@ -291,7 +293,9 @@ def test_a_table_a_parquet_file_and_json_lines_hold_the_same(capsys, saved, llam
     alone = llama.model.routed("How is gout treated?", own)
     assert RoutingPlan.from_dict(lines[0]).close_to(alone.plan, 1e-5)
     assert "empty" in lines[1]["error"]
-    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
+    assert (tmp_path / "out.csv").read_bytes().count(codecs.BOM_UTF8) == 1  # for a spreadsheet
+    assert list(pandas.read_csv(tmp_path / "out.csv")["id"]) == ["x", "y", "z"]
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8-sig", newline="")))
     table = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
     assert rows[2]["question"] == "'=1+1 what is it?"  # no formula for a spreadsheet
     assert table[2]["question"] == "=1+1 what is it?"
@@ -487,7 +491,7 @@ def test_half_of_another_run_is_not_gone_on_with(tmp_path):
             Out(tmp_path / "other.csv", ("id",), {"command": "route"})
         assert (tmp_path / "other.csv.part").read_bytes() == foreign
     Out(tmp_path / "out.csv", ("id",), {"command": "route"}).finish()
-    assert (tmp_path / "out.csv").read_text().split() == ["id", "a", "b", "c"]
+    assert (tmp_path / "out.csv").read_text("utf-8-sig").split() == ["id", "a", "b", "c"]
 
 
 def test_a_run_of_200_that_was_stopped_goes_on_where_it_stopped(capsys, saved, tmp_path):

@@ -35,7 +35,9 @@ def saved(tab, name: str) -> str:
     """What one of the downloads holds."""
     with tab.page.expect_download() as found:
         tab.page.locator("#cohort").get_by_role("button", name=name, exact=True).click()
-    return found.value.path().read_text("utf-8")
+    data = found.value.path().read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf") == (name == "CSV")  # by which a spreadsheet knows it
+    return data.decode("utf-8-sig")
 
 
 def test_each_question_is_a_row_with_its_own_plan(browser, served):
@@ -124,7 +126,7 @@ def test_what_they_were_asked_under_stands_beside_the_table_to_its_end(browser, 
 
 def test_a_file_is_read_with_its_ids_and_its_broken_rows(browser, served, tmp_path):
     file = tmp_path / "asked.csv"
-    file.write_text(f"id,question\nq-7,{PROMPTS[2]}\nq-8,a,b\nq-7,{PROMPTS[1]}\n")
+    file.write_text(f"id,question\nq-7,{PROMPTS[2]}\nq-8,a,b\nq-7,{PROMPTS[0]}\n")
     with visit(browser, served) as tab:
         tab.open("Many questions")
         place = tab.page.locator("#cohort")
