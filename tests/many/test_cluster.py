@@ -31,7 +31,7 @@ ROWS = [
     Row(3, "c", PROMPTS[0], steering={"overrides": [{"target": "field", "state": "off"}]}),
     Row(4, "d", PROMPTS[2], "Rest.", {"overrides": [{"target": "nobody", "state": "off"}]}),
     Row(5, "e", error="The row is broken."),
-    Row(6, "f", PROMPTS[3], "Rest."),
+    Row(6, "f", PROMPTS[3], "Rest.", seed=7),
 ]
 STEERING = Steering((Override("task/warn", State.FIXED, 0.9),))
 BUSY = "ray::MapWorker(MapBatches(Worker)).submit"
