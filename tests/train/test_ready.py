@@ -38,4 +38,5 @@ def test_without_ready_ones_a_checkpoint_is_marked_as_ever(llama, tmp_path, monk
     monkeypatch.setattr(loop, "run", lambda **more: marks.append(more["settings"]) or {})
     model = new_model(DESCRIBED, SETTINGS, str(llama.directory))
     train_experts(model, EXAMPLES, DESCRIBED, tmp_path, SETTINGS)
-    assert set(marks[0]) == {*asdict(SETTINGS), "data", "base"}
+    # "setup" is of a base in a directory, as this one
+    assert set(marks[0]) == {*asdict(SETTINGS), "data", "base", "setup"}
