@@ -24,7 +24,7 @@ from atmoe.answer.generation import generate
 from atmoe.cli.main import main
 from atmoe.errors import DataError
 from atmoe.explanation.measure import explain
-from atmoe.many.brief import brief_of, columns, flat
+from atmoe.many.brief import brief_of, columns, flat, how_asked
 from atmoe.many.judging import judging_steps
 from atmoe.many.out import Out, table_csv
 from atmoe.many.rows import Row, read_rows
@@ -156,8 +156,9 @@ def test_a_grade_is_given_where_the_model_learned_from_english(model):
     told = replace(record, answer="Diabetes ist eine chronische Krankheit des Stoffwechsels.")
     done = Done(ROWS[0], told)
     for language, grade in (("de", None), ("", None), ("en", 10.7)):
-        brief = done.written(False, language)[1]
-        assert brief == done.brief(language) == brief_of(told, language)
+        brief = done.brief(language)
+        assert brief == brief_of(told, language)
+        assert done.written(False, language)[1] == how_asked(told) | brief
         assert (brief["grade"], brief["words"]) == (grade, 7)
 
 
