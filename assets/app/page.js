@@ -23,7 +23,7 @@
     const input = [...document.querySelectorAll("#settings-body input[type=number]")].find((one) => one.ariaLabel === name || one.closest("label")?.textContent.includes(name));
     return Number(input?.value);
   }).join(" ");
-  const bare = (text) => text.normalize("NFC").replace(/\s+/g, " ").trim();
+  const bare = (text) => text.normalize("NFC").replace(/\p{Cf}/gu, "").replace(/\s+/g, " ").trim();
   const markOld = () => {
     const box = bare(document.querySelector("#question textarea, #question input")?.value ?? "");
     for (const [area, place] of [["answer", "first"], ["steered", "second"]]) {

@@ -234,6 +234,8 @@ def test_an_answer_to_another_question_looks_old(tab):
         assert box["y"] + box["height"] <= below
     tab.question.fill(QUESTION)
     looks(False, False)
+    tab.question.fill("How is\u00a0asth\u00adma treated\u200b?")  # as copied out of a PDF
+    looks(False, False)
     tab.tokens(TOKENS + 1)
     looks(False, True)
 
