@@ -162,15 +162,7 @@ def train_xlora(
     classifier.register_forward_hook(lambda module, given, logits: logits.to(precision))
     training = training_side(examples)
     chosen = held_out_rows(model, examples, description)
-    budget = budget_of(
-        model,
-        training,
-        [row for rows in chosen for row in rows],
-        settings.answer_tokens,
-        PASSES,
-        MOST,
-        "xlora",
-    )
+    budget = budget_of(model, training, chosen, settings.answer_tokens, PASSES, MOST, "xlora")
     if team.leads:
         loop.tell(budget.sentences())
 

@@ -137,7 +137,7 @@ class Budget:
 def budget_of(
     model: AtMoe,
     training: Sequence[Example],
-    held_out: Sequence[Row],
+    chosen: Sequence[Sequence[Row]],
     asked_for: int | None,
     passes: int,
     most: int,
@@ -149,7 +149,7 @@ def budget_of(
     Args:
         model: reads the rows.
         training: what is trained on.
-        held_out: of other topics; whose loss is measured.
+        chosen: of other topics, those of each expert; whose loss is measured.
         asked_for: answer tokens, where somebody said so many.
         passes: over the data at most, where nobody did.
         most: answer tokens, where that is less.
@@ -159,6 +159,7 @@ def budget_of(
     Raises:
         DataError: no training row can be read.
     """
+    held_out = [row for of_one in chosen for row in of_one]
     counted = list(training)
     if len(counted) > COUNTED:  # drawn, for rows of a file may come in turns
         counted = random.Random(0).sample(counted, COUNTED)

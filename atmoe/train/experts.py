@@ -269,11 +269,10 @@ def _train(
     hold(model, [model.layout.expert_index(name) for name in description.ready])
     tokens: Counter = Counter()
     chosen = held_out_rows(model, examples, description)
-    held_out = [row for rows in chosen for row in rows]
     budget = budget_of(
         model,
         training,
-        held_out,
+        chosen,
         settings.answer_tokens,
         PASSES,
         MOST,

@@ -98,15 +98,7 @@ def train_router(
     few = None if settings.answer_tokens else READINGS
     held_out = held_out_instructions(examples, description, settings.seed, few)
     chosen = held_out_rows(model, examples, description)
-    budget = budget_of(
-        model,
-        training,
-        [row for rows in chosen for row in rows],
-        settings.answer_tokens,
-        PASSES,
-        MOST,
-        "routed",
-    )
+    budget = budget_of(model, training, chosen, settings.answer_tokens, PASSES, MOST, "routed")
     if team.leads:
         loop.tell(f"Refinement, after heads are fitted to labels: {budget.sentences()}")
     mark = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from atmoe.errors import TrainingError
 from atmoe.mixture.precision import quick
+from atmoe.schema import SEEDS
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,6 @@ class RouterSettings:
         """
         known("--floors", self.floors, groups)
         return [self.floors.get(group, self.floor) for group in groups]
-
-
-SEEDS = 2**63
-"""Seeds are below it: torch and numpy take no others."""
 
 
 def in_range(settings: Any, least: Mapping[str, int], above_zero: Iterable[str]) -> None:

@@ -115,15 +115,7 @@ def train_together(
     experts = range(len(model.layout.expert_names))
     halves = [e for e in experts if model.bank.adapter(e).exact == torch.bfloat16]
     chosen = held_out_rows(model, examples, description)
-    budget = budget_of(
-        model,
-        training,
-        [row for rows in chosen for row in rows],
-        settings.answer_tokens,
-        PASSES,
-        MOST,
-        "routed",
-    )
+    budget = budget_of(model, training, chosen, settings.answer_tokens, PASSES, MOST, "routed")
     if team.leads:
         loop.tell(budget.sentences())
     measure = routed_loss(model, router, chosen)

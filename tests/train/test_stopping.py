@@ -162,8 +162,8 @@ def test_a_loss_that_is_no_number_is_an_error(tmp_path):
 
 
 def budget(model, examples, asked_for=None, most=10**9):
-    rows = [row for of_one in held_out_rows(model, examples, DESCRIBED) for row in of_one]
-    return budget_of(model, training_side(examples), rows, asked_for, PASSES, most, "label")
+    chosen = held_out_rows(model, examples, DESCRIBED)
+    return budget_of(model, training_side(examples), chosen, asked_for, PASSES, most, "label")
 
 
 def answer_tokens(model, examples):
