@@ -9,7 +9,7 @@ stop.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from itertools import islice
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
@@ -53,6 +53,7 @@ class Done(Generic[Value]):
     row: Row
     value: Value | None = None
     error: str = ""
+    _briefs: dict[str, Brief] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def named(self) -> dict[str, str]:
@@ -61,12 +62,14 @@ class Done(Generic[Value]):
         return {"id": self.row.id, "question": self.row.question, **error}
 
     def brief(self, language: str) -> Brief:
-        """The brief of its value; {} where there is none.
+        """The brief of its value, made once; {} where there is none.
 
         Args:
             language: what the model learned from.
         """
-        return {} if self.value is None else brief_of(self.value, language)
+        if language not in self._briefs:
+            self._briefs[language] = {} if self.value is None else brief_of(self.value, language)
+        return self._briefs[language]
 
     def written(self, whole: bool, language: str) -> Written:
         """It as it goes into a file; of a row without a value that is its own steering.

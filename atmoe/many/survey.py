@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -38,20 +39,15 @@ class Survey:
             settings: those of `Sampling` that they are answered by; None = they are not answered.
         """
         settings = settings or {}
-        total = steered = seeded = otherwise = 0
-
-        def ids() -> Iterator[int]:
-            nonlocal total, steered, seeded, otherwise
-            for row in rows:
-                total += 1
-                steered += row.steered
-                drawn = settings.get("temperature", 0) > 0 and not row.error
-                seeded += drawn and row.seed not in (None, settings["seed"])
-                otherwise += row.sampled_otherwise(settings)
-                yield hash(row.id)
-
-        _, counts = np.unique(np.fromiter(ids(), np.int64), return_counts=True)
-        return cls(total, steered, seeded, otherwise, int((counts > 1).sum()))
+        drawn = settings.get("temperature", 0) > 0
+        ids, steered, seeded, otherwise = array("q"), 0, 0, 0
+        for row in rows:
+            ids.append(hash(row.id))
+            steered += row.steered
+            seeded += drawn and not row.error and row.seed not in (None, settings["seed"])
+            otherwise += row.sampled_otherwise(settings)
+        _, counts = np.unique(ids, return_counts=True)
+        return cls(len(ids), steered, seeded, otherwise, int((counts > 1).sum()))
 
     @property
     def told(self) -> tuple[str, ...]:
