@@ -31,6 +31,7 @@ from atmoe.mixture.config import CONFIG, sha256_at
 from atmoe.mixture.hub import CARD, PARTS, card_of, folder_of, set_aside, take_along
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.precision import placed
+from atmoe.prompt.template import Prompt
 from atmoe.prompt.words import check_text
 from atmoe.record import Record
 from atmoe.routing.plan import RoutingPlan
@@ -218,7 +219,10 @@ class AtMoe(Mixture, ModelHubMixin):
         Raises:
             PromptError: the prompt is empty, too long, or in a script that the model does not know.
         """
-        return prefill(self, [self.encode(prompt)], None, use_cache=False, kept=kept).plans[0]
+        return self._routed(self.encode(prompt), kept)
+
+    def _routed(self, question: Prompt, kept: Kept | None = None) -> RoutingPlan:
+        return prefill(self, [question], None, use_cache=False, kept=kept).plans[0]
 
     def found(self, prompt: str, plan: RoutingPlan) -> Found | None:
         """How familiar a question is, and the nearest training examples.
@@ -247,8 +251,8 @@ class AtMoe(Mixture, ModelHubMixin):
         Raises:
             PromptError, SteeringError: before or after one pass.
         """
-        prompt = self.encode(prompt).text
-        return self.steered(prompt, self.route(prompt), steering)
+        question = self.encode(prompt)
+        return self.steered(question.text, self._routed(question), steering)
 
     def steered(self, prompt: str, router_plan: RoutingPlan, steering: Steering) -> Routed:
         """The plan that a steering makes of the router's, and where the question lies.

@@ -14,7 +14,7 @@ from atmoe.data.description import MEDICAL, Description
 from atmoe.data.examples import load
 from atmoe.data.labels import GROUPS
 from atmoe.data.schema import ANSWER_WORDS, Example, split
-from atmoe.data.templates import paraphrase, two_needs
+from atmoe.data.templates import paraphrase, reworded, two_needs
 
 __all__ = [
     "ANSWER_WORDS",
@@ -24,6 +24,7 @@ __all__ = [
     "Example",
     "load",
     "paraphrase",
+    "reworded",
     "split",
     "two_needs",
 ]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from atmoe.data.schema import Example
+from atmoe.data.text import tidy
 from atmoe.errors import DataError, PromptError
 from atmoe.prompt.words import check_text
 from atmoe.schema import address_of
@@ -96,7 +97,7 @@ def _example(line: str, path: Path, number: int) -> Example:
 
 def _one_spelling(topic: str) -> str:
     """A topic for the split: “Soup” and “soup ” are one, or answers about it lay on both sides."""
-    return " ".join(unicodedata.normalize("NFC", topic).casefold().split())
+    return tidy(unicodedata.normalize("NFC", topic).casefold())
 
 
 def _address(where: str, raw: Any) -> str:

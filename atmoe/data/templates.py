@@ -14,7 +14,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -93,6 +93,12 @@ def paraphrase(example: Example, rng: random.Random, split: str = "train") -> Ex
     template = rng.choice([template for template in fitting if template.voice == voice])
     asked = template.text.replace(SLOT, _cased(name, template.audience, voice == "misspelt", rng))
     return replace(example, prompt=_with_material(asked, example))
+
+
+def reworded(examples: Sequence[Example], rng: random.Random, split: str) -> list[Example]:
+    """Examples asked in another way, without those that no wording fits: they stay as they are."""
+    asked = [paraphrase(example, rng, split) for example in examples]
+    return [other for other, own in zip(asked, examples) if other.prompt != own.prompt]
 
 
 def two_needs(a: Example, b: Example, rng: random.Random, split: str = "train") -> Example | None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atmoe.data import Example, paraphrase, split
+from atmoe.data import Example, reworded, split
 from atmoe.errors import AssetError, DataError
 from atmoe.model import AtMoe
 from atmoe.sources.fitting import tested
@@ -76,9 +76,7 @@ def study(
     if not unseen:
         raise DataError("There is no question about an unseen topic; name more data.")
     plain = _Scored.of(model, index, unseen)
-    # Without a wording that fits, a question stays as it is: then it is not called rephrased.
-    others = [paraphrase(e, rng, "evaluation") for e in unseen]
-    others = [e for e, own in zip(others, unseen) if e.prompt != own.prompt]
+    others = reworded(unseen, rng, "evaluation")
     other = _Scored.of(model, index, others) if others else None
     apart: dict[str, list[str]] = {}
     for kind, line in [*lines(own_lines.outside, "kept"), *lines(own_lines.inside, "kept")]:

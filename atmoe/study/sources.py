@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atmoe.data import Example, paraphrase, split
+from atmoe.data import Example, paraphrase, reworded, split
 from atmoe.errors import AssetError, DataError, PromptError
 from atmoe.model import AtMoe
 from atmoe.sources.facts import Facts
@@ -109,9 +109,7 @@ def study(
         raise DataError("There is no question to ask; name a corpus that holds some.")
     reach = Asked(model, again, "rephrased")
     plain = Asked(model, unseen, "unseen")
-    others = [paraphrase(e, rng, "evaluation") for e in unseen]
-    # Without a wording that fits, a question stays as it is: then it is not called rephrased.
-    others = [e for e, own in zip(others, unseen) if e.prompt != own.prompt]
+    others = reworded(unseen, rng, "evaluation")
     other = Asked(model, others, "unseen, rephrased") if others else None
     ways = {}
     for name, weights in WAYS.items():

@@ -13,7 +13,7 @@ from sources_examples import EXAMPLES, LINES, TRAINING, lines_of, saved_with_ind
 
 from atmoe import AtMoe
 from atmoe.cli.sources import _familiarity as table_of
-from atmoe.data import split
+from atmoe.data import split, templates
 from atmoe.errors import AssetError, DataError
 from atmoe.sources import fitting
 from atmoe.sources.outside import BESIDE, SPLITS, lines
@@ -68,8 +68,14 @@ def reworded(example, rng, split):
     return replace(example, prompt=f"In other words, {example.focus}?")
 
 
+def ask_by(monkeypatch, reword):
+    """Have the studies ask in words of ours, by whichever way they come to them."""
+    for module in (sources, templates):
+        monkeypatch.setattr(module, "paraphrase", reword)
+
+
 def test_reach_counts_the_disease_among_the_five(model, monkeypatch):
-    monkeypatch.setattr(sources, "paraphrase", reworded)
+    ask_by(monkeypatch, reworded)
     report = sources.study(model, EXAMPLES, count=30, subset=12)
     assert report["examples"] == len(TRAINING)
     assert list(report["ways"]) == list(sources.WAYS) and "together" in report["ways"]
@@ -86,7 +92,7 @@ def test_reach_counts_the_disease_among_the_five(model, monkeypatch):
 
 @pytest.mark.parametrize("few", [1, 5, 10])
 def test_gradients_are_not_compared_where_the_five_nearest_must_be_right(model, monkeypatch, few):
-    monkeypatch.setattr(sources, "paraphrase", reworded)
+    ask_by(monkeypatch, reworded)
     with pytest.raises(DataError, match="compare 11 or more"):
         sources.study(model, EXAMPLES, count=2, subset=few)
 
@@ -94,8 +100,7 @@ def test_gradients_are_not_compared_where_the_five_nearest_must_be_right(model, 
 def test_what_no_wording_fits_is_not_called_rephrased(model, monkeypatch):
     for reword, expected in ((None, False), (reworded, True)):
         if reword:
-            monkeypatch.setattr(sources, "paraphrase", reword)
-            monkeypatch.setattr(familiarity, "paraphrase", reword)
+            ask_by(monkeypatch, reword)
         [columns] = {tuple(way) for way in sources.study(model, EXAMPLES, count=8)["ways"].values()}
         assert ("reach" in columns) == ("task, rephrased" in columns) == expected
         assert "task" in columns
@@ -120,7 +125,7 @@ class WithReaderFirst:
 def test_the_comparison_with_gradients_names_the_first_group_and_is_drawn_by_the_seed(
     model, monkeypatch
 ):
-    monkeypatch.setattr(sources, "paraphrase", reworded)
+    ask_by(monkeypatch, reworded)
     seeds = set()
 
     def counted(values, diseases, seed=0):
@@ -153,7 +158,7 @@ def test_a_question_that_the_model_does_not_read_is_no_question_of_the_compariso
         return replace(own, prompt="") if example is first else own
 
     first = TRAINING[sources._several(TRAINING, 15)[0][0]]
-    monkeypatch.setattr(sources, "paraphrase", unread)
+    ask_by(monkeypatch, unread)
     monkeypatch.setattr(sources, "gradients", lambda m, e, seed: torch.ones(len(e), SIZE))
     same = SimpleNamespace(shuffle=lambda several: None)
     several = sources._several(TRAINING, 15)
@@ -163,8 +168,7 @@ def test_a_question_that_the_model_does_not_read_is_no_question_of_the_compariso
 
 
 def test_only_what_has_other_words_is_called_rephrased(model, monkeypatch):
-    for study in (sources, familiarity):
-        monkeypatch.setattr(study, "paraphrase", partly_reworded)
+    ask_by(monkeypatch, partly_reworded)
     unseen = fitting.tested(EXAMPLES)
     fits = sum(e.labels["task"] == "treat" for e in unseen)
     assert 0 < fits < len(unseen)
@@ -192,7 +196,7 @@ def test_an_index_of_other_examples_is_noticed(model):
 
 
 def test_familiarity_is_counted_below_the_threshold_where_nothing_is_very_near(model, monkeypatch):
-    monkeypatch.setattr(familiarity, "paraphrase", reworded)
+    ask_by(monkeypatch, reworded)
     report = familiarity.study(model, EXAMPLES, LINES, count=10)
     kinds = {*LINES.outside, *LINES.inside}
     added = {"outside, all", "unseen diseases", "unseen diseases, rephrased"}
