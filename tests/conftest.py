@@ -339,14 +339,12 @@ def served_medical(medical):
 
 @pytest.fixture(scope="session")
 def browser():
-    from browser import CHROMIUM, QUIET
+    from browser import LAUNCH
     from playwright import sync_api
 
     with sync_api.sync_playwright() as control:
         try:
-            opened = control.chromium.launch(
-                executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET
-            )
+            opened = control.chromium.launch(**LAUNCH)
         except sync_api.Error as error:
             if os.environ.get("CI", "").lower() == "true":
                 raise

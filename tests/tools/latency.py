@@ -15,7 +15,7 @@ import statistics
 import time
 from pathlib import Path
 
-from browser import CHROMIUM, QUIET, Tab
+from browser import LAUNCH, Tab
 from playwright.sync_api import expect, sync_playwright
 
 from app.launch import launching
@@ -65,9 +65,7 @@ def main() -> None:
     demo = build(model, args.model / "reports")
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with sync_playwright() as control:
-        browser = control.chromium.launch(
-            executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET
-        )
+        browser = control.chromium.launch(**LAUNCH)
         tab = Tab(browser, (address, model))
         tab.ask(prompt, ANSWER)
         slider = tab.share(model.layout.group_names[0])

@@ -8,7 +8,7 @@ The tables beside them are made by tests/tools/documents.py.
 
 import json
 
-from browser import CHROMIUM, QUIET
+from browser import LAUNCH
 from conftest import ROOT
 from playwright.sync_api import sync_playwright
 from tools.reports import control_figure, load_figure, routing_figure
@@ -29,9 +29,7 @@ def main() -> None:
             figures[f"control-{group}"] = control_figure(control, group)
     PICTURES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playing:
-        browser = playing.chromium.launch(
-            executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET
-        )
+        browser = playing.chromium.launch(**LAUNCH)
         for name, figure in figures.items():
             page = browser.new_page(
                 viewport={"width": figure.layout.width, "height": figure.layout.height}

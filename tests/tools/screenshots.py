@@ -9,7 +9,7 @@ answer, a refusal) in light and dark, at 1400 × 900, 1920 × 1080 and on a phon
 import argparse
 from pathlib import Path
 
-from browser import CHROMIUM, ENDED, QUIET, Tab, drag
+from browser import ENDED, LAUNCH, Tab, drag
 from playwright.sync_api import expect, sync_playwright
 
 from app.cases import read_cases
@@ -37,9 +37,7 @@ def main() -> None:
     )
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with sync_playwright() as control:
-        browser = control.chromium.launch(
-            executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET
-        )
+        browser = control.chromium.launch(**LAUNCH)
         for scheme in ("light", "dark"):
             for name, (width, height) in SIZES.items():
                 if args.only and f"{name}-{scheme}" not in args.only:

@@ -15,7 +15,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from browser import CHROMIUM, ENDED, QUESTION, QUIET, Tab, new
+from browser import ENDED, LAUNCH, QUESTION, Tab, new
 from playwright.sync_api import expect, sync_playwright
 
 from app.launch import launching
@@ -92,9 +92,7 @@ def main() -> None:
     demo = build(model)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launching(model))
     with sync_playwright() as control:
-        browser = control.chromium.launch(
-            executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET
-        )
+        browser = control.chromium.launch(**LAUNCH)
         given = opposite(
             [Tab(browser, (address, model)) for _ in range(2)], args.seconds, args.tokens
         )

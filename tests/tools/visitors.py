@@ -14,7 +14,7 @@ import json
 import time
 from pathlib import Path
 
-from browser import CHROMIUM, ENDED, QUIET, Tab
+from browser import ENDED, LAUNCH, Tab
 from playwright.sync_api import expect, sync_playwright
 
 from app.worker import IDLE_SECONDS
@@ -37,9 +37,7 @@ def main() -> None:
     model = AtMoe.from_pretrained(args.model, dtype=dtype)
     seen: list[tuple[int, float]] = []
     with page(args.model, dtype) as (address, process), sync_playwright() as control:
-        browser = control.chromium.launch(
-            executable_path=CHROMIUM if CHROMIUM.exists() else None, args=QUIET
-        )
+        browser = control.chromium.launch(**LAUNCH)
         for number in range(WARM + args.visitors + 1):
             if number >= WARM and (number - WARM) % args.every == 0:
                 time.sleep(2 * IDLE_SECONDS + 2)
