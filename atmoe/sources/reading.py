@@ -121,7 +121,8 @@ def _read_once(
     cache = DynamicCache(config=mixture.base.config)
     prompt = Prompt(tuple(beginning), 0, len(beginning))
     first_states(mixture.base, mixture.collate([prompt]), depth, cache)
-    return [(layer.keys, layer.values) for layer in cache.layers[:depth]]
+    read = slice(-len(beginning), None)  # what stands before it is padding, in bfloat16
+    return [(layer.keys[:, :, read], layer.values[:, :, read]) for layer in cache.layers[:depth]]
 
 
 def _for_rows(
