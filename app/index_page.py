@@ -1,7 +1,7 @@
 """Gradio's index page on its way out, where it is the same for all pages and cannot be set.
 
-A link to the page shows elsewhere its own title and sentence, and no picture of Gradio's; and one
-script of ours is heard before Gradio's own.
+A link to the page shows elsewhere its own title and sentence, and no picture of Gradio's; and two
+scripts of ours are heard before Gradio's own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ THEIRS = {
     b"https://raw.githubusercontent.com/gradio-app/gradio/main/js/_website/src/lib/assets/img/"
     b"header-image.jpg": "",
 }
-FIRST = f"<head><script>{text_of('leaving.js')}</script>".encode()
+SCRIPTS = "".join(f"<script>{text_of(name)}</script>" for name in ("leaving.js", "opening.js"))
+FIRST = f"<head>{SCRIPTS}".encode()
 
 
 class IndexPage:

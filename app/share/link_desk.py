@@ -147,10 +147,10 @@ class LinkDesk(Desk):
         """Restore what the address holds."""
         at = read(where)
         update = self._opened(session, at)
-        if at.back:  # the browser waits for it before it writes again
-            update[self.part] = gr.update(address={"at": at.at})
-        return update
+        # The browser waits for it before it writes an address, or sends what a person sent.
+        return update | {self.part: gr.update(address={"at": at.at})}
 
+    @guarded
     def _opened(self, session: Session, where: Where) -> Update:
         trouble = ""
         if where.left:

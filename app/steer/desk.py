@@ -28,6 +28,9 @@ from atmoe import AtMoeError, Steering
 from atmoe.sources.value import Found
 from atmoe.wording import likely
 
+LEAP = 1000
+"""What the page puts into the controls is by so many newer than what was heard of a hand: more than
+are on their way meanwhile, and all of those are of before."""
 UNTOUCHED = (
     "Untouched: the same weights as the router's answer. Click an expert at the left, and a second "
     "answer under your shares stands here, beside the first."
@@ -214,6 +217,8 @@ class SteerDesk(Desk):
             session: whose.
             controls: put there, where given.
         """
+        if controls is not None:
+            session.heard += LEAP
         return self._in_words(session, controls) | self._in_pictures(session)
 
     def blank(self, session: Session) -> Update:

@@ -384,6 +384,12 @@ place("save").querySelector("input").addEventListener("keydown", ({ key, isCompo
 document.addEventListener("atmoe:cells", ({ detail }) => setCells(detail));
 
 watch(["value", "shown"], () => {
+  if (props.shown.at > sent) {
+    // The page itself put something there: what was sent or set before it counts no more.
+    clearTimeout(giveUp), clearTimeout(resting);
+    [sent, heard, waiting, kept, resting, moved] = [props.shown.at, true, false, null, null, false];
+    bench.removeAttribute("data-moving");
+  }
   const answered = !heard && props.shown.at === sent, again = answered && Boolean(props.shown.refused && kept);
   if (again) [props.value, kept, moved] = [kept, null, true];
   if (props.shown.refused) history.refused(props.value), refuse(props.shown.refused);

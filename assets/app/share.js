@@ -16,24 +16,31 @@ const here = () => location.search + (location.hash.startsWith("#answers=") ? lo
 // nothing is written; nor where it is silent for long.
 const SILENCE = 5000;
 let seen = here(), visit = null, visitedAt = 0;
+const tell = (what) => document.dispatchEvent(new Event(`atmoe:${what}`));
+// Until what is there is opened, what is pressed or sent waits (opening.js); not for long, should the server be silent.
+const go = (what, left) => {
+  tell("opening");
+  const at = ask(what, left);
+  [visit, visitedAt] = [at, performance.now()];
+  trigger("visit");
+  setTimeout(() => at === visit && tell("opened"), SILENCE);
+};
 const address = makeAddress(window, () => (seen = here()));
 window.addEventListener("popstate", () => {
   if (here() === seen) return; // another place on the same page
   address.left();
   seen = here();
-  [visit, visitedAt] = [ask("visit"), performance.now()];
-  trigger("visit");
+  go("visit");
 }, { signal });
 // A page that is loaded asks only where its address holds something, or its tab does after a refresh.
 document.addEventListener("atmoe:loaded", () => {
   const left = address.remains();
-  if (!location.search && !location.hash.startsWith("#answers=") && !left) return;
-  ask("load", left);
-  trigger("visit");
+  if (!location.search && !location.hash.startsWith("#answers=") && !left) return tell("opened");
+  go("load", left);
 }, { signal });
 const settle = (state) => {
   if (visit !== null && performance.now() - visitedAt < SILENCE) {
-    if (state.at === visit) visit = null;
+    if (state.at === visit) (visit = null), tell("opened");
   } else if (state.at === undefined) address.settle(state);
 };
 
