@@ -14,11 +14,12 @@ const tables = () => [...document.querySelectorAll(".place table")].map((table) 
   name: `${titleOf(table.closest(".place"))}: ${clean(table.dataset.name ?? table.caption?.textContent ?? "table")}`, table,
 }));
 
-// A cell as a spreadsheet reads it: a number with a plain minus, and no text that it would take for a formula.
+// A cell as a spreadsheet reads it: a number with a plain minus, and no text that it would take for a formula
+// (`cell_of` in atmoe/many/fields.py is the same rule).
 const NUMBER = /^[+−-]?(\d+\.?\d*|\.\d+)( ?[%×])?$/;
 const cell = (text) => {
   const plain = clean(text), number = NUMBER.test(plain);
-  const safe = number ? plain.replace("−", "-") : /^[=@+−-]/.test(plain) ? `'${plain}` : plain;
+  const safe = number ? plain.replace("−", "-") : /^'*[=@+−-]/.test(plain) ? `'${plain}` : plain;
   return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
 // Cells that span several columns or rows leave those they cover empty.

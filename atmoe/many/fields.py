@@ -26,8 +26,9 @@ OTHERS = (
 """Endings of what is no lines of text, or none that are questions."""
 HEADS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF", b"\xff\xfe", b"\xfe\xff")
 """How such files begin, whatever they are called; the last two are marks of UTF-16."""
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a text in a table begins with that a spreadsheet would take for a formula."""
+FORMULAS = ("=", "+", "-", "−", "@", "\t", "\r")
+"""What a text in a table begins with that a spreadsheet would take for a formula. The page writes
+its tables by the same rule (assets/app/take.js)."""
 
 
 class Broken(NamedTuple):
