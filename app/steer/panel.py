@@ -16,7 +16,7 @@ import gradio as gr
 from app.assets import text_of
 from app.controls import Controls
 from app.markup import inert as _safe
-from app.steer.words import control_percents, share_note
+from app.steer.words import control_percents, share_notes
 from app.view import View
 from atmoe import Layout, State
 from atmoe.report.words import changes
@@ -77,12 +77,12 @@ def shown(view: View | None, at: int = 0, refused: str = "", scope: str = "all")
     if view is not None:
         layers = layer_range(scope, view.plan.layout.layers)
         router, force = control_percents(view, layers)
-        team = {*view.router_plan.asked}
+        team, notes = {*view.router_plan.asked}, share_notes(view, scope)
         targets = {
             t: {
                 "router": router[t],
                 "force": force[t],
-                "note": share_note(view, t, scope),
+                "note": notes[t],
                 "asked": t in team if "/" in t else t not in view.router_plan.absent,
             }
             for t in router

@@ -5,12 +5,12 @@ Whatever comes back is plain text or, where it says Markdown, holds nothing but 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from app.controls import Controls
 from app.view import View
-from atmoe import RoutingPlan, State
+from atmoe import Override, RoutingPlan, State
 from atmoe.explanation.coherence import Cohort
 from atmoe.report.words import (
     NAMED_IN_DOUBT,
@@ -144,19 +144,33 @@ def control_percents(view: View, layers: range) -> tuple[dict[str, float], dict[
     return of(view.router_plan, view.router_plan.taking_part), of(view.plan, view.taking_part)
 
 
-def share_note(view: View, target: str, scope: str = "all") -> str:
-    """The shares of one target: the router's beside the one in force.
+def share_notes(view: View, scope: str = "all") -> dict[str, str]:
+    """The shares of each target: the router's beside the one in force.
 
     Args:
         view: what is on show.
-        target: a group, or an expert, whose share is that inside its group.
         scope: the layers that both shares are means over.
+
+    Returns:
+        By group, and by expert, whose share is that inside its group.
     """
     layout = view.plan.layout
-    layers = layer_range(scope, layout.layers)
-    router, force = control_percents(view, layers)
-    before, now, group = router[target], force[target], target.partition("/")[0]
+    percents = control_percents(view, layer_range(scope, layout.layers))
     by_layer = view.steering.by_layer(layout)
+    return {target: _share_note(view, target, scope, percents, by_layer) for target in percents[0]}
+
+
+def _share_note(
+    view: View,
+    target: str,
+    scope: str,
+    percents: tuple[Mapping[str, float], Mapping[str, float]],
+    by_layer: Sequence[Mapping[str, Override]],
+) -> str:
+    """The shares of one target, of those of all and of what is set at each layer."""
+    router, force = percents
+    layers = layer_range(scope, view.plan.layout.layers)
+    before, now, group = router[target], force[target], target.partition("/")[0]
     states, its_groups = (
         {by_layer[i][name].state if name in by_layer[i] else State.ROUTER for i in layers}
         for name in (target, group)

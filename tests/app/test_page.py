@@ -766,7 +766,7 @@ def test_a_question_stopped_before_it_is_routed_has_no_plan_until_the_steered_an
     expect(reading).to_have_text(words.reading(view).replace("**", ""))
     expect(line).to_contain_text("The router reads")
     note = tab.page.locator(f'#panel [data-target="{group}"] [data-part=note]').first
-    expect(note).to_have_text(words.share_note(view, group))
+    expect(note).to_have_text(words.share_notes(view)[group])
 
 
 def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next(

@@ -64,11 +64,11 @@ def test_the_team_is_named():
     assert said.startswith("3 of 5 experts take part: treat, heart and lung. ")
     assert text.reading(View.of(EVEN, Steering())).startswith("All 5 experts take part. ")
     view = View.of(alone, Steering((Override("task/warn", State.FIXED, 0.25),)))
-    assert text.share_note(view, "task/warn") == (
+    assert text.share_notes(view)["task/warn"] == (
         "Takes no part by the router; a share calls it in · 25% in force"
     )
-    assert text.share_note(view, "field/skin").startswith("Takes no part by the router")
-    assert text.share_note(view, "field/heart").startswith("Router gave 25%")
+    assert text.share_notes(view)["field/skin"].startswith("Takes no part by the router")
+    assert text.share_notes(view)["field/heart"].startswith("Router gave 25%")
 
 
 def test_reading_names_the_change_and_both_plans():
@@ -283,7 +283,7 @@ def test_facts():
     ],
 )
 def test_share_note(overrides, group, said):
-    assert text.share_note(View.of(EVEN, Steering(overrides)), group) == said
+    assert text.share_notes(View.of(EVEN, Steering(overrides)))[group] == said
 
 
 @pytest.mark.parametrize(
@@ -316,11 +316,11 @@ def test_a_note_is_of_the_layers_that_its_number_is_of(scope, note, router):
 )
 def test_an_expert_of_a_group_without_a_share_is_not_told_to_have_one(overrides):
     view = View.of(EVEN, Steering(overrides))
-    assert text.share_note(view, "task/treat") == (
+    assert text.share_notes(view)["task/treat"] == (
         "Router gave 80% on average · its group has no share in force"
     )
-    assert "no share in force" not in text.share_note(view, "task")
-    assert "no share in force" not in text.share_note(view, "field/lung")
+    assert "no share in force" not in text.share_notes(view)["task"]
+    assert "no share in force" not in text.share_notes(view)["field/lung"]
 
 
 @pytest.mark.parametrize(
@@ -347,24 +347,24 @@ def test_a_group_that_takes_no_part_is_said_to():
     said = text.reading(view)
     assert said.startswith("2 of 5 experts take part: treat and warn; none of field.")
     assert "field share" not in said
-    assert text.share_note(view, "field") == (
+    assert text.share_notes(view)["field"] == (
         "Takes no part by the router; a share calls it in · untouched"
     )
-    assert text.share_note(view, "field/lung") == (
+    assert text.share_notes(view)["field/lung"] == (
         "Its group takes no part by the router; a share calls it in · untouched"
     )
     told = shown(view)["targets"]
     assert told["field/lung"]["router"] == told["field/lung"]["force"] == 0
     assert not told["field"]["asked"] and told["field/lung"]["asked"] and told["task"]["asked"]
     called = View.of(alone, Steering((Override("field/lung", State.FIXED, 1.0),)))
-    assert text.share_note(called, "field").endswith("a share calls it in · 50% in force")
+    assert text.share_notes(called)["field"].endswith("a share calls it in · 50% in force")
     assert "field/lung" in called.plan.team
-    assert text.share_note(called, "field/lung") == (
+    assert text.share_notes(called)["field/lung"] == (
         "Its group takes no part by the router; a share calls it in · 100% in force"
     )
     told = shown(called)["targets"]["field/lung"]
     assert (told["router"], told["force"]) == (0, 100)
     off = (Override("field", State.OFF), Override("field/lung", State.FIXED, 0.8))
-    assert text.share_note(View.of(alone, Steering(off)), "field/lung") == (
+    assert text.share_notes(View.of(alone, Steering(off)))["field/lung"] == (
         "Its group takes no part by the router · its group has no share in force"
     )
