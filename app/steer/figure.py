@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 from app.steer.words import NO_SHARE
 from app.theme import BARE_AXIS, HOVER, LOOK, MARGIN, SCALE, VERMILION
 from app.view import View
-from atmoe import Layout, State
+from atmoe import Layout, RoutingPlan, State
 
 GROUP_ROW, EXPERT_ROW, GAP, AXIS_HEIGHT = 22, 16, 6, 20
 """Pixels: a row of the groups, of the experts, between two groups' experts, and below."""
@@ -75,7 +75,7 @@ def group_figure(
     if view is None:
         return _draw(layout, [Panel(shown, names, None)], GROUP_ROW, axis=False)
     shares = [plan.group_weights for plan in (view.router_plan, view.plan)]
-    some = [True] * layout.layers
+    some = [[True] * layout.layers] * 2
     panel = _panel(view, names, shown, shares, "the routing weight", some, effects or {})
     return _draw(layout, [panel], GROUP_ROW, axis=False, pale=pale)
 
@@ -98,10 +98,15 @@ def expert_figure(
         rows = layout.members(group)
         shares = [plan.expert_shares[:, rows] for plan in (view.router_plan, view.plan)]
         whole = f"the {group} share"
-        in_force = 100 * view.plan.group_shares[:, layout.group_index(group)]
-        some = (in_force >= NO_SHARE).tolist()
+        some = [with_share(plan, group) for plan in (view.router_plan, view.plan)]
         panels.append(_panel(view, full[group], shown[group], shares, whole, some, effects or {}))
     return _draw(layout, panels, EXPERT_ROW, pale=pale)
+
+
+def with_share(plan: RoutingPlan, group: str) -> list[bool]:
+    """Whether a group has any share, by layer; its experts weigh nothing where not."""
+    shares = 100 * plan.group_shares[:, plan.layout.group_index(group)]
+    return (shares >= NO_SHARE).tolist()
 
 
 def _panel(
@@ -110,7 +115,7 @@ def _panel(
     shown: list[str],
     shares: Sequence[Any],
     whole: str,
-    some: Sequence[bool],
+    some: Sequence[Sequence[bool]],
     effects: Effects,
 ) -> Panel:
     """Rows of the plan in force, the router's as strips where they differ.
@@ -121,27 +126,35 @@ def _panel(
         shown: their labels.
         shares: the router's and those in force, [layers, rows] each.
         whole: what they are shares of.
-        some: whether there is any of that in force, by layer.
+        some: whether there is any of that by the router and in force, by layer.
         effects: as for `group_figure`.
     """
     router, force = map(percents, shares)
     marks, inside = _marks(view), [target in view.taking_part for target in targets]
     names = [target.rpartition("/")[2] for target in targets]
     words = [
-        _received(name, whole, some, now, before, effects.get(target, ""))
+        _received(name, whole, some[1], now, before, effects.get(target, ""))
         if part
         else [f"{name} takes no part"] * len(now)
         for name, target, now, before, part in zip(names, targets, force, router, inside)
     ]
     labels = [marks.get(target, "") + label for target, label in zip(targets, shown)]
-    own, above = (_of_team(rows, inside) for rows in (force, router))
-    strips = above if router != force else None
+    above, own = (_of_team(rows, inside, any_) for rows, any_ in zip((router, force), some))
+    strips = above if own != above else None
     return Panel(labels, targets, own, words, outlines(view, targets), strips)
 
 
-def _of_team(shares: list[list[float]], inside: list[bool]) -> list[list[float | None]]:
-    """Shares [n][layers] of those that take part; who does not has no share, not 0."""
-    return [list(row) if part else [None] * len(row) for row, part in zip(shares, inside)]
+def _of_team(
+    shares: list[list[float]], inside: list[bool], some: Sequence[bool]
+) -> list[list[float | None]]:
+    """Shares [n][layers] of those that take part; who does not has no share, not 0.
+
+    Nor has who has a share of nothing: it would look like one that is in force.
+    """
+    return [
+        [share if part and any_ else None for share, any_ in zip(row, some)]
+        for row, part in zip(shares, inside)
+    ]
 
 
 def signed_groups(layout: Layout) -> list[str]:
@@ -166,8 +179,13 @@ def _received(
 ) -> list[str]:
     """What the pointer is told of a row of the plan in force, layer by layer."""
     return [
-        f"{name} receives {percent:.1f}% of {whole}{'' if any_left else ', which is 0,'} at layer "
-        f"{layer}; the router gave {was:.1f}%" + (f"<br>{effect}" if effect else "")
+        (
+            f"{name} receives {percent:.1f}% of {whole} at layer {layer}"
+            if any_left
+            else f"{name} has no weight at layer {layer}: its group has no share in force"
+        )
+        + f"; the router gave {was:.1f}%"
+        + (f"<br>{effect}" if effect else "")
         for layer, (any_left, percent, was) in enumerate(zip(some, now, before))
     ]
 

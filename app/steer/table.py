@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from html import escape
 
-from app.steer.figure import outlines, percents, signed_experts, signed_groups
+from app.steer.figure import outlines, percents, signed_experts, signed_groups, with_share
 from app.view import View
-from atmoe import Layout
+from atmoe import Layout, RoutingPlan
 from atmoe.report.colours import ink, shade
 from atmoe.report.words import part_percents
 from atmoe.steering.overrides import BANDS, layer_range
@@ -30,7 +30,7 @@ def shares_table(layout: Layout, view: View | None) -> str:
         [*percents(plan.group_weights), *percents(plan.expert_shares)]
         for plan in (view.router_plan, view.plan)
     )
-    team = view.taking_part
+    team, had, has = view.taking_part, _some(view.router_plan), _some(view.plan)
     places = _rows(layout)
     taken = {
         (column, layer)
@@ -45,7 +45,13 @@ def shares_table(layout: Layout, view: View | None) -> str:
     body = ""
     for layer in range(layout.layers):
         cells = "".join(
-            _cell(places[i], layer, router[i][layer], force[i][layer], (i, layer) in taken)
+            _cell(
+                places[i],
+                layer,
+                router[i][layer] if had[places[i][2]][layer] else None,
+                force[i][layer] if has[places[i][2]][layer] else None,
+                (i, layer) in taken,
+            )
             if inside[i]
             else _no_part(places[i], f"{places[i][1]},{layer}")
             for i in columns
@@ -78,14 +84,20 @@ def thirds_table(layout: Layout, view: View | None) -> str:
     )
     heads = "".join(f'<th scope="col">{band}</th>' for band in bands)
     titles = (*signed_groups(layout), *signed_experts(layout))
-    team = view.taking_part
+    team, had, has = view.taking_part, _some(view.router_plan), _some(view.plan)
     body = ""
     for title, place in zip(titles, _rows(layout)):
         if place[:2] in (("groups-map", 0), ("experts-map", 0)):
             whole = "Groups: of the whole" if place[0] == "groups-map" else "Experts: of the group"
             body += f'<tr class="parts"><th colspan="{len(bands) + 1}">{whole}</th></tr>'
         cells = "".join(
-            _third_cell(place, layers[band], band, router[band][place[2]], force[band][place[2]])
+            _third_cell(
+                place,
+                layers[band],
+                band,
+                router[band][place[2]] if any(had[place[2]][i] for i in layers[band]) else None,
+                force[band][place[2]] if any(has[place[2]][i] for i in layers[band]) else None,
+            )
             if place[2] in team
             else _no_part(place, f"{place[1]},{layers[band][0]}", f"{place[1]},{layers[band][-1]}")
             for band in bands
@@ -93,7 +105,8 @@ def thirds_table(layout: Layout, view: View | None) -> str:
         body += f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>'
     return (
         '<table class="thirds" data-name="shares by third of the layers, percent">'
-        "<caption>Share in percent, mean over a third of the layers; –: takes no part"
+        "<caption>Share in percent, mean over a third of the layers; –: takes no part, or its "
+        "group has no share"
         f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>"
     )
 
@@ -123,27 +136,57 @@ def _rows(layout: Layout) -> list[Place]:
     ]
 
 
-def _cell(place: Place, layer: int, before: float, now: float, taken: bool) -> str:
-    """One share. taken: it was set by a person."""
+def _some(plan: RoutingPlan) -> dict[str, list[bool]]:
+    """Whether there is anything that a target's share is of, by layer."""
+    layout = plan.layout
+    some = {group: [True] * layout.layers for group in layout.group_names}
+    for group, experts in layout.groups:
+        some |= {f"{group}/{expert}": with_share(plan, group) for expert in experts}
+    return some
+
+
+def _cell(place: Place, layer: int, before: float | None, now: float | None, taken: bool) -> str:
+    """One share.
+
+    Args:
+        place: its own.
+        layer: its own.
+        before: the router's.
+        now: the one in force; None, as before, where its group has none to share out.
+        taken: it was set by a person.
+    """
     plot, row, target = place
-    differs = round(before, 1) != round(now, 1)
-    small = f'<small data-csv="skip">router {before:.1f}</small>' if differs else ""
+    kinds = " ".join(["absent"] * (now is None) + ["set"] * taken)
     return (
-        f'<td{" class=set" * taken}><button type="button" data-cell="{plot}" '
-        f'data-at="{row},{layer}" aria-label="{escape(target)}, layer {layer}: {now:.1f}%, the '
-        f'router gave {before:.1f}%">{now:.1f}{small}</button></td>'
+        f'<td class="{kinds}"><button type="button" data-cell="{plot}" data-at="{row},{layer}" '
+        f"{_shares(f'{target}, layer {layer}', before, now, 1)}</button></td>"
     )
 
 
-def _third_cell(place: Place, layers: range, band: str, before: float, now: float) -> str:
-    """One mean, on the colour of its share."""
+def _third_cell(
+    place: Place, layers: range, band: str, before: float | None, now: float | None
+) -> str:
+    """One mean, on the colour of its share; None where there is nothing to share out."""
     plot, row, target = place
-    share = now / 100
-    differs = round(before) != round(now)
-    small = f'<small data-csv="skip">router {before:.0f}</small>' if differs else ""
+    colour = "" if now is None else f'style="background:{shade(now / 100)};color:{ink(now / 100)}" '
     return (
-        f'<td><button type="button" data-cell="{plot}" data-at="{row},{layers[0]}" '
-        f'data-to="{row},{layers[-1]}" style="background:{shade(share)};color:{ink(share)}" '
-        f'aria-label="{escape(target)}, {band} layers: {now:.0f}%, the router gave {before:.0f}%">'
-        f"{now:.0f}{small}</button></td>"
+        f'<td class="{"absent" * (now is None)}"><button type="button" data-cell="{plot}" '
+        f'data-at="{row},{layers[0]}" data-to="{row},{layers[-1]}" {colour}'
+        f"{_shares(f'{target}, {band} layers', before, now, 0)}</button></td>"
     )
+
+
+def _shares(what: str, before: float | None, now: float | None, digits: int) -> str:
+    """The share in force, and the router's where it differs: as read out, and as they stand.
+
+    Args:
+        what: they are of.
+        before: the router's; None where its group has none to share out.
+        now: the one in force; None likewise.
+        digits: behind the point.
+    """
+    was, share = ("–" if n is None else f"{n:.{digits}f}" for n in (before, now))
+    said = "its group has no share in force" if now is None else f"{share}%"
+    router = "nothing" if before is None else f"{was}%"
+    small = f'<small data-csv="skip">router {was}</small>' if was != share else ""
+    return f'aria-label="{escape(what)}: {said}, the router gave {router}">{share}{small}'

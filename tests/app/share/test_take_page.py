@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import struct
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import torch
 from browser import QUESTION, expect, visit
 
 from atmoe import Override, State, Steering
+from atmoe.many.fields import cell_of, text_of
 
 
 def taken(tab, name: str) -> bytes:
@@ -43,8 +45,15 @@ def test_every_figure_and_table_can_be_taken(browser, served):
         for layer, row in enumerate(rows):
             assert row[0] == str(layer)
             shares = [*plan.group_shares[layer].tolist(), *plan.expert_shares[layer].tolist()]
-            shown = [float(cell) for cell in row[1:]]
-            assert shown == pytest.approx([100 * share for share in shares], abs=0.06)
+            for group, share in zip(tab.layout.group_names, plan.group_shares[layer].tolist()):
+                if share < 1e-5:  # of nothing its experts have no share
+                    own = tab.layout.members(group)
+                    first = len(tab.layout.groups)
+                    nothing = [math.nan] * (own.stop - own.start)
+                    shares[first + own.start : first + own.stop] = nothing
+            shown = [math.nan if cell == "–" else float(cell) for cell in row[1:]]
+            wanted = pytest.approx([100 * share for share in shares], abs=0.06, nan_ok=True)
+            assert shown == wanted
         # 3. what is measured later is listed when its place is opened again
         tab.open("Why")
         expect(tab.page.locator("#why-progress")).to_have_text("Measured.")
@@ -68,10 +77,18 @@ def test_the_table_of_a_steered_plan_holds_its_numbers_alone(browser, served):
         for table in ("Table: shares by layer", "Weights: shares by third of the layers"):
             text = taken(tab, f"{table}, percent as CSV").decode("utf-8-sig")
             rows = [row[1:] for row in csv.reader(io.StringIO(text))]
-            numbers = [[float(cell) for cell in row] for row in rows[1:] if any(row)]
+            # of a group without a share, its experts have none either
+            numbers = [
+                [math.nan if cell == "–" else float(cell) for cell in row]
+                for row in rows[1:]
+                if any(row)
+            ]
             if table.startswith("Table"):
-                shares = torch.cat([plan.group_shares, plan.expert_shares], 1)
-                assert numbers == pytest.approx((100 * shares).numpy(), abs=0.06)
+                own = tab.layout.members(group).stop
+                experts = plan.expert_shares.clone()
+                experts[:, own:] = math.nan
+                shares = torch.cat([plan.group_shares, experts], 1)
+                assert numbers == pytest.approx((100 * shares).numpy(), abs=0.06, nan_ok=True)
             assert len(numbers) >= tab.layout.layers
 
 
@@ -97,3 +114,22 @@ def test_a_cell_is_a_number_or_a_text_and_never_a_formula(browser, served):
             ["'=1+1", '\'- item, "quoted"', "'@x"],
             ["'-2+3+cmd|x", "'−2+WEBSERVICE(1)", "-3.5 %"],
         ]
+
+
+def test_a_text_is_written_as_the_commands_write_it(browser, served):
+    texts = ["'=1", "''@x", "'tis", "a=b", "+x", "−x", "@", "'", "'−2+x", "\t=1", "-", "=a\nb"]
+    with visit(browser, served) as tab:
+        tab.page.evaluate(
+            """(texts) => {
+            const table = document.createElement('table');
+            table.dataset.name = 'made up';
+            for (const text of texts) table.insertRow().insertCell().textContent = text;
+            document.querySelector('#why').append(table);
+            }""",
+            texts,
+        )
+        tab.open("Keep")
+        rows = list(csv.reader(io.StringIO(taken(tab, "Why: made up as CSV").decode("utf-8-sig"))))
+        bare = [" ".join(text.split()) for text in texts]
+        assert rows == [[cell_of(text)] for text in bare]
+        assert [text_of(row[0]) for row in rows] == bare
