@@ -222,6 +222,8 @@ class AskDesk(Desk):
         while question.router_plan is None:
             time.sleep(LOOK_SECONDS)
             if session.question is not question:
+                if session.question is None:  # layers drawn here may come over what took its place
+                    yield desk.blank(session) | desk.whose(session)
                 return
             going = session.first.going or session.second.going
             if not going and question.router_plan is None:  # what shows a plan is of one before

@@ -83,10 +83,12 @@ class SteerDesk(Desk):
 
     def tell_effects(self, session: Session) -> Update:
         """The pictures again, with the effects in their cells' notes, where there are any."""
-        view = self._view(session)
-        if view is None or not self._effects(session):
-            return {self.area.weights.group_plot: gr.skip()}
-        return self._plots(session, view)
+        question, view = session.question, self._view(session)
+        if view is not None and self._effects(session):
+            update = self._plots(session, view)
+            if session.question is question:
+                return update
+        return {self.area.weights.group_plot: gr.skip()}
 
     def _effects(self, session: Session) -> dict[str, str]:
         """What leaving each part out of the answer under the plan in force was measured to cost."""
@@ -150,7 +152,10 @@ class SteerDesk(Desk):
         They take the page longer than all else that a movement changes, and the next answer must
         not wait for them.
         """
-        return {self.area.weights.group_plot: gr.skip()} | self._in_pictures(session)
+        question, update = session.question, self._in_pictures(session)
+        return {self.area.weights.group_plot: gr.skip()} | (
+            update if session.question is question else {}
+        )
 
     def again(self, session: Session) -> Update:
         """All that shows the plans, and whose the steered answer is, as of now.
@@ -158,7 +163,8 @@ class SteerDesk(Desk):
         The controls ask for it where what they are shown is of an earlier setting than the server
         has heard of: what was said first may come last in a busy browser, and would stay.
         """
-        return self.weights(session) | self.whose(session)
+        shown = self.blank(session) if session.question is None else self.weights(session)
+        return shown | self.whose(session)
 
     def whose(self, session: Session) -> Update:
         """Whose the steered answer and the weights in force are, as of now."""
