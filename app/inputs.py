@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 import plotly.graph_objects as go
+from gradio.blocks import BlockFunction
 from gradio.components import Component
 
 InputT = TypeVar("InputT", bound=Component)
@@ -31,6 +32,20 @@ def unrefusing(kind: type[InputT]) -> type[InputT]:
         type(kind), kind.__name__, (kind,), {"preprocess": as_it_came, "__module__": __name__}
     )
     return new
+
+
+class Page(gr.Blocks):
+    """Gradio's page, but for what it says where a request holds too few values: nothing at all."""
+
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        """Raises: gr.Error: there are fewer than the event or the endpoint takes."""
+        needed = len(block_fn.inputs)
+        if len(inputs) < needed:
+            raise gr.Error(
+                f"“data” holds {len(inputs)} of {needed} values; send them all, in the order in "
+                "which /gradio_api/info lists them. [data]",
+                print_exception=False,
+            )
 
 
 def build_plot(label: str, figure: go.Figure | None = None, name: str | None = None) -> gr.Plot:

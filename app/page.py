@@ -31,6 +31,7 @@ from app.desk import Shared
 from app.drafts.area import DraftsArea, build_drafts
 from app.drafts.desk import DraftsDesk
 from app.events import UNQUEUED
+from app.inputs import Page
 from app.markup import folded, header
 from app.models.area import ModelsArea, build_models
 from app.models.desk import ModelsDesk
@@ -124,7 +125,7 @@ def build(
     """
     cohort = Cohort.read(reports / "strength.json", model) if reports else None
     # What was made to be downloaded, or sent to be opened, is removed within the hour.
-    with gr.Blocks(
+    with Page(
         title=model.info.page.title,
         analytics_enabled=False,
         fill_width=True,

@@ -183,3 +183,12 @@ def test_two_answers_are_compared(client, served):
 def test_what_cannot_be_is_refused_in_a_sentence_with_a_code(client, sent, endpoint, told):
     with pytest.raises(AppError, match=told):
         client.predict(*sent, api_name=endpoint)
+
+
+@pytest.mark.parametrize("sent, endpoint, all_", [([], "answer", 6), ([QUESTION], "route", 3)])
+def test_a_request_with_too_few_values_is_refused_in_a_sentence(served, sent, endpoint, all_):
+    told = httpx.post(f"{served[0]}gradio_api/run/{endpoint}", json={"data": sent})
+    assert told.json()["error"] == (
+        f"“data” holds {len(sent)} of {all_} values; send them all, in the order in which "
+        "/gradio_api/info lists them. [data]"
+    )
