@@ -206,7 +206,7 @@ def train_xlora(
     report = {
         "stage": "xlora",
         "settings": asdict(settings),
-        "training_examples": len(training),
+        "training_examples": budget.rows,
         "budget": budget.report(),
         **result,
         "parameters": sum(p.numel() for p in trained),

@@ -182,12 +182,12 @@ def budget_of(
         tokens = min(most, one_pass * (passes if watched else min(passes, PASSES_UNWATCHED)))
         if watched:
             stopping = Stopping(loss, min(one_pass // MEASURED_A_PASS, most // MEASUREMENTS))
-    left_out = sum(encode_row(model, e) is None for e in training)  # half a millisecond each
+    can_be_read = rows.readable(model, training)
     return Budget(
         tokens,
         one_pass,
-        len(training) - left_out,
-        left_out,
+        can_be_read,
+        len(training) - can_be_read,
         _topics(training),
         held_out,
         stopping,

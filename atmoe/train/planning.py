@@ -26,7 +26,7 @@ from atmoe.routing.router import GroupedRouter
 from atmoe.train import loop
 from atmoe.train.by_hand import NOTHING, WITHOUT, ByHand
 from atmoe.train.reading import planner_states
-from atmoe.train.rows import training_side
+from atmoe.train.rows import readable, training_side
 from atmoe.train.settings import PLANNER, TWO_NEEDS, RouterSettings
 from atmoe.train.spelling import fit_both
 from atmoe.train.team import Team
@@ -162,7 +162,7 @@ def train_planner(
         "stage": "planner",
         "settings": asdict(by_hand)
         | {name: value for name, value in asdict(settings).items() if name in PLANNER},
-        "training_examples": len(training),
+        "training_examples": readable(model, training),
         "seconds": round(time.perf_counter() - began, 1),
         **facts,
     }

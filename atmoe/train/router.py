@@ -149,7 +149,7 @@ def train_router(
     report = {
         "stage": "router",
         "settings": asdict(settings),
-        "training_examples": len(training),
+        "training_examples": budget.rows,
         "budget": budget.report(),
         **result,
         **facts,

@@ -69,6 +69,11 @@ def encode_row(model: AtMoe, example: Example) -> Row | None:
     return row if row.tokens <= LENGTHS[-1] else None
 
 
+def readable(model: AtMoe, examples: Iterable[Example]) -> int:
+    """How many examples can be trained on: others are passed over wherever batches are drawn."""
+    return sum(encode_row(model, e) is not None for e in examples)  # half a millisecond each
+
+
 def training_side(examples: Sequence[Example]) -> list[Example]:
     """The examples whose topic is for training.
 

@@ -161,7 +161,7 @@ def train_together(
     report = {
         "stage": "together",
         "settings": asdict(settings),
-        "training_examples": len(training),
+        "training_examples": budget.rows,
         "budget": budget.report(),
         **facts,
         **{f"{name}_unchanged": value for name, value in unchanged.items()},
