@@ -47,6 +47,8 @@ def confusion(
 def agreement_of(layout: Layout, shares: Tensor, examples: Sequence[Example]) -> dict[str, float]:
     """The fraction of labels whose expert has the largest share, as `confusion` counts them.
 
+    Those count whose group takes no part as well; `reading_of` tells them apart.
+
     Returns:
         Group → fraction; a group without a label is left out.
     """

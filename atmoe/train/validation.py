@@ -126,7 +126,11 @@ def routed_loss(
 def agreement(
     model: AtMoe, router: TrainingRouter, rows: Sequence[Example], team: Team
 ) -> dict[str, float]:
-    """How often the layer-averaged in-group top-1 is the label, by group; empty without rows."""
+    """How often the layer-averaged in-group top-1 is the label, by group; empty without rows.
+
+    Whether the group takes part is not asked: while a router is trained all do (its planner's
+    `group_floor` is 0 until `atmoe.train.together`), and `evaluate` tells it beside its own.
+    """
     if not rows:
         return {}
     _, shares, examples = routed_shares(model, router, rows, team)

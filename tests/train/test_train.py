@@ -322,6 +322,9 @@ def test_the_router_is_trained_written_and_sealed(llama, tmp_path):
     assert fresh.router.gain.ne(1.5).any() and fresh.router.group_weight.abs().sum() > 0
     loaded = AtMoe.from_pretrained(tmp_path, base=str(llama.found.path))
     assert loaded.router.planner.depth == LAYERS - 1  # as deep as so few layers bear
+    # no group is left out yet, so that what is told as agreement is of groups that take part
+    plans = [loaded.route(e.prompt) for e in EXAMPLES]
+    assert not any(plan.absent for plan in plans) and report["agreement_refined"]
     teams = {loaded.route(e.prompt).team for e in EXAMPLES[:20]}
     assert len(teams) > 1 and all("field/heart" in team for team in teams)
     assert len(report["effect_shares"]["task"]) == settings.effect_rounds
