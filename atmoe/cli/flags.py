@@ -41,7 +41,11 @@ def evaluate_flags(a: argparse.Namespace) -> Result:
     words = Words.load(a.model / FOLDER, model.info.sha256)
     words = words or made(training, model.tokenizer, model.info.sha256)
     report = flags.study(asked, words, training, model.tokenizer, a.seed)
+    own = {example.id: example.prompt for example in examples}
+    questions = [one for one in asked if one.kind == "question"]
     report |= {
+        "questions": len(questions),
+        "reworded": sum(one.prompt != own[one.id] for one in questions),
         "model": {"name": model.info.name, "sha256": model.info.sha256},
         "date": date.today().isoformat(),
         "command": command_run,
@@ -62,6 +66,7 @@ def _flags(report: Report) -> Iterator[str]:
                 f"{kind}: {own['findings']} findings, in {own['share']:.0%} of answers "
                 f"({between(own['interval'])})"
             )
+    yield f"{report['questions']} plain questions, {report['reworded']} of them in other words"
     untaught = report["untaught"]
     for name, own in (("answers", untaught), ("references", untaught["references"])):
         yield (

@@ -127,7 +127,8 @@ def evaluate_answers(a: argparse.Namespace) -> Result:
 
 def _answers(report: Report) -> Iterator[str]:
     yield (
-        f"{report['answers']} answers: {report['echoed']} begin with a question put to "
+        f"{report['answers']} answers, {report['reworded']} of them to questions put in other "
+        f"words: {report['echoed']} begin with a question put to "
         f"themselves; {report['listing']} hold a list, {report['flattened']} of them in running "
         f"text; {report['patient']} speak of a patient whom nobody mentioned"
     )

@@ -72,7 +72,7 @@ def study(
     sampling: Sampling = SAMPLING,
     batch: int = 10,
 ) -> dict[str, Any]:
-    """Answer questions in unseen wordings, and look at the answers.
+    """Answer questions in unseen wordings where one fits, else as they stand, and look at them.
 
     Args:
         model: to be studied.
@@ -84,7 +84,8 @@ def study(
         batch: how many are answered at once.
 
     Returns:
-        "answers", "echoed", "listing", "flattened", "patient": numbers of answers.
+        "answers", "echoed", "listing", "flattened", "patient": numbers of answers; "reworded": of
+        those whose question was put in other words.
         "both_needs": {"pairs", "gained": by need ("first", "second") and "both", the mean gain
         together over the mean gain alone, None where that is none; "gaining": in how many pairs
         each need gains alone, "kept": the fraction of these whose needs both keep 70%, None without
@@ -98,14 +99,13 @@ def study(
     questions = [e for e in examples if not e.material]
     if not questions:
         raise DataError("No example is a plain question; name data that holds some.")
-    asked = [
-        paraphrase(e, rng, "evaluation").prompt
-        for e in rng.sample(questions, min(count, len(questions)))
-    ]
+    chosen = rng.sample(questions, min(count, len(questions)))
+    asked = [paraphrase(e, rng, "evaluation").prompt for e in chosen]
     answers = [record.answer for record in answered(model, asked, sampling, batch)]
     pairs = list(islice(_pairs(questions, rng), count))
     return {
         "answers": len(answers),
+        "reworded": sum(prompt != e.prompt for prompt, e in zip(asked, chosen)),
         "echoed": sum(map(echoed, answers)),
         "listing": sum(map(listing, answers)),
         "flattened": sum(map(flattened, answers)),

@@ -64,7 +64,7 @@ class Asked:
 
 
 def drawn(examples: Sequence[Example], counts: Mapping[str, int], seed: int) -> list[Asked]:
-    """Prompts to be answered; plain questions are put in wordings that no training saw.
+    """Prompts to be answered; plain questions in wordings that no training saw, where one fits.
 
     Args:
         examples: held out.

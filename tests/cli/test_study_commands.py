@@ -363,6 +363,7 @@ def test_flags_of_a_model_of_ones_own(capsys, home, words, trained):
     changed = ["evaluate-flags", *words, "--model", str(trained), *few, "--seed", "1"]
     assert "other seed" in refused(capsys, *changed)
     assert first["kept_to"] is None and first["untaught"]["answers"] == 4
+    assert (first["questions"], first["reworded"]) == (4, 0)  # no wording of ours fits these data
     assert first["drafts"] is None or first["drafts"]["questions"] <= 2
     assert first["command"] == (
         f"python -m atmoe evaluate-flags {words[0]} --model {trained} {' '.join(words[1:])} "
@@ -380,10 +381,11 @@ def test_answers_of_a_model_of_ones_own(capsys, words, trained):
     asked = ["evaluate-answers", *words, "--model", str(trained), "--split", "all", "--limit", "3"]
     report = run(capsys, *asked)
     assert report["answers"] == 3 and report["both_needs"] is None
+    assert report["reworded"] == 0  # no wording of ours fits these data
     assert all(0 <= report[what] <= 3 for what in ("echoed", "listing", "flattened", "patient"))
     main(asked)
     said = capsys.readouterr().out
-    assert said.startswith(f"3 answers: {report['echoed']} begin with a question")
+    assert said.startswith("3 answers, 0 of them to questions put in other words: ")
     assert f"pairs of needs: none; {NO_WORDING}" in said
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from conftest import PROMPTS
 
@@ -64,8 +66,10 @@ def test_what_both_needs_gain_is_what_scores_say(worlds, monkeypatch):
     # The corpus' tasks, by the names that a tiny model has.
     examples = [_example(1, "causes", "causes"), _example(1, "treatment", "treatment")]
     monkeypatch.setattr(module, "two_needs", lambda a, b, rng, split: _both(a, b))
-    report = study(model, examples, 2, 0, Sampling(max_new_tokens=4))
-    assert report["answers"] == 2 and report["both_needs"]["pairs"] == 1
+    nameless = replace(_example(2, "causes", "causes"), focus="")  # no wording asks for that
+    report = study(model, [*examples, nameless], 3, 0, Sampling(max_new_tokens=4))
+    assert report["answers"] == 3 and report["both_needs"]["pairs"] == 1
+    assert report["reworded"] == 2
     off, gains = RoutingPlan.off(model.layout), {}
     for e in examples:
         for prompt in (PROMPTS[0], e.prompt):
