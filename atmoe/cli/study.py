@@ -85,6 +85,8 @@ def evaluate_control(a: argparse.Namespace) -> Result:
 
 def _control(report: Report, easy: str, hard: str) -> Iterator[str]:
     for group, doses in report["groups"].items():
+        if not doses:
+            yield f"{group}: no prompt has an answer at every dose that can be graded"
         for dose, response in doses.items():
             # Of generated text several measures, of reference answers one.
             measures = response
@@ -224,7 +226,7 @@ def add_commands(commands: Commands) -> None:
         "--text-group",
         metavar="GROUP",
         help="the group that is measured in generated text (default: audience, where the model has "
-        "it)",
+        "it and its description says language: en)",
     )
     parser.add_argument(
         "--readers",

@@ -4,7 +4,8 @@ text groups     (the group whose experts are readers: "audience") answers are ge
                 are their reading grade (Flesch–Kincaid, by textstat) and the share of second-person
                 words in them, each the mean over a prompt's answers: the grade of a single one of a
                 few sentences is chance for a good part. How lists are counted, and since when:
-                `atmoe.study.reading`
+                `atmoe.study.reading`. Both are for English: of a model that learned from another
+                language no group is a text group
 other groups    the mean log-probability of the reference answer, with the expert of the answer's
                 label at 100% of its group
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -34,7 +35,7 @@ from atmoe.errors import DataError
 from atmoe.explanation.response import DOSES
 from atmoe.model import AtMoe
 from atmoe.steering.overrides import Override, State, Steering
-from atmoe.study.reading import grade, second_person, whole_sentences
+from atmoe.study.reading import ENGLISH, grade_of, second_person, whole_sentences
 
 TEXT_GROUP = "audience"
 GRADE_NOISE, PERSON_NOISE = 1.0, 0.01
@@ -138,7 +139,7 @@ def generated_response(
     sampling: Sampling,
     batch: int,
     answers: int = 1,
-) -> dict[str, list[list[float]]]:
+) -> dict[str, list[list[float | None]]]:
     """Properties of generated answers, dose by dose.
 
     Args:
@@ -151,7 +152,8 @@ def generated_response(
         answers: how many each prompt gets at each dose, of one seed each, from `sampling.seed` up.
 
     Returns:
-        "grade", "second_person": [prompts][doses], the mean over a prompt's answers at that dose.
+        "grade", "second_person": [prompts][doses], the mean over a prompt's answers at that dose; a
+        grade is None where none of them has one, being empty or in other letters.
     """
     texts: list[list[list[str]]] = [[[] for _ in DOSES] for _ in examples]
     plans = [model.route(example.prompt) for example in examples]
@@ -169,17 +171,23 @@ def generated_response(
             steered = [steering.apply(plans[i]) for i in rows]
             last = model.generate(prompts, steered, seeded).run()
             for i, text in zip(rows, last.texts):
-                texts[i][at].append(whole_sentences(text))
+                texts[i][at].append(text)
     return {
-        "grade": [[_mean_of(grade, of_dose) for of_dose in of_prompt] for of_prompt in texts],
+        "grade": [[_mean_of(grade_of, of_dose) for of_dose in of_prompt] for of_prompt in texts],
         "second_person": [
-            [_mean_of(second_person, of_dose) for of_dose in of_prompt] for of_prompt in texts
+            [_mean_of(_second_person, of_dose) for of_dose in of_prompt] for of_prompt in texts
         ],
     }
 
 
-def _mean_of(measure: Callable[[str], float], texts: Sequence[str]) -> float:
-    return statistics.mean(map(measure, texts))
+def _second_person(text: str) -> float:
+    return second_person(whole_sentences(text))
+
+
+def _mean_of(measure: Callable[[str], float | None], texts: Sequence[str]) -> float | None:
+    """Over the texts that can be measured; None where none can."""
+    values = [value for value in map(measure, texts) if value is not None]
+    return statistics.mean(values) if values else None
 
 
 def wrong_expert(model: AtMoe, examples: Sequence[Example], group: str) -> dict[str, Any]:
@@ -239,7 +247,7 @@ def study(
         examples: with labels and reference answers; of those of two needs in a group, no reference
             answer is scored for that group.
         text_group: the group that is measured in generated text; None = TEXT_GROUP, where the
-            model has it.
+            model has it and learned from English.
         low: its expert that should read more easily, and speak to the reader more, than `high`.
         high: another of its experts.
         count: prompts a group.
@@ -257,9 +265,12 @@ def study(
             text group {"group:low", …: {"grade": summary, "second_person": summary}}.
         "wrong": group → as `wrong_expert`.
         "contrast": whose share → how `low` and `high` at 100% of it read, beside each other.
+        A prompt with a dose at which no answer can be graded is in none of the text group's; where
+        that is all prompts, there are none.
 
     Raises:
-        DataError: no example has a label that is needed, or the model has no such group or expert.
+        DataError: no example has a label that is needed, or the model has no such group or expert;
+            a group is to be measured in generated text that is not English.
     """
     began = time.perf_counter()
     readers = dict(model.layout.groups).get(text_group or TEXT_GROUP)
@@ -268,7 +279,16 @@ def study(
             f"The model has no group {text_group!r} to measure in generated text; its groups are "
             f"{', '.join(model.layout.group_names)}."
         )
-    text_group = text_group or TEXT_GROUP
+    if model.info.language != ENGLISH:
+        if text_group:
+            language = repr(model.info.language) if model.info.language else "not said"
+            raise DataError(
+                f"The language that the model learned from is {language}, and how a text reads is "
+                f'measured in English alone; write "language": "en" in its atmoe.json if it is '
+                f"that, or name no text group and no readers."
+            )
+        readers = None
+    text_group = (text_group or TEXT_GROUP) if readers else None
     for name in (low, high):
         if readers is not None and name not in readers:
             raise DataError(
@@ -300,42 +320,56 @@ def study(
         progress(report)
 
     # 2. the text group: how does the answer read?
-    ways = _ways(model, text_group) if readers else ()
-    if ways:
+    ways = _ways(model, text_group) if text_group else ()
+    if text_group and ways:
         # Questions alone: a dialogue or an abstract settles for whom one writes.
         questions = [example for example in examples if not example.material]
         asked = sample(questions, model.layout.group_names[0], count, seed)
         report["prompts"] = max(report["prompts"], len(asked))
         summaries = report["groups"].setdefault(text_group, {})
-        grades: dict[tuple[str, str], list[float]] = {}
+        grades: dict[tuple[str, str], list[float | None]] = {}
         for expert, sign in ((low, +1), (high, -1)):
             for by in ways:
                 values = generated_response(
                     model, asked, f"{text_group}/{expert}", by, sampling, batch, answers
                 )
-                summaries[f"{by}:{expert}"] = {
-                    "grade": _summary(values["grade"], _level(GRADE_NOISE, asked), -sign),
-                    "second_person": _summary(
-                        values["second_person"], _level(PERSON_NOISE, asked), sign
-                    ),
-                }
                 grades[by, expert] = [row[-1] for row in values["grade"]]
+                graded, person = _graded(values)
+                if graded:
+                    summaries[f"{by}:{expert}"] = {
+                        "grade": _summary(graded, _level(GRADE_NOISE, graded), -sign),
+                        "second_person": _summary(person, _level(PERSON_NOISE, person), sign),
+                    }
                 progress(report)
         report["contrast"] = {}
         for by in ways:
-            easy, hard = grades[by, low], grades[by, high]
-            report["contrast"][by] = {
-                "prompts": len(asked),
-                f"{low}_reads_easier": sum(a < b for a, b in zip(easy, hard)) / len(asked),
-                f"median_grade_{low}": statistics.median(easy),
-                f"median_grade_{high}": statistics.median(hard),
-            }
+            both = zip(grades[by, low], grades[by, high])
+            pairs = [(a, b) for a, b in both if a is not None and b is not None]
+            if pairs:
+                report["contrast"][by] = {
+                    "prompts": len(pairs),
+                    f"{low}_reads_easier": sum(a < b for a, b in pairs) / len(pairs),
+                    f"median_grade_{low}": statistics.median(a for a, _ in pairs),
+                    f"median_grade_{high}": statistics.median(b for _, b in pairs),
+                }
     return report | {"seconds": round(time.perf_counter() - began, 1)}
 
 
-def _level(noise: float, examples: Sequence[Example]) -> list[list[float]]:
+def _graded(
+    values: Mapping[str, Sequence[Sequence[float | None]]],
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Grades and second-person words [prompts][doses] of the prompts graded at every dose."""
+    grades, person = [], []
+    for row, beside in zip(values["grade"], values["second_person"]):
+        if None not in row:
+            grades.append([x for x in row if x is not None])
+            person.append([x for x in beside if x is not None])
+    return grades, person
+
+
+def _level(noise: float, curves: Sequence[Sequence[float]]) -> list[list[float]]:
     """The same noise for every step between two doses [prompts][steps]."""
-    return [[noise] * (len(DOSES) - 1)] * len(examples)
+    return [[noise] * (len(DOSES) - 1)] * len(curves)
 
 
 def _summary(

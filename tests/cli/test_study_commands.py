@@ -24,6 +24,7 @@ from atmoe.cli.measuring import NO_WORDING
 from atmoe.errors import AtMoeError
 from atmoe.mixture import precision
 from atmoe.mixture.experts import Adapter
+from atmoe.study.reading import grade, whole_sentences
 from atmoe.train.baseline import XloraSettings
 from atmoe.train.experts import ExpertSettings
 from atmoe.train.settings import RouterSettings
@@ -38,7 +39,7 @@ def home(tmp_path_factory):
     (home / "own.jsonl").write_text("\n".join(map(json.dumps, LINES)))
     (home / "own.yaml").write_text(
         "groups: {task: [define, treat, warn], field: [heart], reader: [lay, expert]}\n"
-        "sources: [{reader: jsonl, path: own.jsonl}]\n"
+        "sources: [{reader: jsonl, path: own.jsonl}]\nlanguage: en\n"
         "words: {task: Need}\npage: {presets: {For experts: {reader/expert: 100}}}\n"
     )
     return home
@@ -274,7 +275,9 @@ def test_what_stands_beside_a_model_is_on_its_base(
     assert bases == [llama.found.sha256]
 
 
-def test_control_of_a_model_of_ones_own(capsys, words, trained):
+def test_control_of_a_model_of_ones_own(capsys, words, trained, monkeypatch):
+    # so small a model writes in letters of all kinds
+    monkeypatch.setattr("atmoe.study.control.grade_of", lambda text: grade(whole_sentences(text)))
     report = run(
         capsys,
         "evaluate-control",

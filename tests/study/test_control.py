@@ -8,9 +8,12 @@ from conftest import LAYOUT
 from samples import EXAMPLES
 
 from atmoe import Override, Sampling, State, Steering
+from atmoe.cli.study import _control
 from atmoe.errors import DataError
+from atmoe.study import control
 from atmoe.study.control import (
     DOSES,
+    _mean_of,
     generated_response,
     monotone,
     sample,
@@ -19,6 +22,15 @@ from atmoe.study.control import (
     study,
     wrong_expert,
 )
+from atmoe.study.reading import grade, grade_of, whole_sentences
+
+
+@pytest.fixture
+def english(model, monkeypatch):
+    """A model that learned from English, and whose gibberish has a grade, whatever its letters."""
+    monkeypatch.setattr(model, "info", replace(model.info, language="en"))
+    monkeypatch.setattr(control, "grade_of", lambda text: grade(whole_sentences(text)))
+    return model
 
 
 def test_doses_are_shares(model):
@@ -72,16 +84,17 @@ def test_a_wrong_expert_is_scored_at_its_whole_group(model):
     assert found["mean_worse_than_right"] == float(sum(others) / 2 < right)
 
 
-def test_of_two_needs_neither_expert_is_a_wrong_one(model):
+def test_of_two_needs_neither_expert_is_a_wrong_one(model, english):
     two = [replace(e, also={"task": "warn"}) for e in EXAMPLES if e.labels["task"] != "warn"]
     found = wrong_expert(model, two[:2], "task")
     assert found["pairs"] == found["prompts"] == 2  # of three experts one is wrong
     sampling = Sampling(max_new_tokens=3)
-    assert "task" not in study(model, two, "reader", "lay", "expert", 2, 0, sampling)["groups"]
+    assert "task" not in study(english, two, "reader", "lay", "expert", 2, 0, sampling)["groups"]
 
 
-def test_a_dose_of_several_answers_is_their_mean(model):
+def test_a_dose_of_several_answers_is_their_mean(english):
     """One answer a seed; the reading grade of each, then the mean."""
+    model = english
     chosen, sampling = EXAMPLES[:2], Sampling(8, 1.5, seed=3)
     several = generated_response(model, chosen, "reader/lay", "group", sampling, 2, answers=2)
     alone = [
@@ -95,8 +108,8 @@ def test_a_dose_of_several_answers_is_their_mean(model):
     assert alone[0] != alone[1]
 
 
-def test_the_whole_study(model):
-    seen = []
+def test_the_whole_study(english):
+    seen, model = [], english
     report = study(
         model,
         EXAMPLES,
@@ -129,14 +142,48 @@ def test_the_whole_study(model):
     assert seen[-1] == ["field", "reader", "task"] and report["seconds"] > 0
 
 
-def test_prompts_are_those_that_there_were(model):
-    report = study(model, EXAMPLES[:3], "reader", "lay", "expert", 40, 0, Sampling(3))
+def test_prompts_are_those_that_there_were(english):
+    report = study(english, EXAMPLES[:3], "reader", "lay", "expert", 40, 0, Sampling(3))
     assert report["prompts"] == 3 == report["groups"]["task"]["group"]["prompts"]
 
 
-def test_a_model_without_an_audience_is_measured_by_its_references_alone(model):
+@pytest.mark.parametrize("language", ["de", ""])
+def test_how_an_answer_reads_is_measured_in_english_alone(model, monkeypatch, language):
+    monkeypatch.setattr(model, "info", replace(model.info, language=language))
+    with pytest.raises(DataError, match=f"is {repr(language) if language else 'not said'}, and"):
+        study(model, EXAMPLES, "reader", "lay", "expert")
+    # a group that is one by default is measured by its references instead
+    monkeypatch.setattr("atmoe.study.control.TEXT_GROUP", "reader")
+    report = study(model, EXAMPLES[:2], None, "lay", "expert", 2)
+    assert "mean" in report["groups"]["reader"]["group"] and "contrast" not in report
+
+
+def test_a_prompt_answered_with_nothing_to_grade_is_in_no_curve(english, monkeypatch):
+    grades = [[1.0, 2.0, 3.0, 4.0, 5.0], [1.0, None, 3.0, 4.0, None], [5.0, 4.0, 3.0, 2.0, 0.5]]
+    person = [[0.0] * 5, [0.3] * 5, [0.1] * 5]
+    values = {"grade": grades, "second_person": person}
+    monkeypatch.setattr("atmoe.study.control.generated_response", lambda *of: values)
+    report = study(english, EXAMPLES[:3], "reader", "lay", "expert", 3)
+    told = report["groups"]["reader"]["group:lay"]
+    assert told["grade"]["prompts"] == told["second_person"]["prompts"] == 2
+    assert told["grade"]["mean"] == [3.0, 3.0, 3.0, 3.0, 2.75]
+    assert told["second_person"]["mean"] == pytest.approx([0.05] * 5)
+    assert report["contrast"]["group"]["prompts"] == 2
+    assert report["contrast"]["group"]["median_grade_lay"] == 2.75
+    values["grade"] = [[None] * 5] * 3
+    report = study(english, EXAMPLES[:3], "reader", "lay", "expert", 3)
+    assert report["groups"]["reader"] == {} == report["contrast"]
+    assert any("reader: no prompt" in line for line in _control(report, "lay", "expert"))
+
+
+def test_an_answer_without_latin_letters_has_no_grade():
+    assert _mean_of(grade_of, ["", "Как лечат астму?"]) is None
+    assert _mean_of(grade_of, ["", "Take a pill."]) == grade_of("Take a pill.")
+
+
+def test_a_model_without_an_audience_is_measured_by_its_references_alone(model, english):
     assert set(study(model, EXAMPLES[:2], count=2)["groups"]) == {"task", "field", "reader"}
     with pytest.raises(DataError, match="no group 'raeder'.*task, field, reader"):
         study(model, EXAMPLES, "raeder")
     with pytest.raises(DataError, match="no expert 'lya'.*lay, expert"):
-        study(model, EXAMPLES, "reader", "lya", "expert")
+        study(english, EXAMPLES, "reader", "lya", "expert")
