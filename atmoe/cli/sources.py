@@ -170,11 +170,11 @@ def _familiarity(report: Report) -> Iterator[str]:
         yield f"| {name} | {shares} | {part['questions']} | {part['refused']} |"
     if "unseen diseases, rephrased" not in report["flagged"]:
         yield f"unseen topics, rephrased: not measured; {NO_WORDING}"
-    low, high = report["auroc"]["interval"]
     yield (
         f"flagged below {report['threshold']}, a rank among {report['calibration']} questions, "
         "where no example is very near; "
-        f"AUROC {report['auroc']['mean']:.4f} ({low:.4f} to {high:.4f}); {report['seconds']} s"
+        f"AUROC {report['auroc']['mean']:.4f} ({between(report['auroc']['interval'], '.4f')}); "
+        f"{report['seconds']} s"
     )
 
 

@@ -170,11 +170,17 @@ def auroc_interval(
         names: what each is about.
         apart: scores of lines outside, [m].
         seed: of the draws.
+
+    Returns:
+        {"mean", "interval"}; the interval is None of one disease or one line, for every draw of it
+        is the same.
     """
     by_name: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         by_name.setdefault(name, []).append(i)
     groups = list(by_name.values())
+    if len(groups) < 2 or len(apart) < 2:
+        return {"mean": auroc(inner, apart), "interval": None}
     generator = torch.Generator().manual_seed(seed)
     values = []
     for _ in range(DRAWS):

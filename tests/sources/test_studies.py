@@ -40,6 +40,13 @@ def test_auroc_is_the_share_of_pairs_in_order():
     assert familiarity.auroc(inner, apart) == pytest.approx(sum(pairs) / len(pairs))
     whole = familiarity.auroc_interval(inner, [str(i) for i in range(23)], apart)
     assert whole["interval"][0] < whole["mean"] < whole["interval"][1]
+    # one topic, or one line, of which every draw is the same
+    of_one = familiarity.auroc_interval(inner, ["gout"] * 23, apart)
+    assert of_one == {"mean": whole["mean"], "interval": None}
+    names = [str(i) for i in range(23)]
+    assert familiarity.auroc_interval(inner, names, apart[:1])["interval"] is None
+    told = {"flagged": {}, "auroc": of_one, "threshold": 1, "calibration": 50, "seconds": 1}
+    assert f"AUROC {whole['mean']:.4f} (–); 1 s" in "\n".join(table_of(told))
 
 
 def test_a_rate_is_a_mean_over_questions_and_draws_whole_diseases():
