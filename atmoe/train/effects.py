@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
+from atmoe.errors import DataError
 from atmoe.explanation.sweep import finish, sweep
 from atmoe.explanation.units import parts_of, without
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
-from atmoe.train.rows import Row, encode_row
+from atmoe.train.rows import LENGTHS, Row, encode_row
 from atmoe.train.settings import RouterSettings
 from atmoe.train.standardised import TrainingRouter
 from atmoe.train.team import Team
@@ -57,6 +58,9 @@ def follow_effects(
 
     Returns:
         Of each round, by group, the mean target over answers and layers.
+
+    Raises:
+        DataError: none of the answers drawn can be read.
     """
     sampler = Sampler(training, settings.seed + 5, description.main_group, description.rows)
     stream = iter(sampler)
@@ -67,6 +71,12 @@ def follow_effects(
             row = encode_row(model, example)
             if row is not None and len(rows) < settings.effect_answers:
                 rows.append(row)
+        if not rows:
+            raise DataError(
+                f"None of {4 * settings.effect_answers} examples drawn to leave groups out could "
+                f"be read; shorten prompts and answers to {LENGTHS[-1]} tokens together, or give "
+                f"more --effect-answers."
+            )
         model.router = router.plain()
         states, targets = _measured(model, router, rows, settings.effect_power, team)
         _fit(router, states, targets, settings)

@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
 from test_train import DESCRIBED, EXAMPLES, small_batches  # noqa: F401  # a fixture
 
 from atmoe.data import split
+from atmoe.errors import DataError
 from atmoe.train import baseline, planning, router, together
+from atmoe.train.effects import follow_effects
 from atmoe.train.settings import RouterSettings
+from atmoe.train.standardised import TrainingRouter
+from atmoe.train.team import Team
 
 TRAINING = [e for e in EXAMPLES if split(e) == "train"]
 LONG = [replace(e, answer="word " * 600) for e in TRAINING[::4]]
@@ -42,3 +47,10 @@ def test_every_training_tells_the_rows_that_it_could_read(llama, tmp_path, monke
     assert {report["stage"] for report in reports} == {"planner", "together", "xlora", "router"}
     told = {report["stage"]: report["training_examples"] for report in reports}
     assert told == dict.fromkeys(told, len(TRAINING) - len(LONG)), told
+
+
+def test_without_an_answer_that_can_be_read_no_effect_is_measured(llama):
+    model, few = llama.planned(), RouterSettings(effect_answers=2)
+    router = TrainingRouter(model.router)
+    with pytest.raises(DataError, match="None of 8 examples drawn .* could be read; shorten"):
+        follow_effects(model, router, LONG, DESCRIBED, few, Team())
