@@ -136,8 +136,21 @@ def must_be_new(path: Path) -> None:
     """Raises: DataError, where something lies there already, or there is no folder for it."""
     if path.exists():
         raise DataError(f"{path} is there already; delete it, or name another --out.")
+    must_have_folder(path)
+
+
+def must_have_folder(path: Path, named: str = "--out") -> None:
+    """Raises: DataError, where the folder that this is to lie in is not there."""
     if not path.parent.is_dir():
-        raise DataError(f"There is no folder {path.parent}; make it, or name another --out.")
+        raise DataError(f"There is no folder {path.parent}; make it, or name another {named}.")
+
+
+def must_be_folder(path: Path) -> None:
+    """Raises: DataError, where a folder that is made if it is missing cannot be one."""
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        whose = "" if there == path else f", and {path} cannot lie in it"
+        raise DataError(f"{there} is a file and no folder{whose}; name another --out.")
 
 
 @contextlib.contextmanager

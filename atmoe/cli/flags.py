@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from atmoe import files
 from atmoe.cli.common import Commands, Result, count
 from atmoe.cli.given import described, load_model
 from atmoe.cli.measuring import between, command, drawn, limit, on_side
@@ -23,6 +24,8 @@ def evaluate_flags(a: argparse.Namespace) -> Result:
     from atmoe.sources.index import FOLDER
     from atmoe.study import flags
 
+    if a.answers:
+        files.must_have_folder(a.answers, "--answers")
     command_run = command(a, "evaluate-flags", "split", "limit", "questions", "drafts", "seed")
     description = described(a)
     examples = description.examples()

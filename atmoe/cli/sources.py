@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atmoe import files
 from atmoe.cli.common import Commands, Result, count
 from atmoe.cli.given import described, load_model
 from atmoe.cli.measuring import NO_WORDING, between, seed
@@ -24,6 +25,8 @@ def index(a: argparse.Namespace) -> Result:
     """Make the index of what the experts learned from, and the list of its words."""
     from atmoe.sources.index import FOLDER
 
+    if a.out:
+        files.must_be_folder(a.out)
     description = described(a)
     lines = lines_of(description)
     return indexed(load_model(a), description.examples(), lines, a.out or a.model / FOLDER, a.seed)

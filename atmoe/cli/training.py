@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atmoe import files
 from atmoe.cli.common import FLOATING, Result
 from atmoe.cli.given import load_model
 from atmoe.mixture.precision import DEVICE_VARIABLE, placed, quick
@@ -24,6 +25,8 @@ def training(run: Callable[[argparse.Namespace], Result]) -> Callable[..., Resul
         from atmoe.train.launch import start_all
         from atmoe.train.team import Team
 
+        if getattr(a, "out", None):
+            files.must_be_folder(a.out)
         if a.device:
             os.environ[DEVICE_VARIABLE] = placed(a.device)  # of every process
         start_all()

@@ -63,17 +63,19 @@ def write_space(model: Path, out: Path) -> Space:
         out: the directory; one that is there must be empty.
 
     Raises:
-        DataError: something lies in `out`, a card cannot be read, or this is no checkout.
+        DataError: something lies in `out`, there is no folder for it, a card cannot be read, or
+            this is no checkout.
         AssetError: the model is missing or is not as it was saved.
         BaseModelError: a Space could not find the model's base.
         OSError: it cannot be written; then nothing of it is left.
     """
     # 1. what can be refused
-    out = out.resolve()
+    files.must_have_folder(out, "DIR")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(
             f"{out} is there already and not empty; delete it, or name a new directory."
         )
+    out = out.resolve()
     if not all((ROOT / name).exists() for name in (*ALONE, *FOLDERS)):
         raise AssetError(
             "A Space needs the page, which does not come with the package; git clone the "
