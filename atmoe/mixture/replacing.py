@@ -124,3 +124,16 @@ def experts_digest(path: Path) -> str:
     hashes = parsed(path / CONFIG)[2]
     digests = [hashes[name] for name in sorted(hashes) if name.startswith("experts/")]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def refuse_other_experts(path: Path, digest: str) -> None:
+    """Nothing, where the experts saved in `path` are still those of this `experts_digest`.
+
+    Raises:
+        AssetError: they were replaced while something was made that is to go with them.
+    """
+    if experts_digest(path) != digest:
+        raise AssetError(
+            f"The experts in {path} were replaced while this ran, and what it made is not theirs; "
+            f"nothing was saved there: run it again."
+        )

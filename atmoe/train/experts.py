@@ -7,7 +7,7 @@ share of ½. The routing is the row's labels, not a router: what an expert is fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,7 @@ def train_experts(
 
     Raises:
         TrainingError: `out` holds a run with other settings or one that cannot be read, or the
-            loss is not a number.
+            loss is not a number, or a ready expert was replaced meanwhile.
         DataError: no training example, or none that would teach an expert.
         OSError: something cannot be written; a model that was in `out` is left, whole.
     """
@@ -200,6 +200,7 @@ def train_experts(
     }
     if start is not None:
         report["start"] = experts_digest(start)
+    ready = {name: _content(_source(description, name)) for name in description.ready}
     if set(description.ready) == set(layout.expert_names):
         report |= {"steps": 0, "seconds": 0.0}
     else:
@@ -212,12 +213,21 @@ def train_experts(
             weights or label_weights,
             team,
             report.get("start"),
+            ready,
         )
 
     adapters = {name: model.bank.adapter(k) for k, name in enumerate(layout.expert_names)}
     report["settings"] |= sizes.told(adapters, description.ready)
 
     # 2. save all
+    for name, content in ready.items():
+        if _content(_source(description, name)) != content:
+            raise TrainingError(
+                f"{_source(description, name)} was replaced while experts were trained beside it, "
+                f"and {name} would be another than they learned with; put the former one back and "
+                f"start again (the run in {out} is taken up), or train into an empty --out."
+            )
+
     def write(room: Path) -> None:
         store.write(room, model.bank, model.router, model.info)
         # ready ones as they came, whatever the precision here
@@ -259,8 +269,9 @@ def _train(
     weights: Weights,
     team: Team,
     start: str | None,
+    ready: Mapping[str, list[str]],
 ) -> dict[str, Any]:
-    """As `train_experts`, without the saving; some expert is not ready."""
+    """As `train_experts`, without the saving; some expert is not ready, others have contents."""
     training = training_side(examples)
     if start is None and weights is label_weights:
         check_taught(model, training, set(model.layout.expert_names) - set(description.ready))
@@ -297,7 +308,6 @@ def _train(
             yield batch
 
     sampler = Sampler(training, settings.seed, description.main_group, description.rows)
-    ready = {name: _content(_source(description, name)) for name in description.ready}
     result = loop.run(
         parameters=[{"params": parameters, "lr": settings.learning_rate}],
         budget=budget.tokens,

@@ -20,6 +20,7 @@ from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
+from atmoe.mixture.replacing import experts_digest, refuse_other_experts
 from atmoe.model import AtMoe
 from atmoe.routing.planner import Planner
 from atmoe.routing.router import GroupedRouter
@@ -136,6 +137,7 @@ def train_planner(
 
     Raises:
         TrainingError: the router has no planner, or what is changed by hand is not there.
+        AssetError: the experts in `out` were replaced meanwhile.
         DataError: no training example.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """
@@ -144,6 +146,7 @@ def train_planner(
     if old is None:
         raise TrainingError(WITHOUT)
     by_hand.fits(model.layout, lettered=settings.pieces > 0)
+    experts = experts_digest(out)
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     model.to(team.device)
@@ -157,6 +160,7 @@ def train_planner(
     )
     change = partial(by_hand.change, model.router)
     facts = plan_experts(model, planner, instructions, settings, team, change)
+    refuse_other_experts(out, experts)
     model.router.planner = team.agree(planner.requires_grad_(False))
     report = {
         "stage": "planner",

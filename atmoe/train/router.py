@@ -24,7 +24,7 @@ from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
-from atmoe.mixture.replacing import experts_digest
+from atmoe.mixture.replacing import experts_digest, refuse_other_experts
 from atmoe.model import AtMoe
 from atmoe.routing.router import GroupedRouter
 from atmoe.train import checkpoint, loop
@@ -79,6 +79,7 @@ def train_router(
     Raises:
         TrainingError: `out` holds a run with other settings or a file of it that cannot be read,
             or the loss is not a number.
+        AssetError: the experts in `out` were replaced meanwhile.
         DataError: no training example.
         OSError: something cannot be written; the model in `out` is the one before, whole.
     """
@@ -144,6 +145,7 @@ def train_router(
     )
 
     # 3. what came of it
+    refuse_other_experts(out, mark["experts"])
     facts["agreement_refined"] = agreement(model, router, held_out, team)
     model.router = router.plain()
     report = {

@@ -23,6 +23,7 @@ from atmoe.data import Description, Example
 from atmoe.errors import TrainingError
 from atmoe.mixture import store
 from atmoe.mixture.precision import quick
+from atmoe.mixture.replacing import experts_digest, refuse_other_experts
 from atmoe.model import AtMoe
 from atmoe.prompt.batch import Batch
 from atmoe.train import loop
@@ -101,12 +102,15 @@ def train_together(
     Raises:
         TrainingError: the router has no planner; `out` holds a run with other settings or one that
             cannot be read; or the loss is not a number.
+        AssetError: the experts in `start` were replaced meanwhile, and some are taken from there.
         DataError: no training example.
         OSError: something cannot be written; a model that was in `out` is left, whole.
     """
     out, team = Path(out), Team()
     if model.router.planner is None:
         raise TrainingError(WITHOUT)
+    copied = start if description.ready else None
+    digest = copied and experts_digest(copied)
     training = training_side(examples)
     loop.seed_everything(settings.seed)
     router = TrainingRouter(model.router)
@@ -156,6 +160,8 @@ def train_together(
     )
 
     # 3. what came of it
+    if copied and digest:
+        refuse_other_experts(copied, digest)
     _round(model, halves)
     model.router = router.plain()
     report = {
@@ -171,9 +177,9 @@ def train_together(
 
     def write(room: Path) -> None:
         store.write(room, model.bank, model.router, model.info)
-        if start is not None:
+        if copied:
             for name in description.ready:
-                store.copy_expert(start / "experts" / name, room / "experts" / name)
+                store.copy_expert(copied / "experts" / name, room / "experts" / name)
 
     loop.conclude(model, out, report, team, write)
     return report
