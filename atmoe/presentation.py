@@ -14,7 +14,7 @@ It stands in the description, and from there in atmoe.json; whatever is left out
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,6 +25,8 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+
+from atmoe.wording import meant
 
 Short = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
@@ -69,7 +71,7 @@ NEUTRAL = Page()
 """What is said of a model that says nothing of itself."""
 
 
-def page_of(value: object, targets: Container[str]) -> Page:
+def page_of(value: object, targets: Collection[str]) -> Page:
     """What a file says under `page`.
 
     Args:
@@ -84,9 +86,15 @@ def page_of(value: object, targets: Container[str]) -> Page:
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(step) for step in ("page", *first["loc"]))
+        if first["type"] == "extra_forbidden":
+            like = meant(str(first["loc"][-1]), Page.model_fields)
+            raise ValueError(f"{place[:80]} means nothing here{like}") from None
         raise ValueError(f"{place[:80]}: {first['msg'][:160]}") from None
     for name, settings in page.presets.items():
         for target in settings:
             if target not in targets:
-                raise ValueError(f"the preset {name!r} sets {target[:80]!r}, which there is not")
+                like = meant(target, targets)
+                raise ValueError(
+                    f"the preset {name!r} sets {target[:80]!r}, which there is not{like}"
+                )
     return page

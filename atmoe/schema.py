@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from atmoe.errors import AtMoeError
+from atmoe.wording import meant
 
 FORMAT = 1
 MOST_LAYERS, MOST_NAMES, MOST_OVERRIDES, MOST_TOKENS = 1024, 1024, 4096, 4096
@@ -435,7 +436,8 @@ def words_of(value: object, groups: Sequence[str]) -> dict[str, str]:
         raise ValueError("words is no mapping of groups to words")
     for group, word in value.items():
         if group not in groups:
-            raise ValueError(f"words names the group {str(group)[:40]!r}, which there is not")
+            like = meant(str(group), groups)
+            raise ValueError(f"words names the group {str(group)[:40]!r}, which there is not{like}")
         if not isinstance(word, str) or not 0 < len(word.strip()) <= MOST_WORD:
             raise ValueError(f"the word for {group} is no text of 1 to {MOST_WORD} characters")
         _encodable(word)

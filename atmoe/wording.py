@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 NO_PRAISE = "This says nothing about whether the answer is right."
 """Beside whatever could be read as praise of an answer."""
@@ -42,3 +43,9 @@ def times(nats: float) -> str:
     if factor < 10:
         return f"{factor:.2f} times"
     return f"{factor:.0f} times" if factor < 1000 else "over 1,000 times"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """What somebody who wrote a name that there is not may have meant; "" where nothing is near."""
+    like = get_close_matches(name, known, n=1)
+    return f" (did you mean {like[0]}?)" if like else ""

@@ -38,11 +38,13 @@ import yaml
 
 from atmoe.data.examples import READERS, read_corpus
 from atmoe.data.jsonl import read_jsonl
+from atmoe.data.known import LANGUAGES, is_script, scripts
 from atmoe.data.schema import ANSWER_WORDS, Example
 from atmoe.data.templates import wordings_digest
 from atmoe.errors import DataError
 from atmoe.presentation import NEUTRAL, Page, page_of
 from atmoe.schema import language_of, words_of
+from atmoe.wording import meant
 
 _FOLDER = Path(__file__).resolve().parent
 _HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yaml")
@@ -158,7 +160,7 @@ class Description:
             rows=rows,
             prompt_rows={**rows, **_rows(path, "prompt_rows", raw.get("prompt_rows") or {}, first)},
             base=_base(path, raw.get("base")),
-            scripts=tuple(map(str, raw.get("scripts") or ())),
+            scripts=_scripts(path, raw.get("scripts") or ()),
             words=_words(path, raw.get("words") or {}, tuple(groups)),
             language=_language(path, raw.get("language")),
             familiarity=_lines(path, raw.get("familiarity")),
@@ -197,12 +199,14 @@ class Description:
                 examples += read_jsonl(path)
         alone = {group: experts[0] for group, experts in self.groups.items() if len(experts) == 1}
         examples = [replace(e, labels={**alone, **e.labels}) for e in examples]
+        names = [f"{group}/{expert}" for group in self.groups for expert in self.groups[group]]
         for example in examples:
             for group, expert in (*example.labels.items(), *example.also.items()):
                 if expert not in self.groups.get(group, ()):
                     raise DataError(
                         f"The example {example.id} is labelled {group}/{expert}, which the "
-                        f"description does not name; add it there, or change the label."
+                        f"description does not name{meant(f'{group}/{expert}', names)}; add it "
+                        f"there, or change the label."
                     )
         return examples
 
@@ -220,14 +224,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise DataError(
             f"The description {path} cannot be read: {' '.join(str(error).split())}."
         ) from error
+    if unknown := set(map(str, raw if isinstance(raw, dict) else ())) - _KEYS:
+        like = meant(min(unknown), _KEYS)
+        raise DataError(
+            f"{path} says {', '.join(sorted(unknown))}, which means nothing here{like}; known are "
+            f"{', '.join(sorted(_KEYS))}."
+        )
     if not isinstance(raw, dict) or not isinstance(raw.get("groups"), dict) or not raw["groups"]:
         raise DataError(
             f"{path} names no groups; write for example  groups: {{task: [summary, triage]}}."
-        )
-    if unknown := set(map(str, raw)) - _KEYS:
-        raise DataError(
-            f"{path} says {', '.join(sorted(unknown))}, which means nothing here; known are "
-            f"{', '.join(sorted(_KEYS))}."
         )
     for name in ("sources", "scripts"):
         if not isinstance(raw.get(name) or [], list):
@@ -235,11 +240,26 @@ def _read(path: Path) -> dict[str, Any]:
     return raw
 
 
+def _scripts(path: Path, raw: Sequence[Any]) -> tuple[str, ...]:
+    """Of names that some letters have; of another no letter is, and all prompts were refused."""
+    for name in raw:
+        if not isinstance(name, str) or not is_script(name):
+            like = meant(str(name).upper(), scripts())
+            raise DataError(
+                f"{path}: {name!r} is no script in Unicode's names of letters{like}; write for "
+                f"example  scripts: [LATIN]."
+            )
+    return tuple(raw)
+
+
 def _language(path: Path, raw: Any) -> str:
     """An ISO 639-1 code, or nothing."""
     try:
         # YAML reads a bare `no`, which is Norwegian, as False.
-        return language_of("" if raw is None else raw or None)
+        code = language_of("" if raw is None else raw or None)
+        if code and code not in LANGUAGES:
+            raise ValueError(code)
+        return code
     except ValueError as error:
         raise DataError(
             f"{path}: language must be an ISO 639-1 code in quotes; write for example  "

@@ -62,6 +62,19 @@ def test_a_description_may_name_its_language(tmp_path):
     assert Description.load(write(tmp_path, KITCHEN + 'language: "no"\n')).language == "no"
 
 
+def test_a_script_is_what_letters_are_named_by(tmp_path):
+    names = ["LATIN", "CYRILLIC", "CJK UNIFIED", "OLD ITALIC", "HANGUL"]
+    text = KITCHEN + f"scripts: {json.dumps(names)}\n"
+    assert Description.load(write(tmp_path, text)).scripts == tuple(names)
+
+
+def test_a_label_that_nobody_has_is_told_with_the_nearest(tmp_path):
+    lines = [{**LINES[0], "labels": {"task": "recipes"}}]
+    found = Description.load(write(tmp_path, lines=lines))
+    with pytest.raises(DataError, match=r"labelled task/recipes, .* mean task/recipe\?\)"):
+        found.examples()
+
+
 def test_a_description_may_name_lines_for_familiarity(tmp_path):
     (tmp_path / "lines.json").write_text("{}")
     assert Description.load(write(tmp_path)).familiarity == ""
@@ -111,10 +124,11 @@ def test_the_medical_set_is_one_such_file():
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        (lambda t: t.replace("groups:", "grups:"), "names no groups"),
+        (lambda t: t.replace("groups:", "grups:"), r"says grups, .* \(did you mean groups\?\)"),
+        (lambda t: "name: kitchen", "names no groups"),
         (
             lambda t: t.replace("rows: {recipe: 2}", "rowz: 1"),
-            "says rowz, which means nothing here",
+            r"says rowz, which means nothing here \(did you mean rows\?\)",
         ),
         (
             lambda t: t.replace("[recipe, substitute]", "[recipe, recipe]"),
@@ -138,7 +152,17 @@ def test_the_medical_set_is_one_such_file():
         ),
         (lambda t: t + "\n  - [", "cannot be read"),
         (lambda t: t + "scripts: LATIN", "scripts must be a list"),
+        (lambda t: t + "scripts: [LATN]", r"'LATN' is no script .* \(did you mean LATIN\?\)"),
+        (lambda t: t + "scripts: [latin]", r"'latin' is no script .* \(did you mean LATIN\?\)"),
+        (lambda t: t + "scripts: [GREEK, 1]", "1 is no script"),
+        (lambda t: t + "language: em", "language must be an ISO 639-1 code"),
+        (lambda t: t + "page: {titel: X}", r"page.titel means nothing .* \(did you mean title\?\)"),
+        (
+            lambda t: t + "page: {presets: {A: {diet/vegn: 1}}}",
+            r"sets 'diet/vegn', which there is not \(did you mean diet/vegan\?\)",
+        ),
         (lambda t: t.replace("diet: For", "food: For"), "words names the group 'food'"),
+        (lambda t: t.replace("diet: For", "deit: For"), r"not \(did you mean diet\?\); write for"),
         (lambda t: t + "familiarity: none.json", "which 'none.json' is not"),
         (lambda t: t + "familiarity: {like: x}", "familiarity is the path of a file"),
         (lambda t: t + "language: English", "language must be an ISO 639-1 code"),
