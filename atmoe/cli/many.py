@@ -151,7 +151,8 @@ def many(a: argparse.Namespace, command: str) -> Result:
         raise DataError("faithfulness keeps all that it measures; let --out end in .jsonl.")
     steering, sampling = _settings(a, command)
     settings = asdict(sampling) if command in SAMPLED else None
-    survey = Survey.of(read_rows(a.prompts, a.column, a.id), settings)
+    rows = read_rows(a.prompts, a.column, a.id)
+    survey = Survey.of(rows, settings, scored=command == "score")
     if not survey.rows:
         raise DataError(f"{a.prompts} holds no prompt.")
     for sentence in survey.told:

@@ -19,6 +19,7 @@ from atmoe.schema import SEEDS
 QUESTION, PROMPT = "question", "prompt"
 """What the column of the questions is called where nothing is said, the first before the second."""
 ID, ANSWER, STEERING, SEED, SAMPLING = "id", "answer", "steering", "seed", "sampling"
+TOKENS = "answer_tokens"
 NOTHING: tuple[dict[str, Any], ...] = ({}, {"overrides": []}, {"strength": 1, "overrides": []})
 """Steerings that set nothing, as the record of an unsteered answer has one: they count as none."""
 
@@ -39,6 +40,7 @@ class Row:
         error: why it cannot be used; "" = it can.
         seed: of its answer; None = the command's own.
         sampling: the settings of an answer that it has, as a record has them; they are not used.
+        generated: whether it has the tokens of an answer, as a record has them; nor are they.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Row:
     error: str = ""
     seed: int | None = None
     sampling: Mapping[str, Any] | None = None
+    generated: bool = False
 
     @property
     def steered(self) -> bool:
@@ -174,7 +177,7 @@ def _names(names: Sequence[str], column: str | None, where: str) -> dict[str, st
             f"Which column of {where} holds the questions? It has {_listed(names)}; pass --column, "
             "or call one of them question."
         )
-    others = (ANSWER, STEERING, SEED, SAMPLING)
+    others = (ANSWER, STEERING, SEED, SAMPLING, TOKENS)
     return {QUESTION: column} | {name: _named(names, name, where) for name in others}
 
 
@@ -250,7 +253,8 @@ def _row(
         seed = None
         error = error or "The row's seed is no whole number from 0 up; give one, or none."
     sampling = sampling if isinstance(sampling, Mapping) else None
-    return Row(number, row_id, question, answer, steering, error, seed, sampling)
+    generated = isinstance(value_of(TOKENS), list)
+    return Row(number, row_id, question, answer, steering, error, seed, sampling, generated)
 
 
 def _seed(value: Any) -> int | None:

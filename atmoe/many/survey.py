@@ -22,6 +22,7 @@ class Survey:
         seeded: have a seed of their own, and another answer by it.
         otherwise: have the settings of an answer, which are others than those that it is given by.
         repeated: not rows, but ids, that more than one of them has.
+        generated: have the tokens of an answer, which is scored as its text is read.
     """
 
     rows: int
@@ -29,25 +30,33 @@ class Survey:
     seeded: int
     otherwise: int
     repeated: int
+    generated: int = 0
 
     @classmethod
-    def of(cls, rows: Iterable[Row], settings: Mapping[str, Any] | None = None) -> Self:
+    def of(
+        cls,
+        rows: Iterable[Row],
+        settings: Mapping[str, Any] | None = None,
+        scored: bool = False,
+    ) -> Self:
         """Of rows, read once; of each id 64 bits are kept.
 
         Args:
             rows: some.
             settings: those of `Sampling` that they are answered by; None = they are not answered.
+            scored: whether their own answers are scored.
         """
         settings = settings or {}
         drawn = settings.get("temperature", 0) > 0
-        ids, steered, seeded, otherwise = array("q"), 0, 0, 0
+        ids, steered, seeded, otherwise, generated = array("q"), 0, 0, 0, 0
         for row in rows:
             ids.append(hash(row.id))
             steered += row.steered
             seeded += drawn and not row.error and row.seed not in (None, settings["seed"])
             otherwise += row.sampled_otherwise(settings)
+            generated += scored and row.generated and not row.error
         _, counts = np.unique(ids, return_counts=True)
-        return cls(len(ids), steered, seeded, otherwise, int((counts > 1).sum()))
+        return cls(len(ids), steered, seeded, otherwise, int((counts > 1).sum()), generated)
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -59,6 +68,11 @@ class Survey:
                 self.otherwise,
                 "Rows that bring other settings of an answer (sampling) than the command's, which "
                 "hold: {}.",
+            ),
+            (
+                self.generated,
+                "Rows that bring the tokens of their answer, which is scored as its text is read "
+                "and may be cut into others: {}.",
             ),
         )
         return tuple(sentence.format(count) for count, sentence in counted if count)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_ids_of_more_than_one_row_are_counted(tmp_path):
     rows = read(tmp_path, "a.csv", 'id,question\n2,A?\n"",B?\n2,C?\n3,D?\nrow 2,E?\n3,F?\n3,G?\n')
     assert Survey.of(rows).repeated == 3 and "row has: 3;" in Survey.of(rows).told[0]
     assert Survey.of(rows[2:5]).told == ()
+
+
+def test_of_records_that_are_scored_it_is_told_that_their_text_is_read(tmp_path):
+    record = {"prompt": "Why?", "answer": "So.", "answer_tokens": [2, 3]}
+    lines = [record, record, {"prompt": "Why?", "answer": "So."}, {**record, "answer": 3}]
+    file = tmp_path / "records.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = list(read_rows(file))
+    [told] = Survey.of(rows, scored=True).told
+    assert told.endswith("scored as its text is read and may be cut into others: 2.")
+    assert Survey.of(rows).told == ()
 
 
 UNCLOSED = 'id,question\n1,A?\n2,"B?\n3,C?\n4,D?\n'
