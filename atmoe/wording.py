@@ -25,6 +25,11 @@ def fraction(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
 
 
+def percent(share: float) -> str:
+    """A share in percent, with as many digits as it was given: "60%", "12.5%"."""
+    return f"{round(100 * share, 4):g}%"
+
+
 def minus(number: str) -> str:
     """A formatted number with a minus sign in place of the hyphen."""
     return number.replace("-", "−")

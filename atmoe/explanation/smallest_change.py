@@ -29,6 +29,7 @@ from atmoe.explanation.value import Change
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
+from atmoe.steering.overrides import ROUNDING
 
 T = TypeVar("T")
 
@@ -228,7 +229,8 @@ def moved(plan: RoutingPlan, group: str, percent: float) -> RoutingPlan:
     else:
         part = 0.0 if to == mean else min(1.0, (to - mean) / max(most - mean, 1e-9))
         new = own + part * others
-    left = (total - new).clamp(min=0)
+    left = total - new
+    left = torch.where(left > ROUNDING, left, 0.0)
     shares[free] = shares[free] / others[free, None] * left[free, None]
     shares[:, column] = new
     return replace(plan, group_shares=shares)

@@ -92,7 +92,8 @@ class Change:
     Found by bisection (`atmoe.explanation.smallest_change` says how the share is moved).
 
     Attributes:
-        share: what the group received, mean over layers.
+        share: the group's, as a lever sets it, mean over layers; its experts weigh less together
+            where one of them is off.
         before: the sentence.
         to: the mean share at which it changes; None where neither 0% nor 100% changes it.
         after: the sentence there.

@@ -12,7 +12,7 @@ from atmoe.record import FROM_LINK, Record
 from atmoe.routing.plan import RoutingPlan
 from atmoe.sources.value import NOT_PROOF, Source
 from atmoe.steering.overrides import Override, State, Steering
-from atmoe.wording import count, listed
+from atmoe.wording import count, listed, percent
 
 SCOPE_PHRASES = {
     "all": "in all layers",
@@ -81,7 +81,7 @@ def _change(override: Override) -> str:
         return "left to the router"
     if override.state is State.OFF:
         return "off"
-    return f"fixed at {override.share:.0%}"
+    return f"fixed at {percent(override.share or 0)}"
 
 
 def team_note(plan: RoutingPlan) -> str:

@@ -30,6 +30,7 @@ from atmoe.errors import PlanError, SteeringError
 from atmoe.routing.layout import Layout
 from atmoe.routing.plan import RoutingPlan
 from atmoe.schema import SteeringJson, checked
+from atmoe.wording import percent
 
 MAX_STRENGTH = 2.0
 BANDS = ("early", "middle", "late")
@@ -116,7 +117,7 @@ class Override:
             raise SteeringError(f"{self.target} needs a share between 0% and 100%.")
         elif self.share > 1 + ROUNDING:
             raise SteeringError(
-                f"{self.target} is set to {self.share:.0%}; a share is at most 100% "
+                f"{self.target} is set to {percent(self.share)}; a share is at most 100% "
                 f"(write 0.6 or 60% for sixty percent)."
             )
 
@@ -285,16 +286,21 @@ def _called_in(
         group
         for group, share in zip(layout.group_names, shares.tolist())
         if not share
-        and group not in overrides
+        and ((own := overrides.get(group)) is None or own.state is State.ROUTER)
         and any(o.share for target, o in overrides.items() if target.startswith(f"{group}/"))
     ]
     if not called:
         return {}
     fixed = [o.share for g in layout.group_names if (o := overrides.get(g)) and o.share is not None]
-    equal, each = 1 / len(shares), max(1 - sum(fixed), 0.0) / len(called)
+    equal, each = 1 / len(shares), _left(1.0, sum(fixed)) / len(called)
     others = len(fixed) + len(called) < len(shares)
     share = min(equal, each) if others else each
     return {group: Override(group, State.FIXED, share) for group in called}
+
+
+def _left(total: float, taken: float) -> float:
+    """What is left to share out; who got the rounding of a sum would seem to take part."""
+    return total - taken if total - taken > ROUNDING else 0.0
 
 
 def _settle(
@@ -332,16 +338,16 @@ def _settle(
         total, taken = float(shares.sum()), sum(fixed.values())
         if taken > 1 + ROUNDING:
             raise SteeringError(
-                f"The fixed shares sum to {taken:.0%} ({where}); lower them to 100% or less."
+                f"The fixed shares sum to {percent(taken)} ({where}); lower them to 100% or less."
             )
         others = float(shares[free].sum()) if free else 0.0
         if taken < 1 - ROUNDING and not free:
             raise SteeringError(
-                f"The fixed shares sum to {taken:.0%} ({where}) and nothing is left to take "
+                f"The fixed shares sum to {percent(taken)} ({where}) and nothing is left to take "
                 f"the rest; raise them to 100% or leave one to the router."
             )
         if others > 0:
-            shares[free] = shares[free] / others * max(total - taken, 0.0)
+            shares[free] = shares[free] / others * _left(total, taken)
         for i, share in fixed.items():
             shares[i] = share
     # 3. what is off is dropped last, so that nobody has taken it over
@@ -363,5 +369,5 @@ def _check_name(target: str, layout: Layout) -> None:
 def _state(override: Override) -> str:
     """An override's state, as a message says it."""
     if override.state is State.FIXED:
-        return f"fixed at {override.share:.0%}"
+        return f"fixed at {percent(override.share or 0)}"
     return str(override.state)

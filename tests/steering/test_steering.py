@@ -217,6 +217,7 @@ def test_layers_outside_the_scope_stay():
     "overrides, sentence",
     [
         ([("task", FIXED, 0.7), ("field", FIXED, 0.4)], r"sum to 110% \(layer 0\); lower them"),
+        ([("task", FIXED, 0.7), ("field", FIXED, 0.304)], r"sum to 100.4% \(layer 0\)"),
         (
             [("task", FIXED, 0.3), ("field", FIXED, 0.3), ("reader", FIXED, 0.3)],
             "90%.*nothing is left.*raise them",
@@ -244,6 +245,37 @@ def test_nobody_takes_the_rest_where_the_others_take_no_part():
     assert torch.equal(steered.expert_shares[:, :3], torch.tensor([0.0, 0.0, 0.3]).expand(5, 3))
     again = steer(("task", FIXED, 0.6), ("task/warn", FIXED, 0.3), plan=steered)
     assert again.close_to(steered, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    "overrides, team",
+    [
+        ([("task", 1.0)], {"task"}),
+        ([("task", 0.7), ("reader", 0.3)], {"task", "reader"}),
+        ([("task", 0.6), ("field", 0.3), ("reader", 0.1)], {"task", "field", "reader"}),
+        ([("task", 1.0), ("task/warn", 1.0)], {"task/warn"}),
+        ([("task", 0.1), ("reader", 0.9), ("field/heart", 1.0)], {"task", "reader"}),
+    ],
+)
+def test_of_all_that_is_given_to_some_the_others_have_exactly_nothing(seed, overrides, team):
+    """A softmax of float32 seldom sums to 1, nor do shares that people write."""
+    plan = random_plan(seed)
+    if "field/heart" in dict(overrides):  # it calls its group in, for which nothing is left
+        shares = plan.group_shares.clone()
+        shares[:, 1] = 0
+        plan = RoutingPlan(LAYOUT, shares / shares.sum(1, keepdim=True), plan.expert_shares)
+    steered = steer(*((target, FIXED, share) for target, share in overrides), plan=plan)
+    taking = {name for name in LAYOUT.expert_names if {name, name.partition("/")[0]} & team}
+    assert set(steered.team) == taking
+    assert set(steered.absent) == set(GROUPS) - {name.partition("/")[0] for name in team}
+
+
+def test_a_group_that_is_left_to_the_router_is_called_in_as_one_that_is_not_named():
+    plan = RoutingPlan.choosing(LAYOUT, {"task": "warn"}, {"task": 1.0})
+    alone = steer(("field/heart", FIXED, 1.0), plan=plan)
+    named = steer(("field", ROUTER), ("field/heart", FIXED, 1.0), plan=plan)
+    assert named.close_to(alone, 0) and float(alone.group_shares[0, 1]) > 0
 
 
 def test_shares_too_small_for_float32_still_take_the_rest():
