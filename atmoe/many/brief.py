@@ -31,11 +31,15 @@ def brief_of_plan(plan: RoutingPlan) -> Brief:
         {"team": experts, "heaviest": group → the expert with most weight in it, None where the
             group takes no part, "in_doubt": the groups of `RoutingPlan.doubts`, "strength": the
             mean over layers, "shares": group → its share of the routing weight, group/expert → its
-            share of the group, each the mean over layers}.
+            share of the group, each the mean over layers; 0 for who takes no part}.
     """
     layout = plan.layout
     shares = dict(zip(layout.group_names, _digits(plan.group_weights.mean(0).tolist())))
-    inside = dict(zip(layout.expert_names, _digits(plan.expert_shares.mean(0).tolist())))
+    # whoever would take part, if the group had a share, has the group's in the plan
+    inside = {
+        name: share if name in plan.taking_part else 0.0
+        for name, share in zip(layout.expert_names, _digits(plan.expert_shares.mean(0).tolist()))
+    }
     weights, heaviest = dict(zip(layout.expert_names, plan.weights.mean(0).tolist())), {}
     for group in layout.group_names:
         leads = max(layout.expert_names[layout.members(group)], key=weights.__getitem__)

@@ -9,6 +9,7 @@ nothing that is fetched. Every number is a record's, and every text from outside
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -163,13 +164,20 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
     takes_part = {name for plan in plans for name in plan.taking_part}
     groups = [(g, *(f"{each[g]:.1f}%" for each in percents)) for g in layout.group_names]
     experts = [
-        (name, *(f"{each[name]:.1f}%" for each in percents))
+        (
+            name,
+            *(
+                f"{each[name]:.1f}%" if name in plan.taking_part else "–"
+                for plan, each in zip(plans, percents)
+            ),
+        )
         for name in layout.expert_names
         if name in takes_part
     ]
     parts = [
         table("Groups: share of the routing weight, mean over the layers", heads, groups, 1),
         table("Experts: share of their group, mean over the layers", heads, experts, 1),
+        "<p>–: takes no part.</p>" if any("–" in row for row in experts) else "",
     ]
     everybody = (*layout.group_names, *layout.expert_names)
     absent = [name for name in everybody if name not in takes_part]
@@ -178,15 +186,17 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
     if router.doubts:
         parts.append(f"<p>{escape(doubts(router))}</p>")
     parts.append(
-        "<h3>By layer</h3><p>Whole percent; dark is 0%, light is 100%. Layers run from left to "
-        "right, as a question passes through them.</p>"
+        "<h3>By layer</h3><p>Whole percent; dark is 0%, light is 100%; –: its group has no share "
+        "there. Layers run from left to right, as a question passes through them.</p>"
     )
     for whose, plan in zip(("the router's plan", "the steered plan"), plans):
         rows = list(zip(layout.group_names, plan.group_weights.T.tolist()))
         parts.append(_map(f"Groups, share of the routing weight: {whose}", rows))
-        shares = plan.expert_shares.T.tolist()
-        rows = [pair for pair in zip(layout.expert_names, shares) if pair[0] in takes_part]
-        parts.append(_map(f"Experts, share of their group: {whose}", rows))
+        has = plan.group_shares[:, list(layout.group_of)] > 0  # [layers, experts]
+        shares = plan.expert_shares.where(has, math.nan).T.tolist()
+        pairs = zip(layout.expert_names, shares)
+        if rows := [(name, own) for name, own in pairs if name in plan.taking_part]:
+            parts.append(_map(f"Experts, share of their group: {whose}", rows))
         if any(strength != 1 for strength in plan.strength.tolist()):
             strengths = sorted(set(plan.strength.tolist()))
             parts.append(
@@ -197,7 +207,10 @@ def _weights(router: RoutingPlan, steered: RoutingPlan | None) -> str:
 
 
 def _map(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
-    """Shares by layer, each a coloured cell with its number; wide models in several tables."""
+    """Shares by layer, each a coloured cell with its number; wide models in several tables.
+
+    Where a share is no number there is a dash.
+    """
     layers = range(len(rows[0][1]))
     tables = []
     for first in range(0, len(layers), MOST_COLUMNS):
@@ -206,8 +219,7 @@ def _map(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
         head = "".join(f'<th scope="col">{layer}</th>' for layer in part)
         lines = []
         for name, shares in rows:
-            cells = [round(100 * shares[layer]) for layer in part]
-            line = "".join(f'<td class="c{min(cell, 100)}">{cell}</td>' for cell in cells)
+            line = "".join(_cell(shares[layer]) for layer in part)
             lines.append(f'<tr><th scope="row">{escape(name)}</th>{line}</tr>')
         tables.append(
             f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
@@ -216,6 +228,13 @@ def _map(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
             f"<tbody>{''.join(lines)}</tbody></table></div>"
         )
     return "".join(tables)
+
+
+def _cell(share: float) -> str:
+    if math.isnan(share):
+        return "<td>–</td>"
+    percent = round(100 * share)
+    return f'<td class="c{min(percent, 100)}">{percent}</td>'
 
 
 def _made_by(answers: Sequence[tuple[str, Record]]) -> str:

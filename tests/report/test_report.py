@@ -20,6 +20,7 @@ from atmoe.explanation.response import Response
 from atmoe.explanation.value import Change
 from atmoe.explanation.verdict import verdict
 from atmoe.flags.finding import NO_VERDICT, Finding
+from atmoe.many.brief import brief_of_plan
 from atmoe.report.document import report
 from atmoe.report.words import NOBODY
 
@@ -93,10 +94,10 @@ def test_every_share_of_every_layer_is_the_records(records):
         for row, name, shares in zip(groups[1:], LAYOUT.group_names, plan.group_weights.T.tolist()):
             assert row == [name, *(str(round(100 * share)) for share in shares)]
         experts = table(text, f"Experts, share of their group: the {whose} plan")
-        for row, name, shares in zip(
-            experts[1:], LAYOUT.expert_names, plan.expert_shares.T.tolist()
-        ):
-            assert row == [name, *(str(round(100 * share)) for share in shares)]
+        assert {row[0] for row in experts[1:]} == set(plan.team)
+        own = dict(zip(LAYOUT.expert_names, plan.expert_shares.T.tolist()))
+        for name, *cells in experts[1:]:
+            assert cells == [str(round(100 * share)) for share in own[name]]
     means = table(text, "Groups: share of the routing weight")
     for row, before, now in zip(
         means[1:],
@@ -196,6 +197,24 @@ def test_an_answer_with_all_off_is_told_as_the_base_models(model, records, off):
     alone = model.answer(PROMPTS[1], steering, Sampling(4))
     for told in (report(alone, None, MADE), report(records[0], alone, MADE)):
         assert f"off in all layers. {NOBODY}</p>" in told
+
+
+def test_who_has_no_weight_has_no_share_in_it(model, records):
+    """A group that is off, or out in some layers, leaves its experts their shares of nothing."""
+    out = (Override("field", State.OFF), Override("reader", State.OFF, scope="3-4"))
+    steered = model.answer(PROMPTS[1], Steering(out), Sampling(4))
+    text = report(records[0], steered, MADE)
+    means = {row[0]: row[1:] for row in table(text, "Experts: share of their group")}
+    own = steered.plan.expert_shares.mean(0).tolist()
+    for name, share in zip(LAYOUT.expert_names, own):
+        assert means[name][1] == ("–" if name.startswith("field/") else f"{100 * share:.1f}%")
+        assert means[name][0] != "–"
+    layers = {row[0]: row[1:] for row in table(text, "Experts, share of their group: the steered")}
+    assert not any(name.startswith("field/") for name in layers)
+    assert layers["reader/lay"][3:] == ["–", "–"] and "–" not in layers["reader/lay"][:3]
+    brief = brief_of_plan(steered.plan)["shares"]
+    for name, share in zip(LAYOUT.expert_names, own):
+        assert brief[name] == (0 if name.startswith("field/") else round(share, 4))
 
 
 def test_an_answer_out_of_a_link_is_said_to_be_one(records):
