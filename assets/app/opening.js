@@ -2,6 +2,7 @@
 // then done in its order, under what the address says; and what they typed stays in the box. Heard before Gradio listens.
 {
   const NOTICED = 50; // ms in which Gradio hears of what was put into the page
+  const LONGEST = 10000; // ms after which it is done all the same, should nobody ever say that the address was read
   let opening = true, held = [], typed = null;
   const box = () => document.querySelector("#question textarea, #question input");
   const pause = () => new Promise((done) => setTimeout(done, NOTICED));
@@ -14,6 +15,7 @@
   const hold = (event, button, question) => {
     event.preventDefault();
     event.stopImmediatePropagation();
+    if (!held.length) setTimeout(() => opening && document.dispatchEvent(new Event("atmoe:opened")), LONGEST);
     held.push({ button, question });
   };
   window.addEventListener("click", (event) => {

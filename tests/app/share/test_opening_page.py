@@ -119,3 +119,17 @@ def test_what_is_moved_before_its_link_is_opened_gives_way_and_the_next_movement
         expect(tab.page.locator("#second-asked")).to_contain_text(f"{group} fixed at 100%")
         off = (Override(name, State.OFF) for name in tab.layout.group_names[1:])
         answered(tab, QUESTION, Steering((Override(group, State.FIXED, 1.0), *off)))
+
+
+def test_a_page_that_is_never_told_that_its_address_was_read_answers_all_the_same(browser, served):
+    silenced = "window.addEventListener('atmoe:loaded', (e) => e.stopImmediatePropagation(), true);"
+    with visit(browser, ("about:blank", served[1]), goto=False) as tab:
+        tab.address = served[0]
+        tab.page.add_init_script(silenced)
+        tab.page.goto(served[0], wait_until="commit")
+        expect(tab.question).to_be_visible()
+        tab.question.fill(QUESTION)
+        tab.page.keyboard.press("Enter")
+        tab.page.wait_for_timeout(2000)
+        expect(tab.page.locator("#first-asked .of")).to_have_count(0)
+        expect(tab.page.locator("#first-asked")).to_contain_text(QUESTION)
