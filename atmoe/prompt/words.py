@@ -54,10 +54,7 @@ def check_text(text: str, what: str = "question", max_characters: int = 100_000)
     _refuse_control_characters(text, what)
     text = unicodedata.normalize("NFC", _as_seen(text)).strip()
     if not text:
-        raise PromptError(
-            f"The {what} is empty; write one"
-            + (", for example: How is asthma treated?" if what == "question" else ".")
-        )
+        raise PromptError(f"The {what} is empty; write one.")
     return text
 
 
@@ -122,14 +119,12 @@ def check_words(text: str, scripts: Sequence[str] = ()) -> None:
     """
     letters = [ch for ch in text if ch.isalpha()]
     if not letters:
-        raise PromptError(
-            "The question holds no words; write it in words, for example: How is asthma treated?"
-        )
+        raise PromptError("The question holds no words; write it in words.")
     if scripts:
         known = sum(unicodedata.name(ch, "").startswith(tuple(scripts)) for ch in letters)
         if known < 0.5 * len(letters):
             wanted = " or ".join(s.capitalize() for s in scripts)
             raise PromptError(
-                f"These experts were trained on English; write the question in English, in "
-                f"{wanted} letters."
+                f"These experts learned from texts in {wanted} letters; write the question in a "
+                f"language that they learned from, in {wanted} letters."
             )
