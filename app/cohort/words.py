@@ -108,7 +108,8 @@ def _row(row: Mapping[str, Any], groups: Sequence[str], measured: Sequence[str])
     for each in measured:
         value = brief[each]
         if each == "verdict":
-            cells += f'<td data-sort="{escape(value)}">{escape(value)}</td>'
+            why = escape(brief["explanation"])
+            cells += f'<td data-sort="{escape(value)}" title="{why}">{escape(value)}</td>'
         elif each == "flags":
             cells += _cell(len(value), str(len(value)))
         else:
@@ -142,7 +143,10 @@ def pair(first: Mapping[str, Any], second: Mapping[str, Any], words: Mapping[str
         rows.append(("answer", [row["brief"]["answer"] for row in both]))
     for name, shares in _shares(first["brief"], second["brief"], words):
         rows.append((name, shares))
-    for name, title in (("verdict", "do the weights explain it?"), ("grade", "reading grade")):
+    for name, title in (
+        ("explanation", "do the weights explain it?"),
+        ("grade", "reading grade"),
+    ):
         values = [row["brief"].get(name) for row in both]
         if None not in values:
             rows.append((title, [minus(str(value)) for value in values]))

@@ -7,12 +7,13 @@ return is HTML in which every text from outside is escaped.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from app.markup import popover
 from atmoe.explanation.value import Change, Explanation, Unit
 from atmoe.explanation.verdict import (
+    ALONE,
     HARDLY,
     MATTERED,
     UNMIXED,
@@ -20,7 +21,7 @@ from atmoe.explanation.verdict import (
     Mismatch,
     hardly,
     size,
-    undisputed,
+    uncompared,
     verdict,
 )
 from atmoe.wording import NO_PRAISE, likely, listed, minus, times
@@ -47,21 +48,14 @@ def sign(explanation: Explanation) -> str:
     """The verdict as a sign in words, with what it is not; its sentence is behind it."""
     ruled = verdict(explanation)
     mark, words = SIGNS[ruled.level] if explanation.mixed else NOTHING
+    limits = NO_PRAISE
+    if ruled.level is not Level.NOT and uncompared(explanation):
+        limits = f"{ALONE} {NO_PRAISE}"
     return popover(
-        f'<span aria-hidden="true">{mark}</span> {words} <small>{NO_PRAISE}</small>',
-        [ruled.sentence, *_alone(explanation)],
+        f'<span aria-hidden="true">{mark}</span> {words} <small>{limits}</small>',
+        [ruled.sentence],
         "verdict",
     )
-
-
-def _alone(explanation: Explanation) -> Iterator[str]:
-    """Where nothing could disagree: a group of whose experts one alone has weight."""
-    groups = undisputed(explanation)
-    if groups and explanation.mixed:
-        yield (
-            f"In {listed(groups)} one expert has all the weight, so there is no order in which "
-            "weight and effect could differ."
-        )
 
 
 def paragraph(explanation: Explanation) -> str:

@@ -12,6 +12,9 @@ It comes from thresholds:
 How much a part mattered to the whole answer has three words, `Size`, by the same thresholds; an
 effect that the noise floor of the answer reaches is "hardly", whatever the threshold.
 
+Where one expert of a group has all its weight, that it is also the one whose removal costs most is
+no finding: the sentence says so, and where that holds of all groups it does not speak of an order.
+
 A mismatch is a group or an expert whose weight says one thing and whose effect another, by the
 thresholds below.
 """
@@ -24,6 +27,7 @@ from typing import Any
 
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.steering.overrides import BANDS
+from atmoe.wording import listed
 
 HARDLY = 0.02
 """An effect this small, in nats per token (2% less likely), is "hardly mattered"."""
@@ -38,6 +42,8 @@ to."""
 SHAPED = 0.05
 """Experts that together make the answer less than this many nats per token likelier hardly shaped
 it."""
+ALONE = "One expert took part in each group, so inside the groups there was nothing to compare."
+"""Of an answer whose groups could not disagree."""
 UNMIXED = "No expert was mixed into this answer: the base model alone gave it."
 """The whole verdict at strength 0, and with all off: there is nothing to explain."""
 
@@ -166,6 +172,18 @@ def undisputed(explanation: Explanation) -> list[str]:
     ]
 
 
+def by_construction(explanation: Explanation) -> list[str]:
+    """The groups of which weight and effect name the same expert, for no other has weight."""
+    pairs = leaders(explanation)
+    alone = set(undisputed(explanation))
+    return [group for group, pair in pairs.items() if group in alone and pair[0] is pair[1]]
+
+
+def uncompared(explanation: Explanation) -> bool:
+    """Whether all that agrees inside the groups does so by construction."""
+    return explanation.mixed and len(by_construction(explanation)) == len(leaders(explanation))
+
+
 def verdict(explanation: Explanation) -> Verdict:
     """The verdict on one answer, from what was measured of it."""
     if not explanation.mixed:
@@ -195,16 +213,30 @@ def _ruling(
     if pairs and (2 * agree < len(pairs) or all_mismatches):
         disagreement = _disagreement(explanation, pairs, mismatches)
         return Level.NOT, f"The weights do not explain this answer: {disagreement}."
+    caveat = _caveat(explanation)
     if agree == len(pairs) and not mismatches:
         reason = "every group that received much weight has an effect."
-        if pairs:
+        if not uncompared(explanation):
             reason = (
                 "in every group, the expert with the most weight is also the one whose removal "
                 "costs most."
             )
-        return Level.EXPLAIN, f"The weights explain this answer: {reason}"
+        return Level.EXPLAIN, f"The weights explain this answer: {reason}{caveat}"
     disagreement = _disagreement(explanation, pairs, mismatches)
-    return Level.PARTLY, f"The weights explain this answer only partly: {disagreement}."
+    return Level.PARTLY, f"The weights explain this answer only partly: {disagreement}.{caveat}"
+
+
+def _caveat(explanation: Explanation) -> str:
+    """Where nothing could disagree; empty where everything could."""
+    if uncompared(explanation):
+        return f" {ALONE}"
+    alone = by_construction(explanation)
+    if not alone:
+        return ""
+    return (
+        f" In {listed(alone)} one expert has all the weight, so there is no order in which weight "
+        "and effect could differ."
+    )
 
 
 def _disagreement(explanation: Explanation, pairs: Leaders, mismatches: Mismatches) -> str:

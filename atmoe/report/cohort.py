@@ -19,7 +19,7 @@ MEASURED = {
     "words": "words",
     "grade": "grade",
     "flags": "flagged",
-    "verdict": "do the weights explain it?",
+    "explanation": "do the weights explain it?",
 }
 """Columns beside the groups', as the CSV and as a reader calls them."""
 OWN_STYLE = """

@@ -4,6 +4,7 @@ import pytest
 from samples import explanation, unit, unmixed
 
 from atmoe.explanation.verdict import (
+    ALONE,
     HARDLY,
     UNMIXED,
     Level,
@@ -24,6 +25,34 @@ def test_agreement_in_every_group_explains():
         and (found.agree, found.groups) == (2, 2)
     )
     assert "removal costs most" in found.sentence
+
+
+ONE_OF_TASK = {"task_treat": (0.0, 0.0), "task_warn": (0.0, 0.0)}
+ONE_OF_EACH = {**ONE_OF_TASK, "reader_expert": (0.0, 0.0)}
+
+
+def test_where_one_expert_a_group_took_part_the_sentence_speaks_of_no_order():
+    found = verdict(explanation(**ONE_OF_EACH))
+    assert (found.level, found.agree, found.groups) == (Level.EXPLAIN, 2, 2)
+    assert found.sentence == (
+        "The weights explain this answer: every group that received much weight has an effect. "
+        + ALONE
+    )
+    # where something could have disagreed, the order is told, and where nothing could
+    some = verdict(explanation(**ONE_OF_TASK)).sentence
+    assert "removal costs most. In task one expert has all the weight" in some and ALONE not in some
+    partly = verdict(explanation(**ONE_OF_EACH, field=(0.3, 0.0), field_heart=(0.3, 0.0)))
+    assert partly.level is Level.PARTLY and partly.sentence.endswith(f"hardly mattered. {ALONE}")
+
+
+def test_an_expert_alone_that_the_answer_is_better_without_is_no_agreement_by_construction():
+    against = {"reader_lay": (0.05, -0.001), "reader": (0.05, -0.001)}
+    sentence = verdict(explanation(**ONE_OF_EACH | against)).sentence
+    assert "in reader, lay received most weight" in sentence
+    assert sentence.endswith(
+        "In task one expert has all the weight, so there is no order in which "
+        "weight and effect could differ."
+    )
 
 
 def test_a_heavy_expert_without_effect_makes_it_partly():

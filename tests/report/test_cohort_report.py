@@ -1,11 +1,13 @@
 """The report of many questions: what its rows hold, nothing that runs, and readable by anyone."""
 
 import re
+from html import escape
 
 import pytest
 from conftest import LAYOUT, PROMPTS
 
 from atmoe import Override, Sampling, State, Steering
+from atmoe.explanation.verdict import verdict
 from atmoe.many.atlas import weights
 from atmoe.many.brief import brief_of, columns, flat
 from atmoe.many.rows import Row
@@ -34,6 +36,12 @@ def test_it_holds_every_question_and_how_they_were_asked(told):
     for text in (*PROMPTS[:1], f", {UNDER}.", "The question is empty", "Atlas"):
         assert text in told
     assert "<script" not in told and "<img" not in told and "&lt;script" in told
+
+
+def test_whether_the_weights_explain_an_answer_is_said_with_what_limits_that(told, worlds):
+    model = worlds("llama").model
+    record = next(iter(explaining(model, [Row(1, "q1", PROMPTS[0])], STEERING, Sampling(4)))).value
+    assert f"<td>{escape(verdict(record.explanation).sentence)}</td>" in told
 
 
 def test_the_atlas_holds_the_mean_of_each_experts_weight(told, worlds):

@@ -178,9 +178,13 @@ def test_a_table_escapes_what_people_type(model):
 def test_an_answer_that_could_not_be_explained_has_its_sentence_in_its_row(model):
     brief = brief_of(model.answer(PROMPTS[0], sampling=Sampling(max_new_tokens=2)), "en")
     row = {"number": 1, "id": "1", "question": "?", "error": "Empty.", "like": "", "brief": brief}
-    explained = row | {"error": "", "brief": brief | {"verdict": "partly"}}
+    explained = row | {
+        "error": "",
+        "brief": brief | {"verdict": "partly", "explanation": "But & how."},
+    }
     html = table([row, explained], model.layout.group_names, {})
-    assert html.count("Empty.") == 1 and "partly" in html
+    assert html.count("Empty.") == 1 and 'title="But &amp; how.">partly<' in html
+    assert "<td>But &amp; how.</td>" in pair(explained, explained, {})
 
 
 def test_a_row_says_where_the_router_doubts(model):

@@ -16,7 +16,7 @@ from app.why.figure import shapley_figure
 from app.why.grid import grid as measures
 from atmoe.explanation.spans import Span
 from atmoe.explanation.value import Change, Unit
-from atmoe.explanation.verdict import UNMIXED, verdict
+from atmoe.explanation.verdict import ALONE, UNMIXED, verdict
 from atmoe.wording import NO_PRAISE, likely
 
 
@@ -217,6 +217,15 @@ def test_a_group_in_which_one_expert_has_all_the_weight_is_told_beside_the_verdi
         ),
     )
     assert f"In {group} one expert has all the weight" in why_text.sign(alone)
+
+
+def test_where_nothing_could_disagree_the_sign_says_so_before_it_is_opened():
+    one = {"task_treat": (0.0, 0.0), "task_warn": (0.0, 0.0), "reader_expert": (0.0, 0.0)}
+    for changed in (one, one | {"field_heart": (0.3, 0.0)}):
+        html = why_text.sign(told(**changed))
+        assert html.index(ALONE) < html.index("</summary>")
+    for other in (told(), told(**one | {"reader_expert": (0.1, 0.1)}), told(**one, gained=0.0)):
+        assert ALONE not in why_text.sign(other)
 
 
 def test_shapley_bars_stand_on_one_another_and_end_at_the_answer():
