@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -33,8 +33,8 @@ from atmoe.many.rows import Row, line_rows, read_rows
 from atmoe.many.run import Done
 from atmoe.many.survey import Survey
 from atmoe.model import Routed
-from atmoe.report.cohort import cohort_report
-from atmoe.sources.value import SENTENCES, Source, sentence_of
+from atmoe.report.cohort import LIKE_TRAINING, cohort_report
+from atmoe.sources.value import place_of
 from atmoe.wording import count
 
 AT_ONCE = 4
@@ -247,13 +247,15 @@ class CohortDesk(Desk):
             if done.value and not done.error
         ]
         language = self.model.info.language
-        written = (done.written(False, language) for done in some.done)
-        rows = [named | flat(value) for named, value in written]
-        named = columns(state.command, layout)
+        rows = []
+        for done in some.done:
+            named, value = done.written(False, language)
+            rows.append(named | flat(value) | {LIKE_TRAINING: _like(done) or None})
+        names = columns(state.command, layout)
         if state.folder is None:
             state.folder = TemporaryDirectory(prefix="atmoe-")
         csv, page = (Path(state.folder.name, f"atmoe-cohort.{end}") for end in ("csv", "html"))
-        csv.write_text(table_csv(rows, named), CSV_ENCODING, newline="")
+        csv.write_text(table_csv(rows, names), CSV_ENCODING, newline="")
         atlas: Update = {}
         shares: list[list[float]] = []
         if ready:
@@ -262,7 +264,7 @@ class CohortDesk(Desk):
             figure = atlas_figure(layout, questions, shares)
             atlas = {area.atlas: gr.update(value=figure, visible=True)}
         info = self.model.info
-        told = cohort_report(info.name, layout, rows, named, state.under, shares, info.page.warning)
+        told = cohort_report(info.name, layout, rows, names, state.under, shares, info.page.warning)
         page.write_text(told, "utf-8")
         return atlas | {
             area.csv: gr.update(value=str(csv), interactive=True),
@@ -303,19 +305,21 @@ def _lines(text: str) -> tuple[Row, ...]:
 
 def _row(done: Done[Any], language: str) -> dict[str, Any]:
     """One row as the table takes it."""
-    brief = done.brief(language)
-    value: Routed | Record | None = done.value
-    nearest: Sequence[Source] | None = None
-    if isinstance(value, Record):
-        nearest = value.nearest
-    elif value is not None and value.found is not None:
-        nearest = value.found.nearest
-    sentence = sentence_of(brief.get("familiarity"), nearest)
     return {
         "number": done.row.number,
         "id": done.row.id,
         "question": done.row.question,
         "error": done.error,
-        "like": words.LIKE[SENTENCES.index(sentence)] if sentence in SENTENCES else "",
-        "brief": brief,
+        "like": _like(done),
+        "brief": done.brief(language),
     }
+
+
+def _like(done: Done[Any]) -> str:
+    """How like those in training a question is, in a word; empty where that was not measured."""
+    value: Routed | Record | None = done.value
+    found = value.found if isinstance(value, Routed) else value
+    if found is None:
+        return ""
+    place = place_of(found.familiarity, found.nearest or ())
+    return "" if place is None else words.LIKE[place]

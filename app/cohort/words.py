@@ -16,6 +16,8 @@ from atmoe.wording import count, minus
 
 LIKE = ("⚠ unlike", "at its edge", "like it")
 """Of a question that is far from training, at its edge, and neither."""
+RANK = "familiarity {:.2f}: a rank among questions on unseen topics; short questions rank low"
+"""The number, which is not the word's own measure: an example that is very near outweighs it."""
 
 
 def under(steering: Steering, rows: Sequence[Row], sampling: Sampling | None) -> str:
@@ -102,9 +104,7 @@ def _row(row: Mapping[str, Any], groups: Sequence[str], measured: Sequence[str])
         f'aria-label="Compare {escape(row["id"])}"></td>'
     )
     cells = "".join(_group_cell(brief, group) for group in groups)
-    rank = brief.get("familiarity")
-    near = "" if rank is None else f"{escape(row['like'])} <small>{rank:.2f}</small>"
-    cells += _cell(rank, near, "")
+    cells += _like_cell(brief.get("familiarity"), row["like"])
     for each in measured:
         value = brief[each]
         if each == "verdict":
@@ -115,6 +115,14 @@ def _row(row: Mapping[str, Any], groups: Sequence[str], measured: Sequence[str])
         else:
             cells += _cell(value, "" if value is None else minus(f"{value:g}"))
     return f"<tr>{pick}{name}{question}{cells}</tr>"
+
+
+def _like_cell(rank: float | None, like: str) -> str:
+    """How like training, in a word; sorted by the word, and of the same word by the rank."""
+    if rank is None:
+        return _cell(None, "", "")
+    place = LIKE.index(like) + rank / 2
+    return f'<td data-sort="{place:.4f}" title="{RANK.format(rank)}">{escape(like)}</td>'
 
 
 def _group_cell(brief: Brief, group: str) -> str:

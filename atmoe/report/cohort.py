@@ -15,13 +15,15 @@ from atmoe.routing.layout import Layout
 from atmoe.wording import count
 
 MEASURED = {
-    "familiarity": "familiarity",
+    "familiarity": "like training?",
     "words": "words",
     "grade": "grade",
     "flags": "flagged",
     "explanation": "do the weights explain it?",
 }
 """Columns beside the groups', as the CSV and as a reader calls them."""
+LIKE_TRAINING = "like training"
+"""What a row calls, in a word, what the CSV gives as a rank."""
 OWN_STYLE = """
 body { max-width: 80rem; } .questions :is(th, td) { overflow-wrap: normal; }
 .questions td.asked { min-width: 20rem; overflow-wrap: anywhere; } .asked strong { display: block; }
@@ -44,7 +46,7 @@ def cohort_report(
     Args:
         model: its name.
         layout: its groups and experts.
-        rows: as the CSV has them.
+        rows: as the CSV has them, with `LIKE_TRAINING`.
         columns: the CSV's; shares and effects stand in the atlas and the CSV alone.
         under: what they were asked under, steering and settings, in words.
         weights: of each row without an error, what it gives each expert, mean over the layers.
@@ -115,7 +117,9 @@ def _row(row: Mapping[str, Any], layout: Layout, measured: Sequence[str]) -> str
             continue
         leader = heaviest.partition("/")[2]
         cells += f"<td>{escape(leader)} ({row[f'shares {group}']:.0%})</td>"
-    return f"<tr>{first}{cells}{''.join(_cell(row.get(name)) for name in measured)}</tr>"
+    for name in measured:
+        cells += _cell(row.get(LIKE_TRAINING if name == "familiarity" else name))
+    return f"<tr>{first}{cells}</tr>"
 
 
 def _cell(value: Any) -> str:

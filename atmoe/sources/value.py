@@ -99,15 +99,41 @@ class Found:
 def sentence_of(familiarity: float | None, nearest: Sequence[Source] | None = None) -> str:
     """How familiar a question is, in one of three sentences, or that it was not measured.
 
+    A question that is like those in training may still have none of them near it: of one that is
+    told to be like them, how many of the nearest are not is told too.
+
     Args:
         familiarity: of a `Found` or a record.
         nearest: of the same.
     """
-    if familiarity is None:
+    place = place_of(familiarity, nearest or ())
+    if place is None:
         return f"Whether this question is like those in training was {NOT_MEASURED}."
-    if familiarity >= EDGE or _has_very_near(nearest or ()):
-        return SENTENCES[2]
-    return SENTENCES[0 if familiarity < FAR else 1]
+    sentence, all_nearest = SENTENCES[place], nearest or ()
+    away = sum(source.near == NEAR[-1][1] for source in all_nearest)
+    if place < len(SENTENCES) - 1 or not away:
+        return sentence
+    if away == len(all_nearest):
+        return f"{sentence[:-1]}, though none of its nearest is near."
+    are = "is" if away == 1 else "are"
+    return f"{sentence[:-1]}, though {away} of its {len(all_nearest)} nearest {are} not near."
+
+
+def place_of(familiarity: float | None, nearest: Sequence[Source]) -> int | None:
+    """Where a question lies: 0 = far from training, 1 = at its edge, 2 = neither.
+
+    Args:
+        familiarity: of a `Found` or a record.
+        nearest: of the same.
+
+    Returns:
+        None where it was not measured.
+    """
+    if familiarity is None:
+        return None
+    if familiarity >= EDGE or any(source.similarity >= VERY_NEAR for source in nearest):
+        return 2
+    return int(familiarity >= FAR)
 
 
 def is_far(familiarity: float | None, nearest: Sequence[Source]) -> bool:
@@ -117,8 +143,4 @@ def is_far(familiarity: float | None, nearest: Sequence[Source]) -> bool:
         familiarity: of a `Found` or a record.
         nearest: of the same.
     """
-    return familiarity is not None and familiarity < FAR and not _has_very_near(nearest)
-
-
-def _has_very_near(nearest: Sequence[Source]) -> bool:
-    return any(source.similarity >= VERY_NEAR for source in nearest)
+    return place_of(familiarity, nearest) == 0

@@ -12,7 +12,7 @@ from atmoe.many.atlas import weights
 from atmoe.many.brief import brief_of, columns, flat
 from atmoe.many.rows import Row
 from atmoe.many.run import explaining
-from atmoe.report.cohort import cohort_report
+from atmoe.report.cohort import LIKE_TRAINING, cohort_report
 
 HOSTILE = '<script>alert(1)</script><img src="https://example.org/x">'
 STEERING = Steering((Override("task/warn", State.FIXED, 0.9),))
@@ -74,7 +74,9 @@ def test_a_group_without_weight_is_said_to_take_no_part(worlds):
     steering = Steering((Override("task", State.FIXED, 1.0),))
     routed = worlds("llama").model.routed(PROMPTS[0], steering)
     row = {"id": "q1", "question": PROMPTS[0]} | flat(brief_of(routed, "en"))
+    row |= {"familiarity": 0.01, LIKE_TRAINING: "like it"}
     shares = weights([routed.plan])
     told = cohort_report("tiny", LAYOUT, [row], columns("route", LAYOUT), UNDER, shares)
     others = len(LAYOUT.group_names) - 1
     assert told.count("<td>takes no part</td>") == others and "(100%)</td>" in told
+    assert "<td>like it</td>" in told and "0.01" not in told

@@ -307,6 +307,11 @@ def test_three_sentences_that_call_no_answer_right_or_wrong():
     assert not Found(FAR - 1e-9, (near,)).far and Found(FAR - 1e-9, (other,)).far
     assert (near.near, other.near) == ("very near", "near")
     assert Found(FAR - 1e-9, ()).far and not Found(FAR, ()).far
+    away = replace(near, similarity=0.6 - 1e-9)
+    said = Found(EDGE, (near, other, away)).sentence
+    assert said == SENTENCES[2][:-1] + ", though 1 of its 3 nearest is not near."
+    said = Found(EDGE, (away, away)).sentence
+    assert said == SENTENCES[2][:-1] + ", though none of its nearest is near."
     for sentence in SENTENCES:
         assert not {"answer", "wrong", "right", "correct", "true"} & set(sentence.lower().split())
 

@@ -11,12 +11,15 @@ from browser import expect, visit
 from conftest import PROMPTS
 
 from app.cohort.area import ANSWER, EXPLAIN, MOST
-from app.cohort.desk import CohortState, _lines
+from app.cohort.desk import CohortState, _like, _lines
 from app.cohort.words import pair, table
 from app.view import sampling_of
 from atmoe import AtMoeError, Override, Sampling, State, Steering
 from atmoe.many.atlas import order, weights
 from atmoe.many.brief import brief_of, brief_of_plan, columns
+from atmoe.many.rows import Row
+from atmoe.many.run import Done
+from atmoe.sources.value import VERY_NEAR, Found, Source
 
 
 def asked(tab, text: str, depth: str | None = None):
@@ -185,6 +188,29 @@ def test_an_answer_that_could_not_be_explained_has_its_sentence_in_its_row(model
     html = table([row, explained], model.layout.group_names, {})
     assert html.count("Empty.") == 1 and 'title="But &amp; how.">partly<' in html
     assert "<td>But &amp; how.</td>" in pair(explained, explained, {})
+
+
+def test_rows_are_sorted_by_the_word_for_how_like_training_they_are_and_then_by_the_rank():
+    ranked = [("⚠ unlike", 0.0), ("⚠ unlike", 0.01), ("at its edge", 0.05), ("like it", 0.01)]
+    ranked += [("like it", 1.0), ("", None)]
+    plan = {"team": [], "heaviest": {}, "in_doubt": [], "shares": {}}
+    rows = [
+        {"number": i, "id": f"{i}", "question": "?", "error": "", "like": like}
+        | {"brief": plan | {"familiarity": rank}}
+        for i, (like, rank) in enumerate(ranked)
+    ]
+    cells = re.findall(r'<td[^>]* data-sort="([^"]*)"[^>]*>([^<]*)</td></tr>', table(rows, [], {}))
+    assert [text for _, text in cells] == [like or "–" for like, _ in ranked]
+    numbers = [float(number) for number, _ in cells]
+    assert numbers[:-1] == sorted(set(numbers[:-1])) and numbers[-1] < numbers[0]
+
+
+def test_the_report_says_in_a_word_how_like_training_a_question_is(model):
+    lacking = replace(model.routed(PROMPTS[0]), found=None)
+    near = Source("", "", "", "", VERY_NEAR)
+    for found, word in ((Found(0.01, (near,)), "like it"), (Found(0.0, ()), "⚠ unlike")):
+        assert _like(Done(Row(1, "1", "?"), replace(lacking, found=found))) == word
+    assert _like(Done(Row(1, "1", "?"), lacking)) == _like(Done(Row(1, "1", "?"), None)) == ""
 
 
 def test_a_row_says_where_the_router_doubts(model):
