@@ -35,6 +35,25 @@ def minus(number: str) -> str:
     return number.replace("-", "−")
 
 
+def apart(one: float, other: float, form: str) -> tuple[str, str]:
+    """Two numbers that differ, with as many more digits as it takes to see that they do.
+
+    Args:
+        one: of them.
+        other: of them.
+        form: for `format`, with a digit for the precision after its dot: ".2f", ".0%".
+
+    Returns:
+        Both, alike where they are equal to nine digits.
+    """
+    start, kind = int(form[1]), form[2:]
+    for digits in range(start, 10):
+        texts = f"{one:.{digits}{kind}}", f"{other:.{digits}{kind}}"
+        if texts[0] != texts[1]:
+            return texts
+    return f"{one:{form}}", f"{other:{form}}"
+
+
 def likely(effect: float) -> str:
     """An effect in words; what rounds to 1.00 times is as likely as before."""
     if round(math.exp(abs(effect)), 2) == 1:

@@ -7,9 +7,10 @@ import math
 from app.cases import Case
 from app.session import Progress
 from atmoe.explanation.coherence import INNER, Cohort
+from atmoe.flags.finding import NOT_HELD, source_of
 from atmoe.report.words import given_by_link
 from atmoe.study.reading import ENGLISH, grade_of, length_of
-from atmoe.wording import count, minus
+from atmoe.wording import apart, count, minus
 
 BY_LINK, BEFORE = "From the link, not answered here", "given before, not decoded again"
 UNFLAGGED = "nothing flagged, which says nothing about whether it is right"
@@ -58,6 +59,8 @@ def rest(progress: Progress) -> str:
         parts.append(BEFORE)
     if record.flags == ():
         parts.append(UNFLAGGED)
+    if record.flags is not None and source_of(record.prompt) is None:
+        parts.append(NOT_HELD)
     return " · ".join(parts)
 
 
@@ -106,15 +109,16 @@ def warning(progress: Progress, cohort: Cohort | None) -> str:
         return ""
     whole = opening.tokens == len(progress.record.answer_tokens)
     where = "" if whole else f" in its first {opening.tokens} tokens"
-    logp, least = minus(f"{opening.logp:.2f}"), minus(f"{cohort.range['logp'][0]:.2f}")
+    logp, least = map(minus, apart(opening.logp, cohort.range["logp"][0], ".2f"))
+    repeated, most = apart(opening.repeated, cohort.range["repeated"][1], ".0%")
     sentences = {
-        "repeated": f"{opening.repeated:.0%} of its trigrams (three words in a row) stood in it "
-        f"before{where}; {INNER[1]:.0%} of them had at most {cohort.range['repeated'][1]:.0%}",
-        "logp": f"its mean log-probability{where} is {logp} per token; "
-        f"{INNER[1]:.0%} of them had at least {least}",
+        "repeated": f"{repeated} of its trigrams (three words in a row) stood in it before{where} "
+        f"(theirs: at most {most})",
+        "logp": f"its words{where} are less likely, mean log-probability {logp} per token "
+        f"(theirs: at least {least})",
     }
     parts = [sentences[measure] for measure in cohort.outside(opening)]
     if not parts:
         return ""
     answers = count(cohort.prompts, "answer")
-    return f"Beyond the {answers} measured at strength 1: {'; '.join(parts)}."
+    return f"Unlike {INNER[1]:.0%} of the {answers} measured at strength 1: {'; '.join(parts)}."

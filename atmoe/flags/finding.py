@@ -17,6 +17,9 @@ NO_VERDICT = (
 )
 """Said wherever flags are."""
 
+NOT_HELD = "not held against the question's text, which is done for a dialogue or an abstract only"
+"""Said of an answer whose question brings neither, whether or not a word of it is flagged."""
+
 KINDS = ("number", "unit", "P-value", "name", "negation")
 
 LEAST_WORDS = 40

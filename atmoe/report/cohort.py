@@ -22,6 +22,7 @@ MEASURED = {
     "explanation": "do the weights explain it?",
 }
 """Columns beside the groups', as the CSV and as a reader calls them."""
+HELD = "An answer is held against its question's text where that is a dialogue or an abstract only."
 LIKE_TRAINING = "like training"
 """What a row calls, in a word, what the CSV gives as a rank."""
 OWN_STYLE = """
@@ -59,7 +60,7 @@ def cohort_report(
     body = "".join(_row(row, layout, measured) for row in rows)
     limits = limits_of(warning)
     if "flags" in columns:
-        limits += (NO_VERDICT,)
+        limits += (NO_VERDICT, HELD)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

@@ -16,7 +16,7 @@ from html import escape
 
 from atmoe import Record, RoutingPlan
 from atmoe.explanation.drafts import Drafts
-from atmoe.flags.finding import NO_VERDICT
+from atmoe.flags.finding import NO_VERDICT, NOT_HELD, source_of
 from atmoe.report.measured import drafts_of, lies, what_if, why
 from atmoe.report.style import STYLE, colours
 from atmoe.report.table import table
@@ -125,10 +125,12 @@ def _flags(record: Record) -> str:
     """What is flagged in an answer, under the words that it never goes without."""
     if record.flags is None:
         return "<p>Not looked through for what its source does not hold.</p>"
+    held = "" if source_of(record.prompt) else f"<p>{escape(NOT_HELD.capitalize())}.</p>"
     if not record.flags:
-        return "<p>Nothing flagged in its words, which does not say that they are right.</p>"
+        said = "Nothing flagged in its words, which does not say that they are right."
+        return f"<p>{said}</p>{held}"
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in flags(record))
-    return f"<p>Flagged in its words:</p><ul>{items}</ul><p>{escape(NO_VERDICT)}</p>"
+    return f"<p>Flagged in its words:</p><ul>{items}</ul><p>{escape(NO_VERDICT)}</p>{held}"
 
 
 def under(record: Record) -> str:

@@ -501,8 +501,10 @@ def test_what_was_measured_of_strengths_stands_at_the_slider_and_under_an_answer
         )
         tab.ask(tokens=60)
         warning = tab.page.locator("#first-facts .warns")
-        expect(warning).to_contain_text("Beyond the 1 answer measured at strength 1: ")
-        expect(warning).to_contain_text("log-probability in its first 50 tokens is −")
+        expect(warning).to_contain_text("Unlike 95% of the 1 answer measured at strength 1: ")
+        expect(warning).to_contain_text(
+            "its words in its first 50 tokens are less likely, mean log-probability −"
+        )
         tab.ask(tokens=20)  # too short to be held against them
         expect(warning).to_have_count(0)
     demo.close()

@@ -19,7 +19,7 @@ from atmoe.explanation.drafts import Drafts
 from atmoe.explanation.response import Response
 from atmoe.explanation.value import Change
 from atmoe.explanation.verdict import verdict
-from atmoe.flags.finding import NO_VERDICT, Finding
+from atmoe.flags.finding import NO_VERDICT, NOT_HELD, Finding
 from atmoe.many.brief import brief_of_plan
 from atmoe.report.document import report
 from atmoe.report.words import NOBODY
@@ -114,6 +114,10 @@ def test_what_is_flagged_is_named_under_its_answer(records):
     assert text.count("“&lt;b&gt;”: not a word the experts ever saw.") == 1 and NO_VERDICT in text
     assert text.count("Nothing flagged in its words, which does not say that they are right.") == 1
     assert "Not looked through" in report(replace(router, flags=None), None, MADE)
+    # both questions bring no dialogue and no abstract, which an answer could be held against
+    assert text.count(NOT_HELD.capitalize().replace("'", "&#x27;")) == 2
+    given = replace(router, flags=(), prompt=f"Doctor: Pain?\nPatient: No.\n{router.prompt}")
+    assert "Nothing flagged" in (text := report(given, None, MADE)) and "Not held" not in text
 
 
 def test_drafts_stand_there_where_they_were_asked_for(records):

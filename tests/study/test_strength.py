@@ -1,6 +1,7 @@
 """Strength and coherence: the measures are plain, and a warning needs a measurement behind it."""
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -147,6 +148,18 @@ def progress(
     )
 
 
+def test_a_warning_tells_numbers_apart_that_round_to_the_same():
+    measured = cohort({})
+    (_, most), (least, _) = measured.range["repeated"], measured.range["logp"]
+    said = warning(progress(most + 0.0004, least - 0.0004), measured)
+    given = re.findall(r"(−?[\d.]+)(?:%| per) .*?(?:most|least) (−?[\d.]+)%?\)", said)
+    assert len(given) == 2
+    for own, theirs in given:
+        assert own != theirs
+        difference = float(own.replace("−", "-")) - float(theirs.replace("−", "-"))
+        assert (difference > 0) is ("−" not in own)
+
+
 def test_a_warning_has_its_figures_and_needs_a_measurement():
     measured = cohort({})
     assert (
@@ -154,14 +167,14 @@ def test_a_warning_has_its_figures_and_needs_a_measurement():
         and warning(progress(0.0, -0.1), measured) == ""
     )
     assert warning(progress(0.31, -1.1), measured) == (
-        "Beyond the 20 answers measured at strength 1: 31% of its trigrams (three words in a row) "
-        "stood in it before; 95% of them had at most 18%."
+        "Unlike 95% of the 20 answers measured at strength 1: 31% of its trigrams (three words in "
+        "a row) stood in it before (theirs: at most 18%)."
     )
     both = warning(progress(0.31, -2.5, 300, 160), measured)
     assert (
-        "before in its first 160 tokens; " in both
-        and "log-probability in its first 160 tokens is −2.50 per token; 95% of them had at least "
-        "−1.18."
+        "before in its first 160 tokens (theirs: " in both
+        and "its words in its first 160 tokens are less likely, mean log-probability −2.50 per "
+        "token (theirs: at least −1.18)."
         in both
     )
     assert (

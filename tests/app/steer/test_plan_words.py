@@ -16,6 +16,7 @@ from app.steer.panel import shown
 from app.view import View
 from atmoe import Layout, Override, RoutingPlan, State, Steering
 from atmoe.explanation.coherence import Coherence
+from atmoe.flags.finding import NOT_HELD
 from atmoe.report.words import NOBODY
 
 LAYOUT = Layout.of(4, {"task": ("treat", "warn"), "field": ("heart", "lung", "skin")})
@@ -30,6 +31,9 @@ def plan(groups, task=((0.8, 0.2),) * 4, field=((0.1, 0.7, 0.2),) * 4) -> Routin
 EVEN = plan([[0.7, 0.3], [0.7, 0.3], [0.4, 0.6], [0.2, 0.8]])
 
 
+ABSTRACT = "RESULTS: 12 (30%) of 40 patients had fever (P=0.2), and 3 had none. " * 4
+
+
 def progress(
     finish="stop", ended=True, logp=-1.214, answer="Rest and water.", tokens=5
 ) -> Progress:
@@ -41,6 +45,7 @@ def progress(
         timings={"decode_tokens_per_s": 31.4},
         versions={},
         flags=None,
+        prompt=ABSTRACT,
     )
     return Progress(record, ended, logp and Coherence(0.125, logp, tokens))
 
@@ -227,6 +232,11 @@ def test_facts():
     unflagged = progress()
     unflagged.record.flags = ()
     assert answer_text.rest(unflagged).endswith(f" · {answer_text.UNFLAGGED}")
+    # what was not held against the question's text does not pass as checked
+    for flags in ((), (object(),)):
+        unflagged.record.flags = flags
+        unflagged.record.prompt = "72M, Na 128, on warfarin 5 mg. What now?"
+        assert answer_text.rest(unflagged).endswith(f" · {NOT_HELD}")
     assert "log-probability" not in answer_text.rest(progress(logp=None))
     assert "grade" not in answer_text.facts(progress(answer="12 + 30"))
     # the grade is a formula for English
