@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from operator import and_
 
 from app.ask.words import reading_grade
 from app.compare.difference import differences
@@ -18,7 +19,7 @@ from atmoe import Record
 from atmoe.explanation.compare import Comparison, Parting
 from atmoe.steering.random_steer import order, size
 from atmoe.steering.reference import Beside
-from atmoe.study.reading import ENGLISH, second_person, word_count
+from atmoe.study.reading import ENGLISH, are_words, second_person, word_count
 from atmoe.wording import listed, minus
 
 
@@ -103,7 +104,7 @@ def compared(
         both = "Both" if len(records) == 2 else "The first two"
         sentences = f"{both} answers are the same, token by token."
     else:
-        sentences = f"{_parting(parting, voices)} {_differing(voices, records)}"
+        sentences = f"{_parting(parting, voices)}{_differing(voices, records)}"
     rows = "".join(
         _row(voice.name, record.answer, logp or [None] * len(records), language)
         for voice, record, logp in zip(voices, records, comparison.logp)
@@ -204,13 +205,18 @@ def _parting(parting: Parting, voices: Sequence[Voice]) -> str:
 
 
 def _differing(voices: Sequence[Voice], records: Sequence[Record]) -> str:
+    """How many words of either answer differ, counted as all words are; empty without spaces."""
     answers = [record.answer for record in records[:2]]
     parts = []
     for spans, answer in zip(differences(*answers), answers):
-        own = sum(len(text.split()) for text, differs in spans if differs)
-        parts.append(f"{own} of {len(answer.split())}")
+        words = word_count(answer)
+        if words is None:
+            return ""
+        differing = [differs for text, differs in spans for _ in text.split()]
+        own = sum(map(and_, differing, are_words(answer)))
+        parts.append(f"{own} of {words}")
     return (
-        f"Word by word, {parts[0]} words of {voices[0].whose} and {parts[1]} of {voices[1].whose} "
+        f" Word by word, {parts[0]} words of {voices[0].whose} and {parts[1]} of {voices[1].whose} "
         f"stand in it alone at their place."
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from app.markup import greyed, passage
 from atmoe.explanation.drafts import COUNT, Drafts, Statement
 from atmoe.report.words import alone, held
-from atmoe.wording import count
+from atmoe.study.reading import length_of
 
 
 def answer(drafts: Drafts) -> str:
@@ -26,8 +26,8 @@ def texts(drafts: Drafts) -> str:
 
 def progress(drafts: Drafts) -> str:
     """How far they are."""
-    words = sum(len(text.split()) for text in drafts.texts)
-    return f"Drafting {COUNT} times: {count(words, 'word')} so far"
+    written = length_of("\n".join(drafts.texts))
+    return f"Drafting {COUNT} times: {written} so far"
 
 
 def _held_by(statement: Statement, drafts: Sequence[str]) -> str:

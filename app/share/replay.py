@@ -18,6 +18,7 @@ from atmoe.explanation.doses import targets
 from atmoe.record import FROM_LINK
 from atmoe.schema import MOST_BYTES
 from atmoe.steering.reference import Beside
+from atmoe.study.reading import are_words
 from atmoe.wording import count
 
 NO_RECORD = (
@@ -159,9 +160,10 @@ def judgement(name: str, then: Record, now: Record) -> str:
     else:
         words = then.answer.split(), now.answer.split()
         same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(*words))))
+        equal = sum(are_words(then.answer)[:same])
         there, here = (f"“{own[same]}”" if same < len(own) else "its end" for own in words)
         sentence = (
-            f"{name} differs: after {count(same, 'equal word')} the record has {there}, this one "
+            f"{name} differs: after {count(equal, 'equal word')} the record has {there}, this one "
             f"{here}. The shares of weight differ by up to {100 * _farthest(then, now):.2g} points"
         )
     changes = _changes(then, now, identical)

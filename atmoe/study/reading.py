@@ -105,7 +105,13 @@ def grade_of(text: str, language: str = ENGLISH) -> float | None:
 
 def word_count(text: str) -> int | None:
     """How many words, without what marks an item of a list; None where no spaces part them."""
-    return None if _mostly(text, _UNSPACED) else count_words(ITEM.sub("", text))
+    return None if _mostly(text, _UNSPACED) else sum(are_words(text))
+
+
+def are_words(text: str) -> list[bool]:
+    """Of each piece that white space makes of a text, whether it is a word: no item's mark."""
+    marks = {match.end() - len(match[0].lstrip()) for match in ITEM.finditer(text)}
+    return [piece.start() not in marks for piece in re.finditer(r"\S+", text)]
 
 
 def length_of(text: str) -> str:

@@ -3,7 +3,9 @@
 import pytest
 import textstat
 
+from atmoe.data.text import ITEM, count_words
 from atmoe.study.reading import (
+    are_words,
     grade,
     grade_of,
     items_of,
@@ -42,6 +44,19 @@ def test_properties_of_text():
         whole_sentences("Only this, cut") == "Only this, cut"
         and whole_sentences("Both. Whole!") == "Both. Whole!"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        ("It - or so - helps", [True, True, True, True, True, True]),
+        (" - rest\n\t2) - tea\n•  sleep 3.", [False, True, False, True, True, False, True, True]),
+    ],
+)
+def test_what_marks_an_item_is_no_word(text, words):
+    assert are_words(text) == words
+    assert word_count(text) == sum(words) == count_words(ITEM.sub("", text))
 
 
 def test_prose_is_graded_as_textstat_grades_it():

@@ -78,6 +78,18 @@ def test_the_words_of_a_comparison():
     )
 
 
+def test_a_comparison_counts_words_as_its_table_does():
+    lists = (Answer("It helps:\n- rest\n- cold tea\n1. sleep"), Answer("It helps:\n* rest\n* tea"))
+    said = compared(Comparison((None, None), Parting(3, "", ("-", "*"), None)), PAIR, lists)
+    totals = re.findall(r"\d+ of (\d+)", said)
+    assert totals == re.findall(r"</th><td>(\d+)</td>", said) == ["6", "4"]
+    assert "2 of 6 words of the router's answer and 0 of 4 of yours" in said
+    # where no spaces part the words there is nothing to count
+    unspaced = (Answer("多喝水。"), Answer("多休息。"))
+    said = compared(Comparison((None, None), Parting(1, "多", ("喝", "休"), None)), PAIR, unspaced)
+    assert "Word by word" not in said and "They part at token 2" in said
+
+
 def test_a_third_answer_has_its_row_and_its_plan_a_column():
     logp = ((-1.0, -2.0, -3.0), (-1.5, -1.25, -3.5), (-4.0, -4.5, -0.5))
     records = (Answer("Rest now."), Answer("Rest more."), Answer("Sleep."))

@@ -36,3 +36,7 @@ def test_what_most_drafts_lack_is_greyed_and_says_how_many_hold_it():
 def test_every_draft_is_shown_and_escaped():
     html = words.texts(drafts("<b>one</b>", "two"))
     assert "Draft 2 of 2" in html and "&lt;b&gt;one" in html and "<b>" not in html
+
+
+def test_progress_counts_words_as_everything_else_does():
+    assert words.progress(drafts("- Rest\n- tea", "1. Sleep")).endswith(" times: 3 words so far")

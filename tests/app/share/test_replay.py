@@ -175,6 +175,8 @@ def test_what_differs_is_named(made):
     assert (
         "The answer differs: after 2 equal words the record has “drink”, this one “sleep”." in said
     )
+    lists = (replace(then, answer="- Rest\n- drink"), replace(now, answer="- Rest\n- sleep"))
+    assert "after 1 equal word the record has “drink”, this one “sleep”" in judgement("A", *lists)
     assert f"differ by up to {farthest:.2g} points" in said
     assert f"the model (sha256 aaaaaaaaaaaa then, {router.model['sha256'][:12]} now)" in said
     assert (
