@@ -12,16 +12,17 @@ from atmoe.study.reading import ENGLISH, grade_of, items_of, second_person, word
 
 LENGTH, LENGTH_WORDS = 0.2, 5
 """Longer or shorter: by a fifth of the router's words, and by five at least."""
-YEARS, GRADED_WORDS = 2.0, 10
-"""Easier or harder: by two school years. In fewer words a grade is chance."""
-PERSON = 0.02
-"""Speaks to you: in two more words of a hundred."""
+YEARS, GRADED_WORDS = 2, 10
+"""Easier or harder: by two school years, of grades as they are printed, so that nobody reads 8 → 10
+once with the word and once without. In fewer words a grade is chance."""
+PERSON = 2
+"""Speaks to you: in two more words of a hundred, as they are printed."""
 ITEMS = 2
 """So many items are a list."""
 THRESHOLDS = (
     f"Shorter and longer are said from {LENGTH:.0%} and {LENGTH_WORDS} words on, easier and harder "
-    f"from {YEARS:.0f} school years (and {GRADED_WORDS} words), “speaks to you” from "
-    f"{100 * PERSON:.0f} words like “you” more in a hundred."
+    f"from {YEARS} whole school grades (and {GRADED_WORDS} words), “speaks to you” from {PERSON} "
+    "words like “you” more in a hundred, as rounded here."
 )
 
 
@@ -68,19 +69,24 @@ def _years(first: str, second: str, language: str) -> str | None:
         or min(word_count(first) or 0, word_count(second) or 0) < GRADED_WORDS
     ):
         return None
-    if abs(after - before) < YEARS:
+    years = int(rounded(after)) - int(rounded(before))
+    if abs(years) < YEARS:
         return ""
-    word = "harder" if after > before else "easier"
-    return f"{word} (grade {rounded(before)} → {rounded(after)})"
+    return f"{'harder' if years > 0 else 'easier'} (grade {rounded(before)} → {rounded(after)})"
 
 
 def _person(first: str, second: str) -> str:
-    more = second_person(second) - second_person(first)
-    if abs(more) < PERSON:
+    before, after = of_hundred(first), of_hundred(second)
+    if abs(after - before) < PERSON:
         return ""
-    if more > 0:
-        return f"speaks {'more ' * (second_person(first) >= PERSON)}to *you*"
+    if after > before:
+        return f"speaks {'more ' * (before >= PERSON)}to *you*"
     return "speaks less to *you*" if second_person(second) else "no longer speaks to *you*"
+
+
+def of_hundred(text: str) -> int:
+    """How many of a hundred words are "you" and its like."""
+    return round(100 * second_person(text))
 
 
 def _as_list(first: str, second: str) -> str:

@@ -14,12 +14,12 @@ from operator import and_
 from app.ask.words import reading_grade
 from app.compare.difference import differences
 from app.compare.sentences import Kind, Row, aligned
-from app.compare.summary import THRESHOLDS, summary
+from app.compare.summary import THRESHOLDS, of_hundred, summary
 from atmoe import Record
 from atmoe.explanation.compare import Comparison, Parting
 from atmoe.steering.random_steer import order, size
 from atmoe.steering.reference import Beside
-from atmoe.study.reading import ENGLISH, are_words, second_person, word_count
+from atmoe.study.reading import ENGLISH, are_words, word_count
 from atmoe.wording import listed, minus
 
 
@@ -139,12 +139,11 @@ def beside_note(kind: Beside, record: Record) -> str:
 
 def _row(name: str, answer: str, logp: Sequence[float | None], language: str) -> str:
     numbers = ["–" if mean is None else minus(f"{mean:.2f}") for mean in logp]
-    person = f"{100 * second_person(answer):.0f}"
     words = word_count(answer)
     cells = [
         "–" if words is None else str(words),
         reading_grade(answer, language),
-        person,
+        str(of_hundred(answer)),
         *numbers,
     ]
     return (

@@ -169,6 +169,28 @@ def test_the_difference_in_a_line(first, second, said):
     assert summary(Answer(first), Answer(second)) == said
 
 
+@pytest.mark.parametrize(
+    ("grades", "said"),
+    [((7.6, 10.4), "harder"), ((8.4, 9.5), "harder"), ((7.6, 9.4), ""), ((9.5, 8.4), "easier")],
+)
+def test_harder_and_easier_follow_from_the_grades_that_are_printed(monkeypatch, grades, said):
+    known = dict(zip((EASY, YOU), grades))
+    monkeypatch.setattr("app.compare.summary.grade_of", lambda text, _: known[text])
+    words = summary(Answer(EASY), Answer(YOU)).casefold()
+    assert words.startswith(f"{said} (grade" if said else "speaks to")
+    if said:
+        before, after = map(int, re.findall(r"\d+", words))
+        assert abs(after - before) >= 2
+
+
+@pytest.mark.parametrize(("counts", "printed"), [((7, 13), [1, 3]), ((8, 17), [2, 3])])
+def test_speaking_to_you_follows_from_the_numbers_that_are_printed(counts, printed):
+    answers = [Answer("you " * you + "way " * (500 - you)) for you in counts]
+    said = compared(Comparison((None, None), Parting(0, "", ("", ""), None)), PAIR, answers)
+    assert [int(n) for n in re.findall(r"<td>500</td><td>.*?</td><td>(\d+)</td>", said)] == printed
+    assert ("speaks to" in summary(*answers).casefold()) == (printed[1] - printed[0] >= 2)
+
+
 def test_how_much_easier_is_said_in_the_grades_that_the_small_print_has():
     hard, easy = (round(float(reading_grade(text).replace("−", "-"))) for text in (HARD, YOU))
     assert summary(Answer(HARD), Answer(YOU)) == (
