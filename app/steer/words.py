@@ -31,8 +31,8 @@ MAX_LEADERS = 3
 """Of one group, so many experts are named at most as those that lead it."""
 IN_DOUBT = "⚠ in doubt"
 """What the sign means."""
-DOUBTFUL = f"{IN_DOUBT}: click another"
-"""And what a person can do who knows better: an expert that is clicked leads its group."""
+DOUBTFUL = f"{IN_DOUBT}: click another in its row of shares"
+"""And what a person can do who knows better: an expert that is clicked there leads its group."""
 MAX_RUNS = 4
 """More alternations than this, and layers are counted instead of listed."""
 NO_SHARE = 1e-3
@@ -102,13 +102,21 @@ def reading(view: View) -> str:
 def routing_line(view: View, words: Mapping[str, str], controls: bool = True) -> str:
     """The routing in one line of Markdown: of each group, who leads it, and who else may be meant.
 
+    A group of which an expert was set by hand is in doubt no more.
+
     Args:
         view: what is on show.
         words: what a group is called, where it is not its name.
         controls: whether those beside it are this model's, so that a click settles a doubt.
     """
     plan = view.router_plan
-    means, parts, doubted = expert_percents(plan), [], plan.doubts
+    means, parts = expert_percents(plan), []
+    settled = {
+        override.target.partition("/")[0]
+        for override in view.steering.overrides
+        if "/" in override.target and override.state is not State.ROUTER
+    }
+    doubted = {group: told for group, told in plan.doubts.items() if group not in settled}
     for group, experts in plan.layout.groups:
         word = words.get(group, group)
         if group in plan.absent:

@@ -29,10 +29,11 @@ def test_where_the_router_doubts_the_page_says_so_and_a_click_settles_it(browser
         tab.ask("AECOPD, CO2 retainer, what now")
         expect(line).to_contain_text("Field: genetic-rare ⚠ or ")
         expect(line).to_contain_text("cardiopulmonary?")
-        expect(line).to_contain_text("⚠ in doubt: click another")
+        expect(line).to_contain_text("⚠ in doubt: click another in its row of shares")
         tab.page.get_by_role("button", name="cardiopulmonary").first.click()
         tab.steered()
         expect(tab.page.locator("#badge")).to_contain_text("1 change")
+        expect(line).not_to_contain_text("⚠")
 
 
 def test_an_expert_of_a_group_that_takes_no_part_stands_at_0_until_a_share_calls_it_in(

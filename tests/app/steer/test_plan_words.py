@@ -175,8 +175,15 @@ def test_the_line_says_where_the_router_doubts_and_what_to_do_then():
     view = View.of(unsure, Steering())
     assert text.routing_line(view, {"field": "Field"}) == (
         "The router reads · task: **treat** · Field: **lung and heart** ⚠ *or skin?* · "
-        "5 of 5 experts take part · ⚠ in doubt: click another"
+        "5 of 5 experts take part · ⚠ in doubt: click another in its row of shares"
     )
+    # what was set by hand settles it, and what was set of another group, or of all its experts, not
+    for target, doubtful in (("field/skin", False), ("task/warn", True), ("field", True)):
+        steered = View.of(unsure, Steering((Override(target, State.FIXED, 0.8),)))
+        assert ("⚠" in text.routing_line(steered, {})) is doubtful
+        assert "field: **lung and heart**" in text.routing_line(steered, {})
+    left = View.of(unsure, Steering((Override("field/skin", State.ROUTER),)))
+    assert "⚠" in text.routing_line(left, {})
     assert text.reading(view).endswith(" The router doubts: field (lung, or else heart or skin).")
     # of all that may be meant, everybody is named already
     both = replace(sure, likely=torch.tensor([0.4, 0.3, 0.9, 0.1, 0.1]))
