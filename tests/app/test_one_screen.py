@@ -1,11 +1,14 @@
 """The bounds of the page: what is seen together, how tall it is, and that nothing moves."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from browser import QUESTION, TOKENS, Tab, drag, expect, expected, flat, listed, visit
 
+from app import sources
 from atmoe import Override, State, Steering
+from atmoe.sources.value import Found, Source
 
 PASSAGE = """Asthma is a long-term disease of the airways in the lungs. The airways swell, tighten
 and make more mucus than usual, so that it becomes hard to breathe. It cannot be
@@ -35,6 +38,10 @@ def inside(tab: Tab, locator, width: int, height: int) -> bool:
         and box["x"] + box["width"] <= width + 0.5
         and box["y"] + box["height"] <= height + 0.5
     )
+
+
+def overlap(one: dict, other: dict) -> bool:
+    return one["y"] + one["height"] > other["y"] and other["y"] + other["height"] > one["y"]
 
 
 def screens(tab: Tab) -> float:
@@ -97,6 +104,57 @@ def test_nothing_moves(browser, served):
         tab.page.keyboard.press("Enter")
         expect(tab.message).to_be_visible()
         assert tab.page.evaluate("window.moved") <= 0.05
+
+
+@pytest.mark.parametrize(("width", "height", "most"), [(1400, 900, 40), (400, 800, 90)])
+def test_a_long_question_gives_way_to_its_answer_and_grows_under_whoever_comes_back(
+    browser, served, width, height, most
+):
+    with visit(browser, served, width=width, height=height) as tab:
+        tab.tokens(TOKENS)
+        for send in (
+            lambda: tab.page.keyboard.press("Enter"),
+            lambda: tab.page.get_by_role("button", name="Answer", exact=True).click(),
+        ):
+            tab.question.fill(" ".join(["How is asthma treated in somebody who smokes?"] * 12))
+            before = box_of(tab.question)["height"]
+            send()
+            expect(tab.page.locator("#ask[data-sent]")).to_have_count(1)
+            assert box_of(tab.question)["height"] <= most + 1 < before
+            tab.page.wait_for_function(
+                "document.querySelector('#question textarea').scrollTop === 0"
+            )
+            assert not overlap(box_of(tab.question), box_of(tab.first))
+            tab.question.click()
+            assert box_of(tab.question)["height"] == before
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (400, 800)])
+def test_the_nearest_examples_are_seen_whole(browser, served, width, height):
+    """Though on a desk their heading stands at the right edge, behind a long sentence."""
+    near = Source(
+        "Publisher of leaflets", "a disease with a rather long name", "treatment", "", 0.7
+    )
+    found = Found(0.05, (near, *[replace(near, similarity=0.1)] * 3))
+    with visit(browser, served, width=width, height=height) as tab:
+        tab.ask()
+        place = tab.page.locator("#sources")
+        place.locator(".sources").evaluate("(p, html) => (p.outerHTML = html)", sources.told(found))
+        place.locator("summary").click()
+        lines = place.locator(".popover li")
+        expect(lines).to_have_count(4)
+        for line in lines.all():
+            box = box_of(line)
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+            assert line.evaluate("(line) => line.scrollWidth <= line.clientWidth")
+
+
+def test_a_share_of_100_is_read_whole(tab):
+    group = tab.layout.group_names[0]
+    tab.experts(group)
+    for field in tab.page.locator("#panel input[type=number]:visible").all():
+        field.evaluate("(field) => (field.value = 100)")
+        assert field.evaluate("(field) => field.scrollWidth <= field.clientWidth")
 
 
 def test_from_a_question_to_the_first_lever_are_few_stops(tab):
