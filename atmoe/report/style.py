@@ -18,13 +18,19 @@ table { border-collapse: collapse; margin: .5rem 0 1rem; min-width: min(26rem, 1
 caption { text-align: left; padding: .2rem 0; }
 th, td { text-align: left; font-weight: 400; padding: .15rem .6rem .15rem 0;
   border-bottom: 1px solid #bbb; vertical-align: top; }
-thead th { font-weight: 700; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
+/* Anywhere counts as a place to break when columns share out the width: for the last, the texts. */
+th, td { overflow-wrap: break-word; } td:last-child { overflow-wrap: anywhere; }
+thead th { font-weight: 700; } td.n { text-align: right; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 table.map { font-size: .7rem; line-height: 1.4; } table.map th { padding: 0 .4rem 0 0; }
 table.map :is(td, thead th + th) { padding: 0 .1rem; min-width: 1.35rem; text-align: center;
   border: 1px solid #fff; }
 table.map td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 code { font-size: .85rem; }
+@media (max-width: 480px) {
+  :is(th, td):not(table.map *) { font-size: .8rem; padding-right: .3rem; }
+}
 @page { size: A4; margin: 14mm; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }

@@ -275,6 +275,34 @@ def test_it_opens_without_a_network_asks_nothing_and_axe_finds_nothing(
     context.close()
 
 
+BROKEN = """() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll("table:not(.map) :is(th, td):not(:last-child)")) {
+    const text = cell.firstChild, range = document.createRange();
+    for (const word of text?.data?.matchAll(/[^\\s/-]+/g) ?? []) {
+      range.setStart(text, word.index), range.setEnd(text, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken; }"""
+
+
+@pytest.mark.parametrize(("width", "media"), [(400, "screen"), (688, "print")])
+def test_no_word_of_a_head_and_no_number_is_broken(browser, records, tmp_path, width, media):
+    router, steered, _ = records
+    answers = ("word " * 60, "b c", HOSTILE, "pneumonoultramicroscopic " * 9, "e")
+    response = replace(router.response, answers=answers)
+    path = tmp_path / "report.html"
+    path.write_text(report(replace(router, response=response), steered, MADE), "utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 1000})
+    page = context.new_page()
+    page.emulate_media(media=media)
+    page.goto(path.as_uri())
+    assert page.evaluate(BROKEN) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
 def test_on_paper_nothing_is_cut_off(browser, records, tmp_path):
     """On A4 the widest table, of 30 layers, is no wider than the sheet between its margins."""
     router, *_ = records
