@@ -8,6 +8,8 @@ from app.theme import BLUE, GREY, LOOK, MARGIN, VERMILION
 from atmoe.explanation.value import Explanation
 from atmoe.wording import minus
 
+LABEL = 0.12
+"""Room for a number beyond the bars, of their length: below them stand the names."""
 COLOURS = {"end": GREY, "up": BLUE, "down": VERMILION}
 
 
@@ -28,6 +30,8 @@ def shapley_figure(explanation: Explanation) -> go.Figure:
     starts.append(0.0)
     heights.append(top)
     kinds.append("end")
+    ends = [0.0, *starts, *(start + height for start, height in zip(starts, heights))]
+    room = LABEL * (max(ends) - min(ends) or 1)
     labels = [minus(f"{height:+.3f}") for height in heights]
     figure = go.Figure(
         go.Bar(
@@ -54,6 +58,7 @@ def shapley_figure(explanation: Explanation) -> go.Figure:
         yaxis={
             "title": {"text": "mean log-probability per token"},
             "zeroline": True,
+            "range": [min(ends) - room, max(ends) + room],
             "showgrid": False,
             "automargin": True,
         },

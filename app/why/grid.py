@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from atmoe.explanation.value import Explanation, Unit
-from atmoe.explanation.verdict import hardly, leaders, mismatch
+from atmoe.explanation.verdict import by_construction, hardly, leaders, mismatch
 from atmoe.wording import likely
 
 LENSES = ("weight", "contribution", "effect")
@@ -36,7 +36,12 @@ def grid(explanation: Explanation, bands: bool = False) -> str:
 
     # 2. their cells
     most = {lens: max(abs(getattr(u, lens)) for _, u in rows) or 1.0 for lens in LENSES}
-    both = {u.name for u, strongest in leaders(explanation).values() if u is strongest}
+    sure = by_construction(explanation)  # which is no finding
+    both = {
+        heaviest.name
+        for group, (heaviest, strongest) in leaders(explanation).items()
+        if heaviest is strongest and group not in sure
+    }
     lines = []
     for style, unit in rows:
         together = _together(unit, both, hardly(explanation)) if explanation.mixed else ""

@@ -228,6 +228,26 @@ def test_where_nothing_could_disagree_the_sign_says_so_before_it_is_opened():
         assert ALONE not in why_text.sign(other)
 
 
+def test_no_tick_is_given_for_what_could_not_be_otherwise():
+    one = {"task_treat": (0.0, 0.0), "task_warn": (0.0, 0.0)}
+    assert measures(told()).count("✓ most weight and largest effect") == 2
+    assert measures(told(**one)).count("✓ most weight and largest effect") == 1
+
+
+def test_shapley_numbers_have_room_between_the_bars_and_the_names():
+    """A line of 16 px beyond the longest bar, up and down, in the figure's own height."""
+    for low, parts in ((-1.677, (0.3, 0.05, 0.05)), (-1.0, (-0.5, -0.2, 0.1)), (0.0, (0, 0, 0))):
+        shapley = dict(zip(("task", "field", "reader"), parts))
+        found = replace(told(), base_logp=low, logp=low + sum(parts), shapley=shapley)
+        figure = shapley_figure(found)
+        bars, layout = figure.data[0], figure.layout
+        ends = [*bars.base, *(base + height for base, height in zip(bars.base, bars.y))]
+        bottom, top = layout.yaxis.range
+        height = layout.height - layout.margin.t - layout.margin.b
+        room = 16 * (top - bottom) / height
+        assert bottom + room <= min(ends) and max(ends) <= top - room
+
+
 def test_shapley_bars_stand_on_one_another_and_end_at_the_answer():
     found = told(reader=(0.3, 0.0))
     bars = shapley_figure(found).data[0]
