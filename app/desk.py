@@ -60,18 +60,21 @@ class AnswerPlace:
         """All of them."""
         return [*self.words, *self.told]
 
-    def tell(self, text: str, under: str, question: Question | None = None) -> Update:
+    def tell(
+        self, text: str, under: str, question: Question | None = None, whole: str = ""
+    ) -> Update:
         """What it answers, and what it was given under, in words.
 
         Args:
             text: the question's; empty = none.
             under: whose weights.
             question: the session's own; None where the answer is another model's.
+            whole: whose weights, where `under` is short for it.
         """
         if self.asked is None:
             return {}
         sampling, caution = (question.sampling, question.caution) if question else (None, "")
-        return {self.asked: asked(text, under, sampling, caution)}
+        return {self.asked: asked(text, under, sampling, caution, whole)}
 
     def say(self, text: str) -> Update:
         """The page's own words in the answer's place."""

@@ -149,7 +149,13 @@ def _item(text: str, line: _Line, written: Written) -> str:
     )
 
 
-def asked(question: str, under: str, sampling: Sampling | None = None, caution: str = "") -> str:
+def asked(
+    question: str,
+    under: str,
+    sampling: Sampling | None = None,
+    caution: str = "",
+    whole: str = "",
+) -> str:
     """What an answer answers. The page marks it as old where the box says something else.
 
     Args:
@@ -157,6 +163,7 @@ def asked(question: str, under: str, sampling: Sampling | None = None, caution: 
         under: what the answer was given under, in words.
         sampling: how; None where it is not known.
         caution: a sentence to be read before the answer.
+        whole: what it was given under, where `under` is short for it; it is under the pointer.
     """
     if not question:
         return line("")
@@ -166,7 +173,7 @@ def asked(question: str, under: str, sampling: Sampling | None = None, caution: 
         how = f' data-sampling="{" ".join(map(str, values))}"'
     return (
         f'<p class="of" data-question="{escape(question)}"{how} title="{escape(question)} · '
-        f'{escape(under)}"><span class="old of-question">Old: answers</span>'
+        f'{escape(whole or under)}"><span class="old of-question">Old: answers</span>'
         '<span class="old of-setting">Old: a setting has changed.</span>'
         f"<b>{escape(under)}</b><q>{escape(question)}</q></p>"
         + (f'<p class="caution" role="status">{escape(caution)}</p>' if caution else "")

@@ -202,7 +202,8 @@ class SteerDesk(Desk):
         question, steering = session.question, session.steering
         if question is None or steering.untouched:
             return self.second.tell("", "")
-        return self.second.tell(question.prompt, words.changes(steering), question)
+        whole = words.changes(steering)
+        return self.second.tell(question.prompt, words.head(steering), question, whole)
 
     def note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from app.controls import Controls
 from app.view import View
-from atmoe import Override, RoutingPlan, State
+from atmoe import Override, RoutingPlan, State, Steering
 from atmoe.explanation.coherence import Cohort
 from atmoe.report.words import (
     NAMED_IN_DOUBT,
@@ -97,6 +97,23 @@ def reading(view: View) -> str:
         if any("/" in override.target for override in view.steering.overrides):
             now = f"{_tops(view.plan)}; of the routing weight, {now}"
     return f"{router} **With your steering** ({changes(view.steering)}): {now}."
+
+
+def head(steering: Steering) -> str:
+    """What was changed, in as few words as stand above an answer: the expert first, then the share.
+
+    Where two experts have one name, and of all else, `changes` is the whole.
+    """
+    parts = []
+    for override in steering.overrides:
+        change = "left to the router" if override.state is State.ROUTER else "off"
+        if override.state is State.FIXED:
+            change = f"{override.share:.0%}"
+        scope = f" {where(override.scope)}" * (override.scope != "all")
+        parts.append(f"{override.target.rpartition('/')[2]} {change}{scope}")
+    if steering.strength != 1:
+        parts.append(f"strength {steering.strength:g}")
+    return ", ".join(parts)
 
 
 def routing_line(view: View, words: Mapping[str, str], controls: bool = True) -> str:

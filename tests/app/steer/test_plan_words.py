@@ -10,6 +10,7 @@ from app.ask import words as answer_text
 from app.compare.words import SAME_PLAN, first_words
 from app.controls import Cells, Controls, Setting
 from app.following import waiting
+from app.markup import asked
 from app.session import Progress
 from app.steer import words as text
 from app.steer.panel import shown
@@ -217,6 +218,23 @@ def test_changes():
         )
     )
     assert text.changes(alike) == "task and field off in layers 0–1; task and field off in layer 3"
+
+
+def test_the_head_of_an_answer_names_the_expert_first_and_no_more_than_it_must():
+    steering = Steering(
+        (
+            Override("field/skin", State.FIXED, 0.8),
+            Override("task", State.OFF, scope="late"),
+            Override("field/heart", State.ROUTER, scope="2-3"),
+        ),
+        0.5,
+    )
+    assert text.head(steering) == (
+        "skin 80%, task off in the late layers, heart left to the router in layers 2–3, "
+        "strength 0.5"
+    )
+    html = asked("Gout?", text.head(steering), whole=text.changes(steering))
+    assert "<b>skin 80%, task off" in html and "field/skin fixed at 80% in all layers" in html
 
 
 def test_facts():
