@@ -61,7 +61,12 @@ class AnswerPlace:
         return [*self.words, *self.told]
 
     def tell(
-        self, text: str, under: str, question: Question | None = None, whole: str = ""
+        self,
+        text: str,
+        under: str,
+        question: Question | None = None,
+        of: str | None = None,
+        whole: str = "",
     ) -> Update:
         """What it answers, and what it was given under, in words.
 
@@ -69,16 +74,22 @@ class AnswerPlace:
             text: the question's; empty = none.
             under: whose weights.
             question: the session's own; None where the answer is another model's.
+            of: which answer it is (`app.whose`).
             whole: whose weights, where `under` is short for it.
         """
         if self.asked is None:
             return {}
         sampling, caution = (question.sampling, question.caution) if question else (None, "")
-        return {self.asked: asked(text, under, sampling, caution, whole)}
+        return {self.asked: asked(text, under, sampling, caution, of, whole)}
 
-    def say(self, text: str) -> Update:
-        """The page's own words in the answer's place."""
-        return {self.text: notice(text)}
+    def say(self, text: str, of: str | None = None) -> Update:
+        """The page's own words in the answer's place.
+
+        Args:
+            text: the words.
+            of: which answer they are said of (`app.whose`); None = any.
+        """
+        return {self.text: notice(text, of)}
 
 
 class Shared:
@@ -119,20 +130,28 @@ class Shared:
             plan_of: the plan to answer under, made of the router's; default: the steering's.
         """
         assert session.question is not None
-        opening = self._opening
-        steps = answer(self.batching, session.question, steering, session.known, plan_of, opening)
-        return self.in_line(steps)
+        question, opening = session.question, self._opening
+        steps = answer(self.batching, question, steering, session.known, plan_of, opening)
+        return self.in_line(steps, question.key(steering))
 
     def given(self, session: Session, steering: Steering, outside: Given) -> Job[Progress]:
         """An answer to a session's question that came from outside, to be measured as ours are."""
         assert session.question is not None
-        steps = given(self.batching, session.question, steering, outside, self._opening)
-        return self.in_line(steps)
+        question = session.question
+        steps = given(self.batching, question, steering, outside, self._opening)
+        return self.in_line(steps, question.key(steering))
 
     @staticmethod
-    def in_line(steps: Generator[Progress | Later, None, None]) -> Job[Progress]:
-        """The steps of an answer as a job that waits from when its request came."""
-        return Job(steps, Kind.ANSWER, came())
+    def in_line(
+        steps: Generator[Progress | Later, None, None], of: str | None = None
+    ) -> Job[Progress]:
+        """The steps of an answer as a job that waits from when its request came.
+
+        Args:
+            steps: are made.
+            of: which answer they make (`app.whose`).
+        """
+        return Job(steps, Kind.ANSWER, came(), of)
 
     @property
     def _opening(self) -> int:

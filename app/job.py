@@ -75,6 +75,7 @@ class Job(Generic[T]):
         steps: what is to be made.
         kind: what it is.
         came: when it was asked for, in seconds of `time.monotonic`; default: now.
+        of: which answer it makes (`app.whose`), where it makes one.
 
     Attributes:
         begun: whether its first step was made, or is under way.
@@ -86,8 +87,9 @@ class Job(Generic[T]):
         steps: Generator[T | Later, None, None],
         kind: Kind = Kind.OTHER,
         came: float | None = None,
+        of: str | None = None,
     ):
-        self._steps, self.kind = steps, kind
+        self._steps, self.kind, self.of = steps, kind, of
         self.came = time.monotonic() if came is None else came
         self._queue: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._cancelled = threading.Event()

@@ -27,22 +27,28 @@ def inert(text: str) -> str:
     return escape(text).translate(ENTITIES)
 
 
-def passage(text: str, flags: Sequence[Finding] | None = None) -> str:
+def passage(text: str, flags: Sequence[Finding] | None = None, of: str | None = None) -> str:
     """An answer, as the model wrote it, its lists as lists.
 
     Args:
         text: the answer.
         flags: what is underlined in it, and says why under the pointer.
+        of: which answer it is (`app.whose`); None = nobody asks.
     """
-    return differing([(text, False)], flags)
+    return differing([(text, False)], flags, of)
 
 
-def differing(spans: Sequence[tuple[str, bool]], flags: Sequence[Finding] | None = None) -> str:
+def differing(
+    spans: Sequence[tuple[str, bool]],
+    flags: Sequence[Finding] | None = None,
+    of: str | None = None,
+) -> str:
     """An answer in which what the other answer lacks is marked; the page shows it on demand.
 
     Args:
         spans: of the answer, one after the other, and whether the other answer lacks each.
         flags: what is underlined, as in `passage`.
+        of: which answer it is, as there.
     """
     text = "".join(part for part, _ in spans)
     differs = [lacking for part, lacking in spans for _ in part]  # a character each
@@ -56,7 +62,7 @@ def differing(spans: Sequence[tuple[str, bool]], flags: Sequence[Finding] | None
             parts.append(f'<mark class="differs">{part}</mark>' if lacking else part)
         return "".join(parts)
 
-    return _passage(text, written)
+    return _passage(text, written, of)
 
 
 def greyed(text: str, reasons: Sequence[tuple[int, int, str]]) -> str:
@@ -105,7 +111,7 @@ class _Line(NamedTuple):
     end: int
 
 
-def _passage(text: str, written: Written) -> str:
+def _passage(text: str, written: Written, of: str | None = None) -> str:
     """A text with its lists as lists.
 
     What a browser takes for its `textContent` is the text to the last character: the marks of items
@@ -118,7 +124,7 @@ def _passage(text: str, written: Written) -> str:
             pieces.append(f'<{kind} role="list">{items}</{kind}>')
         else:
             pieces += [written(line.start, line.end) for line in lines]
-    return f'<div class="passage" tabindex="0">{"".join(pieces)}</div>'
+    return f'<div class="passage" tabindex="0"{_of(of)}>{"".join(pieces)}</div>'
 
 
 def _lines(text: str) -> list[_Line]:
@@ -154,6 +160,7 @@ def asked(
     under: str,
     sampling: Sampling | None = None,
     caution: str = "",
+    of: str | None = None,
     whole: str = "",
 ) -> str:
     """What an answer answers. The page marks it as old where the box says something else.
@@ -163,6 +170,7 @@ def asked(
         under: what the answer was given under, in words.
         sampling: how; None where it is not known.
         caution: a sentence to be read before the answer.
+        of: which answer that is (`app.whose`).
         whole: what it was given under, where `under` is short for it; it is under the pointer.
     """
     if not question:
@@ -172,17 +180,27 @@ def asked(
         values = (sampling.max_new_tokens, f"{sampling.temperature:g}", sampling.seed)
         how = f' data-sampling="{" ".join(map(str, values))}"'
     return (
-        f'<p class="of" data-question="{escape(question)}"{how} title="{escape(question)} · '
-        f'{escape(whole or under)}"><span class="old of-question">Old: answers</span>'
+        f'<p class="of" data-question="{escape(question)}"{how}{_of(of)} '
+        f'title="{escape(question)} · {escape(whole or under)}">'
+        '<span class="old of-question">Old: answers</span>'
         '<span class="old of-setting">Old: a setting has changed.</span>'
         f"<b>{escape(under)}</b><q>{escape(question)}</q></p>"
         + (f'<p class="caution" role="status">{escape(caution)}</p>' if caution else "")
     )
 
 
-def notice(text: str) -> str:
-    """The page's own words where an answer would stand."""
-    return f'<div class="passage told" role="status">{escape(text)}</div>'
+def notice(text: str, of: str | None = None) -> str:
+    """The page's own words where an answer would stand.
+
+    Args:
+        text: the words.
+        of: which answer's place they are in (`app.whose`); None = any.
+    """
+    return f'<div class="passage told" role="status"{_of(of)}>{escape(text)}</div>'
+
+
+def _of(key: str | None) -> str:
+    return "" if key is None else f' data-of="{key}"'
 
 
 def line(text: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from app.controls import Controls
 from app.job import Job
+from app.whose import answer_key
 from app.wording import SECOND
 from atmoe import Record, RoutingPlan, Sampling, Steering
 from atmoe.answer.kept import Kept
@@ -52,6 +53,10 @@ class Question:
     found: Found | None = None
     shown: bool = False
     written: deque[Sequence[int]] = field(default_factory=lambda: deque(maxlen=ANSWERS))
+
+    def key(self, steering: Steering) -> str:
+        """Of its answer under a steering (`app.whose`)."""
+        return answer_key(self.prompt, self.sampling, steering)
 
 
 @dataclass(frozen=True)

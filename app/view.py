@@ -21,20 +21,22 @@ class View:
         router_plan: the router's own plan.
         plan: the one in force.
         steering: what lies between them.
+        key: whose they are (`app.whose`); "" = nobody asks.
     """
 
     router_plan: RoutingPlan
     plan: RoutingPlan
     steering: Steering
+    key: str = ""
 
     @classmethod
-    def of(cls, router_plan: RoutingPlan, steering: Steering) -> View:
+    def of(cls, router_plan: RoutingPlan, steering: Steering, key: str = "") -> View:
         """The view of a plan as it is steered.
 
         Raises:
             SteeringError: the steering contradicts itself.
         """
-        return cls(router_plan, steering.apply(router_plan), steering)
+        return cls(router_plan, steering.apply(router_plan), steering, key)
 
     @property
     def taking_part(self) -> frozenset[str]:

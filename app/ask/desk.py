@@ -125,18 +125,19 @@ class AskDesk(Desk):
         Returns:
             The events after which they are, for whoever marks what they say.
         """
-        outputs = [*self.area.first.words, *self.area.second.words]
+        outputs = [*self.area.first.parts, *self.area.second.parts]
         return [event.then(self.say_again, [session], outputs, **UNQUEUED) for event in answered]
 
     def say_again(self, session: Session) -> Update:
-        """Both answers, where they have ended."""
+        """Both answers, where they have ended, and what they answer."""
         area, shared = self.area, self.shared
-        update = {part: gr.skip() for part in (*area.first.words, *area.second.words)}
-        return (
-            update
-            | once_more(shared, session.first, area.first)
-            | once_more(shared, session.second, area.second)
-        )
+        update = {part: gr.skip() for part in (*area.first.parts, *area.second.parts)}
+        update |= once_more(shared, session.first, area.first)
+        update |= once_more(shared, session.second, area.second)
+        question = session.question  # last, so that no answer is said below an older heading
+        if question is not None:
+            update |= self._head(question) | self.steer_desk.asked(session)
+        return update
 
     @property
     def _showing_routed(self) -> list[Component]:
@@ -196,10 +197,10 @@ class AskDesk(Desk):
         question = Question(prompt, sampling, anew=anew, caution=note)
         session.question, session.controls = question, controls
         session.first.clear()
-        session.first.job = self.shared.job(session, Steering())
+        session.first.job = job = self.shared.job(session, Steering())
         place = self.area.first
-        waiting = place.say(WAITING) | {place.facts: line("")}
-        waiting |= place.tell(prompt, ROUTERS, question)
+        waiting = place.say(WAITING, job.of) | {place.facts: line("")}
+        waiting |= self._head(question)
         return self.steer_desk.prepare_second(session) | waiting | cleared
 
     def first(self, session: Session) -> Iterator[Update]:
@@ -253,13 +254,17 @@ class AskDesk(Desk):
     def _warned(self, question: Question) -> Update:
         """What is to be read before either answer, now that it is known where the question lies.
 
-        The question keeps it; here the router's answer says it.
+        The question keeps it; here the router's answer says it. Where there is nothing, what it
+        answers is said all the same: the question before may have said its own last.
         """
         unlike = caution(question.found)
-        if not unlike:
-            return {}
         question.caution = " ".join(filter(None, (question.caution, unlike)))
-        return self.area.first.tell(question.prompt, ROUTERS, question)
+        return self._head(question)
+
+    def _head(self, question: Question) -> Update:
+        """What the router's answer answers."""
+        of = question.key(Steering())
+        return self.area.first.tell(question.prompt, ROUTERS, question, of)
 
     def second(self, session: Session) -> Iterator[Update]:
         """Stream the steered answer."""
@@ -274,7 +279,7 @@ class AskDesk(Desk):
         if not handled and slot.job is None:
             # Words of an abandoned answer may still have been on their way when the controls went
             # back.
-            yield place.say(self.steer_desk.note(session)) | {place.facts: line("")}
+            yield self.steer_desk.noted(session)
 
     def stop(self, session: Session) -> None:
         """Abandon all answers; what is there stays."""

@@ -10,6 +10,7 @@ from app.following import Update, stream
 from app.job import Job
 from app.markup import passage, small_print
 from app.session import Progress, Session, Slot
+from app.whose import record_key, tagged
 from atmoe.report.words import flags
 
 STOPPED = "Stopped before the first word."
@@ -44,10 +45,13 @@ def streamed(
         slot.shown = progress
         return grown(progress, place, shared.model.info.language, shared, note())
 
+    def say(text: str) -> Update:
+        return place.say(text, None if job is None else job.of)
+
     def end(progress: Progress | None) -> Update:
         ended()
         if progress is None:
-            return place.say(STOPPED)
+            return say(STOPPED)
         if not progress.ended:  # it was stopped, and nobody has looked through it
             slot.grow(shared.model.flagged(progress.record))
             assert slot.record is not None
@@ -55,7 +59,7 @@ def streamed(
             return grown(slot.shown, place, shared.model.info.language, shared, note())
         return {}
 
-    return (yield from stream(shared.worker, slot, job, place.say, show, end))
+    return (yield from stream(shared.worker, slot, job, say, show, end))
 
 
 def once_more(shared: Shared, slot: Slot, place: AnswerPlace) -> Update:
@@ -91,7 +95,8 @@ def grown(
         against, borne_out = words.checked(progress, shared.cases.get(record.prompt))
         warning = " ".join(filter(None, (against, words.warning(progress, shared.cohort))))
         rest = " · ".join(filter(None, (rest, borne_out)))
+    of, small = record_key(record), small_print(facts, note, warning, rest, flags(record), cut)
     return {
-        place.text: passage(record.answer, record.flags),
-        place.facts: small_print(facts, note, warning, rest, flags(record), cut),
+        place.text: passage(record.answer, record.flags, of),
+        place.facts: tagged(of, small),
     }

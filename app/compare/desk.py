@@ -23,6 +23,7 @@ from app.events import streaming
 from app.following import Update, sentence
 from app.markup import differing, line, passage
 from app.session import Session
+from app.whose import record_key, tagged
 from atmoe import Record
 from atmoe.explanation.compare import compare
 
@@ -83,8 +84,8 @@ class CompareDesk(Desk):
         # 3. show it where they are still there
         if state.compared is plans and all(map(session.still_there, records)):
             state.comparison = comparison
-            shown = words | {place: compared(comparison, voices, records, self.model.info.language)}
-            yield shown | _marks(records, places)
+            said = compared(comparison, voices, records, self.model.info.language)
+            yield words | {place: tagged(_of(records), said)} | _marks(records, places)
         # They may have changed while the words above were on their way.
         if not all(map(session.still_there, records)):
             yield self.area.uncompared()
@@ -100,7 +101,7 @@ class CompareDesk(Desk):
         update = self.area.uncompared()
         first = session.first.record
         if first is not None:
-            update[self.ask_area.first.text] = passage(first.answer, first.flags)
+            update[self.ask_area.first.text] = passage(first.answer, first.flags, record_key(first))
         return update
 
     def saved(self, session: Session) -> dict[str, Any]:
@@ -113,12 +114,11 @@ class CompareDesk(Desk):
     ) -> Update:
         """The difference of the first two, in a line where they are a person's, and by sentence."""
         first, second = records[:2]
-        steered = session.second.record is second
+        steered, of = session.second.record is second, _of(records)
+        said = first_words(first, second, self.model.info.language)
         return {
-            self.area.difference: first_words(first, second, self.model.info.language)
-            if steered
-            else line(""),
-            self.area.sentences: by_sentence(first.answer, second.answer, voices),
+            self.area.difference: tagged(of, said) if steered else line(""),
+            self.area.sentences: tagged(of, by_sentence(first.answer, second.answer, voices)),
         }
 
     def _shown(self, session: Session) -> tuple[list[Voice], list[Record], list[AnswerPlace]]:
@@ -139,12 +139,17 @@ class CompareDesk(Desk):
         return voices, records, places
 
 
+def _of(records: Sequence[Record]) -> str:
+    """Which answers a comparison is of."""
+    return " ".join(map(record_key, records))
+
+
 def _marks(records: Sequence[Record], places: Sequence[AnswerPlace]) -> Update:
     """The answers, with marks at what differs between the first two."""
     update: Update = {}
     for place, record in zip(places[2:], records[2:]):
-        update[place.text] = passage(record.answer, record.flags)
+        update[place.text] = passage(record.answer, record.flags, record_key(record))
     spans = differences(records[0].answer, records[1].answer)
     for place, record, own_spans in zip(places, records, spans):
-        update[place.text] = differing(own_spans, record.flags)
+        update[place.text] = differing(own_spans, record.flags, record_key(record))
     return update

@@ -22,6 +22,7 @@ from app.events import UNQUEUED, streaming
 from app.following import Update
 from app.markup import line, passage, small_print
 from app.session import Session
+from app.whose import record_key
 from atmoe import AtMoeError, Steering
 from atmoe.steering.reference import Beside, plan_beside
 
@@ -76,7 +77,7 @@ class ThirdDesk(Desk):
             if session.first.record is not None and session.second.record is None:
                 update |= self.area.uncompared()
                 shown = session.first.record
-                update[first.text] = passage(shown.answer, shown.flags)
+                update[first.text] = passage(shown.answer, shown.flags, record_key(shown))
             update[self.area.comparison] = line(MEASURING_AGAIN)
         forget_third(session)
         state.kind = beside
@@ -107,7 +108,7 @@ class ThirdDesk(Desk):
         assert record is not None
         note = "From the opened record; not answered again."
         return {
-            place.text: passage(record.answer, record.flags),
+            place.text: passage(record.answer, record.flags, record_key(record)),
             place.facts: small_print(note, self._note(session)),
         }
 

@@ -17,6 +17,7 @@ from app.following import Update, stream
 from app.job import Job
 from app.markup import line, notice
 from app.session import Making, Session
+from app.whose import record_key, tagged
 from app.wording import SECOND
 from atmoe import AtMoeError, Record
 from atmoe.explanation.drafts import COUNT, Drafts, drafting
@@ -90,21 +91,21 @@ class DraftsDesk(Desk):
     def run(self, session: Session) -> Iterator[Update]:
         """The drafts as they are written, then what they do not share."""
         area, state = self.area, session.tab(DraftsState)
-        job = state.job
+        job, of = state.job, record_key(state.record) if state.record else ""
         yield {area.progress: gr.skip()}
 
         def say(text: str) -> Update:
             return {area.progress: line(text)}
 
         def show(drafts: Drafts) -> Update:
-            return say(words.progress(drafts)) | {area.drafts: words.texts(drafts)}
+            return say(words.progress(drafts)) | {area.drafts: tagged(of, words.texts(drafts))}
 
         def end(drafts: Drafts | None) -> Update:
             if drafts is None or not drafts.ended:
                 return say(CANCELLED)
             state.drafts = drafts
             said = say(DONE) | {area.agreement: agreement(drafts)}
-            return said | {area.answer: words.answer(drafts)}
+            return said | {area.answer: tagged(of, words.answer(drafts))}
 
         yield from stream(self.worker, state, job, say, show, end, "measurement")
 

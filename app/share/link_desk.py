@@ -244,8 +244,8 @@ class LinkDesk(Desk):
     ) -> Update:
         """An answer in its place, and the job that brings its weights."""
         slot = session.first if place is self.ask_desk.area.first else session.second
-        slot.job = self.shared.given(session, controls.steering, given)
-        return {place.text: passage(in_words(self.model, given.tokens))}
+        slot.job = job = self.shared.given(session, controls.steering, given)
+        return {place.text: passage(in_words(self.model, given.tokens), of=job.of)}
 
     def _answer_anew(self, session: Session, held: Held) -> Update:
         """The question of another model's link."""

@@ -28,6 +28,7 @@ from app.share.replay import NO_RECORD, Foreign, Replay, as_made, judgement, ope
 from app.share.words import AGAIN, said
 from app.steer import words
 from app.what_if.desk import WhatIfState
+from app.whose import record_key
 from atmoe import AtMoeError
 from atmoe.report.words import given_by_link
 
@@ -182,15 +183,16 @@ class ReplayDesk(Desk):
         router, steered = other.router, other.steered
         first, second = ask_desk.area.first, ask_desk.area.second
         note = f"From a record of the model “{router.model['name']}”; not answered again."
-        update |= {first.text: passage(router.answer, router.flags), first.facts: small_print(note)}
-        update |= first.tell(router.prompt, note)
+        of = record_key(router)
+        update |= {first.text: passage(router.answer, router.flags, of)}
+        update |= {first.facts: small_print(note)} | first.tell(router.prompt, note, of=of)
         if steered is not None:
             changes = f"Its steering: {words.changes(steered.steering)}."
             update |= {
-                second.text: passage(steered.answer, steered.flags),
+                second.text: passage(steered.answer, steered.flags, record_key(steered)),
                 second.facts: small_print(note, changes),
             }
-            update |= second.tell(steered.prompt, changes)
+            update |= second.tell(steered.prompt, changes, of=record_key(steered))
         box = ask_desk.area.box
         return update | {
             box.question: router.prompt,

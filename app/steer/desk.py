@@ -24,6 +24,7 @@ from app.steer.figure import Effects, expert_figure, group_figure
 from app.steer.panel import shown
 from app.steer.table import shares_table, thirds_table
 from app.view import View
+from app.whose import plan_key, tagged
 from atmoe import AtMoeError, Steering
 from atmoe.sources.value import Found
 from atmoe.wording import likely
@@ -186,10 +187,7 @@ class SteerDesk(Desk):
         if session.question is not None and not steering.untouched:
             session.second.job = self.shared.job(session, steering)
         cleared = self.shared.steering_changed(session)
-        place = self.second
-        return (
-            place.say(self.note(session)) | {place.facts: line("")} | self.whose(session) | cleared
-        )
+        return self.noted(session) | self.whose(session) | cleared
 
     def _badge(self, session: Session) -> str:
         """Whose weights are in force."""
@@ -202,8 +200,15 @@ class SteerDesk(Desk):
         question, steering = session.question, session.steering
         if question is None or steering.untouched:
             return self.second.tell("", "")
-        whole = words.changes(steering)
-        return self.second.tell(question.prompt, words.head(steering), question, whole)
+        of, whole = question.key(steering), words.changes(steering)
+        return self.second.tell(question.prompt, words.head(steering), question, of, whole)
+
+    def noted(self, session: Session) -> Update:
+        """The steered answer's place before any answer is there."""
+        question, steering, of = session.question, session.steering, ""
+        if question is not None and not steering.untouched:
+            of = question.key(steering)
+        return self.second.say(self.note(session), of) | {self.second.facts: line("")}
 
     def note(self, session: Session) -> str:
         """What stands in the steered column before any answer does."""
@@ -243,18 +248,21 @@ class SteerDesk(Desk):
     def weights_so_far(self, question: Question) -> Update:
         """The pictures while the router still reads: the layers that it has read."""
         plan = question.kept.so_far(self.model.layout)
-        return {} if plan is None else self._drawn(View(plan, plan, Steering()))
+        if plan is None:
+            return {}
+        return self._drawn(View(plan, plan, Steering(), plan_key(question.prompt)))
 
     def _view(self, session: Session) -> View | None:
         """What there is to see, once the router's plan is known."""
-        if session.question is None or session.question.router_plan is None:
+        question, steering = session.question, session.steering
+        if question is None or question.router_plan is None:
             return None
-        router_plan = session.question.router_plan
+        router_plan, of = question.router_plan, plan_key(question.prompt, steering)
         try:
-            return View.of(router_plan, session.steering)
+            return View.of(router_plan, steering, of)
         except AtMoeError:
             # A contradiction: the steered column says so, the router's plan is still true.
-            return View.of(router_plan, Steering())
+            return View.of(router_plan, Steering(), of)
 
     def _in_words(self, session: Session, controls: dict[str, Any] | None = None) -> Update:
         """What the controls and the sentences show."""
@@ -265,7 +273,7 @@ class SteerDesk(Desk):
         update: Update = {self.area.panel: panel}
         if view is not None:
             update[self.area.line] = words.routing_line(view, self.model.info.words)
-            update[self.area.sources] = told(_found(session))
+            update[self.area.sources] = tagged(view.key, told(_found(session)))
             update[self.area.weights.reading] = words.reading(view)
         return update
 

@@ -77,7 +77,7 @@ def group_figure(
     shares = [plan.group_weights for plan in (view.router_plan, view.plan)]
     some = [[True] * layout.layers] * 2
     panel = _panel(view, names, shown, shares, "the routing weight", some, effects or {})
-    return _draw(layout, [panel], GROUP_ROW, axis=False, pale=pale)
+    return _draw(layout, [panel], GROUP_ROW, axis=False, pale=pale, key=view.key)
 
 
 def expert_figure(
@@ -100,7 +100,7 @@ def expert_figure(
         whole = f"the {group} share"
         some = [with_share(plan, group) for plan in (view.router_plan, view.plan)]
         panels.append(_panel(view, full[group], shown[group], shares, whole, some, effects or {}))
-    return _draw(layout, panels, EXPERT_ROW, pale=pale)
+    return _draw(layout, panels, EXPERT_ROW, pale=pale, key=view.key)
 
 
 def with_share(plan: RoutingPlan, group: str) -> list[bool]:
@@ -223,7 +223,12 @@ def percents(shares: Any) -> list[list[float]]:
 
 
 def _draw(
-    layout: Layout, panels: list[Panel], height: int, axis: bool = True, pale: bool = False
+    layout: Layout,
+    panels: list[Panel],
+    height: int,
+    axis: bool = True,
+    pale: bool = False,
+    key: str = "",
 ) -> go.Figure:
     """Panels one above the other, over the same layers and one colour scale from 0 to 100%.
 
@@ -235,6 +240,7 @@ def _draw(
         height: of a row, in pixels.
         axis: number the layers below.
         pale: draw the cells so.
+        key: whose plan it is.
     """
     # 1. the frame
     inner = sum(len(panel.names) for panel in panels) * height + (len(panels) - 1) * GAP
@@ -277,6 +283,7 @@ def _draw(
         margin={"l": left, "r": MARGIN, "t": MARGIN, "b": below},
         coloraxis={"colorscale": SCALE, "cmin": 0, "cmax": 100, "showscale": False},
         hoverlabel=HOVER,
+        meta={"of": key},
     )
     return figure
 

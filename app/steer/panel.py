@@ -88,7 +88,8 @@ def shown(view: View | None, at: int = 0, refused: str = "", scope: str = "all")
             for t in router
         }
     same = view is not None and view.same
-    return {"targets": targets, "at": at, "refused": refused, "same": same}
+    key = "" if view is None else view.key
+    return {"targets": targets, "at": at, "refused": refused, "same": same, "of": key}
 
 
 def _markup(

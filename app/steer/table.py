@@ -9,6 +9,7 @@ from html import escape
 
 from app.steer.figure import outlines, percents, signed_experts, signed_groups, with_share
 from app.view import View
+from app.whose import tagged
 from atmoe import Layout, RoutingPlan
 from atmoe.report.colours import ink, shade
 from atmoe.report.words import part_percents
@@ -57,11 +58,12 @@ def shares_table(layout: Layout, view: View | None) -> str:
             for i in columns
         )
         body += f'<tr><th scope="row">{layer}</th>{cells}</tr>'
-    return (
+    return tagged(
+        view.key,
         '<div class="scroll" tabindex="0" role="region" aria-label="Shares by layer, in percent">'
         '<table class="shares" data-name="shares by layer, percent">'
         f'<thead><tr><th scope="col">Layer</th>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"<tbody>{body}</tbody></table></div>",
     )
 
 
@@ -103,11 +105,12 @@ def thirds_table(layout: Layout, view: View | None) -> str:
             for band in bands
         )
         body += f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>'
-    return (
+    return tagged(
+        view.key,
         '<table class="thirds" data-name="shares by third of the layers, percent">'
         "<caption>Share in percent, mean over a third of the layers; –: takes no part, or its "
         "group has no share"
-        f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>"
+        f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>",
     )
 
 

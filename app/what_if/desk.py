@@ -16,7 +16,7 @@ from app.markup import line, notice, passage
 from app.session import Making, Question, Session
 from app.what_if.area import UNASKED, WhatIfArea
 from app.what_if.figure import PERCENTS, dose_figure, dose_table
-from atmoe import AtMoeError, Record, RoutingPlan
+from atmoe import AtMoeError, Record, RoutingPlan, Steering
 from atmoe.explanation.doses import called_in, dosing
 from atmoe.explanation.response import Response
 from atmoe.report.words import all_percents
@@ -118,7 +118,7 @@ class WhatIfDesk(Desk):
             state.response = response
             answer = response.answers[state.shown]
             progress = f"Answering at {len(PERCENTS)} shares: {length_of(answer)}"
-            return say(progress) | {area.answer: passage(answer)}
+            return say(progress) | {area.answer: self._passage(state, answer)}
 
         def end(_: Response | None) -> Update:
             response, record = state.response, session.first.record
@@ -136,7 +136,7 @@ class WhatIfDesk(Desk):
         state.shown = min(range(len(PERCENTS)), key=lambda i: abs(PERCENTS[i] - percent))
         if state.response is None:
             return {}
-        return {self.area.answer: passage(state.response.answers[state.shown])}
+        return {self.area.answer: self._passage(state, state.response.answers[state.shown])}
 
     def possible(self, session: Session) -> dict[gr.Button, bool]:
         """Answering at five shares, once there is an answer; cancelling, while it goes on."""
@@ -165,7 +165,7 @@ class WhatIfDesk(Desk):
         if opened is None or response is None or state.question is not session.question:
             return self.forget(session)
         return self._measured(response, opened.router_plan, RESTORED) | {
-            self.area.answer: passage(response.answers[state.shown]),
+            self.area.answer: self._passage(state, response.answers[state.shown]),
             self.area.part: response.target,
         }
 
@@ -176,6 +176,15 @@ class WhatIfDesk(Desk):
             return
         if slot.record.answer_tokens == opened.answer_tokens:
             slot.record = replace(slot.record, response=opened.response)
+
+    @staticmethod
+    def _passage(state: WhatIfState, answer: str) -> str:
+        """One of the five answers, and whose question they answer."""
+        question = state.question
+        if question is None:
+            return passage(answer)
+        of = question.key(Steering())
+        return passage(answer, of=of)
 
     def _measured(self, response: Response, router_plan: RoutingPlan, note: str) -> Update:
         area, own = self.area, all_percents(router_plan)[response.target]

@@ -22,6 +22,7 @@ from app.job import Job, Kind
 from app.markup import line, marked
 from app.session import Session, Slot
 from app.sources import faces
+from app.whose import record_key, tagged
 from app.why import words as why_words
 from app.why.area import WhyArea
 from app.why.chart import chart
@@ -217,7 +218,7 @@ class WhyDesk(Desk):
         """An explanation, as far as it is there."""
         area = self.area
         update: Update = {
-            area.sentence: headline(explanation, which),
+            area.sentence: tagged(record_key(record), headline(explanation, which)),
             area.verdict: why_words.sign(explanation),
             area.chart: chart(explanation),
             area.paragraph: marked(why_words.paragraph(explanation)),

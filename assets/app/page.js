@@ -33,13 +33,47 @@
       const classes = document.getElementById(area)?.classList;
       classes?.toggle("stale", stale);
       classes?.toggle("another", another);
-      const copy = document.getElementById(`copy-${place}`);
-      if (copy) copy.disabled = of === null;
     }
     // What else is told is of the router's answer, and as old as that.
     const { classList } = document.getElementById("answer");
     for (const old of ["stale", "another"]) bench.toggleAttribute(`data-${old}`, classList.contains(old));
   };
+  // What the server says of two events may come in any order: what came late is of another question, other settings or
+  // another steering than its heading says. Each part says what it is of, `question.settings.steering` (app/whose.py), of
+  // which an empty piece is any. An answer that is not its heading's is not shown; what is told of answers is marked as old.
+  const fits = (own, heads) => own === "" || heads.some((head) => own.split(".").every((piece, i) => !piece || !head.split(".")[i] || piece === head.split(".")[i]));
+  const ofs = (place) => [...document.querySelectorAll(`#${place} [data-of]`)].flatMap(({ dataset }) => dataset.of.split(" "));
+  const drawn = (place) => document.querySelector(`#${place} .js-plotly-plot`)?.layout?.meta?.of ?? "";
+  const mark = (place, of, heads) => {
+    const foreign = !of.every((own) => fits(own, heads));
+    document.getElementById(place)?.toggleAttribute("data-foreign", foreign);
+    return foreign;
+  };
+  const LATE = 4000; // ms; a plan that is late for longer than that is asked for anew, once a question
+  let lateSince = null, asked = null;
+  const judge = () => {
+    const [first, second] = ["first", "second"].map((place) => {
+      const head = ofs(`${place}-asked`)[0] ?? "";
+      const said = [place, `${place}-facts`].map((part) => [part, ofs(part)]);
+      for (const [part, of] of said) document.getElementById(part)?.toggleAttribute("data-foreign", of.some((own) => own !== head));
+      const copy = document.getElementById(`copy-${place}`);
+      if (copy) copy.disabled = !document.querySelector(`#${place}-asked .of`) || document.getElementById(place).hasAttribute("data-foreign");
+      return head;
+    });
+    const heads = [first, second].filter(Boolean), panel = document.querySelector("#panel.levers, #panel .levers")?.dataset.of ?? "";
+    for (const place of ["difference", "why", "what-if", "drafts", "compare", "models"]) mark(place, ofs(place), heads);
+    // What shows a plan is of a question, whatever its settings, and of the steering that the controls show.
+    const question = first.split(".")[0], plan = first && [`${question}..${panel.split(".")[2] ?? ""}`];
+    const late = [["panel", [panel]], ["words", ofs("sources")], ["weights", [...ofs("thirds"), drawn("groups-map"), drawn("experts-map")]], ["by-layer", ofs("by-layer")]]
+      .map(([place, of]) => mark(place, plan ? of : [], plan || [])).includes(true);
+    const answered = document.querySelector("#first .passage:not(.told)") !== null; // before that there may be no plan yet
+    if (!late || !answered || asked === first) return void (lateSince = null);
+    if (performance.now() - (lateSince ??= performance.now()) < LATE) return;
+    asked = first;
+    document.dispatchEvent(new Event("atmoe:late"));
+  };
+  const watched = new MutationObserver(judge);
+  for (const place of ["first-asked", "first", "first-facts", "second-asked", "second", "second-facts"]) watched.observe(document.getElementById(place), { childList: true, subtree: true, attributeFilter: ["data-of"] });
   const markWords = () => bench.toggleAttribute("data-marking", Boolean(document.querySelector("#mark-words input")?.checked));
   document.querySelector("#mark-words").addEventListener("change", markWords);
   // On a narrow screen one answer is shown at a time: yours as soon as it begins.
@@ -54,6 +88,7 @@
   let steered = false;
   setInterval(() => {
     markOld();
+    judge();
     const now = document.querySelector("#second-asked .of") !== null;
     if (now !== steered) show(now ? "yours" : "router");
     steered = now;

@@ -58,6 +58,7 @@ const draw = () => {
     if (known) part(target, "note").textContent = part(target, "range").title = known.note;
   }
   bench.toggleAttribute("data-known", element.querySelector(".known") !== null);
+  element.dataset.of = props.shown.of ?? ""; // whose plan these are (page.js)
   element.querySelectorAll(".segments").forEach(drawSegments);
   for (const button of element.querySelectorAll("[data-clear]")) {
     const group = button.dataset.clear;
@@ -381,6 +382,7 @@ const save = () => {
 };
 place("save").querySelector("button").addEventListener("click", save);
 place("save").querySelector("input").addEventListener("keydown", ({ key, isComposing }) => key === "Enter" && !isComposing && save());
+document.addEventListener("atmoe:late", () => heard && trigger("again"));
 document.addEventListener("atmoe:cells", ({ detail }) => setCells(detail));
 
 watch(["value", "shown"], () => {
