@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from app.job import Job, Waiting
+from app.job import Behind, Job, Kind, Waiting
 from app.session import Making
 from app.worker import Worker
 from atmoe import AtMoeError
@@ -56,6 +56,22 @@ def _about(seconds: float | None) -> str:
     if seconds < 90:
         return f", in about {round(seconds, -1):.0f} seconds"
     return f", in about {seconds / 60:.0f} minutes"
+
+
+FIRST = {
+    Kind.CALL: "something short is being looked up",
+    Kind.ANSWER: "answers are being written",
+    Kind.OTHER: "what somebody asked for is being measured",
+    Kind.UNASKED: "why an answer came out so is being measured",
+    Kind.IDLE: "why an answer came out so is being measured",
+    Kind.MANY: "other questions are being asked",
+}
+"""What is made before something else, as one says it."""
+
+
+def behind(what: Kind | None) -> str:
+    """What someone waits for who has a place; "" = for nothing any more."""
+    return "" if what is None else f"Waiting while {FIRST[what]}; that goes first."
 
 
 def stream(
@@ -149,6 +165,8 @@ def follow(
             break
         if isinstance(step, Waiting):
             yield say(waiting(step.before, what, step.seconds))
+        elif isinstance(step, Behind):
+            yield say(behind(step.what))
         else:
             last = step
             if update := show(step):

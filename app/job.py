@@ -68,6 +68,26 @@ REST = {Kind.ANSWER: Kind.OTHER, Kind.UNASKED: Kind.IDLE}
 """What is left of a job after `LATER`, where that is another kind."""
 
 
+BEHIND_SECONDS = 1.0
+"""Who has a place is told what it waits for where no step of it was made for so long."""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A job that has a place, and of which no step is made for a while.
+
+    Attributes:
+        what: is made before it; None = it goes on.
+    """
+
+    what: Kind | None
+
+    @property
+    def told_again(self) -> float:
+        """After how many seconds."""
+        return STILL_SECONDS
+
+
 class Job(Generic[T]):
     """Steps still to be made. Nothing runs before a worker is given the job.
 
@@ -95,6 +115,8 @@ class Job(Generic[T]):
         self._cancelled = threading.Event()
         self._claim = threading.Lock()
         self._before: int | None = None
+        self._passed: float | None = None
+        self._behind: Kind | None = None
         self.begun = self.over = False
 
     def claim(self) -> bool:
@@ -123,6 +145,18 @@ class Job(Generic[T]):
             seconds = None if pace is None else pace * (before + 1)
             self._queue.put(("waiting", Waiting(before, seconds)))
 
+    def passed(self, what: Kind, now: float) -> None:
+        """A round was over without a step of it, on the worker's thread.
+
+        Args:
+            what: was made before it.
+            now: in seconds of the worker's clock.
+        """
+        self._passed = now if self._passed is None else self._passed
+        if now - self._passed >= BEHIND_SECONDS and what is not self._behind:
+            self._behind = what
+            self._queue.put(("waiting", Behind(what)))
+
     def refuse(self, error: Exception) -> None:
         """End it with an error, on the worker's thread, in the place of its next step."""
         self._steps.close()
@@ -135,6 +169,9 @@ class Job(Generic[T]):
         Returns:
             Whether there may be another.
         """
+        if self._behind is not None:
+            self._queue.put(("waiting", Behind(None)))
+        self._passed = self._behind = None
         try:
             if not self.cancelled:
                 self.begun = True
@@ -155,16 +192,17 @@ class Job(Generic[T]):
         self._queue.put(last)
         return False
 
-    def read(self) -> Iterator[T | Waiting]:
+    def read(self) -> Iterator[T | Waiting | Behind]:
         """The steps as they are made.
 
         Yields:
-            Before the first step, how long the wait is; then the steps.
+            Before the first step, how long the wait is; then the steps, and what is made before
+            them where that takes long.
 
         Raises:
             BaseException: whatever making them raised.
         """
-        waiting: Waiting | None = None
+        waiting: Waiting | Behind | None = None
         while True:
             try:
                 kind, value = self._queue.get(
@@ -174,12 +212,12 @@ class Job(Generic[T]):
                 assert waiting is not None  # or there would have been no time limit
                 yield waiting
                 continue
-            waiting = value if kind == "waiting" else None
+            waiting = value if kind == "waiting" and value != Behind(None) else None
             if kind == "error":
                 raise value
             if kind == "end":
                 return
-            yield value if waiting is None else waiting
+            yield value
 
 
 def one_step(function: Callable[[], T]) -> Generator[T, None, None]:

@@ -31,7 +31,7 @@ from collections.abc import Callable, Generator
 from queue import Empty, SimpleQueue
 from typing import Literal, TypeVar, overload
 
-from app.job import Job, Kind, Waiting, one_step
+from app.job import Behind, Job, Kind, Waiting, one_step
 from atmoe.answer.batching import MOST_ROWS
 from atmoe.errors import ClosingError
 from atmoe.mixture.memory import give_back_memory
@@ -158,20 +158,24 @@ class Worker:
     def run(self, job: Job[T], waiting: Literal[False] = False) -> Generator[T, None, None]: ...
 
     @overload
-    def run(self, job: Job[T], waiting: Literal[True]) -> Generator[T | Waiting, None, None]: ...
+    def run(
+        self, job: Job[T], waiting: Literal[True]
+    ) -> Generator[T | Waiting | Behind, None, None]: ...
 
-    def run(self, job: Job[T], waiting: bool = False) -> Generator[T | Waiting, None, None]:
+    def run(
+        self, job: Job[T], waiting: bool = False
+    ) -> Generator[T | Waiting | Behind, None, None]:
         """Iterate a job's steps. Leaving the loop early, or closing it, cancels the job.
 
         Args:
             job: whose.
             waiting: before the first step, say each second and at each change how many will begin
-                before it.
+                before it; and after it, what is made before the next one where that takes long.
         """
         self.give(job)
         try:
             for step in job.read():
-                if waiting or not isinstance(step, Waiting):
+                if waiting or not isinstance(step, Waiting | Behind):
                     yield step
         finally:
             job.cancel()
@@ -207,11 +211,14 @@ class Worker:
                 self._step(others.under_way[0], others)
                 owed -= self._clock() - began
             # 4. one step of what can wait, where nobody waits for anything else
-            if not (streaming or others.under_way):
-                for lane in (self._unasked, self._idle, self._many):
-                    if lane.under_way:
-                        self._step(lane.under_way[0], lane)
-                        break
+            made = Kind.ANSWER if streaming else Kind.OTHER if others.under_way else None
+            for lane in (self._unasked, self._idle, self._many):
+                for job in tuple(lane.under_way)[:1]:
+                    if made is None:
+                        made = job.kind
+                        self._step(job, lane)
+                    else:
+                        job.passed(made, self._clock())
 
     def _step(self, job: Job, lane: _Lane) -> None:
         """One step of a job under way; then it is the last in its lane, or in that of its rest."""

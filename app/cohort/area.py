@@ -16,10 +16,7 @@ MOST = 200
 """Questions at once."""
 ROUTE, ANSWER, EXPLAIN = "Route", "and answer", "and explain"
 """How far it goes, each including the one before."""
-UNASKED = (
-    f"Up to {MOST} questions, one a line; or a file: CSV, TSV or JSONL with a column “question”, "
-    "or a question a line. They are routed, answered and explained under the steering that is set."
-)
+UNASKED = f"Up to {MOST} questions; or a file: CSV, TSV or JSONL with a column “question”, or text."
 ENDINGS = [".csv", ".tsv", ".jsonl", ".ndjson", ".txt"]
 
 

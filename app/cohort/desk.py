@@ -123,7 +123,10 @@ class CohortDesk(Desk):
             uploads.delete_later(file, uploads.KEPT_SECONDS)
         state.text = "\n".join(" ".join(row.question.split()) for row in state.read)
         broken = sum(bool(row.error) for row in state.read)
-        said = f"{len(state.read)} rows" + (f", {broken} of them broken" if broken else "")
+        empty = sum(not (row.error or row.question.strip()) for row in state.read)
+        said = count(len(state.read), "row")
+        said += f", {broken} of them broken" if broken else ""
+        said += f", {empty} without a question" if empty else ""
         twice = Survey.of(state.read).repeated
         said += f", {count(twice, 'id')} of more than one row" if twice else ""
         return {self.area.text: state.text, self.area.progress: line(said)}
@@ -151,7 +154,7 @@ class CohortDesk(Desk):
         state.under = words.under(state.steering, rows, sampling if depth != ROUTE else None)
         if state.read and rows is not state.read:
             state.under += "; as the text has them, without what else the file held"
-        return self._blank(f"{len(rows)} questions, {state.under} …")
+        return self._blank(f"{self._begun(state)} …")
 
     def _steps(self, state: CohortState) -> Generator[Some | Later, None, None]:
         """The rows as they are done, seldom enough to be drawn."""
@@ -181,22 +184,26 @@ class CohortDesk(Desk):
         yield {area.progress: gr.skip()}
 
         def say(text: str) -> Update:
-            return {area.progress: line(text)}
+            some = state.some
+            told = self._progress(state, some, False) if some else self._begun(state)
+            return {area.progress: line(" · ".join(filter(None, (text, told))))}
 
         def show(some: Some) -> Update:
-            return say(self._progress(state, some, False)) | {area.table: self._table(some)}
+            told = line(self._progress(state, some, False))
+            return {area.progress: told, area.table: self._table(some)}
 
         def end(some: Some | None) -> Update:
             some = state.some or some  # what was done before a stop, too
             update = {area.stop: gr.update(interactive=False)}
             if some is None:
-                return say(STOPPED) | update
+                return {area.progress: line(STOPPED)} | update
             whole = len(some.done) == len(state.rows)
             told = self._progress(state, some, whole)
-            told = told if whole else f"{STOPPED} {told}"
-            return say(told) | {area.table: self._table(some)} | self._files(state, some) | update
+            told = line(told if whole else f"{STOPPED} {told}")
+            shown = {area.progress: told, area.table: self._table(some)}
+            return shown | self._files(state, some) | update
 
-        yield from stream(self.worker, state, job, say, show, end, "cohort")
+        yield from stream(self.worker, state, job, say, show, end, "list")
 
     def cancel(self, session: Session) -> None:
         """Stop at the next step; the rows that are done stay."""
@@ -224,6 +231,10 @@ class CohortDesk(Desk):
             area.page: gr.update(**off),
             area.stop: gr.update(interactive=True),
         }
+
+    @staticmethod
+    def _begun(state: CohortState) -> str:
+        return f"{count(len(state.rows), 'question')}, {state.under}"
 
     def _progress(self, state: CohortState, some: Some, ended: bool) -> str:
         errors = sum(bool(done.error) for done in some.done)

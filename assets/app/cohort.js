@@ -41,6 +41,9 @@ place.addEventListener("change", (event) => {
   tick();
   tell();
 }, { signal });
+// What two ticked rows bring lies below the table: it comes into sight.
+const pair = document.getElementById("cohort-pair");
+new MutationObserver(() => pair.querySelector("table") && pair.scrollIntoView({ block: "nearest" })).observe(pair, { childList: true, subtree: true });
 // Drawn anew: what was sorted stays so. Another cohort begins without a table, and forgets.
 let own = false;
 new MutationObserver(() => {

@@ -83,7 +83,10 @@
     for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.show === which);
     if (which === "difference") document.getElementById("compare-tab").click();
   };
-  for (const button of buttons) button.addEventListener("click", () => show(button.dataset.show));
+  for (const button of buttons) button.addEventListener("click", () => {
+    show(button.dataset.show);
+    if (button.dataset.show === "difference") document.getElementById("places").scrollIntoView(); // it lies far below
+  });
   show("router");
   let steered = false;
   setInterval(() => {

@@ -4,8 +4,8 @@ import gradio as gr
 import pytest
 from gradio.blocks import postprocess_update_dict
 
-from app.following import stream
-from app.job import Job
+from app.following import FIRST, behind, stream
+from app.job import Behind, Job, Kind
 from app.session import Slot
 from app.worker import Worker
 from atmoe import AtMoeError
@@ -61,3 +61,20 @@ def test_what_no_longer_counts_says_nothing_more():
     assert next(updates) == {"text": "a"}
     slot.job = None
     assert list(updates) == []
+
+
+def test_what_is_made_first_is_told_and_taken_back_when_it_goes_on():
+    assert set(FIRST) == set(Kind) and behind(None) == ""
+    job = Job(iter([{"text": "a"}]))
+    slot = Slot(job=job)
+    for what in (Kind.UNASKED, None):
+        job._queue.put(("waiting", Behind(what)))
+    updates = list(
+        stream(Worker(), slot, job, lambda text: {"note": text}, dict, lambda _: {"note": "ended"})
+    )
+    notes = [update["note"] for update in updates if "note" in update]
+    assert notes == [
+        "Waiting while why an answer came out so is being measured; that goes first.",
+        "",
+        "ended",
+    ]

@@ -370,6 +370,12 @@ def test_a_phone_shows_one_answer_a_sheet_and_thirds(browser, served):
             assert box["width"] >= 40 and box["height"] >= 40
         cells[2].click()
         expect(tab.page.locator("#cells [data-part=picked]")).to_contain_text("layers 3–4 of task")
+        tab.page.keyboard.press("Escape")
+        # the difference lies far below: it comes into sight, and its button is the one that is down
+        tab.page.evaluate("scrollTo(0, 0)")
+        tab.page.get_by_role("button", name="Difference", exact=True).click()
+        expect(tab.page.locator("#which-answer [aria-pressed=true]")).to_have_text("±")
+        expect(tab.page.locator("#sentences")).to_be_in_viewport()
         tab.page.get_by_role("button", name="Router", exact=True).click()
         expect(tab.first).to_be_visible()
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import PROMPTS
 
 from app.answering import answer
-from app.job import LATER, Job, Kind, Waiting
+from app.job import BEHIND_SECONDS, LATER, Behind, Job, Kind, Waiting
 from app.session import Progress, Question
 from app.worker import OTHERS_AT_ONCE, SHARE, Worker
 from atmoe import AtMoeError, Override, Sampling, State, Steering
@@ -346,6 +346,27 @@ def test_many_questions_of_one_person_take_the_time_that_all_others_leave():
     worker.give(going)
     assert worker.call(lambda: "at once") == "at once"
     going.cancel()
+
+
+def test_who_has_a_place_is_told_what_is_made_first_where_that_takes_long():
+    seconds, log, clock = BEHIND_SECONDS / 4, [], Clock()
+    *_, many = all_at_once(
+        Worker(clock=clock),
+        Job(clock.steps("answer", seconds, 20, log), Kind.ANSWER),
+        Job(clock.steps("other", seconds, 20, log)),
+        Job(clock.steps("unasked", seconds, 20, log), Kind.UNASKED),
+        Job(clock.steps("many", seconds, 2, log), Kind.MANY),
+    )
+    said = [step for step in many if not isinstance(step, Waiting)]
+    whole = [Behind(Kind.ANSWER), Behind(Kind.OTHER), Behind(Kind.UNASKED), Behind(None)]
+    assert said == [*whole, "many", "many"]
+    # where others are soon done it hears of nobody
+    *_, many = all_at_once(
+        Worker(clock=clock),
+        Job(clock.steps("answer", seconds, 3, log), Kind.ANSWER),
+        Job(clock.steps("many", seconds, 2, log), Kind.MANY),
+    )
+    assert [step for step in many if not isinstance(step, Waiting)] == ["many", "many"]
 
 
 def test_an_answer_interrupts_what_nobody_asked_for_after_one_step():

@@ -82,6 +82,7 @@ def test_each_question_is_a_row_with_its_own_plan(browser, served):
         expect(place.locator("#cohort-pair thead")).to_contain_text("5")
         assert sum(box.is_checked() for box in boxes.all()) == 2
         expect(place.locator("#cohort-pair tbody")).to_contain_text(PROMPTS[3])
+        expect(place.locator("#cohort-pair tbody")).to_be_in_viewport()
         assert not tab.troubles
 
 
@@ -127,15 +128,43 @@ def test_what_they_were_asked_under_stands_beside_the_table_to_its_end(browser, 
         assert f", {under}.</p>" in saved(tab, "HTML")
 
 
+def test_what_goes_first_is_told_while_they_wait(browser, served, monkeypatch):
+    monkeypatch.setattr("app.job.BEHIND_SECONDS", 0.0)
+    with visit(browser, served) as tab:
+        tab.tokens(400)
+        tab.open("Many questions")
+        place, progress = tab.page.locator("#cohort"), tab.page.locator("#cohort-progress")
+        place.get_by_label("Questions, one a line").fill("\n".join(PROMPTS[:2]))
+        tab.question.fill(PROMPTS[0])
+        tab.page.keyboard.press("Enter")
+        expect(tab.first_facts).to_contain_text("Still being written")
+        place.get_by_role("button", name="Ask them all").click()
+        expect(progress).to_contain_text("that goes first. · 2 questions, under the router's own")
+        expect(progress).to_contain_text("2 of 2 questions · ready:")
+        expect(progress).not_to_contain_text("goes first")
+
+
+def test_a_placeholder_is_read_whole(browser, served):
+    for width, height in ((1400, 900), (400, 800)):
+        with visit(browser, served, width=width, height=height) as tab:
+            tab.open("Many questions")
+            box = tab.page.get_by_label("Questions, one a line")
+            expect(box).to_be_visible()
+            # a placeholder has no box of its own: the same words as a value have
+            box.evaluate("(box) => { box.value = box.placeholder; }")
+            assert box.evaluate("(box) => box.scrollHeight - box.clientHeight") <= 1
+
+
 def test_a_file_is_read_with_its_ids_and_its_broken_rows(browser, served, tmp_path):
     file = tmp_path / "asked.csv"
-    file.write_text(f"id,question\nq-7,{PROMPTS[2]}\nq-8,a,b\nq-7,{PROMPTS[0]}\n")
+    file.write_text(f"id,question\nq-7,{PROMPTS[2]}\nq-8,a,b\nq-7,{PROMPTS[0]}\nq-9,\n")
     with visit(browser, served) as tab:
         tab.open("Many questions")
         place = tab.page.locator("#cohort")
         place.locator("input[type=file]").set_input_files(file)
         progress = place.locator("#cohort-progress")
-        expect(progress).to_contain_text("3 rows, 1 of them broken, 1 id of more than one row")
+        said = "4 rows, 1 of them broken, 1 without a question, 1 id of more than one row"
+        expect(progress).to_contain_text(said)
         place.get_by_role("button", name="Ask them all").click()
         expect(progress).to_contain_text("ready:")
         expect(progress).to_contain_text("1 id of more than one row")
