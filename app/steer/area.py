@@ -20,8 +20,8 @@ from atmoe import Layout
 
 READING = "The router's reading of your question will stand here."
 CAUTION = (
-    "Groups: share of the whole; experts: share inside their group. Dark 0%, bright 100%, grey: "
-    "takes no part. No proof of effect: see *Why*. Click or drag to set cells."
+    "Groups: share of all; experts: of their group. Dark 0%, bright 100%, grey: no part, thin "
+    "strip: the router's, pale: unlike training. No proof of effect: *Why*. Drag sets cells."
 )
 
 
@@ -86,6 +86,8 @@ def build_pictures(layout: Layout) -> tuple[gr.Plot, gr.Plot, gr.HTML]:
     figures = {"groups-map": group_figure(layout, None), "experts-map": expert_figure(layout, None)}
     # Their places have their height before they are drawn, so that nothing moves as they come.
     heights = "".join(f"#{n} {{min-height: {f.layout.height}px}}" for n, f in figures.items())
+    # And so has the place that holds both: a longer line above it takes from the answers.
+    heights += f":root {{--pictures: {sum(f.layout.height for f in figures.values())}px}}"
     gr.HTML(f"<style>{heights}</style>", elem_id="heights", padding=False)
     groups, experts = figures
     return (

@@ -264,6 +264,18 @@ def _draw(
     )
     if axis:
         figure.update_xaxes(row=len(panels), col=1, showticklabels=True)
+        figure.add_annotation(
+            text="layer",
+            x=0,
+            y=0,
+            xref="paper",
+            yref="paper",
+            xanchor="right",
+            yanchor="top",
+            xshift=-LETTER,
+            showarrow=False,
+            font_size=11,
+        )
     if panels[0].percents is None:
         figure.add_annotation(
             text="Filled in once you ask",
@@ -283,9 +295,21 @@ def _draw(
         margin={"l": left, "r": MARGIN, "t": MARGIN, "b": below},
         coloraxis={"colorscale": SCALE, "cmin": 0, "cmax": 100, "showscale": False},
         hoverlabel=HOVER,
-        meta={"of": key},
+        meta={"of": key, "signs": _signs(panels, pale)},
     )
     return figure
+
+
+def _signs(panels: Sequence[Panel], pale: bool) -> list[str]:
+    """What a picture of these panels has to say beside its colours, where it stands alone."""
+    signs = []
+    if any(own is None for panel in panels for row in panel.percents or () for own in row):
+        signs.append("grey: takes no part")
+    if any(panel.above is not None for panel in panels):
+        signs.append("thin strip above a cell: the router's share")
+    if pale:
+        signs.append("pale: a question unlike training")
+    return signs
 
 
 def _to_the_last(row: Sequence[Any], layers: Sequence[int], filler: Any) -> list[Any]:

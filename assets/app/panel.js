@@ -192,6 +192,14 @@ const send = (change) => {
   put(value);
 };
 
+// A preset takes the place of all that was set; what it takes away is told.
+const replace = (value) => {
+  const changes = ({ set, cells, strength }) => [...Object.entries(set).filter(([, [state]]) => state !== "router"), ...cells, ...(strength === 1 ? [] : [strength])].map((one) => JSON.stringify(one));
+  const now = changes({ ...UNTOUCHED, ...value }), lost = changes(props.value).filter((one) => !now.includes(one)).length;
+  send(value);
+  say(lost ? `In place of ${lost === 1 ? "1 change" : `${lost} changes`} of before; Undo brings ${lost === 1 ? "it" : "them"} back.` : "");
+};
+
 // What is set for layers of some targets takes them from whatever was set for them before.  state: null only does that
 const setCells = ({ targets, first, last, state, share }) => {
   const cells = props.value.cells.flatMap(([target, from, to, ...rest]) => !targets.includes(target) || to < first || from > last
@@ -219,7 +227,7 @@ const drawOwn = (sentence) => {
         button.addEventListener("click", () => {
           if (what === "remove") drawOwn(own.remove(name)), element.querySelector("[data-part=save] input").focus();
           else if (!value) drawOwn(`“${name}” is broken and cannot be applied; delete it.`);
-          else say(""), drawOwn(""), send({ ...UNTOUCHED, ...value });
+          else drawOwn(""), replace({ ...UNTOUCHED, ...value });
         });
         item.append(button);
       }
@@ -344,8 +352,7 @@ element.addEventListener("click", ({ target: clicked }) => {
     say("");
     send({ set: Object.fromEntries(kept), cells: props.value.cells.filter(([t]) => t !== clear && groupOf(t) !== clear) });
   } else if (preset) {
-    say("");
-    send(JSON.parse(preset));
+    replace(JSON.parse(preset));
   } else if (what) {
     say("");
     if (what === "reset") send(UNTOUCHED);

@@ -56,7 +56,8 @@ const save = (name, href) => {
 const fileOf = (name, ending) => `atmoe-${name.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "")}.${ending}`;
 const image = async ({ name, drawn }, format) => {
   const { width, height } = drawn._fullLayout;
-  const scaled = drawn.data.some((trace) => trace.type === "heatmap") ? " (dark: 0%, light: 100%)" : "";
+  const signs = ["dark: 0%, light: 100%", ...(drawn.layout.meta?.signs ?? [])].join("; ");
+  const scaled = drawn.data.some((trace) => trace.type === "heatmap") ? ` (${signs})` : "";
   const layout = { ...drawn.layout, paper_bgcolor: "#fff", font: { ...drawn.layout.font, color: "#111" }, title: { text: name + scaled, font: { size: 13 } } };
   layout.margin = { ...layout.margin, t: (layout.margin?.t ?? 0) + 30 };
   const scale = format === "png" ? SCALE : 1;

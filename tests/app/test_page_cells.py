@@ -472,6 +472,28 @@ def test_own_presets_stay_in_the_browser(tab):
     assert tab.page.evaluate("localStorage.getItem('atmoe-presets-1')") == "{}"
 
 
+def test_a_preset_says_what_it_takes_the_place_of(tab):
+    group = tab.layout.group_names[0]
+    said = tab.page.locator("#panel [data-part=refusal]")
+    tab.press(group, "End")
+    keep(tab, "Mine")
+    own(tab).get_by_role("button", name="Mine", exact=True).click()
+    expect(said).to_have_text("")  # the same once more
+    tab.page.keyboard.press("Escape")
+    tab.press(group, "ArrowLeft")
+    drag(tab, (1, 1), (1, 2))
+    bar(tab, "Off").click()
+    expect(listed(tab)).to_have_count(2)
+    tab.presets()
+    own(tab).get_by_role("button", name="Mine", exact=True).click()
+    expect(said).to_have_text("In place of 2 changes of before; Undo brings them back.")
+    expect(listed(tab)).to_have_text([f"{group} 100%"])
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_role("button", name="Undo", exact=True).click()
+    expect(listed(tab)).to_have_count(2)
+    expect(said).to_have_text("")
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

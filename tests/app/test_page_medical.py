@@ -36,6 +36,19 @@ def test_where_the_router_doubts_the_page_says_so_and_a_click_settles_it(browser
         expect(line).not_to_contain_text("⚠")
 
 
+def test_a_line_that_wraps_takes_from_the_answers_and_no_axis_is_cut(browser, served):
+    with visit(browser, served) as tab:
+        line, weights = tab.page.locator("#routing-line"), tab.page.locator("#weights")
+        tab.ask("¿Cómo se trata la EPOC en un paciente anciano?", 3)
+        expect(line).to_contain_text("The router reads")
+        line.locator("p").evaluate("(p) => p.append(' · and so on'.repeat(12))")
+        assert line.evaluate("(line) => line.clientHeight") > 30
+        assert weights.evaluate("(place) => place.scrollHeight - place.clientHeight") <= 0
+        axis = tab.page.locator("#experts-map .xtick").last.bounding_box()
+        place = weights.bounding_box()
+        assert axis["y"] + axis["height"] <= place["y"] + place["height"] + 0.5
+
+
 def test_an_expert_of_a_group_that_takes_no_part_stands_at_0_until_a_share_calls_it_in(
     browser, served
 ):

@@ -166,6 +166,22 @@ def test_layers_of_both_pictures_stand_under_one_another(router):
     assert groups.layout.xaxis.range == experts.layout.xaxis.range
 
 
+def test_a_picture_names_its_axis_and_says_what_its_strips_its_grey_and_its_paleness_mean(router):
+    steered, plain = View.of(router, STEERING), View.of(router, Steering())
+    strip, pale = "thin strip above a cell: the router's share", "pale: a question unlike training"
+    for make in (figures.group_figure, figures.expert_figure):
+        for view in (steered, plain):
+            for far in (False, True):
+                figure = make(LAYOUT, view, None, far)
+                signs, traces = figure.layout.meta["signs"], figure.data
+                assert (strip in signs) == any(len(t.z) > len(t.meta["targets"]) for t in traces)
+                assert (pale in signs) == far == all(t.opacity not in (None, 1) for t in traces)
+                grey = any(cell is None for trace in traces for row in trace.z for cell in row)
+                assert ("grey: takes no part" in signs) == grey
+    assert strip in figures.group_figure(LAYOUT, steered).layout.meta["signs"]
+    assert any(a.text == "layer" for a in figures.expert_figure(LAYOUT, plain).layout.annotations)
+
+
 @pytest.mark.parametrize("make", [figures.group_figure, figures.expert_figure])
 def test_before_a_question_the_frame_has_its_height_and_says_what_comes(make, router):
     empty = make(LAYOUT, None)
