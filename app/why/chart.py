@@ -36,7 +36,7 @@ def chart(explanation: Explanation) -> str:
         '<table class="effects" data-name="effects">'
         f"<caption>How much less likely the whole answer is, per token, "
         f'without each part</caption><thead><tr><th scope="col">Part</th>'
-        f'<th scope="col" class="track ticks" aria-label="Bar">{ticks}</th>'
+        f'<th scope="col" class="track ticks" data-csv="skip" aria-label="Bar">{ticks}</th>'
         f'<th scope="col">Without it, the answer is</th></tr></thead><tbody>{rows}</tbody></table>'
         f'<p class="hint">{escape(floor_note(explanation))}</p>'
     )
@@ -79,8 +79,9 @@ def _row(explanation: Explanation, unit: Unit) -> str:
     kind = "under" if unit.kind == "expert" and len(own) > 1 else "whole"
     return (
         f'<tr class="{kind}" data-unit="{escape(unit.name)}"><th scope="row">{name}</th>'
-        f'<td class="track" aria-hidden="true">{_floor(explanation)}{_bar(unit.effect, what)}</td>'
-        f"<td>{escape(likely(unit.effect))} <small>{what}</small></td></tr>"
+        f'<td class="track" data-csv="skip" aria-hidden="true">{_floor(explanation)}'
+        f"{_bar(unit.effect, what)}</td>"
+        f"<td>{escape(likely(unit.effect))} <small>({what})</small></td></tr>"
     )
 
 

@@ -79,4 +79,14 @@ def test_the_only_expert_of_a_group_stands_for_both_and_who_takes_no_part_has_no
         "reader/lay",
         "reader/expert",
     ]
-    assert "field: heart" in html and "1.22 times less likely <small>strongly</small>" in html
+    assert "field: heart" in html and "1.22 times less likely <small>(strongly)</small>" in html
+
+
+def test_what_is_taken_of_the_chart_are_its_words():
+    """A cell of a bar would be an empty column under the scale's numbers."""
+    html = chart(explanation())
+    cells = re.findall(r"<t[hd]\b([^>]*)>", html)
+    bars = [attributes for attributes in cells if "track" in attributes]
+    rows = html.count("<tr")
+    assert len(bars) == rows and all('data-csv="skip"' in attributes for attributes in bars)
+    assert len(cells) == 3 * rows
