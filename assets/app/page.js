@@ -104,16 +104,16 @@
   message.addEventListener("click", ({ target }) => target.closest("button") && unsay());
   document.addEventListener("keydown", ({ key }) => key === "Escape" && unsay());
   // Enter sends already; Ctrl-Enter or Cmd-Enter, the habit from longer forms, must too.
-  const ask = document.getElementById("ask"), asked = document.querySelector("#question textarea, #question input");
-  asked.addEventListener("keydown", (event) => {
+  const ask = document.getElementById("ask"), box = document.querySelector("#question textarea, #question input");
+  box.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("#answer-button").click();
     else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) sent();
   });
   // A long question gives way to its answer once it is sent, and grows again under whoever comes back to it.
   const sent = () => {
     ask.toggleAttribute("data-sent", true);
-    setTimeout(() => (asked.scrollTop = 0));
+    setTimeout(() => (box.scrollTop = 0));
   };
   document.getElementById("answer-button").addEventListener("click", sent);
-  for (const kind of ["input", "focus", "pointerdown"]) asked.addEventListener(kind, () => ask.removeAttribute("data-sent"));
+  for (const kind of ["input", "focus", "pointerdown"]) box.addEventListener(kind, () => ask.removeAttribute("data-sent"));
 }
