@@ -132,11 +132,12 @@ def mismatch(unit: Unit, least: float = HARDLY) -> Mismatch | None:
     Returns:
         None where they agree.
     """
-    if unit.weight >= LARGE:
+    weight = round(unit.weight, 6)  # the mean of 0.1 over 30 layers is 0.09999999 in float32
+    if weight >= LARGE:
         if unit.effect <= -least:
             return Mismatch.AGAINST
         return Mismatch.NO_EFFECT if unit.effect < least else None
-    seen = unit.weight > SMALL or unit.effect < max(MATTERED, least)
+    seen = weight > SMALL or unit.effect < max(MATTERED, least)
     return None if seen else Mismatch.UNSEEN
 
 

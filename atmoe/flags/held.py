@@ -86,10 +86,9 @@ class Held:
         if value in against or self.converts(number):
             return True
         # neither are 0.4 mg about 0, nor is a dose rounded
-        if value and not dose_kind(number.unit):
-            rounded = (round(other, number.decimals) for other in against)
-            if any(abs(other - value) < 1e-9 for other in rounded):
-                return True
+        roundable = value and not dose_kind(number.unit)
+        if roundable and any(_rounds_to(other, value, number.decimals) for other in against):
+            return True
         if number.unit in table()["days of"] and self._is_time(
             value * table()["days of"][number.unit]
         ):
@@ -112,19 +111,25 @@ class Held:
         if not percent:
             return 100 in self._against("%")
         rest = (100 - other for other in self._against("%"))
-        if any(abs(round(other, decimals) - percent) < 1e-9 for other in rest):
+        if any(_rounds_to(other, percent, decimals) for other in rest):
             return True
         fractions = (value for n in self.numbers if not n.unit for value in n.values if value < 1)
-        if any(abs(round(100 * part, decimals) - percent) < 1e-9 for part in fractions):
+        if any(_rounds_to(100 * part, percent, decimals) for part in fractions):
             return True
         counts = sorted(value for value in self._values if value == int(value) and value > 0)
         counts = counts[:_LOOKED_AT]
         return any(
-            abs(round(100 * part / whole, decimals) - percent) < 1e-9
+            _rounds_to(100 * part / whole, percent, decimals)
             for whole in counts
             for part in counts
             if part <= whole
         )
+
+
+def _rounds_to(exact: float, rounded: float, decimals: int) -> bool:
+    """Whether a number is another to so many decimals; a half may go either way."""
+    of_so_many = abs(rounded - round(rounded, decimals)) < 1e-9
+    return of_so_many and abs(exact - rounded) <= 0.5 * 10**-decimals + 1e-9
 
 
 def _readings(run: str) -> set[float]:

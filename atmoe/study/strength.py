@@ -85,7 +85,8 @@ def summary(measured: Measured) -> dict[str, Any]:
         by_strength.append(row)
     return {
         "strengths": list(STRENGTHS),
-        "range": {m: [_round(x) for x in ends] for m, ends in span.items()},
+        # not rounded: an answer that lies at the end itself is not outside
+        "range": span,
         "by_strength": by_strength,
         "leaves": _leaves(tables["repeated"], span["repeated"][1]),
         "answers": {m: [[_round_or_none(x) for x in row] for row in measured[m]] for m in MEASURES},

@@ -10,7 +10,7 @@ import torch
 from conftest import GROUPS, LAYERS, LAYOUT, PROMPTS, random_plan, reference_logits
 from samples import record_of
 
-from atmoe import AtMoeError, Override, Record, RoutingPlan, State, Steering
+from atmoe import AtMoeError, Override, Record, RoutingPlan, Sampling, State, Steering
 from atmoe.errors import PromptError
 from atmoe.explanation.measure import NEUTRAL, NEUTRAL_PLANS, explain, neutral, opening
 from atmoe.explanation.shapley import shapley_values
@@ -162,6 +162,16 @@ def test_shapley_values_add_up_from_the_base_model_to_the_answer(explained, llam
     start = len(whole) - len(record.answer_tokens)
     base = logits[start - 1 : -1].log_softmax(-1).gather(1, whole[start:, None]).mean()
     assert found.base_logp == pytest.approx(float(base), abs=1e-5)
+
+
+@pytest.mark.parametrize("off", [("field",), ("field", "reader"), ("task", "field", "reader")])
+def test_a_group_that_takes_no_part_has_a_shapley_value_of_0_and_not_of_rounding(llama, off):
+    steering = Steering(tuple(Override(group, State.OFF) for group in off))
+    found = explain(llama.model, llama.model.answer(PROMPTS[1], steering, Sampling(9)))
+    assert {group: found.shapley[group] for group in off} == dict.fromkeys(off, 0.0)
+    assert sum(found.shapley.values()) == pytest.approx(found.logp - found.base_logp, abs=1e-6)
+    if len(off) < 3:
+        assert found.shapley["task"] != 0
 
 
 def test_shapley_values_are_the_mean_gain_over_all_orders():

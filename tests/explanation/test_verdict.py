@@ -1,6 +1,7 @@
 """The verdict, at and around each threshold."""
 
 import pytest
+import torch
 from samples import explanation, unit, unmixed
 
 from atmoe.explanation.verdict import (
@@ -107,6 +108,15 @@ def test_where_no_expert_was_mixed_in_there_is_nothing_to_explain(weighed):
     assert (found.level, found.sentence) == (Level.NOT, UNMIXED)
     assert not found.mismatches and (found.agree, found.groups) == (0, 0)
     assert brief._measured(unmixed(weighed))["costliest"] == {"task": None, "reader": None}
+
+
+@pytest.mark.parametrize("layers", range(1, 65))
+def test_a_share_of_a_tenth_in_every_layer_is_one_from_a_tenth_on(layers):
+    """float32 has the mean of 0.1 over 30 layers as 0.09999999."""
+    for share, expected in ((0.1, Mismatch.NO_EFFECT), (0.03, Mismatch.UNSEEN)):
+        weight = float(torch.full((layers,), share).mean())
+        effect = 0.0 if expected is Mismatch.NO_EFFECT else 1.0
+        assert mismatch(unit("task/warn", weight, effect)) is expected
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,24 @@ def test_digits_spoken_one_by_one_mean_the_number(a, b):
     [
         ("P=0.024", "0.02", True),
         ("P=0.02", "0.2", False),
+        # a half goes either way, whatever binary fractions make of it
+        *[
+            (source, number, True)
+            for source, numbers in {
+                "in 12.5%": ("12%", "13%"),
+                "in 62.5%": ("62%", "63%"),
+                "for 4.5 days": ("4 days", "5 days"),
+                "80 of 640 patients": ("12%", "13%"),
+                "in 88.5%": ("11%", "12%"),
+                "P=1.45": ("1.4", "1.5"),
+                "P=2.675": ("2.67", "2.68"),
+            }.items()
+            for number in numbers
+        ],
+        ("in 12.5%", "14%", False),
+        ("in 12.5%", "11%", False),
+        ("P=1.45", "1.6", False),
+        ("80 of 640 patients", "14%", False),
         ("for two weeks", "14 days", True),
         ("for two weeks", "10 days", False),
         ("10 of 40 patients", "25%", True),

@@ -105,6 +105,18 @@ def test_leaving_is_for_good(over, leaves):
     assert report["by_strength"][STRENGTHS.index(1.0)]["repeated"]["outside"] == 1 / 20
 
 
+def test_an_answer_at_the_end_of_the_range_itself_is_not_outside():
+    """Whatever its digits: the study counted it as within."""
+    same = {
+        "repeated": [[1 / 12] * len(STRENGTHS)] * 21,
+        "logp": [[-0.98764] * len(STRENGTHS)] * 21,
+    }
+    report = summary(same)
+    assert report["by_strength"][STRENGTHS.index(1.0)]["repeated"]["outside"] == 0
+    measured = replace(cohort({}), range={m: tuple(ends) for m, ends in report["range"].items()})
+    assert measured.outside(Coherence(1 / 12, -0.98764, None)) == ()
+
+
 def test_an_answer_without_words_is_left_out():
     some = found({})
     some["logp"] = [[None if i == 0 else x for x in row] for i, row in enumerate(some["logp"])]
