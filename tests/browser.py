@@ -171,6 +171,10 @@ def visit(browser, served, **size):
     tab = Tab(browser, served, **size)
     yield tab
     assert not tab.troubles, "\n".join(tab.troubles)
+    if (
+        not tab.page.is_closed()
+    ):  # whatever the page hides or marks as another answer's is seen no more
+        expect(tab.page.locator("[data-foreign]")).to_have_count(0, timeout=20_000)
     tab.context.close()
 
 
