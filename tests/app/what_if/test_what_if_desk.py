@@ -8,6 +8,7 @@ from app.markup import line, passage
 from app.page import build
 from app.session import Question, Session
 from app.what_if.desk import WhatIfDesk, WhatIfState
+from app.whose import record_key
 from atmoe import Sampling
 from atmoe.explanation.doses import dosing
 
@@ -33,6 +34,6 @@ def test_words_are_counted_of_the_answer_on_show(worlds, monkeypatch):
     _, shown, *_ = desk.run(session)
     assert shown == {
         desk.area.progress: line("Answering at 5 shares: 6 words"),
-        desk.area.answer: passage(answers[4]),
+        desk.area.answer: passage(answers[4], of=record_key(session.first.record)),
     }
     session.end()
