@@ -286,7 +286,7 @@ def _called_in(
         group
         for group, share in zip(layout.group_names, shares.tolist())
         if not share
-        and ((own := overrides.get(group)) is None or own.state is State.ROUTER)
+        and group not in overrides
         and any(o.share for target, o in overrides.items() if target.startswith(f"{group}/"))
     ]
     if not called:

@@ -704,7 +704,7 @@ def test_the_record_comes_down_as_json(tab):
     [
         ("", "The question is empty"),
         ("   ", "The question is empty"),
-        ("什么是哮喘，它是怎么治疗的？", "in English"),
+        ("什么是哮喘，它是怎么治疗的？", "in Latin letters"),
         ("asthma \x07 ?", "control character"),
         ("asthma " * 4000, "shorten it"),
         ("12 + 30 = ?", "no words"),

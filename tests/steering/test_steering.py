@@ -271,13 +271,6 @@ def test_of_all_that_is_given_to_some_the_others_have_exactly_nothing(seed, over
     assert set(steered.absent) == set(GROUPS) - {name.partition("/")[0] for name in team}
 
 
-def test_a_group_that_is_left_to_the_router_is_called_in_as_one_that_is_not_named():
-    plan = RoutingPlan.choosing(LAYOUT, {"task": "warn"}, {"task": 1.0})
-    alone = steer(("field/heart", FIXED, 1.0), plan=plan)
-    named = steer(("field", ROUTER), ("field/heart", FIXED, 1.0), plan=plan)
-    assert named.close_to(alone, 0) and float(alone.group_shares[0, 1]) > 0
-
-
 def test_shares_too_small_for_float32_still_take_the_rest():
     """A collapsed router leaves its other groups less than 1e-38."""
     groups = torch.tensor([1.0, 1e-40, 3e-40]).expand(5, 3)

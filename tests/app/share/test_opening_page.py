@@ -116,7 +116,7 @@ def test_what_is_moved_before_its_link_is_opened_gives_way_and_the_next_movement
         expect(tab.share(group)).to_have_value("0")
         answered(tab, QUESTION, steering)
         tab.press(group, "End")
-        expect(tab.page.locator("#second-asked")).to_contain_text(f"{group} fixed at 100%")
+        expect(tab.page.locator("#second-asked")).to_contain_text(f"{group} 100%")
         off = (Override(name, State.OFF) for name in tab.layout.group_names[1:])
         answered(tab, QUESTION, Steering((Override(group, State.FIXED, 1.0), *off)))
 
