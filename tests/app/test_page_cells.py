@@ -452,8 +452,10 @@ def test_own_presets_stay_in_the_browser(tab):
     expect(said).to_have_text("“Mine <b>&” is kept in this browser.")
     tab.page.get_by_role("button", name="Reset all").click()
     expect(tab.badge).to_have_text("Router's own weights")
+    expect(tab.second).to_contain_text("Untouched")  # the server has heard of it
     tab.page.wait_for_url(lambda address: "set=" not in address)  # a refresh restores what is there
     reload(tab)
+    expect(tab.badge).to_have_text("Router's own weights")
     expect(own(tab)).to_have_count(1)
     assert own(tab).locator("b").count() == 0
     own(tab).get_by_role("button", name="Mine <b>&", exact=True).click()
