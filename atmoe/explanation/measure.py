@@ -28,7 +28,7 @@ are never merged: routing weight predicts effect badly in mixture-of-experts mod
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -36,7 +36,7 @@ from torch import Tensor
 
 from atmoe.answer.answer import Answer
 from atmoe.errors import AtMoeError
-from atmoe.explanation.shapley import shapley_rows, shapley_values
+from atmoe.explanation.shapley import shapley_of, shapley_rows
 from atmoe.explanation.spans import sentence_spans, token_texts
 from atmoe.explanation.sweep import finish, sweep, telling
 from atmoe.explanation.units import Part, parts_of, without
@@ -170,28 +170,11 @@ def completing(
     return replace(
         first,
         units=(*first.units, *units),
-        shapley=_shapley(plan, f) if shapley_rows(layout) else None,
+        shapley=shapley_of(plan, f) if shapley_rows(layout) else None,
         rows=first.rows + swept.rows + 1,
         seconds=first.seconds + _since(began),
         floor=floor,
     )
-
-
-def _shapley(plan: RoutingPlan, f: Mapping[Dropped, float]) -> dict[str, float]:
-    """Shapley values of groups; of one that takes no part exactly 0, whatever rounding says.
-
-    Args:
-        plan: of the answer.
-        f: the value of every set of groups, by those dropped.
-    """
-    names = plan.layout.group_names
-    present = [name for name in names if name not in plan.absent]
-
-    def counted(dropped: Dropped) -> Dropped:
-        some = tuple(name for name in dropped if name in present)
-        return names if len(some) == len(present) else some
-
-    return shapley_values(names, {dropped: f[counted(dropped)] for dropped in f})
 
 
 def neutral(plan: RoutingPlan, seed: int) -> RoutingPlan:

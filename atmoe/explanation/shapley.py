@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 from atmoe.routing.layout import Layout
+from atmoe.routing.plan import RoutingPlan
 
 SHAPLEY_GROUPS = 6
 """Exact Shapley values need 2^groups rows; with more groups than this they are left out."""
@@ -45,3 +46,20 @@ def shapley_values(names: tuple[str, ...], f: Mapping[tuple[str, ...], float]) -
                 total += share * (f[absent] - f[without_it])
         values[name] = total
     return values
+
+
+def shapley_of(plan: RoutingPlan, f: Mapping[tuple[str, ...], float]) -> dict[str, float]:
+    """Shapley values under a plan; of a group that takes no part exactly 0, whatever rounding says.
+
+    Args:
+        plan: of the answer.
+        f: as for `shapley_values`.
+    """
+    names = plan.layout.group_names
+    present = [name for name in names if name not in plan.absent]
+
+    def counted(dropped: tuple[str, ...]) -> tuple[str, ...]:
+        some = tuple(name for name in dropped if name in present)
+        return names if len(some) == len(present) else some
+
+    return shapley_values(names, {dropped: f[counted(dropped)] for dropped in f})
