@@ -114,7 +114,13 @@ def test_whatever_is_told_of_another_answer_than_those_on_show_is_marked(tab):
     for place, part in told.items():
         one = page.locator(f"#{part} [data-of]").first
         now = one.get_attribute("data-of")
-        one.evaluate("(one, of) => (one.dataset.of = of)", before[part])
-        expect(page.locator(f"#{place}")).to_have_attribute("data-foreign", "")
+        # put there until it is judged: what is still measured is drawn over it
+        page.wait_for_function(
+            """([part, place, of]) => {
+                document.querySelector(`#${part} [data-of]`).dataset.of = of;
+                return document.getElementById(place).hasAttribute("data-foreign");
+            }""",
+            arg=[part, place, before[part]],
+        )
         one.evaluate("(one, of) => (one.dataset.of = of)", now)
         expect(page.locator(f"#{place}")).not_to_have_attribute("data-foreign", "")
