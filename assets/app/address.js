@@ -6,7 +6,7 @@
   const KEY = "atmoe-question-in-address-1", LEFT = "atmoe-left-1", REST = 400, { location } = window;
   const OURS = ["v", "set", "cells", "strength", "in", "on", "tokens", "temperature", "seed", "q"];
   const attempt = (what) => { try { return what(); } catch { return null; } };
-  let answered = null, due = null, last = null;
+  let answered = null, waiting = null, last = null;
   const agreed = () => answered ?? attempt(() => window.localStorage.getItem(KEY)) === "yes";
   const search = ({ query, question }) => {
     const asks = question && agreed() ? [`q=${encodeURIComponent(question)}`] : [];
@@ -15,19 +15,33 @@
     const parts = [...set, ...others];
     return parts.length ? `?${parts.join("&")}` : location.pathname;
   };
-  const write = (how) => {
-    if (!last) return;
-    const there = attempt(() => new window.URL(search(last), location.href));
+  const at = () => LEFT + location.pathname;
+  const kept = () => JSON.parse(window.sessionStorage.getItem(at()));
+  const keep = (left) => attempt(() => window.sessionStorage.setItem(at(), JSON.stringify(left)));
+  const put = (how, to) => {
+    const there = attempt(() => new window.URL(to, location.href));
     if (!there || there.search === location.search) return;
     attempt(() => window.history[how](null, "", there.pathname + there.search));
     wrote();
   };
+  // `due` is the address to be. A page that is being loaded anew writes none, whatever it is told.
+  const due = (to) => attempt(() => kept() && keep({ ...kept(), due: to }));
+  const write = (how) => {
+    if (!last) return;
+    due(search(last));
+    put(how, search(last));
+  };
   return {
     agreed,
-    // What a page that was loaded anew left in its tab; null where it was not, or left nothing.
+    // What the page left in its tab before it was loaded anew, or was come back to; null where neither is so, or nothing
+    // was left. An address that was not written yet is written first.
     remains: () => attempt(() => {
       const { type } = window.performance.getEntriesByType("navigation")[0];
-      return type === "reload" ? JSON.parse(window.sessionStorage.getItem(LEFT + location.pathname)) : null;
+      if (type !== "reload") due(null);
+      if (type !== "reload" && type !== "back_forward") return null;
+      const { due: to, ...left } = kept();
+      if (to) put("pushState", to);
+      return left;
     }),
     // The person's yes or no, in force at once.
     agree: (yes) => {
@@ -38,12 +52,14 @@
     // A state came to rest; quickly followed by another, only that one is written.
     settle: (state) => {
       last = state;
-      const left = JSON.stringify({ question: state.question, name: state.name });
-      attempt(() => window.sessionStorage.setItem(LEFT + location.pathname, left));
-      window.clearTimeout(due);
-      due = window.setTimeout(() => write("pushState"), REST);
+      keep({ question: state.question, name: state.name, due: search(state) });
+      window.clearTimeout(waiting);
+      waiting = window.setTimeout(() => write("pushState"), REST);
     },
     // The person went somewhere: what waits to be written is of before.
-    left: () => window.clearTimeout(due),
+    left: () => {
+      window.clearTimeout(waiting);
+      due(null);
+    },
   };
 }

@@ -145,6 +145,45 @@ def test_a_refresh_finds_question_and_answers_and_no_other_tab_does(tab):
     expect(beside.get_by_label("Question", exact=True)).to_have_value("")
 
 
+def test_who_comes_back_from_another_site_finds_question_and_answers(tab):
+    group = tab.layout.group_names[0]
+    tab.ask()
+    tab.press(group, "End")
+    steered = tab.steered()
+    address(tab, f"set={group}:100")
+    first = tab.first.inner_text()
+    tab.page.goto("about:blank")
+    tab.page.go_back()
+    expect(tab.first_facts).to_contain_text("given before")
+    expect(tab.second_facts).to_contain_text("given before")
+    assert (tab.first.inner_text(), tab.second.inner_text()) == (first, steered)
+    expect(tab.question).to_have_value(QUESTION)
+    expect(tab.badge).to_have_text("1 change")
+
+
+def test_a_refresh_before_the_address_is_written_finds_what_was_set_last(tab):
+    first, second, *_ = tab.layout.group_names
+    waits = "sessionStorage.getItem('atmoe-left-1' + location.pathname)"
+    tab.press(first, "End")
+    address(tab, f"set={first}:100")
+    tab.press(second, "Home")
+    tab.page.wait_for_function(f"{waits}?.includes('{second}:0')")
+    tab.page.reload()
+    expect(tab.share(second)).to_have_value("0")
+    address(tab, f"{second}:0")
+    tab.page.go_back()
+    expect(tab.badge).to_have_text("1 change")
+    assert search(tab) == f"?v=2&set={first}:100"
+    tab.page.go_forward()
+    expect(tab.badge).to_have_text("2 changes")
+    tab.page.get_by_role("button", name="Reset all").click()
+    tab.page.wait_for_function(f"""{waits}?.includes('"due":"/')""")
+    tab.page.reload()
+    expect(tab.question).to_be_visible()
+    expect(tab.badge).to_have_text("Router's own weights")
+    assert search(tab) == ""
+
+
 def test_a_name_that_is_not_known_any_more_has_the_question_asked_anew(tab):
     tab.ask()
     first = tab.first.inner_text()
