@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from atmoe import files
 from atmoe.cli.common import Commands, Result, positional
 from atmoe.cli.given import load_model, steering_of, text_of
 from atmoe.errors import DataError, PlanError
+from atmoe.written import json_of
 
 if TYPE_CHECKING:
     from atmoe.explanation.drafts import Drafts
@@ -60,7 +60,7 @@ def _records_of(path: Path) -> tuple[Record, Record | None, Drafts | None]:
 
 def _json_of(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_of(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}).") from error
 

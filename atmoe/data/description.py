@@ -45,6 +45,7 @@ from atmoe.errors import DataError
 from atmoe.presentation import NEUTRAL, Page, page_of
 from atmoe.schema import language_of, words_of
 from atmoe.wording import meant
+from atmoe.written import json_of, yaml_of
 
 _FOLDER = Path(__file__).resolve().parent
 _HOMES = (_FOLDER / "medical.yaml", _FOLDER.parents[1] / "assets" / "medical.yaml")
@@ -215,7 +216,7 @@ def _read(path: Path) -> dict[str, Any]:
     """What the file says, known to have groups and nothing that means nothing here."""
     try:
         text = path.read_text("utf-8-sig")
-        raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        raw = json_of(text) if path.suffix == ".json" else yaml_of(text)
     except FileNotFoundError as error:
         raise DataError(
             f"There is no description {path}; name a YAML or JSON file such as assets/medical.yaml."

@@ -12,7 +12,6 @@ teach nothing.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from atmoe.data.text import tidy
 from atmoe.errors import DataError, PromptError
 from atmoe.prompt.words import check_text
 from atmoe.schema import address_of
+from atmoe.written import TwiceError, json_of
 
 _KEYS = ("prompt", "answer", "labels", "topic", "address", "id")
 
@@ -48,7 +48,9 @@ def read_jsonl(path: Path) -> list[Example]:
 def _example(line: str, path: Path, number: int) -> Example:
     where = f"{path}, line {number}"
     try:
-        raw = json.loads(line)
+        raw = json_of(line)
+    except TwiceError as error:
+        raise DataError(f"{where} is not clear: {error}.") from error
     except ValueError as error:
         raise DataError(f"{where} is not JSON ({error}); write one object a line.") from error
     texts = isinstance(raw, dict) and all(

@@ -8,12 +8,12 @@ anything else     a question a line
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from atmoe.errors import DataError
+from atmoe.written import TwiceError, json_of
 
 LONGEST = 2**24
 """Characters of one cell; a file with a longer one is refused."""
@@ -167,7 +167,10 @@ def json_lines(file: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any] | s
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json_of(line)
+        except TwiceError as error:
+            yield number, Broken(f"The line is not clear: {error}.")
+            continue
         except (ValueError, RecursionError):
             yield number, Broken("The line is no JSON; give an object or a text in quotes.")
             continue

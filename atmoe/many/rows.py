@@ -6,7 +6,6 @@ steering, seed and sampling, in whatever case; `atmoe.many.fields` has the kinds
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, TextIO
 from atmoe.errors import DataError
 from atmoe.many.fields import JSON_LINES, SEPARATORS, Broken, Table, json_lines, opened
 from atmoe.schema import SEEDS
+from atmoe.written import TwiceError, json_of
 
 QUESTION, PROMPT = "question", "prompt"
 """What the column of the questions is called where nothing is said, the first before the second."""
@@ -240,7 +240,9 @@ def _row(
     steering, seed, sampling = value_of(STEERING), value_of(SEED), value_of(SAMPLING)
     if isinstance(steering, str) and steering.strip():
         try:
-            steering = json.loads(steering)
+            steering = json_of(steering)
+        except TwiceError as twice:
+            error = f"The row's steering is not clear: {twice}."
         except (ValueError, RecursionError):
             error = "The row's steering is no JSON; leave the cell empty, or give an object."
     elif isinstance(steering, str):

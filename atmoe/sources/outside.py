@@ -11,7 +11,6 @@ is a question for one model is none for another. A file of one's own has the lay
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic import Field, model_validator
 
 from atmoe.errors import DataError
 from atmoe.schema import Json, checked
+from atmoe.written import json_of
 
 OURS = "medical"
 """What a description calls those of a medical model."""
@@ -56,7 +56,7 @@ class Lines:
         """
         path = Path(__file__).parent / "outside.json" if name == OURS else Path(name)
         try:
-            raw = json.loads(path.read_text("utf-8-sig"))
+            raw = json_of(path.read_text("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise DataError(
                 f"The lines in {path} cannot be read ({error}); name a JSON file in UTF-8."
