@@ -12,16 +12,29 @@ _LEVEL = 0.05
 """Below it a P-value is called significant."""
 
 P_VALUE = re.compile(
-    r"\bp(?:[\s-]*values?)?\s*(?:of|was|were|is)?\s*(?P<sign><|>|=|≤|≥|<=|>=|less than"
-    r"|greater than)\s*(?P<value>0?[.·]\d+)",
+    r"\bp(?:[\s-]*values?)?\s*(?:of|was|were|is)?\s*(?P<sign><|>|=|≤|≥|⩽|⩾|<=|>=|below|above"
+    r"|(?:less|lower|greater|higher|more) than)\s*(?P<value>0?[.·]\d+)",
     re.IGNORECASE,
 )
 
-_NOT_SIGNIFICANT = re.compile(
-    r"\b(?:no|not|nor|without|neither|non|never|fail\w*|lack\w*|insignifican\w+|n['’]?s)\b"
-    r"[\w\s,'-]{0,40}?\bsignifican\w+|\b(?:in|non-?)significan\w+",
+# Neither "No, it fell significantly" nor "not only significantly" says that nothing is.
+_NOT = (
+    r"(?:\b(?:no(?!\s?[,:])|not|nor|without|neither|non|never|(?<!not )fail\w*|lack\w*|n['’]?s)"
+    r"|n['’]t)\b(?!\s(?:only|just|merely|doubt)\b)"
+)
+
+_MAY_DENY = re.compile(
+    rf"{_NOT}(?P<between>(?:(?!{_NOT})[\w\s,'’-]){{0,40}}?)\bsignifican\w+"
+    r"|\b(?:in|non-?)significan\w+"
+    r"|\b(?P<nearly>far from|almost|nearly|hardly|barely|borderline|trend\w*) (?:\w+ ){0,2}"
+    r"significan\w+",
     re.IGNORECASE,
 )
+
+_OF_SOMETHING_ELSE = re.compile(
+    r"[,\n]|\b(?:but|and|although|though|while|whereas|yet|which|that|fail\w*)\b", re.IGNORECASE
+)
+"""Between "no" and "significant": "no deaths, and pain was significantly less"."""
 
 _NO_DIFFERENCE = re.compile(
     r"\bno (?:statistically )?(?:significant )?(?:difference|association|correlation|effect"
@@ -31,7 +44,7 @@ _NO_DIFFERENCE = re.compile(
     re.IGNORECASE,
 )
 
-_FINDS_NOTHING = re.compile(f"{_NOT_SIGNIFICANT.pattern}|{_NO_DIFFERENCE.pattern}", re.IGNORECASE)
+_FINDS_NOTHING = re.compile(f"{_MAY_DENY.pattern}|{_NO_DIFFERENCE.pattern}", re.IGNORECASE)
 
 _SIGNIFICANT = re.compile(r"\bsignifican\w+", re.IGNORECASE)
 
@@ -53,22 +66,31 @@ def p_values(source: Source, answer: str) -> Iterator[Finding]:
 
 def _significance(source: Source, answer: str, theirs: list[re.Match[str]]) -> Iterator[Finding]:
     """What is called not significant beside P-values that all are, and the other way round."""
-    denied = list(_NOT_SIGNIFICANT.finditer(answer))
-    for match in denied:
+    for match in _denials(answer):
         low = all(_value(other) <= _LEVEL and _side(other) <= 0 for other in theirs)
         if theirs and low and not _FINDS_NOTHING.search(source.text):
             where = _nearest(source, answer, match, theirs)
             yield _p_value(match.span(), match[0], where, source.text)
+    unsure = list(_MAY_DENY.finditer(answer))
     for match in _SIGNIFICANT.finditer(answer):
-        if _within(match, denied) or _NOT_OF_STATISTICS.search(answer[: match.start()]):
+        if _within(match, unsure) or _NOT_OF_STATISTICS.search(answer[: match.start()]):
             continue
         high = all(_value(other) >= _LEVEL and _side(other) >= 0 for other in theirs)
-        negated = list(_NOT_SIGNIFICANT.finditer(source.text))
+        negated = _denials(source.text)
         affirmed = any(not _within(m, negated) for m in _SIGNIFICANT.finditer(source.text))
         if high and (theirs or negated) and not affirmed:
             where = theirs[0].span() if theirs else negated[0].span()
             yield _p_value(match.span(), match[0], where, source.text)
             return
+
+
+def _denials(text: str) -> list[re.Match[str]]:
+    """Where a text says that something is not significant, and it cannot be read otherwise."""
+    return [
+        match
+        for match in _MAY_DENY.finditer(text)
+        if not match["nearly"] and not _OF_SOMETHING_ELSE.search(match["between"] or "")
+    ]
 
 
 def _p_value(span: tuple[int, int], said: str, where: tuple[int, int], text: str) -> Finding:
@@ -88,7 +110,7 @@ def _value(match: re.Match[str]) -> float:
 def _side(match: re.Match[str]) -> int:
     """−1 below, 0 equal, +1 above."""
     sign = match["sign"].casefold()
-    return -1 if sign[0] in "<≤l" else 1 if sign[0] in ">≥g" else 0
+    return -1 if sign[0] in "<≤⩽bl" else 1 if sign[0] in ">≥⩾aghm" else 0
 
 
 def _nearest(

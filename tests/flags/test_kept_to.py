@@ -157,6 +157,44 @@ def test_significance_is_held_against_the_p_values(prompt, answer, expected):
     assert prompt[slice(*finding.source)] == expected and expected in finding.sentence
 
 
+@pytest.mark.parametrize(
+    ("answer", "significant"),
+    [
+        ("Pain fell significantly.", True),
+        ("No, pain fell significantly.", True),
+        ("Pain was not only significantly less but also rarer.", True),
+        ("There is no doubt that the fall was significant.", True),
+        ("There wasn't a significant difference.", False),
+        ("There isn’t any significant difference.", False),
+        ("No, there was no significant difference.", False),
+        ("The fall failed to reach significance.", False),
+        ("No difference reached significance.", False),
+        # which can be read in two ways, or lie between
+        ("No deaths occurred, but pain fell significantly.", None),
+        ("Drug A, not drug B, significantly lowered pain.", None),
+        ("The drug did not fail to lower pain significantly.", None),
+        ("There was a trend towards significance.", None),
+    ],
+)
+def test_what_is_called_significant_is_read_with_its_denial(answer, significant):
+    of_p = {True: ABSTRACT, False: NOTHING_FOUND.replace("There was no significant", "The")}
+    for truth, prompt in of_p.items():
+        flagged = [f.kind for f in findings(prompt, answer) if f.kind == "P-value"]
+        assert flagged == (["P-value"] if significant is (not truth) else []), truth
+
+
+def test_an_abstracts_own_words_of_significance_are_no_finding():
+    said = "No deaths occurred, but pain was significantly lower."
+    prompt = NOTHING_FOUND.replace("(P=0.41)", "").replace("We compared", said + " We compared")
+    assert findings(prompt, said) == findings(prompt, "Pain was significantly lower.") == ()
+
+
+@pytest.mark.parametrize("sign", ["below", "less than", "lower than", "⩽", "<"])
+def test_the_side_of_a_p_value_is_read_from_words_and_signs(sign):
+    [finding] = findings(ABSTRACT.replace("P<0.001", f"P {sign} 0.001"), "It fell (P>0.001).")
+    assert finding.kind == "P-value" and sign in finding.sentence
+
+
 def test_the_number_of_a_p_value_is_named_with_the_only_one_there_is():
     [finding] = findings(NOTHING_FOUND, "Groups did not differ (P=0.04).")
     assert finding.sentence == "The answer says 0.04; the source has P=0.41."
