@@ -23,18 +23,36 @@ _OF_SOMETHING_ELSE = re.compile(
     re.IGNORECASE,
 )
 
+_AFFIRMS = (
+    r"(?:has|have|had|having|is|are|was|were|reports?|reported|reporting|states?|stat(?:ed|ing)"
+    r"|complain\w*|endors\w+|admit\w*|not(?:es|ed|ing)|describ\w+|experienc\w+|develop\w*"
+    r"|present\w*|suffer\w*|show\w*|gets?|getting|feels?|feeling|mention\w*|says?|said)"
+)
+"""What a sentence goes on with to what there is, but for where "does not" stands before it."""
+
 _TURNS_AWAY = re.compile(
-    r"\b(?:but|except|however|although|though|other than|apart from|besides|has|have|had|reports?"
-    r"|states?|positive|occasional\w*|because|since|due to|until)\b|;",
+    rf"\b(?:but|except|however|although|though|yet|while|with|yes|other than|apart from|besides"
+    rf"|{_AFFIRMS}|positive|occasional\w*|because|since|due to|until|\w+ed (?:for|by))\b|[;:–—]",
     re.IGNORECASE,
 )
+
+_VERB = re.compile(rf"\s*(?:been\s+)?{_AFFIRMS}\b(?:\s+(?:had|been|having)\b)?", re.IGNORECASE)
+"""Right behind a denial it is denied itself: "does not have", "denies having"."""
+
+_IN_PART = re.compile(
+    r"\b(?:as|so|too|much|many|lot|enough|always|every|constant\w*|usual\w*|really|bad|severe\w*"
+    r"|this|that|these|those|now|today|yet|all|at (?:present|the moment)|currently)\b",
+    re.IGNORECASE,
+)
+"""Then the thing is not denied altogether: "I don't have as much pain"."""
 
 _UNSURE = re.compile(
     r"\b(?:if|maybe|perhaps|might|may|could|would|should|think|rule out|risk|possib\w+|probab\w+"
     r"|likely|unless|used to|quit|stop\w*|ago|before|previous\w*|former\w*|past|history|sometimes"
     r"|occasion\w*|rarely|screen\w*|prevent\w*|suspect\w*|consider\w*|little|better|resolved"
     r"|absent|negative|normal|unremarkable"
-    r"|improv\w+|gone|went away|follow.up|when|anymore|any more|longer|only|just|except)\b",
+    r"|improv\w+|gone|went away|follow.up|when|anymore|any more|nothing (?:right )?now"
+    r"|longer|only|just|except)\b",
     re.IGNORECASE,
 )
 
@@ -51,6 +69,8 @@ _NO = re.compile(r"^(?:no|nope|nah|never|none|not at all|i don['’]?t|i do not)
 
 _ASKS = re.compile(r"(?:doctor|dr|physician|clinician|nurse|provider|therapist|d)\b", re.IGNORECASE)
 """Whose statements are mostly questions without their mark."""
+
+_LIKE_THIS = re.compile(r"\s+(?:like|as bad as) (?:this|that)\b", re.IGNORECASE)
 
 
 class _Mention(NamedTuple):
@@ -111,10 +131,16 @@ def _mention(name: str, match: re.Match[str], sentence: Piece) -> _Mention:
     denials = list(_DENIAL.finditer(before))
     if denials:
         after = before[denials[-1].end() :]
+        verb = _VERB.match(after)
+        if verb is not None:
+            after = after[verb.end() :]
         double = len(denials) > 1 and not re.search(
             r",|\b(?:and|or|nor)\b", before[denials[-2].end() : denials[-1].end()], re.I
         )
-        if not (_TURNS_AWAY.search(after) or _OF_SOMETHING_ELSE.match(after) or double):
+        partly = _LIKE_THIS.match(sentence.text, match.end() - sentence.start) or (
+            verb and (_IN_PART.search(sentence.text) or _UNSURE.search(sentence.text))
+        )
+        if not (_TURNS_AWAY.search(after) or _OF_SOMETHING_ELSE.match(after) or double or partly):
             affirmed = False
             at = (sentence.start + denials[-1].start(), match.end())
     elif not _UNSURE.search(sentence.text) and not _DENIAL.search(sentence.text):

@@ -139,6 +139,64 @@ def test_what_agrees_or_can_be_read_in_two_ways_is_passed_over(answer):
     assert found(DIALOGUE, answer) == []
 
 
+THINGS = ("fever", "cough", "nausea", "constipation")
+AFFIRMED = ("I have {}.", "There is {}.", "I am getting {} a lot.", "I've had {} since Monday.")
+DENIED = (
+    "I have no {}.",
+    "I don't have {}.",
+    "I have not had any {}.",
+    "I never had {}.",
+    "I deny {}.",
+)
+SAYS_NO = (
+    "She does not have {}.",
+    "He has not had {}.",
+    "He hasn’t had {}.",
+    "Denies having {}.",
+    "She does not report {}.",
+    "No rash or {}.",
+    "There is no evidence of {}.",
+)
+SAYS_YES = ("She reports {}.", "No rash. Has {}.")
+AFTER_A_DENIAL = (
+    "Denies rash, complains of {}.",
+    "Denies rash and endorses {}.",
+    "No rash, admits to {}.",
+    "Denies rash yet notes {}.",
+    "He has no rash and is having {}.",
+    "Without rash, presents with {}.",
+    "Denies rash, with {}.",
+    "No rash – {} noted.",
+    "She does not deny {}.",
+    "Not only rash but {}.",
+)
+
+
+@pytest.mark.parametrize("thing", THINGS)
+@pytest.mark.parametrize("spoken", [*AFFIRMED, *DENIED])
+def test_a_denial_reaches_its_thing_and_no_further(spoken, thing):
+    prompt = f"Doctor: Hello.\nPatient: {spoken.format(thing)}\nDoctor: And a rash?\nPatient: Well."
+    for said in (*SAYS_NO, *SAYS_YES, *AFTER_A_DENIAL):
+        flagged = [f.kind for f in findings(prompt, said.format(thing)) if f.says == thing]
+        against = SAYS_NO if spoken in AFFIRMED else SAYS_YES
+        assert flagged == (["negation"] if said in against else []), (spoken, said)
+
+
+@pytest.mark.parametrize(
+    ("spoken", "said"),
+    [
+        ("I never felt palpitations like this.", "She has palpitations."),
+        ("I don't have as much swelling today.", "She has swelling."),
+        ("I have headaches, but nothing right now.", "No headache at present."),
+        ("I have a headache.", "She does not have a headache at present."),
+        ("I have diarrhea.", "He was not treated for diarrhea."),
+    ],
+)
+def test_what_is_denied_in_part_is_passed_over(spoken, said):
+    prompt = f"Doctor: Hello.\nPatient: {spoken}\nDoctor: Go on.\nPatient: Well."
+    assert findings(prompt, said) == ()
+
+
 @pytest.mark.parametrize(
     ("prompt", "answer", "expected"),
     [
