@@ -3,7 +3,8 @@
 A source is read generously: what is spoken can be meant in several ways ("one ninety seven" is a
 weight of 197), and each of them counts as held. So is what a source's number rounds to, a share
 that two of its counts make, and one length of time in another unit. A dose is held as it stands, or
-converted: 500 mg are 0.5 g, and neither 500 g nor, of 0.4 mg, about 0.
+converted: 500 mg are 0.5 g, and neither 500 g nor, of 0.4 mg, about 0; "twenty five milligrams" are
+not 5 mg. An answer is read as it is written: its "twenty-five" is 25, and neither 20 nor 5.
 """
 
 from __future__ import annotations
@@ -32,10 +33,18 @@ class Held:
         counted = numbers_of(_without_ordinals(source))
         self._values = {value for number in (*self.numbers, *counted) for value in number.values}
         # every run of digits counts, though it be part of a name
+        figures = {float("0." + m[1]) for m in re.finditer(r"(?<!\d)[.·](\d+)", source)}
         for match in re.finditer(r"(?<!\w)[.·]\d+|\d+(?:[.,·]\d+)*", source):
-            self._values |= _readings(match[0])
-        self._values |= {float("0." + m[1]) for m in re.finditer(r"(?<!\d)[.·](\d+)", source)}
-        self._given = set(self._values)  # by figures and number words, or by "a" before a unit
+            figures |= _readings(match[0])
+        self._values |= figures
+        # by figures and number words as they are written, or by "a" before a unit
+        written = (way for number in (*self.numbers, *counted) for way in number.ways)
+        self._given = figures.union(*written)
+        if re.search(r"\b(?:an?|one) \w+ and a half\b", source, re.IGNORECASE):
+            self._given.add(1.5)  # "a pack and a half"
+            self._values.add(1.5)
+        spaced = re.findall(r"(?<![\d.,])[1-9]\d{0,2}(?:\s\d{3})+(?![\d.,]\d)", source)
+        self._values |= {float("".join(run.split())) for run in spaced}  # "10 000 patients"
         self._parts: set[float] = set()  # by "half", "all"
         for match in re.finditer(r"[a-z]+", source, re.IGNORECASE):
             word = match[0].casefold()
@@ -44,7 +53,12 @@ class Held:
             if word in table()["share words"]:
                 self._parts.update(values)
             article = _ARTICLE.match(source, match.end())
-            if values and unit_after(source, article.end() if article else match.end()):
+            in_run = any(n.start <= match.start() < n.end for n in self.numbers)
+            if (
+                values
+                and not in_run
+                and unit_after(source, article.end() if article else match.end())
+            ):
                 self._given.update(values)
         self._days = {
             value * table()["days of"][number.unit]
@@ -53,14 +67,15 @@ class Held:
             for value in number.values
         }
         for match in re.finditer(
-            r"\b(?:a|an|one|per|every|each|last|this|next|past) (day|week|month|year|hour)\b",
+            r"\b(?:a|an|one|per|every|each|last|this|next|past) (day|week|month|year|hour)"
+            r"( and a half)?\b",
             source,
         ):
-            self._days.add(table()["days of"][match[1]])
+            self._days.add(table()["days of"][match[1]] * (1.5 if match[2] else 1))
 
     def holds(self, number: Number) -> bool:
-        """Whether one of a number's meanings is held, or follows from what is."""
-        return any(self._holds(value, number) for value in number.values)
+        """Whether a number is held in one of the ways that it can be written, or follows."""
+        return any(all(self._holds(value, number) for value in way) for way in number.ways)
 
     def holds_date(self, date: str) -> bool:
         """Whether day, month and year of a date are held, the year with or without its century."""
@@ -72,18 +87,21 @@ class Held:
 
     def converts(self, number: Number) -> bool:
         """Whether a dose is one of the source's in another unit: 0.5 g is its 500 mg."""
-        worth = dose_kind(number.unit)
+        return any(all(self._converts(value, number.unit) for value in way) for way in number.ways)
+
+    def _converts(self, value: float, unit: str) -> bool:
+        worth = dose_kind(unit)
         return any(
-            math.isclose(value * worth[number.unit], other * worth[given.unit])
+            math.isclose(value * worth[unit], other * worth[given.unit])
             for given in self.numbers
             if given.unit in worth
-            for other in given.values
-            for value in number.values
+            for way in given.ways
+            for other in way
         )
 
     def _holds(self, value: float, number: Number) -> bool:
         against = self._against(number.unit)
-        if value in against or self.converts(number):
+        if value in against or self._converts(value, number.unit):
             return True
         # neither are 0.4 mg about 0, nor is a dose rounded
         roundable = value and not dose_kind(number.unit)

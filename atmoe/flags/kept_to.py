@@ -99,7 +99,8 @@ def _number(source: Source, answer: str, number: Number, held: Held, in_p: bool)
 
 def _unit(source: Source, answer: str, number: Number, held: Held) -> Iterator[Finding]:
     """A number of the source with another unit than any that it has there."""
-    same = [n for n in held.numbers if n.values & number.values]
+    said_values = frozenset().union(*number.ways)
+    same = [n for n in held.numbers if n.values & said_values]
     units = {n.unit for n in same}
     days = table()["days of"]
     if (

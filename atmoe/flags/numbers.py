@@ -1,6 +1,7 @@
 """The numbers of a text, in figures and in words, and their units.
 
 "one ninety seven" ─► 1, 97, 197, …      "P = 0.024" ─► 0.024      "two point five" ─► 2, 2.5
+"two and a half" ─► 2, 2.5               "a hundred and ten" ─► 1, 10, 100, 110, …
 """
 
 from __future__ import annotations
@@ -20,6 +21,15 @@ _POINT = re.compile(r"\bpoint\s+$", re.IGNORECASE)
 """Before a run of number words: "point five" is 0.5, and "at this point five" is 5."""
 _LONGEST_RUN = 8
 """Number words in a row that are read together."""
+_PART = re.compile(
+    r"\s?(?P<sign>[½¼¾])|(?<=\d)[\s-](?:and\s)?(?P<half>1/2)(?![\d/])"
+    r"|[\s-]+and[\s-]+(?:(?:a|one)[\s-]+(?P<one>half|quarter)|(?P<three>three[\s-]+quarters))\b",
+    re.IGNORECASE,
+)
+"""What stands after a number and is added to it: "two and a half", "2½"."""
+_PARTS = {"½": 0.5, "¼": 0.25, "¾": 0.75, "1/2": 0.5, "half": 0.5, "quarter": 0.25}
+_ALONE = re.compile(r"(?<![\w./])(?<!\d[\s-])(?<!\d\sand\s)(?:[½¼¾]|1/[24](?![\w./]))")
+"""A part before a unit: "1/2 mg"."""
 
 
 @cache
@@ -36,7 +46,8 @@ class Number:
         start: of its first character.
         end: after its last.
         text: what stands there.
-        values: all that it can mean; in figures it is one.
+        values: all that it can mean, whole or in part; in figures it is one.
+        ways: how it can be written; of one, every value is meant: "ten and twenty" is 10 and 20.
         decimals: digits after its point.
         unit: a name of the table's units that follows it, or "".
     """
@@ -45,6 +56,7 @@ class Number:
     end: int
     text: str
     values: frozenset[float]
+    ways: tuple[frozenset[float], ...]
     decimals: int
     unit: str
 
@@ -53,23 +65,21 @@ def numbers_of(text: str) -> list[Number]:
     """The numbers of a text in figures and in words, by place.
 
     Left out are dates, the marks of a list, figures that are part of a name ("T4", "COVID-19"),
-    and "one", which is mostly a pronoun.
+    and "one" but before the unit of a dose: it is mostly a pronoun.
     """
     elsewhere = [match.span() for match in DATE.finditer(text)]
     elsewhere += _list_marks(text)
-    numbers = [
+    numbers = [_part(text, match) for match in _ALONE.finditer(text)]
+    numbers = [number for number in numbers if number.unit]
+    elsewhere += [(number.start, number.end) for number in numbers]
+    elsewhere += [match.span("half") for match in _PART.finditer(text) if match["half"]]
+    numbers += [
         _figures(text, match)
         for match in FIGURES.finditer(text)
         if _counts(text, match)
         and not any(start <= match.start() < end for start, end in elsewhere)
     ]
-    for match in _run_pattern().finditer(text):
-        if match[0].casefold() not in ("one", "zero"):
-            values = meanings(match[0])
-            if _POINT.search(text[: match.start()][-10:]):
-                values |= meanings(f"zero point {match[0]}") - {0}
-            unit = unit_after(text, match.end())
-            numbers.append(Number(match.start(), match.end(), match[0], frozenset(values), 0, unit))
+    numbers += filter(None, (_in_words(text, match) for match in _run_pattern().finditer(text)))
     return sorted(numbers, key=lambda number: number.start)
 
 
@@ -88,16 +98,42 @@ def dose_kind(unit: str) -> Mapping[str, float]:
 
 def meanings(words: str) -> set[float]:
     """All that a run of number words can mean, whole or in part, as it is spoken."""
-    parts = [part for part in re.findall(r"[a-z]+", words.casefold()) if part != "and"]
+    parts = _parts_of(words)
     found: set[float] = set()
     for start in range(0, len(parts), _LONGEST_RUN):
         run = parts[start : start + _LONGEST_RUN]
         for begin in range(len(run)):
             if begin and run[begin - 1] == "point":
                 continue  # what follows a point is no number of its own
-            for digits in _spoken(tuple(run[begin:])):
+            for digits in _spoken(run[begin:]):
                 found.add(float(digits))
     return found
+
+
+def _ways(words: str) -> tuple[frozenset[float], ...]:
+    """How a run of number words can be written: as one number, or as those that stand in a row."""
+    parts = _parts_of(words)
+    if len(parts) > _LONGEST_RUN:
+        return tuple(frozenset({value}) for value in meanings(words))
+    wholes = {float(digits) for digits in _spoken(parts, whole=True)}
+    row = _row(parts)
+    return (*(frozenset({value}) for value in wholes), *([frozenset(row)] if row else ()))
+
+
+def _parts_of(words: str) -> tuple[str, ...]:
+    parts = [part for part in re.findall(r"[a-z]+", words.casefold()) if part != "and"]
+    return tuple("one" if part == "a" else part for part in parts)
+
+
+def _row(words: tuple[str, ...]) -> list[float] | None:
+    """The numbers that stand in a row, each as long as may be; None where words are left."""
+    if not words:
+        return []
+    for length, value in sorted(_sums(words), reverse=True):
+        row = _row(words[length:])
+        if row is not None:
+            return [value, *row]
+    return None
 
 
 def _list_marks(text: str) -> list[tuple[int, int]]:
@@ -114,8 +150,43 @@ def _list_marks(text: str) -> list[tuple[int, int]]:
 def _figures(text: str, match: re.Match[str]) -> Number:
     plain = match[0].replace(",", "").replace("·", ".")
     decimals = len(plain.partition(".")[2])
-    unit = unit_after(text, match.end())
-    return Number(match.start(), match.end(), match[0], frozenset({float(plain)}), decimals, unit)
+    value, end = float(plain), match.end()
+    part = _PART.match(text, end)
+    if part is not None:
+        value, end, decimals = value + _worth(part), part.end(), 2
+    values = frozenset({value})
+    said = text[match.start() : end]
+    return Number(match.start(), end, said, values, (values,), decimals, unit_after(text, end))
+
+
+def _part(text: str, match: re.Match[str]) -> Number:
+    """A half or a quarter that stands alone."""
+    values = frozenset({_PARTS.get(match[0], 0.25)})
+    return Number(*match.span(), match[0], values, (values,), 2, unit_after(text, match.end()))
+
+
+def _in_words(text: str, match: re.Match[str]) -> Number | None:
+    """A run of number words; None of "one" and "zero" by themselves."""
+    point = _POINT.search(text[: match.start()][-10:])
+    part = _PART.match(text, match.end())
+    unit = unit_after(text, part.end() if part else match.end())
+    if match[0].casefold() in ("one", "zero") and not (point or part or dose_kind(unit)):
+        return None
+    values, ways = meanings(match[0]), _ways(match[0])
+    if point:
+        values |= meanings(f"zero point {match[0]}") - {0}
+        ways += _ways(f"zero point {match[0]}")
+    end = match.end()
+    if part is not None:
+        end, worth = part.end(), _worth(part)
+        values |= {value + worth for value in values}
+        ways = tuple(frozenset({value + worth}) for way in ways for value in way if len(way) == 1)
+    said = text[match.start() : end]
+    return Number(match.start(), end, said, frozenset(values), ways, 0, unit)
+
+
+def _worth(part: re.Match[str]) -> float:
+    return 0.75 if part["three"] else _PARTS[(part["sign"] or part["half"] or part["one"]).lower()]
 
 
 def _counts(text: str, match: re.Match[str]) -> bool:
@@ -123,7 +194,7 @@ def _counts(text: str, match: re.Match[str]) -> bool:
     before, after = text[: match.start()], text[match.end() :]
     if re.search(r"[^\W\d]-?$|[^\W\d]['’]$", before):
         return False
-    if re.match(r"[^\W\d_]", after):
+    if re.match(r"[^\W\d_½¼¾]", after):
         return bool(unit_after(text, match.end())) or bool(
             re.match(r"(?:st|nd|rd|th|s|x)\b", after)
         )
@@ -136,7 +207,9 @@ def _run_pattern() -> re.Pattern[str]:
     words = [*table()["number words"], "hundred", "thousand", "million"]
     word = f"(?:{'|'.join(sorted(words, key=len, reverse=True))})"
     first = f"(?:{'|'.join(sorted(table()['number words'], key=len, reverse=True))})"
-    joint = r"(?:[\s-]+(?:and\s+|point\s+|oh\s+|o\s+)?)"
+    part = r"(?:one\s+half|one\s+quarter|three[\s-]+quarters)\b"
+    joint = rf"(?:[\s-]+(?:and\s+(?!{part})|point\s+|oh\s+|o\s+)?)"
+    first = rf"(?:{first}|a(?=\s+(?:hundred|thousand|million)\b))"
     return re.compile(rf"\b{first}(?:{joint}{word})*\b", re.IGNORECASE)
 
 
@@ -147,22 +220,27 @@ def unit_pattern() -> re.Pattern[str]:
     return re.compile(rf"[\s-]{{0,2}}(?:{groups})(?![^\W\d_])", re.IGNORECASE)
 
 
-def _spoken(words: tuple[str, ...]) -> Iterator[str]:
-    """The digits that number words from the first on can stand for, each way and each length."""
+def _spoken(words: tuple[str, ...], whole: bool = False) -> Iterator[str]:
+    """The digits that number words from the first on can stand for, each way and each length.
+
+    Args:
+        words: of numbers.
+        whole: only the ways that leave no word.
+    """
     for length, value in _sums(words):
         digits = str(value)
-        yield digits
         rest = words[length:]
+        if not (whole and rest):
+            yield digits
         zeros = ""
         while rest and rest[0] in ("oh", "o"):
             zeros, rest = zeros + "0", rest[1:]
         if rest and rest[0] == "point":
-            after = rest[1:]
-            for more in _spoken(tuple(after)):
+            for more in _spoken(rest[1:], whole):
                 if "." not in more:
                     yield f"{digits}.{more}"
         elif rest:
-            for more in _spoken(tuple(rest)):
+            for more in _spoken(rest, whole):
                 yield digits + zeros + more
 
 

@@ -96,6 +96,34 @@ def test_digits_spoken_one_by_one_mean_the_number(a, b):
         ("one M G", "1 mg", True),
         ("a rate of 0.1%", "1%", False),
         ("r=0.79", "79%", True),
+        # what is spoken with "a" and "and a half"
+        ("a hundred and ten pounds", "110 lb", True),
+        ("a hundred and ten pounds", "10 lb", False),
+        ("a hundred and fifty milligrams", "50 mg", False),
+        ("two and a half milligrams", "2.5 mg", True),
+        ("two and a half milligrams", "0.5 mg", False),
+        ("two and three quarters", "2.75", True),
+        ("a year and a half", "18 months", True),
+        ("a pack and a half", "1.5 packs", True),
+        ("two and a half years", "2-1/2 years", True),
+        ("2½ years", "2 1/2 years", True),
+        ("two years", "2½ years", False),
+        ("1/2 mg", "0.5 mg", True),
+        ("10 000 patients", "10,000", True),
+        ("zero point one mg", "1 mg", False),
+        ("point one mg", "0.1 mg", True),
+        ("10 millilitres", "100 millilitres", False),
+        # a word of an answer is no more than it says
+        ("4 mg", "four hundred mg", False),
+        ("400 mg", "four hundred mg", True),
+        ("20 mg", "twenty-five mg", False),
+        ("10 mg", "one mg", False),
+        ("1 mg", "one mg", True),
+        ("twenty five mg", "5 mg", False),
+        ("twenty five mg", "25 mg", True),
+        ("one forty mg pill", "40 mg", True),
+        ("10 to 20 mg", "ten and twenty mg", True),
+        ("10 to 30 mg", "ten and twenty mg", False),
     ],
 )
 def test_what_a_source_holds(source, number, held):
@@ -144,6 +172,37 @@ def test_a_date_is_held_with_or_without_its_century():
     assert held.holds_date("7/31/08") and held.holds_date("07/31/2008")
     assert held.holds_date("2008-07-31") and not held.holds_date("2009/07/31")
     assert not held.holds_date("7/31/09") and not held.holds_date("9/31/08")
+
+
+SMALL = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+SMALL = ["", *SMALL.split(), "sixteen", "seventeen", "eighteen", "nineteen"]
+TENS = ["", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+
+
+def in_words(value: int, joint: str = " and ") -> str:
+    """A whole number below 10,000 as it is written."""
+    if value < 20:
+        return SMALL[value]
+    if value < 100:
+        return f"{TENS[value // 10 - 1]} {SMALL[value % 10]}".strip()
+    name, of = ("thousand", 1000) if value >= 1000 else ("hundred", 100)
+    more, rest = divmod(value, of)
+    return f"{in_words(more)} {name}{joint + in_words(rest, joint) if rest else ''}"
+
+
+@given(st.integers(1, 9999), st.integers(1, 9999), st.sampled_from([" ", " and "]), st.booleans())
+def test_a_dose_in_words_is_the_one_in_figures_and_no_other(one, other, joint, spoken):
+    words = f"{in_words(one, joint)} mg"
+    for value in (one, other):
+        source, said = (words, f"{value} mg") if spoken else (f"{value} mg", words)
+        [number] = numbers_of(said)
+        # "two five" may be 25, and "one forty" a tablet of 40: as many words may be so read
+        if value == one or in_words(one) in SMALL:
+            assert Held(source).holds(number) is (value == one), (source, said)
+    for factor in (10, 100):
+        source, said = (words, f"{one * factor} mg") if spoken else (f"{one * factor} mg", words)
+        [number] = numbers_of(said)
+        assert not Held(source).holds(number), (source, said)
 
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=8))
