@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 
-from atmoe.flags.numbers import table
+from atmoe.flags.numbers import spaced, table
 
 HELD_BY = "~"
 """Marks a form that shows that a source speaks of a thing, and is no name of it."""
@@ -44,7 +44,7 @@ def forms_of(name: str) -> re.Pattern[str]:
 
 
 def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(forms)})(?!\w)", re.IGNORECASE)
+    return re.compile(rf"\b(?:{'|'.join(map(spaced, forms))})(?!\w)", re.IGNORECASE)
 
 
 @cache

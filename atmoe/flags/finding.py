@@ -56,6 +56,8 @@ _ABSTRACT_MARKS = tuple(
     )
 )
 
+_SPACE = re.compile(r"[^\S\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*[.!?\n]?")
 
 
@@ -96,6 +98,11 @@ class Finding:
         """The inverse of `to_dict`."""
         source = data["source"]
         return cls(**{**data, "source": None if source is None else (source[0], source[1])})
+
+
+def plain(text: str) -> str:
+    """A text with a space for each of Unicode's and a hyphen for each of its; no place moves."""
+    return _SPACE.sub(" ", text).replace("\u2010", "-").replace("\u2011", "-")
 
 
 def source_of(prompt: str) -> Source | None:

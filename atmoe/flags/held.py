@@ -40,7 +40,7 @@ class Held:
         # by figures and number words as they are written, or by "a" before a unit
         written = (way for number in (*self.numbers, *counted) for way in number.ways)
         self._given = figures.union(*written)
-        if re.search(r"\b(?:an?|one) \w+ and a half\b", source, re.IGNORECASE):
+        if re.search(r"\b(?:an?|one)\s+\w+\s+and\s+a\s+half\b", source, re.IGNORECASE):
             self._given.add(1.5)  # "a pack and a half"
             self._values.add(1.5)
         spaced = re.findall(r"(?<![\d.,])[1-9]\d{0,2}(?:\s\d{3})+(?![\d.,]\d)", source)
@@ -67,8 +67,8 @@ class Held:
             for value in number.values
         }
         for match in re.finditer(
-            r"\b(?:a|an|one|per|every|each|last|this|next|past) (day|week|month|year|hour)"
-            r"( and a half)?\b",
+            r"\b(?:a|an|one|per|every|each|last|this|next|past)\s+(day|week|month|year|hour)"
+            r"(\s+and\s+a\s+half)?\b",
             source,
         ):
             self._days.add(table()["days of"][match[1]] * (1.5 if match[2] else 1))

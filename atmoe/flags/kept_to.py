@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-from atmoe.flags.finding import KINDS, Finding, Source, source_of
+from atmoe.flags.finding import KINDS, Finding, Source, plain, source_of
 from atmoe.flags.held import Held
 from atmoe.flags.names import names
 from atmoe.flags.negations import negations
@@ -41,15 +42,17 @@ def findings(prompt: str, answer: str) -> tuple[Finding, ...]:
     Returns:
         () also where the prompt holds no source.
     """
-    source = source_of(prompt)
+    source = source_of(plain(prompt))
     if source is None:
         return ()
+    read = plain(answer)
     found = [
-        *_numbers(source, answer),
-        *p_values(source, answer),
-        *names(source, answer),
-        *negations(source, answer),
+        *_numbers(source, read),
+        *p_values(source, read),
+        *names(source, read),
+        *negations(source, read),
     ]
+    found = [replace(one, says=answer[one.start : one.end]) for one in found]
     return tuple(sorted(found, key=_place))
 
 

@@ -32,7 +32,7 @@ _AFFIRMS = (
 
 _TURNS_AWAY = re.compile(
     rf"\b(?:but|except|however|although|though|yet|while|with|yes|other than|apart from|besides"
-    rf"|{_AFFIRMS}|positive|occasional\w*|because|since|due to|until|\w+ed (?:for|by))\b|[;:–—]",
+    rf"|{_AFFIRMS}|positive|occasional\w*|because|since|due to|until|\w+ed\s+(?:for|by))\b|[;:–—]",
     re.IGNORECASE,
 )
 

@@ -38,6 +38,12 @@ def table() -> dict[str, Any]:
     return json.loads((Path(__file__).parent / "kept_to.json").read_text("utf-8"))
 
 
+def spaced(form: str) -> str:
+    """A form of the table that holds as well where two spaces or the end of a line part words."""
+    form = re.sub(r"\[[^]]*\]", lambda match: match[0].replace(" ", r"\s"), form)
+    return form.replace(" ?", r"\s*").replace(" ", r"\s+")
+
+
 @dataclass(frozen=True)
 class Number:
     """A number where it stands.
@@ -138,13 +144,13 @@ def _row(words: tuple[str, ...]) -> list[float] | None:
 
 def _list_marks(text: str) -> list[tuple[int, int]]:
     """Where a list's marks stand in running text: "2." after "1.", "3." after that."""
-    marks = []
-    last = 0
+    lists: list[list[tuple[int, int]]] = [[]]
     for match in _MARK.finditer(text):
-        if int(match[1]) == last + 1:
-            last += 1
-            marks.append(match.span())
-    return marks if last > 1 else []
+        if int(match[1]) == len(lists[-1]) + 1:
+            lists[-1].append(match.span())
+        elif int(match[1]) == 1 and len(lists[-1]) > 1:
+            lists.append([match.span()])
+    return [mark for marks in lists if len(marks) > 1 for mark in marks]
 
 
 def _figures(text: str, match: re.Match[str]) -> Number:
@@ -216,7 +222,7 @@ def _run_pattern() -> re.Pattern[str]:
 @cache
 def unit_pattern() -> re.Pattern[str]:
     """A unit after a number, and what parts them; one group for each of the table's units."""
-    groups = "|".join(f"({'|'.join(forms)})" for forms in table()["units"].values())
+    groups = "|".join(f"({'|'.join(map(spaced, forms))})" for forms in table()["units"].values())
     return re.compile(rf"[\s-]{{0,2}}(?:{groups})(?![^\W\d_])", re.IGNORECASE)
 
 

@@ -271,6 +271,51 @@ def test_what_follows_from_an_abstract_is_no_finding(answer):
     assert found(ABSTRACT, answer) == []
 
 
+PASTED = (
+    DIALOGUE
+    + "\nPatient: Short of breath for a year and a half, a per cent of the time, and dizzy.\n"
+    "Doctor: Your weight is 120 kg, and 120 mm Hg the pressure."
+)
+NOTES = (
+    "A 30-year-old with dyspnea for 18 months. Blood pressure 120 mm Hg. Denies chest pain.",
+    "He has chest pain, takes 40 mcg of Lasix and weighs 10-20 kg. He is short of breath.",
+    "Seen 03/19/2008 for abdominal pain; light headed, in 99 per cent. 20 mg of warfarin.",
+)
+SPACES = {
+    "no-break": lambda text: text.replace(" ", "\u00a0"),
+    "narrow no-break": lambda text: text.replace(" ", "\u202f"),
+    "thin": lambda text: text.replace(" ", "\u2009"),
+    "tab": lambda text: text.replace(" ", "\t"),
+    "two": lambda text: text.replace(" ", "  "),
+    "line's end as Windows has it": lambda text: text.replace("\n", "\r\n"),
+    "no-break hyphen": lambda text: text.replace("-", "\u2011"),
+    "Unicode's hyphen": lambda text: text.replace("-", "\u2010"),
+}
+
+
+@pytest.mark.parametrize("spaced", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("answer", NOTES)
+def test_spaces_and_hyphens_decide_nothing(answer, spaced):
+    def verdicts(prompt, said):
+        flags = findings(prompt, said)
+        assert all(said[f.start : f.end] == f.says for f in flags)
+        plain = [
+            " ".join(f.says.replace("\u2010", "-").replace("\u2011", "-").split()) for f in flags
+        ]
+        return [(f.kind, says) for f, says in zip(flags, plain)]
+
+    expected = verdicts(PASTED, answer)
+    assert expected
+    assert verdicts(PASTED, spaced(answer)) == expected
+    assert verdicts(spaced(PASTED), answer) == expected
+    assert verdicts(spaced(PASTED), spaced(answer)) == expected
+
+
+def test_an_abstract_broken_into_lines_names_what_it_named():
+    prompt = ABSTRACT.replace("Nausea was", "Shortness of\nbreath or nausea was")
+    assert findings(prompt, "Shortness of breath was seen in 10 of 40.") == ()
+
+
 SENTENCES = [
     line.partition(": ")[2] for line in DIALOGUE.splitlines() if line.startswith("Patient")
 ]

@@ -165,6 +165,7 @@ def test_figures_in_names_marks_and_dates_are_no_numbers():
 def test_marks_in_running_text_count_only_in_their_order():
     assert numbers_of("1. Alert 2. 3. Calm") == []
     assert [n.text for n in numbers_of("He is 40. At 41. Then 1. no")] == ["40", "41", "1"]
+    assert numbers_of("It shows 1. Alert 2. Calm. Plan: 1. Rest 2. Tea 3. Sleep") == []
 
 
 def test_a_date_is_held_with_or_without_its_century():
