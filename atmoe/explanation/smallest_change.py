@@ -116,11 +116,13 @@ class _Sentence:
         Args:
             change: of a group, without it.
             percent: the group's mean share there.
-            tokens: of the sentence decoded there.
+            tokens: decoded there, its first sentence and maybe more.
             text: that sentence.
         """
         pairs = enumerate(zip(self.tokens, tokens))
-        at = next((i for i, (mine, other) in pairs if mine != other), None)
+        # An answer that ends within the sentence parts from it where it ends.
+        ended = len(tokens) if len(tokens) < len(self.tokens) else None
+        at = next((i for i, (mine, other) in pairs if mine != other), ended)
         if at is None or text == self.text:
             return change
         return replace(
@@ -265,7 +267,7 @@ def _first_sentences(
         The fraction done, from `begin` to `end`.
 
     Returns:
-        The tokens and the text of that sentence, one a plan.
+        What was decoded and the text of its first sentence, one a plan.
     """
     generation = generate(model, [prompt] * len(plans), plans, sampling)
     for n, step in enumerate(generation):
@@ -275,8 +277,7 @@ def _first_sentences(
             for tokens, finish in zip(step.tokens, step.finish)
         ):
             break
-    firsts = [_first(model, tokens) for tokens in step.tokens]
-    return [(tokens[: first.end], first.text) for tokens, first in zip(step.tokens, firsts)]
+    return [(tokens, _first(model, tokens).text) for tokens in step.tokens]
 
 
 def _chooser(

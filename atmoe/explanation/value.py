@@ -99,7 +99,7 @@ class Change:
         after: the sentence there.
         at: the token at which the two part, counted from 0.
         token_before: it, as text.
-        token_after: the one in its place.
+        token_after: the one in its place; "" where the answer ends.
     """
 
     group: str

@@ -7,9 +7,16 @@ import torch
 from conftest import GROUPS, LAYOUT, PROMPTS, random_plan
 
 from atmoe import Sampling, Steering
-from atmoe.explanation.smallest_change import POINTS, movable, moved, smallest_changes
+from atmoe.explanation.smallest_change import (
+    POINTS,
+    _Sentence,
+    movable,
+    moved,
+    smallest_changes,
+)
 from atmoe.explanation.sweep import finish, sweep
 from atmoe.explanation.units import without
+from atmoe.explanation.value import Change
 from atmoe.routing.plan import RoutingPlan
 
 SAMPLING = Sampling(max_new_tokens=12, repetition_penalty=1.1)
@@ -159,3 +166,36 @@ def test_the_penalty_on_repeated_words_is_part_of_the_choice(model):
         return finish(steps).lead.max()
 
     assert read(_chooser(strong, prompt, record.answer_tokens)) < 1e-3 < read(None)
+
+
+def test_a_sentence_that_ends_earlier_is_another_one(worlds):
+    """Held to the answers of plans a point further on the way, each decoded by itself."""
+    model, ended = worlds("qwen3").model, 0
+    sampling = Sampling(max_new_tokens=8, repetition_penalty=1.0)
+
+    def decoded(plan):
+        return model.generate([PROMPTS[2]], [plan], sampling).run().tokens[0]
+
+    plan = random_plan(816)
+    record = model.answer(PROMPTS[2], Steering(), sampling)
+    record = replace(record, plan=plan, answer_tokens=tuple(decoded(plan)))
+    for c in smallest_changes(model, record):
+        there = decoded(moved(plan, c.group, 100 * c.to))
+        ended += c.before.startswith(c.after)
+        assert there[: c.at] == decoded(plan)[: c.at] != there[: c.at + 1]
+        assert c.token_after == model.tokenizer.decode(there[c.at : c.at + 1])
+        for percent in range(round(100 * c.share), round(100 * c.to), 2 if c.to > c.share else -2):
+            if abs(percent - 100 * c.to) > POINTS:
+                assert decoded(moved(plan, c.group, percent)) == decoded(plan)
+    assert ended == 3
+
+
+def test_where_an_answer_ends_another_token_is_none(model):
+    """A change whose answer ends within the sentence is told, with nothing in the token's place."""
+    plan, tokens = random_plan(4), tuple(model.tokenizer("Rest helps.").input_ids)
+    sentence = _Sentence(model, model.encode(PROMPTS[0]), plan, "Rest helps.", tokens, None)
+    change = sentence.beside(Change("task", 0.5, "Rest helps."), 20, tokens[:4], "Rest")
+    assert (change.after, change.at, change.token_after) == ("Rest", 4, "")
+    assert change.token_before == model.tokenizer.decode(tokens[4:5])
+    same = sentence.beside(Change("task", 0.5, "Rest helps."), 20, (*tokens, 5), "Rest helps.")
+    assert same.to is None
