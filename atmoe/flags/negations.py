@@ -31,8 +31,9 @@ _AFFIRMS = (
 """What a sentence goes on with to what there is, but for where "does not" stands before it."""
 
 _TURNS_AWAY = re.compile(
-    rf"\b(?:but|except|however|although|though|yet|while|with|yes|other than|apart from|besides"
-    rf"|{_AFFIRMS}|positive|occasional\w*|because|since|due to|until|\w+ed\s+(?:for|by))\b|[;:–—]",
+    rf"\b(?:but|except|however|although|though|yet|while|with|yes|only|just|other than|apart from"
+    rf"|besides|{_AFFIRMS}|positive|occasional\w*|because|since|due to|until"
+    r"|\w+ed\s+(?:for|by))\b|[;:–—]",
     re.IGNORECASE,
 )
 

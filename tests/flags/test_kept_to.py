@@ -167,6 +167,8 @@ AFTER_A_DENIAL = (
     "Without rash, presents with {}.",
     "Denies rash, with {}.",
     "No rash – {} noted.",
+    "No rash, just {}.",
+    "No, only {}.",
     "She does not deny {}.",
     "Not only rash but {}.",
 )
