@@ -207,7 +207,7 @@ def _change(alike: Sequence[Change], drawn: bool) -> str:
     if smallest.at == 0:
         where = "from the first word on"
     elif not token:
-        where = f"from the {(smallest.at or 0) + 1}th word on"
+        where = f"they part at token {(smallest.at or 0) + 1}"
     else:
         where = f"they part at “{token}”, which becomes “{other or '(end)'}”"
     ways = " or ".join(

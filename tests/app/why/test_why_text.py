@@ -165,6 +165,13 @@ def test_the_smallest_changes_in_words():
     ]
 
 
+def test_an_end_and_a_token_without_letters_have_words_of_their_own():
+    ended = Change("field", 0.3, "Rest now.", 0.2, "Rest", 1, " now", "")
+    assert why_text.changes([ended])[0].endswith("(they part at “now”, which becomes “(end)”).")
+    blank = Change("field", 0.3, "Rest. Now.", 0.2, "Rest, now.", 1, " ", ",")
+    assert why_text.changes([blank])[0].endswith("(they part at token 2).")
+
+
 def test_of_a_drawn_answer_they_are_said_to_be_of_the_one_at_temperature_0():
     rest = Change("field", 0.3, "Rest now.", 0.2, "Rest later.", 1, " now", " later")
     assert why_text.changes([rest, Change("task", 0.4, "Rest now.")], drawn=True) == [
