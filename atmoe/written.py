@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import yaml
@@ -36,11 +36,20 @@ def yaml_of(text: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    said = dict(pairs)
-    if len(said) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise TwiceError(_twice(next(key for key in keys if keys.count(key) > 1)))
-    return said
+    again = _again(key for key, _ in pairs)
+    if again is not None:
+        raise TwiceError(_twice(pairs[again][0]))
+    return dict(pairs)
+
+
+def _again(keys: Iterable[Hashable]) -> int | None:
+    """Where the first key is that stands before as well."""
+    seen: set[Hashable] = set()
+    for at, key in enumerate(keys):
+        if key in seen:
+            return at
+        seen.add(key)
+    return None
 
 
 def _twice(key: object) -> str:
@@ -51,12 +60,12 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, which itself takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys: list[Hashable] = []
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":  # what it brings may be said otherwise here
-                continue
-            name = self.construct_object(key, deep=True)
-            if name in keys:
-                raise TwiceError(f"in line {key.start_mark.line + 1} {_twice(name)}")
-            keys.append(name)
-        return super().construct_mapping(node, deep)
+        # What a merge brings may be said otherwise here; once it is brought, it stands among them.
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        mapping = super().construct_mapping(node, deep)
+        names = [self.construct_object(key, deep=True) for key in own]
+        again = _again(names)
+        if again is not None:
+            line = own[again].start_mark.line + 1
+            raise TwiceError(f"in line {line} {_twice(names[again])}")
+        return mapping

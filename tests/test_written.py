@@ -73,3 +73,9 @@ def test_a_row_that_steers_a_group_twice_is_refused(tmp_path):
         "The row's steering is not clear: it says strength twice in one place; keep one of them."
     )
     assert (third.question, third.error) == ("q", "")
+
+
+def test_a_key_that_stands_twice_among_very_many_is_found_at_once():
+    keys = [f'"{n}": 0' for n in (*range(200_000), 199_999)]
+    with pytest.raises(TwiceError, match="says 199999 twice"):
+        json_of("{" + ", ".join(keys) + "}")

@@ -28,8 +28,9 @@
   const due = (to) => attempt(() => kept() && keep({ ...kept(), due: to }));
   const write = (how) => {
     if (!last) return;
-    due(search(last));
-    put(how, search(last));
+    const to = search(last);
+    due(to);
+    put(how, to);
   };
   return {
     agreed,

@@ -27,7 +27,7 @@ _PART = re.compile(
     re.IGNORECASE,
 )
 """What stands after a number and is added to it: "two and a half", "2½"."""
-_PARTS = {"½": 0.5, "¼": 0.25, "¾": 0.75, "1/2": 0.5, "half": 0.5, "quarter": 0.25}
+_PARTS = {"½": 0.5, "1/2": 0.5, "half": 0.5, "¼": 0.25, "1/4": 0.25, "quarter": 0.25, "¾": 0.75}
 _ALONE = re.compile(r"(?<![\w./])(?<!\d[\s-])(?<!\d\sand\s)(?:[½¼¾]|1/[24](?![\w./]))")
 """A part before a unit: "1/2 mg"."""
 
@@ -167,7 +167,7 @@ def _figures(text: str, match: re.Match[str]) -> Number:
 
 def _part(text: str, match: re.Match[str]) -> Number:
     """A half or a quarter that stands alone."""
-    values = frozenset({_PARTS.get(match[0], 0.25)})
+    values = frozenset({_PARTS[match[0]]})
     return Number(*match.span(), match[0], values, (values,), 2, unit_after(text, match.end()))
 
 
@@ -212,11 +212,11 @@ def _counts(text: str, match: re.Match[str]) -> bool:
 def _run_pattern() -> re.Pattern[str]:
     words = [*table()["number words"], "hundred", "thousand", "million"]
     word = f"(?:{'|'.join(sorted(words, key=len, reverse=True))})"
-    first = f"(?:{'|'.join(sorted(table()['number words'], key=len, reverse=True))})"
+    first = "|".join(sorted(table()["number words"], key=len, reverse=True))
     part = r"(?:one\s+half|one\s+quarter|three[\s-]+quarters)\b"
     joint = rf"(?:[\s-]+(?:and\s+(?!{part})|point\s+|oh\s+|o\s+)?)"
-    first = rf"(?:{first}|a(?=\s+(?:hundred|thousand|million)\b))"
-    return re.compile(rf"\b{first}(?:{joint}{word})*\b", re.IGNORECASE)
+    article = r"a(?=\s+(?:hundred|thousand|million)\b)"
+    return re.compile(rf"\b(?:{first}|{article})(?:{joint}{word})*\b", re.IGNORECASE)
 
 
 @cache

@@ -15,6 +15,8 @@ from atmoe import Override, State, Steering
 
 LONGER = sampling_of(60, 0, 0)
 KEEP = "Keep my question in the address?"
+KEPT = "sessionStorage.getItem('atmoe-left-1' + location.pathname)"
+"""What the page left in its tab."""
 
 
 def search(tab: Tab) -> str:
@@ -32,12 +34,27 @@ def keep_question(tab: Tab) -> None:
     tab.page.keyboard.press("Escape")
 
 
-def steered_link(tab: Tab, group: str) -> tuple[str, str, str]:
-    """Ask, steer, share. → the link, both answers"""
+def both_answers(tab: Tab, group: str) -> tuple[str, str]:
+    """Ask and steer."""
     tab.ask()
     tab.press(group, "End")
     steered = tab.steered()
-    return share(tab), tab.first.inner_text(), steered
+    return tab.first.inner_text(), steered
+
+
+def found_again(tab: Tab, answers: tuple[str, str]) -> None:
+    """Question, setting and both answers are there, and nothing was asked anew."""
+    expect(tab.first_facts).to_contain_text("given before")
+    expect(tab.second_facts).to_contain_text("given before")
+    assert (tab.first.inner_text(), tab.second.inner_text()) == answers
+    expect(tab.question).to_have_value(QUESTION)
+    expect(tab.badge).to_have_text("1 change")
+
+
+def steered_link(tab: Tab, group: str) -> tuple[str, str, str]:
+    """Ask, steer, share. → the link, both answers"""
+    first, steered = both_answers(tab, group)
+    return share(tab), first, steered
 
 
 def forged(model, /, **changed) -> str:
@@ -121,18 +138,11 @@ def test_the_question_is_in_the_address_only_after_a_yes_that_is_remembered(tab)
 
 def test_a_refresh_finds_question_and_answers_and_no_other_tab_does(tab):
     group = tab.layout.group_names[0]
-    tab.ask()
-    tab.press(group, "End")
-    steered = tab.steered()
+    answers = both_answers(tab, group)
     address(tab, f"set={group}:100")
-    first = tab.first.inner_text()
     for _ in range(2):
         tab.page.reload()
-        expect(tab.first_facts).to_contain_text("given before")
-        expect(tab.second_facts).to_contain_text("given before")
-        assert (tab.first.inner_text(), tab.second.inner_text()) == (first, steered)
-        expect(tab.question).to_have_value(QUESTION)
-        expect(tab.badge).to_have_text("1 change")
+        found_again(tab, answers)
         expect(tab.message).to_have_count(0)
         assert "q=" not in search(tab)
     assert "asthma" not in tab.page.evaluate("JSON.stringify(localStorage)")
@@ -147,27 +157,19 @@ def test_a_refresh_finds_question_and_answers_and_no_other_tab_does(tab):
 
 def test_who_comes_back_from_another_site_finds_question_and_answers(tab):
     group = tab.layout.group_names[0]
-    tab.ask()
-    tab.press(group, "End")
-    steered = tab.steered()
+    answers = both_answers(tab, group)
     address(tab, f"set={group}:100")
-    first = tab.first.inner_text()
     tab.page.goto("about:blank")
     tab.page.go_back()
-    expect(tab.first_facts).to_contain_text("given before")
-    expect(tab.second_facts).to_contain_text("given before")
-    assert (tab.first.inner_text(), tab.second.inner_text()) == (first, steered)
-    expect(tab.question).to_have_value(QUESTION)
-    expect(tab.badge).to_have_text("1 change")
+    found_again(tab, answers)
 
 
 def test_a_refresh_before_the_address_is_written_finds_what_was_set_last(tab):
     first, second, *_ = tab.layout.group_names
-    waits = "sessionStorage.getItem('atmoe-left-1' + location.pathname)"
     tab.press(first, "End")
     address(tab, f"set={first}:100")
     tab.press(second, "Home")
-    tab.page.wait_for_function(f"{waits}?.includes('{second}:0')")
+    tab.page.wait_for_function(f"{KEPT}?.includes('{second}:0')")
     tab.page.reload()
     expect(tab.share(second)).to_have_value("0")
     address(tab, f"{second}:0")
@@ -177,7 +179,7 @@ def test_a_refresh_before_the_address_is_written_finds_what_was_set_last(tab):
     tab.page.go_forward()
     expect(tab.badge).to_have_text("2 changes")
     tab.page.get_by_role("button", name="Reset all").click()
-    tab.page.wait_for_function(f"""{waits}?.includes('"due":"/')""")
+    tab.page.wait_for_function(f"""{KEPT}?.includes('"due":"/')""")
     tab.page.reload()
     expect(tab.question).to_be_visible()
     expect(tab.badge).to_have_text("Router's own weights")
@@ -188,9 +190,8 @@ def test_a_name_that_is_not_known_any_more_has_the_question_asked_anew(tab):
     tab.ask()
     first = tab.first.inner_text()
     address(tab, f"tokens={TOKENS}")
-    kept = "sessionStorage.getItem('atmoe-left-1' + location.pathname)"
-    tab.page.wait_for_function(f"{kept}?.includes('asthma')")
-    left = json.loads(tab.page.evaluate(kept))
+    tab.page.wait_for_function(f"{KEPT}?.includes('asthma')")
+    left = json.loads(tab.page.evaluate(KEPT))
     tab.page.evaluate(
         "(left) => sessionStorage.setItem('atmoe-left-1' + location.pathname, left)",
         json.dumps(left | {"name": "somebody else's"}),
