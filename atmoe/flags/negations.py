@@ -71,6 +71,10 @@ _NO = re.compile(r"^(?:no|nope|nah|never|none|not at all|i don['’]?t|i do not)
 _ASKS = re.compile(r"(?:doctor|dr|physician|clinician|nurse|provider|therapist|d)\b", re.IGNORECASE)
 """Whose statements are mostly questions without their mark."""
 
+_NEW_CLAUSE = re.compile(r",\s*(?:(?!or\b|nor\b)\w+\s+){0,2}$", re.IGNORECASE)
+_OF_ITS_OWN = re.compile(r"\s+(?:is|are|was|were|has|have|had)\b", re.IGNORECASE)
+"""Before and behind a thing that begins a clause: "no rash, fever is present"."""
+
 _LIKE_THIS = re.compile(r"\s+(?:like|as bad as) (?:this|that)\b", re.IGNORECASE)
 
 
@@ -138,10 +142,13 @@ def _mention(name: str, match: re.Match[str], sentence: Piece) -> _Mention:
         double = len(denials) > 1 and not re.search(
             r",|\b(?:and|or|nor)\b", before[denials[-2].end() : denials[-1].end()], re.I
         )
-        partly = _LIKE_THIS.match(sentence.text, match.end() - sentence.start) or (
+        rest = sentence.text[match.end() - sentence.start :]
+        apart = _NEW_CLAUSE.search(after) and _OF_ITS_OWN.match(rest)
+        partly = _LIKE_THIS.match(rest) or (
             verb and (_IN_PART.search(sentence.text) or _UNSURE.search(sentence.text))
         )
-        if not (_TURNS_AWAY.search(after) or _OF_SOMETHING_ELSE.match(after) or double or partly):
+        turned = _TURNS_AWAY.search(after) or _OF_SOMETHING_ELSE.match(after)
+        if not (turned or double or apart or partly):
             affirmed = False
             at = (sentence.start + denials[-1].start(), match.end())
     elif not _UNSURE.search(sentence.text) and not _DENIAL.search(sentence.text):

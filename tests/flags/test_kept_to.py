@@ -155,6 +155,7 @@ SAYS_NO = (
     "Denies having {}.",
     "She does not report {}.",
     "No rash or {}.",
+    "No rash, no {} was noted.",
     "There is no evidence of {}.",
 )
 SAYS_YES = ("She reports {}.", "No rash. Has {}.")
@@ -168,6 +169,9 @@ AFTER_A_DENIAL = (
     "Denies rash, with {}.",
     "No rash – {} noted.",
     "No rash, just {}.",
+    "No rash, {} is present.",
+    "No rash, and {} was noted.",
+    "Denies rash, his {} has gone on for days.",
     "No, only {}.",
     "She does not deny {}.",
     "Not only rash but {}.",
