@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
-from app.job import LATER, Later
+from app.job import LATER, READING, Turn
 from app.session import Progress, Question
 from atmoe import AtMoe, Record, RoutingPlan, Steering
 from atmoe.answer.batching import Batching
 from atmoe.answer.generation import in_words
+from atmoe.answer.pieces import Pieces
 from atmoe.answer.remembered import Remembered
 from atmoe.explanation.coherence import SAMPLING, Coherence, coherence
 from atmoe.mixture.mixture import Mixture
 from atmoe.record import FROM_LINK
+
+T = TypeVar("T")
 
 
 def answer(
@@ -24,7 +28,7 @@ def answer(
     known: Remembered | None = None,
     plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
     opening_tokens: int = SAMPLING.max_new_tokens,
-) -> Generator[Progress | Later, None, None]:
+) -> Generator[Progress | Turn, None, None]:
     """Answer a question token by token, then score the answer.
 
     To be iterated on the worker's thread only.
@@ -38,7 +42,8 @@ def answer(
         opening_tokens: of `Progress.opening`.
 
     Yields:
-        The answer so far, at each token; `LATER`; the whole answer, measured.
+        `READING`, between the pieces of a long question; the answer so far, at each token; `LATER`;
+        the whole answer, measured.
     """
     model, plan = batching.model, None
     known = Remembered() if known is None else known
@@ -46,7 +51,7 @@ def answer(
     # 1. the plan
     if not steering.untouched or plan_of is not None:
         # The router's answer runs one turn ahead, so its plan is mostly there already.
-        router_plan = _routed(batching, question)
+        router_plan = yield from _routed(batching, question)
         plan = (plan_of or steering.apply)(router_plan)
 
     # 2. what is known is given again
@@ -55,17 +60,17 @@ def answer(
     if remembered is not None:
         record, measured = remembered
         question.written.append(record.answer_tokens)
-        router_plan = _routed(batching, question, record.router_plan)
+        router_plan = yield from _routed(batching, question, record.router_plan)
         yield Progress(record.again(steering, router_plan), True, *measured)
         return
 
     # 3. the rest is decoded
     others = tuple(question.written)  # an answer under other shares goes as they do for a while
-    with closing(
-        batching.add(question.prompt, plan, question.sampling, question.kept, others)
-    ) as row:
+    beginning = batching.beginning(question.prompt, plan, question.sampling, question.kept, others)
+    with closing((yield from _between(beginning))) as row:
         question.written.append(row.tokens)
-        router_plan, prompt = _routed(batching, question, row.plans[0]), question.prompt
+        router_plan = yield from _routed(batching, question, row.plans[0])
+        prompt = question.prompt
         for step in row:
             record = Record.of(
                 model, prompt, steering, router_plan, row, step, found=question.found
@@ -102,7 +107,7 @@ def given(
     steering: Steering,
     outside: Given,
     opening_tokens: int = SAMPLING.max_new_tokens,
-) -> Generator[Progress | Later, None, None]:
+) -> Generator[Progress | Turn, None, None]:
     """An answer from outside under the plan that it says it was given under, and measured here.
 
     Its plan is the one that this model's router gives, steered as it says; its record says that it
@@ -118,11 +123,12 @@ def given(
         opening_tokens: of `Progress.opening`.
 
     Yields:
-        The answer; `LATER`; the answer, measured.
+        `READING`, between the pieces of a long question; the answer; `LATER`; the answer, measured.
     """
     model = batching.model
     # 1. the plan
-    router_plan, found = _routed(batching, question), question.found
+    router_plan = yield from _routed(batching, question)
+    found = question.found
     plan = replace(router_plan if steering.untouched else steering.apply(router_plan))
 
     # 2. the record
@@ -154,7 +160,19 @@ def given(
     yield Progress(record, True, *_measured(model, record, opening_tokens))
 
 
-def _routed(batching: Batching, question: Question, read: RoutingPlan | None = None) -> RoutingPlan:
+def _between(pieces: Pieces[T]) -> Generator[Turn, None, T]:
+    """Pieces of a question, between which others have their steps."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return end.value
+        yield READING
+
+
+def _routed(
+    batching: Batching, question: Question, read: RoutingPlan | None = None
+) -> Generator[Turn, None, RoutingPlan]:
     """The router's plan for a question; noted there, with what the model's index says of it.
 
     Args:
@@ -164,7 +182,7 @@ def _routed(batching: Batching, question: Question, read: RoutingPlan | None = N
     """
     if question.router_plan is None:
         model = batching.model
-        plan = read or batching.route(question.prompt, question.kept)
+        plan = read or (yield from _between(batching.routing(question.prompt, question.kept)))
         if isinstance(model, AtMoe):  # before the plan: whoever sees that has both
             question.found = model.found(question.prompt, plan)
         question.router_plan = plan

@@ -17,7 +17,7 @@ from gradio.components import Component
 from app.answering import Given, answer, given
 from app.cases import Case
 from app.following import Update, sentence
-from app.job import Job, Kind, Later
+from app.job import Job, Kind, Turn
 from app.markup import asked, message, notice
 from app.serving import Serving, came
 from app.session import Progress, Question, Session
@@ -143,7 +143,7 @@ class Shared:
 
     @staticmethod
     def in_line(
-        steps: Generator[Progress | Later, None, None], of: str | None = None
+        steps: Generator[Progress | Turn, None, None], of: str | None = None
     ) -> Job[Progress]:
         """The steps of an answer as a job that waits from when its request came.
 

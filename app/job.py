@@ -23,15 +23,18 @@ EXACT = 20
 """Who has more before is told at every tenth."""
 
 
-class Later(Enum):
-    """The type of `LATER`."""
+class Turn(Enum):
+    """The type of `LATER` and `READING`, which whoever reads a job is not told."""
 
-    LATER = "later"
+    LATER, READING = "later", "reading"
 
 
-LATER = Later.LATER
+LATER = Turn.LATER
 """Yielded by a job's steps: what is left of them can wait, and the place is free. What is left of
 an answer is other work; what is left of unasked work is for idle times."""
+READING = Turn.READING
+"""Yielded by a job's steps between two pieces of its question: others go on, and none of its kind
+begins."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,12 @@ class Job(Generic[T]):
     Attributes:
         begun: whether its first step was made, or is under way.
         over: whether its last step was made.
+        reading: whether its last step left its question half read.
     """
 
     def __init__(
         self,
-        steps: Generator[T | Later, None, None],
+        steps: Generator[T | Turn, None, None],
         kind: Kind = Kind.OTHER,
         came: float | None = None,
         of: str | None = None,
@@ -117,7 +121,7 @@ class Job(Generic[T]):
         self._before: int | None = None
         self._passed: float | None = None
         self._behind: Kind | None = None
-        self.begun = self.over = False
+        self.begun = self.over = self.reading = False
 
     def claim(self) -> bool:
         """True for the first caller only: whoever gets it may run the job."""
@@ -176,9 +180,10 @@ class Job(Generic[T]):
             if not self.cancelled:
                 self.begun = True
                 step = next(self._steps)
+                self.reading = step is READING
                 if step is LATER:
                     self.kind = REST.get(self.kind, self.kind)
-                else:
+                elif not self.reading:
                     self._queue.put(("step", step))
                 return True
             self._steps.close()

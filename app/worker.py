@@ -9,7 +9,8 @@ threads. So every step of every job is made here, in rounds: one step of each an
     step at a time, in turn.
 
     answers      ─► [waiting, in order] ─► at most as many at once as the batch has rows;
-                                           one begins in a round
+                                           one begins in a round, and reads its question in
+                                           pieces before the next one begins
     other work   ─► [waiting, in order] ─► at most four at once, for their memory
 
 What nobody asked for has what time is left, one job after the other, and no step of it is made
@@ -192,8 +193,8 @@ class Worker:
     def _work(self) -> None:
         answers, others, owed = self._answers, self._others, 0.0
         while self._arrive():
-            # 1. who may begin
-            answers.admit(1)  # whose prompt the others wait for
+            # 1. who may begin: one answer, and while it reads its question none
+            answers.admit(0 if any(job.reading for job in answers.under_way) else 1)
             for lane in (others, self._unasked, self._idle, self._many):
                 lane.admit(lane.places)
             # 2. one step of each answer

@@ -34,6 +34,7 @@ from transformers import (
 )
 
 from atmoe import AtMoe, Layout, RoutingPlan
+from atmoe.answer.row import Decoding
 from atmoe.mixture import base as base_models
 from atmoe.mixture import base_loading
 from atmoe.mixture.config import Info
@@ -293,6 +294,18 @@ def llama(worlds) -> World:
 def model(llama) -> AtMoe:
     """A tiny AT-MoE that no test may change."""
     return llama.model
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """All logits that each row was given, by row."""
+    logits, take = {}, Decoding.take
+    monkeypatch.setattr(
+        Decoding,
+        "take",
+        lambda self, new: logits.setdefault(self, []).append(new.clone()) or take(self, new),
+    )
+    return logits
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from app.cohort.figure import atlas_figure
 from app.desk import Desk, Shared, guarded
 from app.events import LAST_WINS, UNQUEUED, streaming
 from app.following import Update, stream
-from app.job import LATER, Job, Kind, Later
+from app.job import LATER, Job, Kind, Turn
 from app.markup import line
 from app.session import Making, Session
 from app.view import sampling_of
@@ -156,7 +156,7 @@ class CohortDesk(Desk):
             state.under += "; as the text has them, without what else the file held"
         return self._blank(f"{self._begun(state)} …")
 
-    def _steps(self, state: CohortState) -> Generator[Some | Later, None, None]:
+    def _steps(self, state: CohortState) -> Generator[Some | Turn, None, None]:
         """The rows as they are done, seldom enough to be drawn."""
         steps = steps_of(
             state.command, self.model, state.rows, state.steering, state.sampling, AT_ONCE

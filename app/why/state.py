@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from app.job import LATER, Job, Kind, Later
+from app.job import LATER, Job, Kind, Turn
 from app.session import Making
 from app.wording import FIRST
 from atmoe import AtMoe, Record
@@ -94,7 +94,7 @@ class WhyState(Making[WhyProgress]):
         return self.explained is not None and self.explained.plan is record.plan
 
 
-def why(model: AtMoe, record: Record) -> Generator[WhyProgress | Later, None, None]:
+def why(model: AtMoe, record: Record) -> Generator[WhyProgress | Turn, None, None]:
     """Explain a record, then look for the smallest change; what it holds already is not repeated.
 
     To be iterated on the worker's thread only.

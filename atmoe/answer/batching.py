@@ -6,7 +6,8 @@ That is how Orca does it (OSDI 2022).
     step()                        one more token of every row, each under its own plan
     remove(row)                   ◄─ as soon as it has ended, or nobody wants it ─┘
 
-A row is what it would be alone, bit for bit. Its prompt is read alone, its keys and values are its
+A row is what it would be alone, bit for bit. Its prompt is read alone (`beginning`: in pieces,
+between which the others go on), its keys and values are its
 own (so no row is padded, and windows and positions are as if nobody else were there), and its plan
 is always computed beside the weights, never folded in. What the rows share are the matrix products,
 and those may round a row differently by how many rows there are. Whether they do is tried out on
@@ -21,6 +22,7 @@ So whoever is alone may take several places: with the tokens that are guessed to
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import torch
@@ -30,7 +32,8 @@ from atmoe.answer.engine import Engine, Turns, engine_of
 from atmoe.answer.even import even_rows
 from atmoe.answer.kept import Kept, Shelf
 from atmoe.answer.leases import Lease
-from atmoe.answer.prefill import Prefilled, prefill
+from atmoe.answer.pieces import Pieces, whole
+from atmoe.answer.prefill import Prefilled, in_pieces
 from atmoe.answer.row import Decoding
 from atmoe.answer.sampling import Sampling
 from atmoe.mixture.memory import give_back_memory
@@ -66,6 +69,7 @@ class Batching:
         self.most = most
         self.rows: list[Decoding] = []
         self.shelf = Shelf()
+        self._beginning = 0
         self._engine: Engine | None = None
         self._multiple: int | None = None  # of rows, not tried out yet
         self._reader: Lease | None = None
@@ -96,9 +100,28 @@ class Batching:
             PromptError, PlanError: before anything runs.
             RuntimeError: all places are taken.
         """
-        if len(self.rows) >= self.most:
+        return whole(self.beginning(prompt, plan, sampling, kept, others))
+
+    def beginning(
+        self,
+        prompt: str,
+        plan: RoutingPlan | None = None,
+        sampling: Sampling = Sampling(),
+        kept: Kept | None = None,
+        others: Sequence[Sequence[int]] = (),
+    ) -> Pieces[Decoding]:
+        """`add`, in pieces, between which the other rows can have their steps; a place is held."""
+        if len(self.rows) + self._beginning >= self.most:
             raise RuntimeError(f"All {self.most} rows are taken; remove one first.")
-        row = Decoding(self, prompt, plan, sampling, kept, others)
+        encoded = self.model.encode(prompt)
+        self.model.must_fit(encoded, sampling.max_new_tokens)
+        self._beginning += 1
+        try:
+            began = time.perf_counter()
+            read = yield from self.reading(encoded, plan, kept)
+            row = Decoding(self, encoded, read, time.perf_counter() - began, sampling, others)
+        finally:
+            self._beginning -= 1
         if row.finish is None:
             self.rows.append(row)
         return row
@@ -113,7 +136,12 @@ class Batching:
         Raises:
             PromptError: the prompt cannot be read.
         """
-        return self.prefill(self.model.encode(prompt), None, kept, use_cache=False).plans[0]
+        return whole(self.routing(prompt, kept))
+
+    def routing(self, prompt: str, kept: Kept | None = None) -> Pieces[RoutingPlan]:
+        """`route`, in pieces, between which rows can have their steps."""
+        encoded = self.model.encode(prompt)
+        return (yield from self.reading(encoded, None, kept, use_cache=False)).plans[0]
 
     def prefill(
         self,
@@ -131,9 +159,19 @@ class Batching:
                 the router's.
             use_cache: False where nothing is to be decoded: neither logits nor a cache are made.
         """
+        return whole(self.reading(prompt, plan, kept, use_cache))
+
+    def reading(
+        self,
+        prompt: Prompt,
+        plan: RoutingPlan | None = None,
+        kept: Kept | None = None,
+        use_cache: bool = True,
+    ) -> Pieces[Prefilled]:
+        """`prefill`, in pieces, between which rows can have their steps."""
         self.ready()
         plans = None if plan is None else [plan]
-        read = prefill(self.model, [prompt], plans, use_cache, kept, self._reader)
+        read = yield from in_pieces(self.model, [prompt], plans, use_cache, kept, self._reader)
         if kept is not None:
             self.shelf.put(kept)
         return read

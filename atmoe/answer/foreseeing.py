@@ -20,6 +20,7 @@ from atmoe.answer.causal import Causal
 from atmoe.answer.engine import Engine, Products
 from atmoe.answer.layers import LINEARS
 from atmoe.answer.leases import bare
+from atmoe.answer.pieces import Pieces, through
 from atmoe.mixture.planning import First
 from atmoe.prompt.template import Prompt
 from atmoe.routing.planner import Planner
@@ -39,8 +40,8 @@ class Opening:
     layers: Sequence[tuple[Tensor, Tensor]]
 
 
-def foresee(engine: Engine, prompt: Prompt) -> First:
-    """Who takes part in a prompt, and what decided it.
+def foresee(engine: Engine, prompt: Prompt) -> Pieces[First]:
+    """Who takes part in a prompt, and what decided it, in pieces.
 
     Args:
         engine: what reads.
@@ -56,14 +57,16 @@ def foresee(engine: Engine, prompt: Prompt) -> First:
     opening, ids = engine.opening, tuple(prompt.ids[: prompt.start])
     deep = planner.depth if ids else 0
     if opening is None or opening.ids != ids or len(opening.layers) < deep:
-        opening = engine.opening = Opening(ids, _opened(engine, ids, deep, products))
-    states = _states(engine, prompt.ids[prompt.start : prompt.end], opening, planner, products)
+        opening = engine.opening = Opening(ids, (yield from _opened(engine, ids, deep, products)))
+    states = yield from _states(
+        engine, prompt.ids[prompt.start : prompt.end], opening, planner, products
+    )
     return First(states, planner.team(states, [prompt.text]))
 
 
 def _states(
     engine: Engine, words: Sequence[int], opening: Opening, planner: Planner, products: Products
-) -> Tensor:
+) -> Pieces[Tensor]:
     """Mean states of the words as they leave the planner's layers, [1, depth, hidden], float32."""
     states: list[Tensor] = []
 
@@ -78,14 +81,14 @@ def _states(
             k, v = (torch.cat([old, new]) for old, new in zip(opening.layers[index], (k, v)))
         return causal(engine.layers[index], q, k, v)
 
-    x = _read(engine, words, len(opening.ids), planner.depth, products, attend, enter)
+    x = yield from _read(engine, words, len(opening.ids), planner.depth, products, attend, enter)
     enter(planner.depth, x)
     return torch.stack(states)[None]
 
 
 def _opened(
     engine: Engine, ids: Sequence[int], depth: int, products: Products
-) -> list[tuple[Tensor, Tensor]]:
+) -> Pieces[list[tuple[Tensor, Tensor]]]:
     """Keys and values of tokens that nothing stands before."""
     layers: list[tuple[Tensor, Tensor]] = []
     if not depth:
@@ -96,7 +99,7 @@ def _opened(
         layers.append((k.clone(), v.clone()))  # or all that they are part of would be kept
         return causal(engine.layers[index], q, k, v)
 
-    _read(engine, ids, 0, depth, products, attend, lambda index, x: None)
+    yield from _read(engine, ids, 0, depth, products, attend, lambda index, x: None)
     return layers
 
 
@@ -108,9 +111,9 @@ def _read(
     products: Products,
     attend: Callable[[int, Tensor, Tensor, Tensor], Tensor],
     enter: Callable[[int, Tensor], None],
-) -> Tensor:
+) -> Pieces[Tensor]:
     """Tokens through the first layers, after so many others; what leaves them, [tokens, hidden]."""
     device = engine.embed.weight.device
     x = engine.embed(torch.tensor(ids, dtype=torch.long, device=device))
     turns = engine.turns(torch.arange(before, before + len(ids), device=device)[None])
-    return engine.through(x, products, turns, attend, enter=enter, last=depth)
+    return (yield from through(engine, x, products, turns, attend, enter=enter, last=depth))

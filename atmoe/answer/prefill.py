@@ -23,6 +23,7 @@ from atmoe.answer.foreseeing import foresee
 from atmoe.answer.kept import Kept
 from atmoe.answer.layers import LINEARS
 from atmoe.answer.leases import Lease, bare
+from atmoe.answer.pieces import Pieces, through, whole
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.passes import parting
 from atmoe.mixture.planning import First
@@ -71,18 +72,31 @@ def prefill(
     Raises:
         PlanError: the plans do not fit.
     """
+    return whole(in_pieces(mixture, prompts, plans, use_cache, kept, lease))
+
+
+@torch.inference_mode()
+def in_pieces(
+    mixture: Mixture,
+    prompts: Sequence[Prompt],
+    plans: Sequence[RoutingPlan] | None,
+    use_cache: bool = True,
+    kept: Kept | None = None,
+    lease: Lease | None = None,
+) -> Pieces[Prefilled]:
+    """`prefill`, in pieces where it is one prompt that the engine reads."""
     if plans is not None:
         mixture.weights_of(plans, len(prompts))  # refuses what does not fit
     engine = engine_of(mixture) if len(prompts) == 1 else None
     if kept is not None:
         kept.reused = 0
-    with torch.inference_mode():
-        if engine is not None:
-            return _read(engine, prompts[0], plans[0] if plans else None, use_cache, kept, lease)
-        batch = mixture.collate(prompts)
-        hidden, in_force, cache = mixture.forward(batch, plans, logits=False, use_cache=use_cache)
-        logits = mixture.logits(hidden[:, -1]) if use_cache else None
-        return Prefilled(logits, in_force, cache, batch)
+    if engine is not None:
+        plan = plans[0] if plans else None
+        return (yield from _read(engine, prompts[0], plan, use_cache, kept, lease))
+    batch = mixture.collate(prompts)
+    hidden, in_force, cache = mixture.forward(batch, plans, logits=False, use_cache=use_cache)
+    logits = mixture.logits(hidden[:, -1]) if use_cache else None
+    return Prefilled(logits, in_force, cache, batch)
 
 
 def _read(
@@ -92,7 +106,7 @@ def _read(
     use_cache: bool,
     kept: Kept | None,
     lease: Lease | None,
-) -> Prefilled:
+) -> Pieces[Prefilled]:
     """One prompt, read by the engine; the arguments are those of `prefill`."""
     mixture, length = engine.model, len(prompt.ids)
     # 1. what the router's prefill left, up to the layer where the plans part
@@ -113,10 +127,12 @@ def _read(
     if in_force is None:
         if kept is not None:
             kept.shares = reading.shares
-        reading.first = foresee(engine, prompt)
+        reading.first = yield from foresee(engine, prompt)
     else:
         reading.weights = mixture.weights_of([in_force], 1) * mixture.bank.scaling
-    x = engine.through(x, reading.products, reading.turns, reading.attend, first, reading.enter)
+    x = yield from through(
+        engine, x, reading.products, reading.turns, reading.attend, first, reading.enter
+    )
     # 3. what was read by the router is left for others
     if kept is not None:
         kept.reused = first

@@ -13,13 +13,11 @@ from atmoe.answer.decoder import Plain
 from atmoe.answer.engine import engine_of
 from atmoe.answer.generation import Step, end_tokens, grow
 from atmoe.answer.guessing import Guess
-from atmoe.answer.kept import Kept
 from atmoe.answer.past import Past
 from atmoe.answer.prefill import Prefilled
 from atmoe.answer.sampling import Chooser, Sampling
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt.template import Prompt
-from atmoe.routing.plan import RoutingPlan
 
 
 class Rows(Protocol):
@@ -27,9 +25,6 @@ class Rows(Protocol):
 
     model: Mixture
     rows: list[Decoding]
-
-    def prefill(self, prompt: Prompt, plan: RoutingPlan | None, kept: Kept | None) -> Prefilled:
-        """Read a prompt."""
 
     def step(self) -> None:
         """One more token of every row."""
@@ -45,16 +40,16 @@ class Decoding:
 
     Args:
         batch: whose row it is.
-        prompt: what a person typed.
-        plan: None = the router's, read on the way.
+        prompt: as encoded.
+        read: the prompt, once it was read.
+        seconds: what reading it took, others' steps in between included.
         sampling: how its tokens are chosen.
-        kept: as of `Batching.add`.
         others: as of `Batching.add`.
 
     Attributes:
         plans: the one in force.
         sampling: how its tokens are chosen.
-        prefill_seconds: what reading its prompt took.
+        prefill_seconds: what reading its prompt took, others' steps in between included.
         decoded: how many tokens came after the first, which the prefill gives; the end of the turn
             is one.
         tokens_per_second: of these, while other rows were decoded too; None = there is none.
@@ -72,27 +67,22 @@ class Decoding:
     def __init__(
         self,
         batch: Rows,
-        prompt: str,
-        plan: RoutingPlan | None,
+        prompt: Prompt,
+        read: Prefilled,
+        seconds: float,
         sampling: Sampling,
-        kept: Kept | None,
         others: Sequence[Sequence[int]],
     ):
         mixture = batch.model
         self._batch = batch
         self.sampling = sampling
-        # 1. read the prompt
-        encoded = mixture.encode(prompt)
-        mixture.must_fit(encoded, sampling.max_new_tokens)
-        began = time.perf_counter()
-        logits, self.plans, cache, read = batch.prefill(encoded, plan, kept)
-        self.prefill_seconds = time.perf_counter() - began
+        self.plans, self.prefill_seconds = read.plans, seconds
         self._first: float | None = None
         self.decoded = 0
         self.tokens_per_second: float | None = None
-        # 2. what it is decoded with
+        # 1. what it is decoded with
         self.weights = mixture.weights_of(self.plans, 1)
-        self._choose = Chooser(sampling, [encoded])
+        self._choose = Chooser(sampling, [prompt])
         self._ends = end_tokens(mixture)
         self.tokens: list[int] = []
         self._guess = Guess(others)
@@ -100,13 +90,13 @@ class Decoding:
         engine = engine_of(mixture)
         if engine is None:
             self.engine = "plain"
-            self.past = Plain(mixture, read, cache, self.weights)
+            self.past = Plain(mixture, read.batch, read.cache, self.weights)
         else:
             self.engine = "lean"
-            self.past = Past(engine, read, cache, sampling.max_new_tokens)
-        # 3. its first token
-        assert logits is not None  # they were asked for
-        self.take(logits)
+            self.past = Past(engine, read.batch, read.cache, sampling.max_new_tokens)
+        # 2. its first token
+        assert read.logits is not None  # they were asked for
+        self.take(read.logits)
 
     def take(self, logits: Tensor) -> None:
         """Choose the next token from these logits, [1, vocabulary]."""

@@ -8,7 +8,7 @@ from conftest import ASSETS, BFLOAT16, LAYOUT, PROMPTS, one_hot, random_plan
 
 from atmoe import AtMoe, Record, RoutingPlan, Sampling, Steering
 from atmoe.answer import batching
-from atmoe.answer.batching import Batching, Decoding
+from atmoe.answer.batching import Batching
 from atmoe.answer.engine import Engine, engine_of
 from atmoe.answer.even import even_rows
 from atmoe.answer.guessing import Guess
@@ -26,18 +26,6 @@ HOW = [
     Sampling(33, temperature=1.3),
 ]
 ASKED = [(PROMPTS[i % 4], PLANS[i % 5], HOW[i % 3]) for i in range(10)]
-
-
-@pytest.fixture
-def seen(monkeypatch):
-    """All logits that each row was given, by row."""
-    logits, take = {}, Decoding.take
-    monkeypatch.setattr(
-        Decoding,
-        "take",
-        lambda self, new: logits.setdefault(self, []).append(new.clone()) or take(self, new),
-    )
-    return logits
 
 
 def alone(model, asked, tokens=None):

@@ -11,6 +11,7 @@ from decoding import CLOSE
 from atmoe.answer import foreseeing
 from atmoe.answer.engine import engine_of
 from atmoe.answer.foreseeing import foresee
+from atmoe.answer.pieces import whole
 from atmoe.mixture.planning import first_reading
 
 LONG = " ".join(PROMPTS)  # longer than the windows of Gemma
@@ -33,7 +34,7 @@ def test_states_and_team_are_those_that_transformers_reads(world, planned, words
     for opening in (None, engine.opening):  # read anew, and as kept
         engine.opening = opening
         with torch.inference_mode():
-            got, want = foresee(engine, prompt), by_transformers(model, prompt)
+            got, want = whole(foresee(engine, prompt)), by_transformers(model, prompt)
         torch.testing.assert_close(got.states, want.states, **CLOSE)
         assert torch.equal(got.team.experts, want.team.experts)
         assert torch.equal(got.team.groups, want.team.groups)
@@ -53,7 +54,7 @@ def test_the_template_is_read_once_and_again_where_another_stands_before_the_wor
     other, bare = replace(usual[0], start=usual[0].start - 1), replace(usual[0], start=0)
     for prompt in (*usual, other, bare, bare, usual[1]):
         with torch.inference_mode():
-            got, want = foresee(engine, prompt), by_transformers(model, prompt)
+            got, want = whole(foresee(engine, prompt)), by_transformers(model, prompt)
         torch.testing.assert_close(got.states, want.states, **CLOSE)
     before = [tuple(prompt.ids[: prompt.start]) for prompt in (usual[0], other, bare, usual[1])]
     assert read == before and before[2] == ()
@@ -62,4 +63,4 @@ def test_the_template_is_read_once_and_again_where_another_stands_before_the_wor
 def test_without_a_planner_nothing_is_read(worlds, monkeypatch):
     model = worlds("qwen2").model
     monkeypatch.setattr(model.router, "planner", None)
-    assert foresee(engine_of(model), model.encode("gout")) == (None, None)
+    assert whole(foresee(engine_of(model), model.encode("gout"))) == (None, None)

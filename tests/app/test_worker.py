@@ -13,10 +13,11 @@ import pytest
 from conftest import PROMPTS
 
 from app.answering import answer
-from app.job import BEHIND_SECONDS, LATER, Behind, Job, Kind, Waiting
+from app.job import BEHIND_SECONDS, LATER, READING, Behind, Job, Kind, Waiting
 from app.session import Progress, Question
 from app.worker import OTHERS_AT_ONCE, SHARE, Worker
 from atmoe import AtMoeError, Override, Sampling, State, Steering
+from atmoe.answer import pieces
 from atmoe.answer.batching import Batching
 from atmoe.answer.engine import Engine
 from atmoe.answer.remembered import Remembered
@@ -314,6 +315,52 @@ def test_what_an_answer_leaves_for_later_is_other_work_and_frees_its_place():
         and names.index("b") < names.index("score")
         and names[-1] == "b"
     )
+
+
+def test_while_one_answer_reads_its_question_others_go_on_and_none_begins():
+    clock, log = Clock(), []
+    worker = Worker(clock=clock)
+
+    def answered(name):
+        for _ in clock.steps(f"{name} reads", 0.1, 3, log):
+            yield READING
+        yield from clock.steps(name, 0.05, 2, log)
+
+    read = all_at_once(
+        worker,
+        Job(clock.steps("going", 0.05, 20, log), Kind.ANSWER),
+        Job(answered("a"), Kind.ANSWER),
+        Job(answered("b"), Kind.ANSWER),
+    )
+    told = [[step for step in steps if not isinstance(step, Waiting)] for steps in read]
+    assert told == [["going"] * 20, ["a"] * 2, ["b"] * 2]
+    names = [name for name, _ in log]
+    for name in ("a", "b"):
+        first, second, last = (at for at, n in enumerate(names) if n == f"{name} reads")
+        assert "going" in names[first:second] and "going" in names[second:last]
+    assert names.index("b reads") > max(at for at, name in enumerate(names) if name == "a reads")
+
+
+def test_a_question_that_is_half_read_is_given_up_at_once(model, monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE_SECONDS", 0.0)
+    worker, batch = Worker(), Batching(model)
+    job = Job(answer(batch, Question(PROMPTS[3], Sampling(400)), Steering()), Kind.ANSWER)
+    begun = threading.Event()
+
+    def cancelled(*given):
+        begun.set()
+        job.cancel()
+        return through(*given)
+
+    through = Engine.through
+    monkeypatch.setattr(Engine, "through", cancelled)
+    assert not list(worker.run(job)) and begun.is_set() and not batch.rows
+    assert worker.call(lambda: batch._beginning) == 0
+    # the next one has the place, and is read whole
+    monkeypatch.setattr(Engine, "through", through)
+    asked = Job(answer(batch, Question(PROMPTS[3], Sampling(8)), Steering()), Kind.ANSWER)
+    assert list(worker.run(asked))[-1].ended
+    worker.close()
 
 
 def test_what_nobody_asked_for_waits_until_nobody_asks_for_anything():
