@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -44,10 +44,10 @@ def through(
     return x
 
 
-def whole(pieces: Pieces[T]) -> T:
-    """What pieces give together, made one right after the other."""
+def whole(steps: Generator[Any, None, T]) -> T:
+    """What a generator returns, once all of it is run."""
     while True:
         try:
-            next(pieces)
+            next(steps)
         except StopIteration as end:
             return end.value

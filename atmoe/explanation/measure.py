@@ -35,10 +35,11 @@ import torch
 from torch import Tensor
 
 from atmoe.answer.answer import Answer
+from atmoe.answer.pieces import whole
 from atmoe.errors import AtMoeError
 from atmoe.explanation.shapley import shapley_of, shapley_rows
 from atmoe.explanation.spans import sentence_spans, token_texts
-from atmoe.explanation.sweep import finish, sweep, telling
+from atmoe.explanation.sweep import sweep, telling
 from atmoe.explanation.units import Part, parts_of, without
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.mixture.experts import ExpertLinear
@@ -53,7 +54,7 @@ itself: far less than a removal takes, and far more than two readings of one pla
 
 def explain(model: Mixture, answer: Answer) -> Explanation:
     """`explaining`, run to its end."""
-    return finish(explaining(model, answer))
+    return whole(explaining(model, answer))
 
 
 def explaining(model: Mixture, answer: Answer) -> Generator[float, None, Explanation]:

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from atmoe.answer.answer import Answer
 from atmoe.answer.generation import generate
+from atmoe.answer.pieces import whole
 from atmoe.answer.sampling import Sampling
 from atmoe.explanation.spans import Span, character_at, sentence_spans
-from atmoe.explanation.sweep import finish, sweep, telling
+from atmoe.explanation.sweep import sweep, telling
 from atmoe.explanation.value import Change
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt.template import Prompt
@@ -137,7 +138,7 @@ class _Sentence:
 
 def smallest_changes(model: Mixture, answer: Answer) -> tuple[Change, ...]:
     """`searching`, run to its end."""
-    return finish(searching(model, answer))
+    return whole(searching(model, answer))
 
 
 def searching(model: Mixture, answer: Answer) -> Generator[float, None, tuple[Change, ...]]:

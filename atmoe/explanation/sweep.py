@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -188,15 +188,6 @@ def _reference_pass(model: Mixture, batch: Batch, weights: Tensor, watch: Watch 
         last = reference.through(len(layers) - 1, layers[-1], reference.states[-1])
     reference.states.append(last)
     return reference
-
-
-def finish(steps: Generator[Any, None, T]) -> T:
-    """What a generator returns, once all of it is run."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def telling(steps: Generator[float, None, T], tell: Callable[[float], S]) -> Generator[S, None, T]:

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from atmoe.explanation.sweep import finish, sweep
+from atmoe.answer.pieces import whole
+from atmoe.explanation.sweep import sweep
 from atmoe.explanation.units import without
 from atmoe.explanation.value import Explanation
 from atmoe.model import AtMoe
@@ -120,4 +121,4 @@ def deletion(
 def mean_logp(model: AtMoe, record: Record, plans: Sequence[RoutingPlan]) -> Tensor:
     """Mean log-probability per token of a record's answer under each plan [plans], float64."""
     prompt = model.encode(record.prompt)
-    return finish(sweep(model, prompt, record.answer_tokens, plans)).logp.double().mean(1)
+    return whole(sweep(model, prompt, record.answer_tokens, plans)).logp.double().mean(1)

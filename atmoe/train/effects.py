@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from atmoe.answer.pieces import whole
 from atmoe.data import Description, Example
 from atmoe.data.sampler import Sampler
 from atmoe.errors import DataError
-from atmoe.explanation.sweep import finish, sweep
+from atmoe.explanation.sweep import sweep
 from atmoe.explanation.units import parts_of, without
 from atmoe.model import AtMoe
 from atmoe.routing.plan import RoutingPlan
@@ -121,7 +122,7 @@ def group_effects(model: AtMoe, row: Row, plan: RoutingPlan) -> Tensor:
     kind = "band" if any(part.band for part in every) else "group"  # too few layers have no thirds
     parts = [part for part in every if part.kind == kind]
     plans = [plan, *(without(plan, (part.name_in(layout),)) for part in parts)]
-    swept = finish(sweep(model, row.prompt, row.answer[:TOKENS], plans))
+    swept = whole(sweep(model, row.prompt, row.answer[:TOKENS], plans))
     f = swept.logp.mean(1)
     effects = torch.zeros(layout.layers, len(layout.groups))
     for part, value in zip(parts, f[1:]):

@@ -8,9 +8,10 @@ from conftest import PROMPTS
 
 from app.compare.words import beside_note
 from atmoe import AtMoeError, Override, RoutingPlan, Sampling, State, Steering
+from atmoe.answer.pieces import whole
 from atmoe.explanation.coherence import coherence
 from atmoe.explanation.compare import compare
-from atmoe.explanation.sweep import finish, sweep
+from atmoe.explanation.sweep import sweep
 from atmoe.steering.random_steer import order, size
 from atmoe.steering.reference import Beside, plan_beside
 
@@ -57,7 +58,7 @@ def test_what_is_measured_are_the_tokens_that_were_generated(model):
     assert odd  # or there would be nothing to see
     for record in odd:
         steps = sweep(model, model.encode(record.prompt), record.answer_tokens, [record.plan])
-        expected = float(finish(steps).logp.mean())
+        expected = float(whole(steps).logp.mean())
         [mean] = record.mean_logp(model, [record.plan])
         assert mean == pytest.approx(expected, abs=1e-4)
         assert coherence(model, record).logp == pytest.approx(expected, abs=1e-4)

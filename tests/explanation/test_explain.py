@@ -11,11 +11,11 @@ from conftest import GROUPS, LAYERS, LAYOUT, PROMPTS, random_plan, reference_log
 from samples import record_of
 
 from atmoe import AtMoeError, Override, Record, RoutingPlan, Sampling, State, Steering
+from atmoe.answer.pieces import whole
 from atmoe.errors import PromptError
 from atmoe.explanation.measure import NEUTRAL, NEUTRAL_PLANS, explain, neutral, opening
 from atmoe.explanation.shapley import shapley_values
 from atmoe.explanation.spans import sentence_spans
-from atmoe.explanation.sweep import finish
 from atmoe.explanation.units import units_of, without
 from atmoe.explanation.value import Explanation
 
@@ -65,7 +65,7 @@ def test_effects_in_a_batch_are_effects_one_by_one(explained):
 
 def test_what_is_read_first_is_the_whole_explanation_of_groups_and_experts(explained):
     model, record, found = explained
-    first = finish(opening(model, record))
+    first = whole(opening(model, record))
     assert not first.complete and found.complete
     assert first.units == found.of("group") + found.of("expert") and not first.of("band")
     assert (first.logp, first.base_logp, first.sentences) == (

@@ -7,6 +7,7 @@ import torch
 from conftest import GROUPS, LAYOUT, PROMPTS, random_plan
 
 from atmoe import Sampling, Steering
+from atmoe.answer.pieces import whole
 from atmoe.explanation.smallest_change import (
     POINTS,
     _Sentence,
@@ -14,7 +15,7 @@ from atmoe.explanation.smallest_change import (
     moved,
     smallest_changes,
 )
-from atmoe.explanation.sweep import finish, sweep
+from atmoe.explanation.sweep import sweep
 from atmoe.explanation.units import without
 from atmoe.explanation.value import Change
 from atmoe.routing.plan import RoutingPlan
@@ -163,7 +164,7 @@ def test_the_penalty_on_repeated_words_is_part_of_the_choice(model):
 
     def read(choose):
         steps = sweep(model, prompt, record.answer_tokens, [record.plan], choose=choose)
-        return finish(steps).lead.max()
+        return whole(steps).lead.max()
 
     assert read(_chooser(strong, prompt, record.answer_tokens)) < 1e-3 < read(None)
 

@@ -5,8 +5,9 @@ import torch
 from conftest import LAYERS, LAYOUT, PROMPTS, one_hot, random_plan, reference_logits
 
 from atmoe import Override, RoutingPlan, State, Steering
+from atmoe.answer.pieces import whole
 from atmoe.errors import PromptError
-from atmoe.explanation.sweep import finish, sweep
+from atmoe.explanation.sweep import sweep
 
 ANSWER = "It is treated with the inhaler, and the rest is told by the doctor."
 
@@ -33,7 +34,7 @@ def plans_of(model):
 
 
 def swept(model, plans, answer=ANSWER, **options):
-    return finish(
+    return whole(
         sweep(model, model.encode(PROMPTS[0]), model.encode_answer(answer), plans, **options)
     )
 
@@ -81,7 +82,7 @@ def test_others_may_have_their_turn_between_two_layers(model):
     next(steps)
     other = model.score(PROMPTS[1], ANSWER, [random_plan(8)])
     assert not torch.is_inference_mode_enabled()
-    assert torch.equal(finish(steps).logp, swept(model, plans).logp)
+    assert torch.equal(whole(steps).logp, swept(model, plans).logp)
     assert torch.equal(other, model.score(PROMPTS[1], ANSWER, [random_plan(8)]))
 
 
@@ -90,7 +91,7 @@ def test_a_lead_of_nothing_is_what_greedy_decoding_would_choose(model):
 
     def look(tail, **options):
         prompt, plan = model.encode(PROMPTS[0]), model.route(PROMPTS[0])
-        return finish(sweep(model, prompt, tail, [plan], **options)).lead
+        return whole(sweep(model, prompt, tail, [plan], **options)).lead
 
     assert look(tokens).abs().max() < 1e-4
     assert look(tokens, choose=lambda logits: -logits).min() > 0.1
@@ -102,4 +103,4 @@ def test_a_lead_of_nothing_is_what_greedy_decoding_would_choose(model):
 
 def test_an_empty_answer_is_refused(model):
     with pytest.raises(PromptError, match="answer is empty, and nothing can be measured"):
-        finish(sweep(model, model.encode(PROMPTS[0]), [], [random_plan(1)]))
+        whole(sweep(model, model.encode(PROMPTS[0]), [], [random_plan(1)]))

@@ -13,9 +13,10 @@ from conftest import DEPTH, HIDDEN, LAYERS, LAYOUT, PROMPTS
 from safetensors.torch import load_file, save_file
 
 from atmoe import AtMoe, Override, RoutingPlan, Sampling, State, Steering
+from atmoe.answer.pieces import whole
 from atmoe.errors import AssetError, PlanError
 from atmoe.explanation.measure import explain
-from atmoe.explanation.sweep import finish, sweep
+from atmoe.explanation.sweep import sweep
 from atmoe.explanation.units import without
 from atmoe.explanation.verdict import leaders, verdict
 from atmoe.mixture import store
@@ -161,8 +162,8 @@ def test_the_same_weights_again_cost_nothing_and_score_the_same(planned):
     off = RoutingPlan.off(LAYOUT)
     outside = next(n for n in LAYOUT.expert_names if n not in plan.team)
     tail = planned.encode_answer("with rest and water")
-    once = finish(sweep(planned, prompt, tail, [plan, off]))
-    often = finish(sweep(planned, prompt, tail, [plan, off, without(plan, (outside,)), off, plan]))
+    once = whole(sweep(planned, prompt, tail, [plan, off]))
+    often = whole(sweep(planned, prompt, tail, [plan, off, without(plan, (outside,)), off, plan]))
     assert often.rows == once.rows
     assert torch.equal(often.logp, once.logp[[0, 1, 0, 1, 0]])
     assert torch.equal(often.lead, once.lead[[0, 1, 0, 1, 0]])

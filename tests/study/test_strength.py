@@ -12,8 +12,9 @@ from app.ask.words import warning
 from app.session import Progress
 from app.steer.words import strength_note
 from atmoe import AtMoeError, Sampling, Steering
+from atmoe.answer.pieces import whole
 from atmoe.explanation.coherence import Coherence, Cohort, coherence, repeated_trigrams
-from atmoe.explanation.sweep import finish, sweep
+from atmoe.explanation.sweep import sweep
 from atmoe.study.strength import STRENGTHS, study, summary
 
 SAMPLING = Sampling(12, repetition_penalty=1.1)
@@ -31,7 +32,7 @@ def test_repeated_trigrams():
 def test_coherence_is_that_of_the_first_tokens_under_the_answers_own_plan(model):
     record = model.answer(PROMPTS[0], Steering(strength=1.5), SAMPLING)
     found = coherence(model, record)
-    read = finish(sweep(model, model.encode(PROMPTS[0]), record.answer_tokens, [record.plan]))
+    read = whole(sweep(model, model.encode(PROMPTS[0]), record.answer_tokens, [record.plan]))
     assert found.logp == pytest.approx(float(read.logp.mean()), abs=1e-4)
     assert found.tokens == len(record.answer_tokens) > 5 and found.repeated == repeated_trigrams(
         record.answer
