@@ -138,6 +138,8 @@ def _sources(report: Report) -> Iterator[str]:
         f"token more ({between(more['interval'], '+.3f')}), and more for {again['worse']} of "
         f"{questions} questions; {again['seconds']} s"
     )
+    if again["too_few"]:
+        yield f"{again['too_few']} questions more have fewer examples of their label than that"
 
 
 def _ways(ways: Report) -> Iterator[str]:

@@ -52,11 +52,13 @@ def study(
     Returns:
         "questions": each {"nearest", "others": [...]}, nats a token of the reference answer after
             a training without them; "more": the first less the mean of the others, as `rate` has
-            it; "worse": for how many questions it is positive.
+            it; "worse": for how many questions it is positive; "too_few": how many questions are
+            not among them, for fewer examples than a pool has can be read.
 
     Raises:
         AssetError: the model has no index.
-        DataError: the index was made of other examples, or no question can be read.
+        DataError: the index was made of other examples, no question can be read, or none has
+            examples enough.
     """
     began, rng = time.perf_counter(), random.Random(seed)
     index, training = indexed(model, examples)
@@ -66,6 +68,7 @@ def study(
         raise DataError("There is no question to ask; name a corpus that holds some.")
     start = [p.detach().clone() for p in fresh.bank.parameters_to_train()]
     main = model.layout.group_names[0]
+    judged: list[Example] = []
     nearest_lost: list[float] = []
     others_lost: list[list[float]] = []
     for i, example in enumerate(tqdm(asked.examples, desc="retraining")):
@@ -82,15 +85,21 @@ def study(
         drawn = (_row(fresh, training[place]) for place in rng.sample(alike, len(alike)))
         others = [row for row, _ in zip(filter(None, drawn), range(OTHERS))]
         near = [row for _, row in nearest]
-        without = [others] + [
-            near + rng.sample(others, max(len(others) - NEAREST, 0)) for _ in range(DRAWS)
-        ]
+        if len(near) < NEAREST or len(others) < OTHERS:
+            continue
+        judged.append(example)
+        without = [others] + [near + rng.sample(others, OTHERS - NEAREST) for _ in range(DRAWS)]
         own = _row(fresh, example)
         assert own is not None  # it was chosen by that
         losses = [_loss_after(fresh, start, pool, own, seed) for pool in without]
         nearest_lost.append(losses[0])
         others_lost.append(losses[1:])
     _reset(fresh, start)
+    if not judged:
+        raise DataError(
+            f"No question has {NEAREST + OTHERS} training examples of its {main} that can be read; "
+            f"name a corpus that holds more, or leave --retrain out."
+        )
     more = [near - sum(other) / DRAWS for near, other in zip(nearest_lost, others_lost)]
     return {
         "pool": NEAREST + OTHERS,
@@ -98,8 +107,9 @@ def study(
         "questions": [
             {"nearest": near, "others": other} for near, other in zip(nearest_lost, others_lost)
         ],
-        "more": rate(more, [e.disease for e in asked.examples], seed),
+        "more": rate(more, [e.disease for e in judged], seed),
         "worse": sum(difference > 0 for difference in more),
+        "too_few": len(asked.examples) - len(judged),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
