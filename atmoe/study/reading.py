@@ -121,8 +121,9 @@ def length_of(text: str) -> str:
 
 
 def second_person(text: str) -> float:
-    """The share of words that are "you", "your" and their like, 0 to 1."""
-    return len(SECOND_PERSON.findall(text)) / max(word_count(text) or 0, 1)
+    """The share of words that are "you", "your" and their like, 0 to 1; "you/your" is one word."""
+    words = [word for word, is_word in zip(text.split(), are_words(text)) if is_word]
+    return sum(bool(SECOND_PERSON.search(word)) for word in words) / max(len(words), 1)
 
 
 def _mostly(text: str, scripts: tuple[str, ...]) -> bool:

@@ -39,6 +39,8 @@ def test_properties_of_text():
         and second_person("") == 0
     )
     assert second_person("Youth, yourselves; YOU.") == pytest.approx(2 / 3)
+    assert second_person("- Ask your/yours.") == pytest.approx(1 / 2)
+    assert second_person("糖尿病 you you 影响血糖") == pytest.approx(2 / 4)
     assert whole_sentences("One is whole. Two too. Three was cut in") == "One is whole. Two too."
     assert (
         whole_sentences("Only this, cut") == "Only this, cut"
