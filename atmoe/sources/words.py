@@ -29,7 +29,7 @@ his how i if in is it its me my of on or she should so some tell that the their 
 this to was we were what when where which who why will with would you your
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[^\W_]+")
 _LETTERS = re.compile(r"[A-Za-z0-9]+")
 # Abbreviations that are words of their own in small letters.
 _COMMON_IN_SMALL = frozenset({"all", "cap", "hit", "pad"})

@@ -27,7 +27,7 @@ from atmoe.sources.index import ALIKE, COVER, FACTS, NEAREST, VECTORS, WEIGHTS, 
 from atmoe.sources.outside import Lines, lines
 from atmoe.sources.reading import read
 from atmoe.sources.value import EDGE, FAR, SENTENCES, VERY_NEAR, Found, Source, sentence_of
-from atmoe.sources.words import Topics
+from atmoe.sources.words import Topics, pieces_of
 from atmoe.steering.overrides import Override
 
 
@@ -152,6 +152,16 @@ def test_an_abbreviation_stands_for_the_name():
         cover = topics.cover(question)
         assert int(cover.argmax()) == row and float(cover[row]) == pytest.approx(1)
     assert not topics.cover("tell me all about it").any()
+
+
+def test_a_name_in_other_letters_is_found_by_its_words_and_pieces():
+    names = ["Бронхиальная астма", "Подагра", "Ødem", "Μηνιγγίτιδα"]
+    topics = Topics(names)
+    for row, name in enumerate(names):
+        cover = topics.cover(f"{name}: ?")
+        assert cover.tolist() == pytest.approx([float(i == row) for i in range(len(names))])
+        assert pieces_of(name)
+    assert not topics.cover("Ødegaard").any() and not topics.cover("dem").any()
 
 
 def test_the_nearest_for_an_expert_are_labelled_with_it(model):
