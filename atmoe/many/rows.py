@@ -253,14 +253,15 @@ def _row(
         seed = _seed(seed)
     except (ValueError, OverflowError):
         seed = None
-        error = error or "The row's seed is no whole number from 0 up; give one, or none."
+        wrong = "The row's seed is no whole number from 0 up, in all its digits; give one, or none."
+        error = error or wrong
     sampling = sampling if isinstance(sampling, Mapping) else None
     generated = isinstance(value_of(TOKENS), list)
     return Row(number, row_id, question, answer, steering, error, seed, sampling, generated)
 
 
 def _seed(value: Any) -> int | None:
-    """A seed, of a table too, where 3 may be called 3.0.
+    """A seed, of a table too, where 3 may be called 3.0; a long one has lost digits by that.
 
     Raises:
         ValueError, OverflowError: it is none.
@@ -274,6 +275,8 @@ def _seed(value: Any) -> int | None:
     if isinstance(seed, bool) or not isinstance(seed, int | float):
         raise ValueError(value)
     if seed != int(seed) or not 0 <= seed < SEEDS:
+        raise ValueError(value)
+    if isinstance(seed, float) and seed >= 2**53:  # several seeds round to it
         raise ValueError(value)
     return int(seed)
 

@@ -411,15 +411,15 @@ def test_a_row_is_drawn_by_its_own_seed(capsys, caplog, saved, model, tmp_path):
     sampling = Sampling(max_new_tokens=9, temperature=1.0, seed=5)
     flags = ("--temperature", "1", "--max-new-tokens", "9", "--seed", "5", *saved)
     asked, out = tmp_path / "asked.csv", tmp_path / "out.jsonl"
-    cells = ["1", "2", "3.0", "", "5", str(2**63 - 1), "-1", "x", "inf"]
+    cells = ["1", "2", "3.0", "", "5", str(2**63 - 1), "-1", "x", "inf", f"{2**53 + 1}.0"]
     lines = [f"{PROMPTS[0]},{cell}\n" for cell in cells]
     asked.write_text("question,Seed\n" + "".join(lines))
     said = run(capsys, "answer", "--prompts", str(asked), "--out", str(out), *flags)
-    assert (said["errors"], said["own_seed"]) == (3, 4)
+    assert (said["errors"], said["own_seed"]) == (4, 4)
     assert "a seed of their own, not --seed: 4" in caplog.text
     rows = list(map(json.loads, out.read_text().splitlines()))
-    assert all("no whole number" in row["error"] for row in rows[-3:])
-    records = [Record.from_dict(row) for row in rows[:-3]]
+    assert all("no whole number" in row["error"] for row in rows[-4:])
+    records = [Record.from_dict(row) for row in rows[:-4]]
     assert [record.seed for record in records] == [1, 2, 3, 5, 5, 2**63 - 1]
     for record in records:
         alone = model.answer(PROMPTS[0], sampling=replace(sampling, seed=record.seed))
@@ -430,7 +430,7 @@ def test_a_row_is_drawn_by_its_own_seed(capsys, caplog, saved, model, tmp_path):
     run(capsys, "answer", "--prompts", str(out), "--out", str(table), *flags)
     once_more = tmp_path / "again.jsonl"
     run(capsys, "answer", "--prompts", str(table), "--out", str(once_more), *flags, "--seed", "8")
-    again = list(map(json.loads, once_more.read_text().splitlines()))[:-3]
+    again = list(map(json.loads, once_more.read_text().splitlines()))[:-4]
     assert [row["answer"] for row in again] == [record.answer for record in records]
 
 
