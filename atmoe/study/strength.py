@@ -48,7 +48,9 @@ def study(
         router = model.route(prompt)
         plans = [Steering(strength=s).apply(router) for s in STRENGTHS]
         ended = model.generate([prompt] * len(plans), plans, sampling).run()
-        measured["repeated"].append([repeated_trigrams(text) for text in ended.texts])
+        measured["repeated"].append(
+            [repeated_trigrams(text) if text.strip() else None for text in ended.texts]
+        )
         measured["logp"].append(_own_logp(model, prompt, ended, plans))
     return summary(measured) | {
         "prompts": len(prompts),

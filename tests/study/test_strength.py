@@ -60,9 +60,12 @@ def test_the_study_measures_each_strength_alone(model, tmp_path):
     ):
         for strength, one, other in zip(STRENGTHS, repeated, logp):
             record = model.answer(prompt, Steering(strength=strength), SAMPLING)
-            assert one == pytest.approx(repeated_trigrams(record.answer), abs=1e-4)
             found = coherence(model, record)
-            assert other is found is None or other == pytest.approx(found.logp, abs=2e-4)
+            if found is None:
+                assert one is other is None
+                continue
+            assert one == pytest.approx(found.repeated, abs=1e-4)
+            assert other == pytest.approx(found.logp, abs=2e-4)
     assert Cohort.of(report, model).prompts == 3
     assert Cohort.of(report | {"model": {"name": "another", "sha256": "0"}}, model) is None
     with pytest.raises(AtMoeError, match="evaluate-strength"):
@@ -74,6 +77,18 @@ def test_the_study_measures_each_strength_alone(model, tmp_path):
     file.write_text("{")
     with pytest.raises(AtMoeError, match="is not JSON"):
         Cohort.read(file, model)
+
+
+def test_an_answer_without_words_repeats_nothing_that_could_be_counted(model, monkeypatch):
+    loops = "Rest now. " * 9
+    texts, tokens = ("", *[loops] * 8), ((), *[model.encode_answer(loops)] * 8)
+    ended = SimpleNamespace(texts=texts, tokens=tokens)
+    monkeypatch.setattr(type(model), "generate", lambda *_: SimpleNamespace(run=lambda: ended))
+    report = study(model, PROMPTS[:1])
+    for measure in ("repeated", "logp"):
+        first, *others = report["answers"][measure][0]
+        assert first is None and None not in others
+    assert report["by_strength"][0]["repeated"]["median"] != 0
 
 
 def found(over: dict[float, float], logp: float = -1.0) -> dict:
