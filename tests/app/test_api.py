@@ -108,13 +108,13 @@ def test_an_answer_streams_and_a_question_alone_is_enough(client):
 
 
 def test_who_asks_first_begins_first_however_threads_get_on(served, monkeypatch):
-    begun, add, go = [], Batching.add, threading.Event()
+    begun, beginning, go = [], Batching.beginning, threading.Event()
 
     def logged(self, prompt, *rest, **named):
         begun.append(prompt)
-        return add(self, prompt, *rest, **named)
+        return beginning(self, prompt, *rest, **named)
 
-    monkeypatch.setattr(Batching, "add", logged)
+    monkeypatch.setattr(Batching, "beginning", logged)
     questions = [f"{number} {QUESTION}" for number in range(40)]
     worker = next(each.worker for each in serving._all if each.model is served[1])
     # the model is busy, so that all wait for it to read their questions, and are let go at once

@@ -204,8 +204,8 @@ def test_twenty_moves_end_in_one_answer_and_a_move_while_it_streams_begins_it_ag
 ):
     tab.ask()
     group, made = tab.layout.group_names[0], []
-    add = Batching.add
-    monkeypatch.setattr(Batching, "add", lambda *args: made.append(1) or add(*args))
+    beginning = Batching.beginning
+    monkeypatch.setattr(Batching, "beginning", lambda *args: made.append(1) or beginning(*args))
     tab.share(group).evaluate("""async (slider) => { for (let share = 1; share <= 20; share++) {
         slider.value = share; slider.dispatchEvent(new Event("input", { bubbles: true }));
         await new Promise((done) => setTimeout(done, 100)); } }""")  # two seconds
@@ -335,9 +335,8 @@ def test_an_expert_is_set_inside_its_group(tab):
     tab.experts(group)
     means = tab.model.route(QUESTION).expert_shares.mean(0)
     for name in experts:  # untouched sliders stand at the router's own value
-        assert int(tab.share(f"{group}/{name}").input_value()) == round(
-            100 * float(means[tab.layout.expert_index(f"{group}/{name}")])
-        )
+        mean = float(means[tab.layout.expert_index(f"{group}/{name}")])
+        expect(tab.share(f"{group}/{name}")).to_have_value(str(round(100 * mean)))
     tab.press(target, "Home", *["ArrowRight"] * 3)
     expect(tab.badge).to_have_text("1 change")
     assert flat(tab.steered()) == flat(
@@ -775,8 +774,13 @@ def test_who_finds_no_place_is_told_and_a_closed_tab_gives_its_place_to_the_next
     browser, worlds, monkeypatch
 ):
     model, rows, gate = worlds(PAGE).build(scripts=("LATIN",)), [], Semaphore(0)
-    add, step = Batching.add, Batching.step
-    monkeypatch.setattr(Batching, "add", lambda *args: rows.append(add(*args)) or rows[-1])
+    beginning, step = Batching.beginning, Batching.step
+
+    def noted(*args):
+        rows.append((yield from beginning(*args)))
+        return rows[-1]
+
+    monkeypatch.setattr(Batching, "beginning", noted)
     monkeypatch.setattr(
         Batching, "step", lambda self: (gate.acquire(timeout=0.2), step(self))
     )  # slow until released

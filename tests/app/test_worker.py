@@ -505,7 +505,7 @@ def test_an_answer_asked_again_is_given_at_once_and_says_so(worker, model, monke
 
     first = [run(how) for how in (Steering(), steering)]
     with monkeypatch.context() as none:
-        none.setattr(batch, "add", lambda *args: 1 / 0)
+        none.setattr(batch, "beginning", lambda *args: 1 / 0)
         again = [run(how) for how in (Steering(), steering)]
     for once, twice in zip(first, again):
         [progress] = twice

@@ -60,6 +60,7 @@ def test_it_opens_and_closes_by_keyboard(browser, with_cases):
         button, menu = tab.page.locator("#cases-button"), tab.page.locator("#cases-menu")
         button.focus()
         tab.page.keyboard.press("Enter")
+        expect(menu).to_be_visible()
         tab.page.keyboard.press("ArrowDown")
         expect(menu.get_by_role("button").first).to_be_focused()
         tab.page.keyboard.press("ArrowDown")
