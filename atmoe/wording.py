@@ -27,7 +27,7 @@ def fraction(share: float | None) -> str:
 
 def percent(share: float) -> str:
     """A share in percent, with as many digits as it was given: "60%", "12.5%"."""
-    return f"{round(100 * share, 4):g}%"
+    return f"{round(100 * share, 4):.7g}%"
 
 
 def minus(number: str) -> str:

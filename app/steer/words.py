@@ -106,9 +106,7 @@ def head(steering: Steering) -> str:
     """
     parts = []
     for override in steering.overrides:
-        change = "left to the router" if override.state is State.ROUTER else "off"
-        if override.state is State.FIXED:
-            change = f"{override.share:.0%}"
+        change = override.change.removeprefix("fixed at ")
         scope = f" {where(override.scope)}" * (override.scope != "all")
         parts.append(f"{override.target.rpartition('/')[2]} {change}{scope}")
     if steering.strength != 1:

@@ -11,8 +11,8 @@ from atmoe.flags.flagged import WORD
 from atmoe.record import FROM_LINK, Record
 from atmoe.routing.plan import RoutingPlan
 from atmoe.sources.value import NOT_PROOF, Source
-from atmoe.steering.overrides import Override, State, Steering
-from atmoe.wording import count, listed, percent
+from atmoe.steering.overrides import Steering
+from atmoe.wording import count, listed
 
 SCOPE_PHRASES = {
     "all": "in all layers",
@@ -61,7 +61,7 @@ def changes(steering: Steering) -> str:
     """What was changed, in one line: "task and field fixed at 30% in all layers; strength 0.5"."""
     alike: dict[str, list[str]] = {}
     for o in steering.overrides:
-        alike.setdefault(f"{_change(o)} {where(o.scope)}", []).append(o.target)
+        alike.setdefault(f"{o.change} {where(o.scope)}", []).append(o.target)
     parts = [f"{listed(targets)} {change}" for change, targets in alike.items()]
     if steering.strength != 1:
         alone = " (the base model alone)" if steering.strength == 0 else ""
@@ -74,14 +74,6 @@ def where(scope: str) -> str:
     if scope in SCOPE_PHRASES:
         return SCOPE_PHRASES[scope]
     return f"in layer{'s' * ('-' in scope)} {scope.replace('-', '–')}"
-
-
-def _change(override: Override) -> str:
-    if override.state is State.ROUTER:
-        return "left to the router"
-    if override.state is State.OFF:
-        return "off"
-    return f"fixed at {percent(override.share or 0)}"
 
 
 def team_note(plan: RoutingPlan) -> str:

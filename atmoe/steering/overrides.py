@@ -121,6 +121,13 @@ class Override:
                 f"(write 0.6 or 60% for sixty percent)."
             )
 
+    @property
+    def change(self) -> str:
+        """What is done, without to whom and where: "left to the router", "off", "fixed at 60%"."""
+        if self.state is State.ROUTER:
+            return "left to the router"
+        return "off" if self.state is State.OFF else f"fixed at {percent(self.share or 0)}"
+
 
 @dataclass(frozen=True)
 class Steering:
@@ -210,8 +217,8 @@ class Steering:
                 same = (rival.state, rival.share) == (override.state, override.share)
                 if width(override) == width(rival) and not same:
                     raise SteeringError(
-                        f"{override.target} is set twice for layer {layer} ({_state(rival)} and "
-                        f"{_state(override)}); keep one of them, or give one a narrower range."
+                        f"{override.target} is set twice for layer {layer} ({rival.change} and "
+                        f"{override.change}); keep one of them, or give one a narrower range."
                     )
         return in_force
 
@@ -364,10 +371,3 @@ def _check_name(target: str, layout: Layout) -> None:
             layout.group_index(target)
     except PlanError as error:
         raise SteeringError(str(error)) from None
-
-
-def _state(override: Override) -> str:
-    """An override's state, as a message says it."""
-    if override.state is State.FIXED:
-        return f"fixed at {percent(override.share or 0)}"
-    return str(override.state)

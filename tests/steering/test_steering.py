@@ -443,3 +443,17 @@ def test_a_band_that_names_no_layer_is_refused():
     ):
         layer_range("early", 2)
     assert list(layer_range("late", 2)) == [1]
+
+
+def test_shares_that_sum_to_a_hair_more_than_all_are_told_with_the_digits_that_show_it():
+    plan = RoutingPlan.uniform(Layout.of(1, {"a": ("x", "y"), "b": ("z", "w"), "c": ("v", "u")}))
+    thirds = tuple(Override(group, State.FIXED, 0.333334) for group in "abc")
+    with pytest.raises(SteeringError, match=r"sum to 100\.0002% \(layer 0\)"):
+        Steering(thirds).apply(plan)
+
+
+def test_a_contradiction_is_told_in_the_words_in_which_a_change_is():
+    plan = RoutingPlan.uniform(Layout.of(1, {"a": ("x", "y"), "b": ("z", "w")}))
+    rivals = (Override("a", State.ROUTER), Override("a", State.FIXED, 0.125))
+    with pytest.raises(SteeringError, match=r"\(left to the router and fixed at 12\.5%\)"):
+        Steering(rivals).apply(plan)

@@ -233,6 +233,13 @@ def test_the_head_of_an_answer_names_the_expert_first_and_no_more_than_it_must()
         "skin 80%, task off in the late layers, heart left to the router in layers 2–3, "
         "strength 0.5"
     )
+    fine = tuple(
+        Override("task", State.FIXED, share, layer)
+        for share, layer in ((0.125, "0"), (0.004, "1"), (0.996, "2"), (0.29, "3"))
+    )
+    assert text.head(Steering(fine)) == (
+        "task 12.5% in layer 0, task 0.4% in layer 1, task 99.6% in layer 2, task 29% in layer 3"
+    )
     html = asked("Gout?", text.head(steering), whole=text.changes(steering))
     assert "<b>skin 80%, task off" in html and "field/skin fixed at 80% in all layers" in html
 
