@@ -8,6 +8,8 @@ from difflib import get_close_matches
 
 NO_PRAISE = "This says nothing about whether the answer is right."
 """Beside whatever could be read as praise of an answer."""
+ROUNDING = 1e-5
+"""A share that is nearer to none or to all than this is it: what is left is rounding."""
 
 
 def count(number: int, noun: str) -> str:
@@ -28,6 +30,16 @@ def fraction(share: float | None) -> str:
 def percent(share: float) -> str:
     """A share in percent, with as many digits as it was given: "60%", "12.5%"."""
     return f"{round(100 * share, 4):.7g}%"
+
+
+def whole_percent(share: float) -> str:
+    """A share in whole percent, but some is not told as none, nor nearly all as all."""
+    text = f"{share:.0%}"
+    if text == "0%" and share > ROUNDING:
+        return "less than 1%"
+    if text == "100%" and share < 1 - ROUNDING:
+        return "more than 99%"
+    return text
 
 
 def minus(number: str) -> str:

@@ -12,7 +12,7 @@ from atmoe.many.brief import Brief
 from atmoe.many.rows import Row
 from atmoe.many.survey import Survey
 from atmoe.report.words import changes
-from atmoe.wording import count, minus
+from atmoe.wording import count, minus, whole_percent
 
 LIKE = ("⚠ unlike", "at its edge", "like it")
 """Of a question that is far from training, at its edge, and neither."""
@@ -134,7 +134,7 @@ def _group_cell(brief: Brief, group: str) -> str:
     doubt = ' <abbr title="in doubt">⚠</abbr>' * (group in brief["in_doubt"])
     return (
         f'<td data-sort="{escape(leader)} {share:.4f}">{escape(leader)}{doubt} '
-        f"<small>{share:.0%}</small></td>"
+        f"<small>{whole_percent(share)}</small></td>"
     )
 
 
@@ -188,4 +188,4 @@ def _shares(first: Brief, second: Brief, words: Mapping[str, str]) -> list[tuple
 def _share(brief: Brief, name: str) -> str:
     """A group's share, or an expert's of its group, where it takes part."""
     part = name in brief["team"] if "/" in name else brief["heaviest"][name]
-    return f"{brief['shares'][name]:.0%}" if part else "takes no part"
+    return whole_percent(brief["shares"][name]) if part else "takes no part"

@@ -25,7 +25,7 @@ from atmoe.report.words import (
     where,
 )
 from atmoe.steering.overrides import layer_range
-from atmoe.wording import count, listed
+from atmoe.wording import ROUNDING, apart, count, listed, whole_percent
 
 MAX_LEADERS = 3
 """Of one group, so many experts are named at most as those that lead it."""
@@ -178,9 +178,13 @@ def share_notes(view: View, scope: str = "all") -> dict[str, str]:
         By group, and by expert, whose share is that inside its group.
     """
     layout = view.plan.layout
-    percents = control_percents(view, layer_range(scope, layout.layers))
+    layers = layer_range(scope, layout.layers)
+    percents, moved = control_percents(view, layers), _moved(view, layers)
     by_layer = view.steering.by_layer(layout)
-    return {target: _share_note(view, target, scope, percents, by_layer) for target in percents[0]}
+    return {
+        target: _share_note(view, target, scope, percents, by_layer, moved)
+        for target in percents[0]
+    }
 
 
 def _share_note(
@@ -189,8 +193,9 @@ def _share_note(
     scope: str,
     percents: tuple[Mapping[str, float], Mapping[str, float]],
     by_layer: Sequence[Mapping[str, Override]],
+    moved: set[str],
 ) -> str:
-    """The shares of one target, of those of all and of what is set at each layer."""
+    """The shares of one target, of those of all, of what is set at each layer and of who moved."""
     router, force = percents
     layers = layer_range(scope, view.plan.layout.layers)
     before, now, group = router[target], force[target], target.partition("/")[0]
@@ -198,7 +203,10 @@ def _share_note(
         {by_layer[i][name].state if name in by_layer[i] else State.ROUTER for i in layers}
         for name in (target, group)
     )
-    note = f"Router gave {before:.0f}% on average" + f" {where(scope)}" * (scope != "all")
+    gave, has = whole_percent(before / 100), whole_percent(now / 100)
+    if gave == has and abs(now - before) > NO_SHARE:  # else they would read as the same
+        gave, has = apart(before / 100, now / 100, ".0%")
+    note = f"Router gave {gave} on average" + f" {where(scope)}" * (scope != "all")
     outside = target not in view.router_plan.taking_part
     its = group != target and group in view.router_plan.absent
     if outside:
@@ -210,33 +218,50 @@ def _share_note(
         note += "; a share calls it in"
     if len(states) > 1:
         if State.FIXED in states:
-            return f"{note} · {now:.0f}% in force, set in some layers"
-        return f"{note} · {now:.0f}% in force, off in some layers, where nobody takes it over"
+            return f"{note} · {has} in force, set in some layers"
+        return f"{note} · {has} in force, off in some layers, where nobody takes it over"
     [state] = states
     if state is State.OFF:
-        return f"{note} · off: {now:.0f}% in force, and nobody takes it over"
-    if abs(now - before) < 0.5:
-        return f"{note} · the same in force" if state is State.FIXED else f"{note} · untouched"
+        return f"{note} · off: {has} in force, and nobody takes it over"
+    same = abs(now - before) <= NO_SHARE
+    if same and state is State.FIXED:
+        return f"{note} · the same in force"
+    if same and target not in moved:
+        return f"{note} · untouched"
     called_in = outside and target == group  # by a share of one of its experts
     if state is State.ROUTER and not called_in:
-        return f"{note} · {now:.0f}% in force (shares what is left)"
-    return f"{note} · {now:.0f}% in force"
+        return f"{note} · {has} in force (shares what is left)"
+    return f"{note} · {has} in force"
+
+
+def _moved(view: View, layers: range) -> set[str]:
+    """The targets whose share is another at one of these layers, though the means may be equal."""
+    moved: set[str] = set()
+    for layer in layers:
+        router, force = control_percents(view, range(layer, layer + 1))
+        moved |= {t for t, share in router.items() if abs(force[t] - share) > NO_SHARE}
+    return moved
 
 
 def _tops(plan: RoutingPlan) -> str:
-    """Each group's expert with the largest average in-group share."""
+    """Each group's expert with the largest average in-group share, or all that have it."""
     means = plan.expert_shares.mean(0).tolist()
     parts = []
     for group, experts in plan.layout.groups:
-        share, expert = max(zip(means[plan.layout.members(group)], experts))
-        if share and group not in plan.absent:
-            parts.append(f"**{expert}** received {share:.0%} of the {group} share")
+        shares = means[plan.layout.members(group)]
+        share = max(shares)
+        if not share or group in plan.absent:
+            continue
+        top = [f"**{expert}**" for expert, own in zip(experts, shares) if share - own < ROUNDING]
+        each = " each" * (len(top) > 1)
+        parts.append(f"{listed(top)} received {whole_percent(share)}{each} of the {group} share")
     return listed(parts)
 
 
 def _averages(plan: RoutingPlan) -> str:
     percents = average_percents(plan).items()
-    return listed([f"**{group}** received {percent:.0f}%" for group, percent in percents])
+    told = [f"**{group}** received {whole_percent(share / 100)}" for group, share in percents]
+    return listed(told)
 
 
 def _leaders(plan: RoutingPlan) -> str:

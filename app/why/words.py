@@ -24,7 +24,7 @@ from atmoe.explanation.verdict import (
     uncompared,
     verdict,
 )
-from atmoe.wording import NO_PRAISE, likely, listed, minus, times
+from atmoe.wording import NO_PRAISE, likely, listed, minus, times, whole_percent
 
 MARKS = (0.7, 0.1)
 """Nats by which a word depends on a unit: from the first on it is marked strongly (twice as likely
@@ -119,7 +119,7 @@ def _mismatches(explanation: Explanation) -> list[str]:
             else f"without it the answer would be {without(unit)}."
         )
         sentences.append(
-            f"The {unit.kind} *{unit.plain}* received {unit.weight:.0%} of the weight, "
+            f"The {unit.kind} *{unit.plain}* received {whole_percent(unit.weight)} of the weight, "
             f"{but} {effect}"
         )
         if len(named) == MOST_MISMATCHES:

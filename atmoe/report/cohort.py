@@ -12,7 +12,7 @@ from atmoe.many.atlas import order
 from atmoe.report.document import POLICY, STRICT, limits_of
 from atmoe.report.style import STYLE, colours
 from atmoe.routing.layout import Layout
-from atmoe.wording import count
+from atmoe.wording import count, whole_percent
 
 MEASURED = {
     "familiarity": "like training?",
@@ -117,7 +117,7 @@ def _row(row: Mapping[str, Any], layout: Layout, measured: Sequence[str]) -> str
             cells += "<td>takes no part</td>"
             continue
         leader = heaviest.partition("/")[2]
-        cells += f"<td>{escape(leader)} ({row[f'shares {group}']:.0%})</td>"
+        cells += f"<td>{escape(leader)} ({whole_percent(row[f'shares {group}'])})</td>"
     for name in measured:
         cells += _cell(row.get(LIKE_TRAINING if name == "familiarity" else name))
     return f"<tr>{first}{cells}</tr>"

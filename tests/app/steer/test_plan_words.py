@@ -329,6 +329,57 @@ def test_share_note(overrides, group, said):
 
 
 @pytest.mark.parametrize(
+    ("overrides", "group", "said"),
+    [
+        (
+            (Override("task", State.FIXED, 0.504),),
+            "task",
+            "Router gave 50.0% on average · 50.4% in force",
+        ),
+        (
+            (Override("task", State.FIXED, 0.504),),
+            "field",
+            "Router gave 50.0% on average · 49.6% in force (shares what is left)",
+        ),
+        (
+            (Override("task", State.FIXED, 0.5),),  # another at each layer, and the same mean
+            "field",
+            "Router gave 50% on average · 50% in force (shares what is left)",
+        ),
+        (
+            (Override("task", State.FIXED, 0.004),),
+            "task",
+            "Router gave 50% on average · less than 1% in force",
+        ),
+        (
+            (Override("field/skin", State.FIXED, 0.996),),
+            "field/skin",
+            "Router gave 20% on average · more than 99% in force",
+        ),
+    ],
+)
+def test_rounding_does_not_decide_whether_a_share_is_the_same_or_none_or_all(
+    overrides, group, said
+):
+    assert text.share_notes(View.of(EVEN, Steering(overrides)))[group] == said
+
+
+def test_an_expert_that_is_called_in_at_a_small_share_is_not_said_to_be_as_before():
+    alone = plan([[1.0, 0.0]] * 4, field=((0.0, 1.0, 0.0),) * 4)
+    view = View.of(alone, Steering((Override("field/skin", State.FIXED, 0.004),)))
+    assert text.share_notes(view)["field/skin"] == (
+        "Its group takes no part by the router; a share calls it in · less than 1% in force"
+    )
+    assert "**lung** received more than 99% of the field share" in text.reading(view)
+
+
+def test_experts_that_lead_with_equal_shares_are_all_named():
+    halves = tuple(Override(f"field/{e}", State.FIXED, 0.5) for e in ("heart", "skin"))
+    said = text.reading(View.of(EVEN, Steering(halves)))
+    assert "**heart** and **skin** received 50% each of the field share" in said
+
+
+@pytest.mark.parametrize(
     ("scope", "note", "router"),
     [
         ("all", "Router gave 50% on average · untouched", 50),
