@@ -22,21 +22,25 @@ class View:
         plan: the one in force.
         steering: what lies between them.
         key: whose they are (`app.whose`); "" = nobody asks.
+        question: the plans are for; "" = nobody asks.
     """
 
     router_plan: RoutingPlan
     plan: RoutingPlan
     steering: Steering
     key: str = ""
+    question: str = ""
 
     @classmethod
-    def of(cls, router_plan: RoutingPlan, steering: Steering, key: str = "") -> View:
+    def of(
+        cls, router_plan: RoutingPlan, steering: Steering, key: str = "", question: str = ""
+    ) -> View:
         """The view of a plan as it is steered.
 
         Raises:
             SteeringError: the steering contradicts itself.
         """
-        return cls(router_plan, steering.apply(router_plan), steering, key)
+        return cls(router_plan, steering.apply(router_plan), steering, key, question)
 
     @property
     def taking_part(self) -> frozenset[str]:

@@ -259,10 +259,10 @@ class SteerDesk(Desk):
             return None
         router_plan, of = question.router_plan, plan_key(question.prompt, steering)
         try:
-            return View.of(router_plan, steering, of)
+            return View.of(router_plan, steering, of, question.prompt)
         except AtMoeError:
             # A contradiction: the steered column says so, the router's plan is still true.
-            return View.of(router_plan, Steering(), of)
+            return View.of(router_plan, Steering(), of, question.prompt)
 
     def _in_words(self, session: Session, controls: dict[str, Any] | None = None) -> Update:
         """What the controls and the sentences show."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from html import escape
 
+from app.markup import inert
 from app.steer.figure import outlines, percents, signed_experts, signed_groups, with_share
 from app.view import View
 from app.whose import tagged
 from atmoe import Layout, RoutingPlan
 from atmoe.report.colours import ink, shade
-from atmoe.report.words import part_percents
+from atmoe.report.words import changes, part_percents
 from atmoe.steering.overrides import BANDS, layer_range
 
 EMPTY = '<p class="hint">Filled in once you ask.</p>'
@@ -61,7 +62,7 @@ def shares_table(layout: Layout, view: View | None) -> str:
     return tagged(
         view.key,
         '<div class="scroll" tabindex="0" role="region" aria-label="Shares by layer, in percent">'
-        '<table class="shares" data-name="shares by layer, percent">'
+        f'<table class="shares" data-name="shares by layer, percent"{_about(view)}>'
         f'<thead><tr><th scope="col">Layer</th>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>",
     )
@@ -107,11 +108,18 @@ def thirds_table(layout: Layout, view: View | None) -> str:
         body += f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>'
     return tagged(
         view.key,
-        '<table class="thirds" data-name="shares by third of the layers, percent">'
+        '<table class="thirds" data-name="shares by third of the layers, percent"'
+        f"{_about(view)}>"
         "<caption>Share in percent, mean over a third of the layers; –: takes no part, or its "
         "group has no share"
         f"</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>",
     )
+
+
+def _about(view: View) -> str:
+    """What the table's file must say besides its shares (assets/app/take.js)."""
+    under = changes(view.steering) or "the router's own weights"
+    return f' data-prompt="{inert(view.question)}" data-steering="{inert(under)}"'
 
 
 def _no_part(place: Place, at: str, to: str = "") -> str:

@@ -23,7 +23,7 @@ const cell = (text) => {
   return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
 // Cells that span several columns or rows leave those they cover empty.
-const rowsOf = (table) => {
+const rowsOf = (table, of = textOf) => {
   const grid = [];
   [...table.rows].forEach((row, y) => {
     grid[y] ??= [];
@@ -33,7 +33,7 @@ const rowsOf = (table) => {
       while (grid[y][x] !== undefined) x++;
       for (let down = 0; down < each.rowSpan; down++)
         for (let along = 0; along < each.colSpan; along++)
-          (grid[y + down] ??= [])[x + along] = down || along ? "" : textOf(each);
+          (grid[y + down] ??= [])[x + along] = down || along ? "" : of(each);
       x += each.colSpan;
     }
   });
@@ -47,7 +47,18 @@ const textOf = (each) => {
   for (const part of copy.querySelectorAll("small, br")) part.prepend(" ");
   return copy.textContent;
 };
-const csv = (table) => "\ufeff" + rowsOf(table).map((row) => Array.from(row, (text) => cell(text ?? "")).join(",")).join("\r\n") + "\r\n";
+// A table of shares says in its file, besides those in force, the router's, which stand there only where they differ,
+// and of which question and steering they are.
+const routerOf = (each) => each.querySelector("small")?.textContent.replace(/^router /, "") ?? textOf(each);
+const wholeOf = (table) => {
+  const rows = rowsOf(table), { prompt, steering } = table.dataset;
+  if (steering === undefined) return rows;
+  const router = rowsOf(table, routerOf), [head] = rows;
+  return rows.map((row, y) => y === 0
+    ? [...row, ...head.slice(1).map((name) => `${name}, router`), "question", "steering"]
+    : [...row, ...router[y].slice(1), prompt, steering]);
+};
+const csv = (table) => "\ufeff" + wholeOf(table).map((row) => Array.from(row, (text) => cell(text ?? "")).join(",")).join("\r\n") + "\r\n";
 
 const save = (name, href) => {
   const link = Object.assign(document.createElement("a"), { href, download: name });

@@ -51,7 +51,10 @@ def test_every_figure_and_table_can_be_taken(browser, served):
                     first = len(tab.layout.groups)
                     nothing = [math.nan] * (own.stop - own.start)
                     shares[first + own.start : first + own.stop] = nothing
-            shown = [math.nan if cell == "–" else float(cell) for cell in row[1:]]
+            assert row[-2:] == [QUESTION, "the router's own weights"]
+            width = len(shares)  # those in force, then the router's, here the same
+            assert row[1 : 1 + width] == row[1 + width : -2]
+            shown = [math.nan if cell == "–" else float(cell) for cell in row[1 : 1 + width]]
             wanted = pytest.approx([100 * share for share in shares], abs=0.06, nan_ok=True)
             assert shown == wanted
         # 3. what is measured later is listed when its place is opened again
@@ -76,7 +79,18 @@ def test_the_table_of_a_steered_plan_holds_its_numbers_alone(browser, served):
         plan = Steering((Override(group, State.FIXED, 1.0),)).apply(tab.model.route(QUESTION))
         for table in ("Table: shares by layer", "Weights: shares by third of the layers"):
             text = taken(tab, f"{table}, percent as CSV").decode("utf-8-sig")
-            rows = [row[1:] for row in csv.reader(io.StringIO(text))]
+            whole = list(csv.reader(io.StringIO(text)))
+            assert all(
+                row[-2:] == [QUESTION, f"{group} fixed at 100% in all layers"] for row in whole[1:]
+            )
+            width = (len(whole[0]) - 3) // 2
+            assert whole[0][1 + width] == f"{whole[0][1]}, router"
+            if table.startswith("Table"):
+                router = [row[1 + width : 1 + width + len(tab.layout.groups)] for row in whole[1:]]
+                wanted = 100 * tab.model.route(QUESTION).group_shares
+                given = [[float(cell) for cell in row] for row in router]
+                assert given == pytest.approx(wanted.numpy(), abs=0.06)
+            rows = [row[1 : 1 + width] for row in whole]
             # of a group without a share, its experts have none either
             numbers = [
                 [math.nan if cell == "–" else float(cell) for cell in row]
