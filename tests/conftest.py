@@ -15,6 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
+# Before torch is imported, and for the processes that tests start: two that each take both cores
+# wait for one another at every product, which is several times slower than a core each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
