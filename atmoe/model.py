@@ -32,7 +32,7 @@ from atmoe.mixture.hub import CARD, PARTS, card_of, folder_of, set_aside, take_a
 from atmoe.mixture.mixture import Mixture
 from atmoe.mixture.precision import placed
 from atmoe.prompt.template import Prompt
-from atmoe.prompt.words import check_text
+from atmoe.prompt.words import check_question
 from atmoe.record import Record
 from atmoe.routing.plan import RoutingPlan
 from atmoe.sources.index import FOLDER, Index
@@ -242,7 +242,7 @@ class AtMoe(Mixture, ModelHubMixin):
         """The same, of what the planner read: `RoutingPlan.first`."""
         if self.index is None:
             return None
-        prompt = check_text(prompt)
+        prompt = check_question(prompt)
         return self.index.found(prompt, first, self._asked(prompt, first))
 
     def routed(self, prompt: str, steering: Steering = Steering()) -> Routed:
@@ -289,7 +289,7 @@ class AtMoe(Mixture, ModelHubMixin):
         """
         if self.index is None or plan.first is None:
             return None
-        prompt = check_text(prompt)
+        prompt = check_question(prompt)
         return self.index.nearest(prompt, plan.first, self._asked(prompt, plan.first), expert)
 
     def _asked(self, prompt: str, first: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from atmoe import Layout, Record, RoutingPlan, Sampling, Steering
 from atmoe.errors import AtMoeError, PromptError
 from atmoe.explanation.measure import explain
 from atmoe.prompt.template import encode_prompt
-from atmoe.prompt.words import check_text
+from atmoe.prompt.words import check_question
 from atmoe.schema import RecordJson
 
 MUTATIONS = 1000
@@ -134,7 +134,7 @@ def test_any_text_is_a_question_or_a_sentence(text):
     except PromptError as error:
         assert "\n" not in str(error) and len(str(error)) < 1000
         return
-    assert prompt.text == check_text(text) == check_text(prompt.text)
+    assert prompt.text == check_question(text) == check_question(prompt.text)
     assert 0 < prompt.start < prompt.end < len(prompt.ids)
     assert WORDS.decode(prompt.ids[prompt.start : prompt.end]) == prompt.text
 

@@ -14,7 +14,7 @@ from atmoe.answer.answer import Answer
 from atmoe.errors import PromptError
 from atmoe.explanation.spans import character_at, token_texts
 from atmoe.mixture.mixture import Mixture
-from atmoe.prompt.words import check_text
+from atmoe.prompt.words import check_question
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def compare(model: Mixture, *answers: Answer) -> Comparison:
     Raises:
         PromptError: they answer different questions.
     """
-    if len({check_text(answer.prompt) for answer in answers}) > 1:
+    if len({check_question(answer.prompt) for answer in answers}) > 1:
         raise PromptError(
             "These are answers to different questions; compare answers to one question."
         )

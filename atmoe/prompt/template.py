@@ -1,6 +1,6 @@
 """A question in the chat template of a base model, marked token by token.
 
-    text ─ check_text ─► one spelling of it ─ template ─► the template's ids, the words marked
+    text ─ check_question ─► one spelling of it ─ template ─► the template's ids, the words marked
 
 The router pools over *instruction tokens*, the words the person typed: pooling over the template
 too would make routing look the same for every prompt. The ids are those of `apply_chat_template`,
@@ -19,7 +19,7 @@ from datetime import datetime
 from transformers import PreTrainedTokenizerBase
 
 from atmoe.errors import BaseModelError, PromptError
-from atmoe.prompt.words import check_text, check_words
+from atmoe.prompt.words import check_question, check_words
 
 _PLACE = "␞instruction␞"
 _BENIGN = "How"
@@ -49,7 +49,7 @@ class Prompt:
         ids: token ids of the whole prompt, template included.
         start: where the instruction's tokens begin in `ids`.
         end: where they end, exclusive.
-        text: the words themselves, as `check_text` spells them.
+        text: the words themselves, as `check_question` spells them.
     """
 
     ids: tuple[int, ...]
@@ -72,11 +72,11 @@ def encode_prompt(
         scripts: Unicode script names that most letters must belong to; empty = any.
 
     Raises:
-        PromptError: the text is refused by `check_text` or `check_words`, has more than
+        PromptError: the text is refused by `check_question` or `check_words`, has more than
             `max_tokens` tokens in all, or the template does not hold it once, as it is.
     """
     # 1. is it a question that the experts can read?
-    text = check_text(text, max_characters=20 * max_tokens)
+    text = check_question(text, max_characters=20 * max_tokens)
     check_words(text, scripts)
     # 2. what stands before and after it
     if tokenizer.chat_template:

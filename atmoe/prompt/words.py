@@ -24,6 +24,9 @@ _JOINED = re.compile(
 )
 """Letters whose form a joiner changes: of Arabic's kind, India's and its neighbours'; and what ends
 an emoji."""
+_APOSTROPHE = re.compile("(?<=[^\\W\\d_])[’‘‛ʼ′´`＇](?=[^\\W\\d_])")
+"""Between two letters, as phones, word processors and other keyboards write it."""
+_HYPHEN = re.compile("[\u2010\u2011]")
 _NAMED_AT_ONCE = 8
 """Control characters that one message lists."""
 
@@ -56,6 +59,23 @@ def check_text(text: str, what: str = "question", max_characters: int = 100_000)
     if not text:
         raise PromptError(f"The {what} is empty; write one.")
     return text
+
+
+def check_question(text: str, max_characters: int = 100_000) -> str:
+    """A question as `check_text` has it, its apostrophes and hyphens those of a plain keyboard.
+
+    A phone writes “Crohn’s” of its own accord. To a tokenizer that is another word than the one
+    that was learned, and other experts would take part. (An answer to be scored stays as it is.)
+
+    Args:
+        text: what a person typed.
+        max_characters: it may have no more, before it is stripped.
+
+    Raises:
+        PromptError: as `check_text`.
+    """
+    text = check_text(text, max_characters=max_characters)
+    return _HYPHEN.sub("-", _APOSTROPHE.sub("'", text))
 
 
 def _as_seen(text: str) -> str:

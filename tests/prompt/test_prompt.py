@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from atmoe.errors import BaseModelError, PromptError
 from atmoe.prompt.batch import collate
 from atmoe.prompt.template import check_template, encode_prompt, encode_text
-from atmoe.prompt.words import check_text, check_words
+from atmoe.prompt.words import check_question, check_text, check_words
 
 CHATTY, BARE = tokenizer(), tokenizer(chat=False)
 WEIRD = [
@@ -307,6 +307,22 @@ def test_what_cannot_be_seen_makes_no_other_question():
             "How is asthma  treated?"
         )
     assert check_text("caf\u00e9") == check_text("cafe\u00ad\u0301") == check_text("\ufeffcafé")
+
+
+@pytest.mark.parametrize("mark", "’‘‛ʼ′´`＇")
+def test_an_apostrophe_of_a_phone_makes_no_other_question(mark):
+    plain = "My dad's got Crohn's, and he can't eat. The doctors' view?"
+    typed = f"My dad{mark}s got Crohn{mark}s, and he can{mark}t eat. The doctors' view?"
+    assert encode_prompt(CHATTY, typed, 100) == encode_prompt(CHATTY, plain, 100)
+    assert check_text(typed, "answer") == typed  # what is scored is what was given
+    compound = "Is non-small-cell cancer treated?"
+    hyphens = compound.replace("-", "\u2011", 1).replace("-", "\u2010")
+    assert encode_prompt(CHATTY, hyphens, 100) == encode_prompt(CHATTY, compound, 100)
+
+
+def test_quotation_marks_minutes_and_dashes_are_no_apostrophes():
+    text = "Is ‘flu’ worse than “a cold”? 5′ at 2´ – or 3−1? `code` the patients’ view’"
+    assert check_question(text) == text
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,8 @@ def test_what_cannot_be_seen_changes_neither_the_plan_nor_what_is_found(model):
     one, two = model.routed(plain), model.routed(copied)
     assert one.plan.close_to(two.plan, atol=0) and one.to_dict() == two.to_dict()
     assert two.prompt == plain and model.found(copied, one.router_plan) == one.found
+    phone = model.routed("How is my child’s asthma treated?")
+    assert phone.to_dict() == model.routed("How is my child's asthma treated?").to_dict()
     expert = model.layout.expert_names[0]
     near = [model.nearest_for(expert, text, one.router_plan) for text in (plain, copied)]
     assert near[0] == near[1]
