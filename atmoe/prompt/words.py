@@ -26,7 +26,13 @@ _JOINED = re.compile(
 an emoji."""
 _APOSTROPHE = re.compile("(?<=[^\\W\\d_])[’‘‛ʼ′´`＇](?=[^\\W\\d_])")
 """Between two letters, as phones, word processors and other keyboards write it."""
-_HYPHEN = re.compile("[\u2010\u2011]")
+_KEYBOARD = str.maketrans(
+    {"\u2010": "-", "\u2011": "-"}
+    | {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
+    | {chr(0x2080 + digit): str(digit) for digit in range(10)}
+)
+"""Hyphens, ligatures (ﬁ, ﬂ, as PDFs hold them) and lowered digits (CO₂, B₁₂). A raised one may be
+an exponent, and stays."""
 _NAMED_AT_ONCE = 8
 """Control characters that one message lists."""
 
@@ -62,10 +68,11 @@ def check_text(text: str, what: str = "question", max_characters: int = 100_000)
 
 
 def check_question(text: str, max_characters: int = 100_000) -> str:
-    """A question as `check_text` has it, its apostrophes and hyphens those of a plain keyboard.
+    """A question as `check_text` has it, in the signs that a plain keyboard has for the same words.
 
-    A phone writes “Crohn’s” of its own accord. To a tokenizer that is another word than the one
-    that was learned, and other experts would take part. (An answer to be scored stays as it is.)
+    A phone writes “Crohn’s” of its own accord, and a PDF “ﬁbrosis”. To a tokenizer these are other
+    words than those that were learned, and other experts would take part. (An answer to be scored
+    stays as it is.)
 
     Args:
         text: what a person typed.
@@ -75,7 +82,7 @@ def check_question(text: str, max_characters: int = 100_000) -> str:
         PromptError: as `check_text`.
     """
     text = check_text(text, max_characters=max_characters)
-    return _HYPHEN.sub("-", _APOSTROPHE.sub("'", text))
+    return _APOSTROPHE.sub("'", text).translate(_KEYBOARD)
 
 
 def _as_seen(text: str) -> str:

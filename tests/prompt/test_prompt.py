@@ -25,7 +25,7 @@ WEIRD = [
     "x",
     "نمی‌دانم خانه‌ها",
     "क्‍ष और क्‌ष",
-    "Ångström ﬁ ½",
+    "Ångström Ⅳ ½",
     "َ é a",
     "␞instruction␞ twice ␞instruction␞",
     "{{ messages }} {% if %}",
@@ -320,8 +320,17 @@ def test_an_apostrophe_of_a_phone_makes_no_other_question(mark):
     assert encode_prompt(CHATTY, hyphens, 100) == encode_prompt(CHATTY, compound, 100)
 
 
+def test_ligatures_and_lowered_digits_of_a_pdf_make_no_other_question():
+    typed = "Is the eﬀect of CO₂ and B₁₂ on ﬁbrosis and reﬂux in aﬃnity and waﬄes of the ﬅ ﬆ?"
+    plain = (
+        "Is the effect of CO2 and B12 on fibrosis and reflux in affinity and waffles of the st st?"
+    )
+    assert encode_prompt(CHATTY, typed, 200) == encode_prompt(CHATTY, plain, 200)
+    assert check_text(typed, "answer") == typed
+
+
 def test_quotation_marks_minutes_and_dashes_are_no_apostrophes():
-    text = "Is ‘flu’ worse than “a cold”? 5′ at 2´ – or 3−1? `code` the patients’ view’"
+    text = "Is ‘flu’ worse than “a cold”? 5′ at 2´ – or 3−1, 10⁹ m²? `code` the patients’ view’"
     assert check_question(text) == text
 
 
