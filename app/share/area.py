@@ -34,7 +34,8 @@ in the history stay there.</p></div>"""
 
 TAKE = """<h3>Figures and tables on this page</h3>\
 <p>Those that stand there now; what was never opened or measured is not among them. The record \
-above holds the numbers behind them, to their last digit.</p>\
+above holds the numbers behind them, to their last digit. A table of shares holds your question \
+and the steering too.</p>\
 <ul></ul>"""
 
 
