@@ -33,6 +33,8 @@ _KEYBOARD = str.maketrans(
 )
 """Hyphens, ligatures (ﬁ, ﬂ, as PDFs hold them) and lowered digits (CO₂, B₁₂). A raised one may be
 an exponent, and stays."""
+_CAPITALS = 12
+"""So many letters, all capitals, are a whole question so written, and no abbreviation."""
 _NAMED_AT_ONCE = 8
 """Control characters that one message lists."""
 
@@ -70,9 +72,9 @@ def check_text(text: str, what: str = "question", max_characters: int = 100_000)
 def check_question(text: str, max_characters: int = 100_000) -> str:
     """A question as `check_text` has it, in the signs that a plain keyboard has for the same words.
 
-    A phone writes “Crohn’s” of its own accord, and a PDF “ﬁbrosis”. To a tokenizer these are other
-    words than those that were learned, and other experts would take part. (An answer to be scored
-    stays as it is.)
+    A phone writes “Crohn’s” of its own accord, a PDF “ﬁbrosis”, and many a hospital system all in
+    capitals. To a tokenizer these are other words than those that were learned, and other experts
+    would take part. (An answer to be scored stays as it is.)
 
     Args:
         text: what a person typed.
@@ -82,7 +84,10 @@ def check_question(text: str, max_characters: int = 100_000) -> str:
         PromptError: as `check_text`.
     """
     text = check_text(text, max_characters=max_characters)
-    return _APOSTROPHE.sub("'", text).translate(_KEYBOARD)
+    text = _APOSTROPHE.sub("'", text).translate(_KEYBOARD)
+    if text.isupper() and sum(map(str.isupper, text)) >= _CAPITALS:
+        text = unicodedata.normalize("NFC", text.capitalize())
+    return text
 
 
 def _as_seen(text: str) -> str:

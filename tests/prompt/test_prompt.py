@@ -329,6 +329,19 @@ def test_ligatures_and_lowered_digits_of_a_pdf_make_no_other_question():
     assert check_text(typed, "answer") == typed
 
 
+def test_a_question_all_in_capitals_is_read_in_small_letters():
+    plain = encode_prompt(CHATTY, "How is asthma treated? my dad's 71.", 100)
+    assert encode_prompt(CHATTY, "HOW IS ASTHMA TREATED? MY DAD’S 71.", 100) == plain
+    for stays in (
+        "AECOPD, CO2?",
+        "How is COPD TREATED TODAY?",
+        "哮喘 DNA RNA 如何治疗",
+        "COPD or not",
+    ):
+        assert check_question(stays) == stays
+    assert check_text("TREATED WITH OXYGEN", "answer") == "TREATED WITH OXYGEN"
+
+
 def test_quotation_marks_minutes_and_dashes_are_no_apostrophes():
     text = "Is ‘flu’ worse than “a cold”? 5′ at 2´ – or 3−1, 10⁹ m²? `code` the patients’ view’"
     assert check_question(text) == text
