@@ -32,6 +32,8 @@ QUESTION = "How is asthma treated?"
 TOKENS = 12
 WAIT = 1000 * int(os.environ.get("ATMOE_PAGE_SECONDS", 180))
 ENDED = re.compile("per second|given before")
+KEPT = "sessionStorage.getItem('atmoe-left-1' + location.pathname)"
+"""What the page left in its tab."""
 STEERED = """(ended) => {
   const said = document.querySelector("#second .passage")?.innerText ?? "";
   const facts = document.querySelector("#second-facts")?.textContent ?? "";

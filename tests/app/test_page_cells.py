@@ -6,6 +6,7 @@ import time
 
 import pytest
 from browser import (
+    KEPT,
     QUESTION,
     Tab,
     bar,
@@ -453,7 +454,8 @@ def test_own_presets_stay_in_the_browser(tab):
     tab.page.get_by_role("button", name="Reset all").click()
     expect(tab.badge).to_have_text("Router's own weights")
     expect(tab.second).to_contain_text("Untouched")  # the server has heard of it
-    tab.page.wait_for_url(lambda address: "set=" not in address)  # a refresh restores what is there
+    # a refresh restores what is there, or is to be
+    tab.page.wait_for_function(f"""{KEPT}?.includes('"due":"/')""")
     reload(tab)
     expect(tab.badge).to_have_text("Router's own weights")
     expect(own(tab)).to_have_count(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from browser import QUESTION, TOKENS, Tab, cell, expect, expected, flat, share, visit
+from browser import KEPT, QUESTION, TOKENS, Tab, cell, expect, expected, flat, share, visit
 
 from app.controls import Controls, Setting
 from app.share.fragment import to_fragment
@@ -15,8 +15,6 @@ from atmoe import Override, State, Steering
 
 LONGER = sampling_of(60, 0, 0)
 KEEP = "Keep my question in the address?"
-KEPT = "sessionStorage.getItem('atmoe-left-1' + location.pathname)"
-"""What the page left in its tab."""
 
 
 def search(tab: Tab) -> str:
