@@ -23,7 +23,15 @@
     const input = [...document.querySelectorAll("#settings-body input[type=number]")].find((one) => one.ariaLabel === name || one.closest("label")?.textContent.includes(name));
     return Number(input?.value);
   }).join(" ");
-  const bare = (text) => text.normalize("NFC").replace(/\p{Cf}/gu, "").replace(/\s+/g, " ").trim();
+  // A question as it is read (`check_question` in atmoe/prompt/words.py), but for its line breaks.
+  const CAPITALS = 12, small = (text) => text.slice(0, 1) + text.slice(1).toLowerCase();
+  const shouted = (text) => text === text.toUpperCase() && (text.match(/\p{Lu}/gu) ?? []).length >= CAPITALS;
+  const plain = (text) => text.replace(/(?<=\p{L})[’‘‛ʼ′´`＇](?=\p{L})/gu, "'").replace(/[\u2010\u2011]/g, "-")
+    .replace(/[\ufb00-\ufb06\u2080-\u2089]/g, (sign) => sign.normalize("NFKC"));
+  const bare = (text) => {
+    const one = plain(text.normalize("NFC").replace(/\p{Cf}/gu, "").replace(/\s+/g, " ").trim());
+    return shouted(one) ? small(one) : one;
+  };
   const markOld = () => {
     const box = bare(document.querySelector("#question textarea, #question input")?.value ?? "");
     for (const [area, place] of [["answer", "first"], ["steered", "second"]]) {

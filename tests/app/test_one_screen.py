@@ -8,6 +8,7 @@ from browser import QUESTION, TOKENS, Tab, drag, expect, expected, flat, listed,
 
 from app import sources
 from atmoe import Override, State, Steering
+from atmoe.prompt.words import check_question
 from atmoe.sources.value import Found, Source
 
 PASSAGE = """Asthma is a long-term disease of the airways in the lungs. The airways swell, tighten
@@ -263,6 +264,25 @@ def test_every_change_has_its_own_way_back(tab):
         tab.page.locator("#panel [data-part=changes] button").first.click()
         expect(listed(tab)).to_have_count(left)
     expect(tab.badge).to_have_text("Router's own weights")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "My dad’s child‑like ﬁbrosis: what does CO₂ do? ",
+        "WHAT CAN BE DONE FOR MY DAD’S GOUT?",
+    ],
+)
+def test_an_answer_to_what_was_typed_on_a_phone_or_in_capitals_is_not_old(tab, typed):
+    tab.ask(typed, tokens=3)
+    expect(tab.page.locator("#first-asked .of")).to_have_attribute(
+        "data-question", check_question(typed)
+    )
+    expect(tab.page.locator("#answer")).not_to_have_class(re.compile("another|stale"))
+    tab.question.fill(typed + " And now?")
+    expect(tab.page.locator("#answer")).to_have_class(re.compile("another"))
+    tab.question.fill(check_question(typed))
+    expect(tab.page.locator("#answer")).not_to_have_class(re.compile("another|stale"))
 
 
 def test_an_answer_to_another_question_looks_old(tab):
