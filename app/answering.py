@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
 
 from app.job import LATER, READING, Turn
 from app.session import Progress, Question
 from atmoe import AtMoe, Record, RoutingPlan, Steering
 from atmoe.answer.batching import Batching
 from atmoe.answer.generation import in_words
-from atmoe.answer.pieces import Pieces
+from atmoe.answer.pieces import telling
 from atmoe.answer.remembered import Remembered
 from atmoe.explanation.coherence import SAMPLING, Coherence, coherence
 from atmoe.mixture.mixture import Mixture
 from atmoe.record import FROM_LINK
-
-T = TypeVar("T")
 
 
 def answer(
@@ -67,7 +64,7 @@ def answer(
     # 3. the rest is decoded
     others = tuple(question.written)  # an answer under other shares goes as they do for a while
     beginning = batching.beginning(question.prompt, plan, question.sampling, question.kept, others)
-    with closing((yield from _between(beginning))) as row:
+    with closing((yield from telling(beginning, _reading))) as row:
         question.written.append(row.tokens)
         router_plan = yield from _routed(batching, question, row.plans[0])
         prompt = question.prompt
@@ -160,14 +157,9 @@ def given(
     yield Progress(record, True, *_measured(model, record, opening_tokens))
 
 
-def _between(pieces: Pieces[T]) -> Generator[Turn, None, T]:
-    """Pieces of a question, between which others have their steps."""
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as end:
-            return end.value
-        yield READING
+def _reading(_: None) -> Turn:
+    """What is told between two pieces of a question."""
+    return READING
 
 
 def _routed(
@@ -182,7 +174,8 @@ def _routed(
     """
     if question.router_plan is None:
         model = batching.model
-        plan = read or (yield from _between(batching.routing(question.prompt, question.kept)))
+        routing = batching.routing(question.prompt, question.kept)
+        plan = read or (yield from telling(routing, _reading))
         if isinstance(model, AtMoe):  # before the plan: whoever sees that has both
             question.found = model.found(question.prompt, plan)
         question.router_plan = plan

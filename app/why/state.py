@@ -10,9 +10,9 @@ from app.job import LATER, Job, Kind, Turn
 from app.session import Making
 from app.wording import FIRST
 from atmoe import AtMoe, Record
+from atmoe.answer.pieces import telling
 from atmoe.explanation.measure import completing, opening
 from atmoe.explanation.smallest_change import searching
-from atmoe.explanation.sweep import telling
 from atmoe.explanation.value import Explanation
 
 T = TypeVar("T")

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from atmoe.answer.engine import Attend, Engine, Products, Turns
 
+R = TypeVar("R")
+S = TypeVar("S")
 T = TypeVar("T")
 Pieces = Generator[None, None, T]
 """Yields between two pieces; returns what they give together."""
@@ -51,3 +53,20 @@ def whole(steps: Generator[Any, None, T]) -> T:
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def telling(steps: Generator[R, None, T], tell: Callable[[R], S]) -> Generator[S, None, T]:
+    """The same steps, each told in another way.
+
+    Yields:
+        What each step yields, as `tell` has it.
+
+    Returns:
+        What `steps` returns.
+    """
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield tell(step)

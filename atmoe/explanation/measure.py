@@ -35,11 +35,11 @@ import torch
 from torch import Tensor
 
 from atmoe.answer.answer import Answer
-from atmoe.answer.pieces import whole
+from atmoe.answer.pieces import telling, whole
 from atmoe.errors import AtMoeError
 from atmoe.explanation.shapley import shapley_of, shapley_rows
 from atmoe.explanation.spans import sentence_spans, token_texts
-from atmoe.explanation.sweep import sweep, telling
+from atmoe.explanation.sweep import sweep
 from atmoe.explanation.units import Part, parts_of, without
 from atmoe.explanation.value import Explanation, Unit
 from atmoe.mixture.experts import ExpertLinear

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from atmoe.answer.answer import Answer
 from atmoe.answer.generation import generate
-from atmoe.answer.pieces import whole
+from atmoe.answer.pieces import telling, whole
 from atmoe.answer.sampling import Sampling
 from atmoe.explanation.spans import Span, character_at, sentence_spans
-from atmoe.explanation.sweep import sweep, telling
+from atmoe.explanation.sweep import sweep
 from atmoe.explanation.value import Change
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt.template import Prompt

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -29,9 +28,6 @@ from atmoe.mixture.passes import Pass, entering, parting
 from atmoe.prompt.batch import Batch, collate
 from atmoe.prompt.template import Prompt
 from atmoe.routing.plan import RoutingPlan
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 Watch = Callable[[ExpertLinear, Tensor, Tensor], None]
 
@@ -188,20 +184,3 @@ def _reference_pass(model: Mixture, batch: Batch, weights: Tensor, watch: Watch 
         last = reference.through(len(layers) - 1, layers[-1], reference.states[-1])
     reference.states.append(last)
     return reference
-
-
-def telling(steps: Generator[float, None, T], tell: Callable[[float], S]) -> Generator[S, None, T]:
-    """The same steps, each told in another way.
-
-    Yields:
-        The fraction done, as `tell` has it.
-
-    Returns:
-        What `steps` returns.
-    """
-    while True:
-        try:
-            fraction = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield tell(fraction)
