@@ -45,9 +45,9 @@ def health(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok" if well else "closing"}, 200 if well else 503)
 
 
-FINISHING_SECONDS, TELLING_SECONDS = 10.0, 5.0
+FINISHING_SECONDS, TELLING_SECONDS = 7.0, 1.5
 """So long answers under way may go on when the page is to end; and so long, at most, their last
-words may take to whoever reads them."""
+words may take to whoever reads them. `docker stop` kills what is there after ten seconds."""
 STREAMS = ("/gradio_api/call/", "/gradio_api/queue/data")
 """Where answers stream: to programs, and to the page."""
 

@@ -17,9 +17,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from atmoe.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 try:
     import fcntl
@@ -68,6 +71,20 @@ def replace(path: Path, data: bytes) -> None:
     finally:
         beside.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors, for whom the umask lets read: its own writer says 0600.
+
+    Raises:
+        OSError: with the file's name.
+    """
+    from safetensors.torch import save  # here, for not all who write files have torch loaded
+
+    with writing(path):
+        path.write_bytes(save(dict(tensors), None if metadata is None else dict(metadata)))
 
 
 def sync(path: Path) -> None:

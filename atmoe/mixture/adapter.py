@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from peft import LoraConfig
 from peft.utils.other import get_pattern_key
-from safetensors.torch import save_file
 from torch import Tensor
 
+from atmoe import files
 from atmoe.mixture.peft_files import (
     CONFIG,
     PEFT_PREFIX,
@@ -201,7 +201,7 @@ class Adapter:
             for name, factors in self.factors.items()
             for letter, matrix in zip("AB", factors)
         }
-        save_file(tensors, str(path / WEIGHTS[0]), metadata={"format": "pt"})
+        files.write_tensors(path / WEIGHTS[0], tensors, {"format": "pt"})
 
     def _target_modules(self, linears: Iterable[str]) -> list[str]:
         """The last parts of the module paths where those name just them, else the whole paths."""

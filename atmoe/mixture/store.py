@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from atmoe import files
 from atmoe.errors import AssetError
@@ -144,8 +144,7 @@ def save_router(router: GroupedRouter, path: Path) -> None:
         # One for all, as it was written before groups had floors of their own: a model of then that
         # is saved again must stay the same to the byte, or its index and card would not be its own.
         tensors["planner.group_floor"] = floor[:1].clone()
-    with files.writing(path / ROUTER):
-        save_file(tensors, str(path / ROUTER))
+    files.write_tensors(path / ROUTER, tensors)
 
 
 def load(

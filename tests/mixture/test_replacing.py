@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -140,11 +141,15 @@ def test_an_error_in_the_middle_of_a_move(saved, other, llama, monkeypatch, move
 
 
 def test_a_full_disk_leaves_the_old_model_and_names_the_file(saved, other, monkeypatch):
-    def full(*arguments, **options):
-        raise RuntimeError("Error while serializing: I/O error: No space left (os error 28)")
+    writes = Path.write_bytes
+
+    def full(path, data):
+        if path.name == ROUTER:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return writes(path, data)
 
     old = whole(saved)
-    monkeypatch.setattr(store, "save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match=ROUTER) as caught:
         other.save_pretrained(saved)
     assert caught.value.errno == errno.ENOSPC

@@ -57,6 +57,12 @@ def test_save_and_load_gives_an_equal_model(world, tmp_path):
         assert torch.equal(logits_of(again, PROMPTS[0], plan), logits_of(model, PROMPTS[0], plan))
 
 
+def test_who_may_read_a_saved_model_is_for_the_umask_to_say(saved, tmp_path):
+    (tmp_path / "plain").touch()
+    plain = (tmp_path / "plain").stat().st_mode
+    assert {file.stat().st_mode for file in saved.rglob("*") if file.is_file()} == {plain}
+
+
 def test_saving_again_changes_no_byte(saved, llama, tmp_path):
     AtMoe.from_pretrained(saved, base=llama.directory).save_pretrained(tmp_path / "again")
     files = {str(p.relative_to(saved)): p.read_bytes() for p in saved.rglob("*") if p.is_file()}
