@@ -90,11 +90,13 @@ def export(a: argparse.Namespace) -> Result:
         "out": str(a.out),
         "form": a.to,
         "base": model.info.base_name,
+        "base_path": model.base.name_or_path,
         "experts": used,
     }
     return result, (
         f"{a.out} is a LoRA for {model.info.base_name}, of {len(used)} experts: the plan "
-        "of one question, held fixed for all."
+        f"of one question, held fixed for all. The base that it was trained on lies in "
+        f"{result['base_path']}."
     )
 
 

@@ -131,6 +131,7 @@ def test_a_command_writes_the_plan_of_a_prompt_a_plan_and_a_record(saved, capsys
             torch.testing.assert_close(again[key], tensor, rtol=0, atol=1e-6)
     said = run(capsys, "export", PROMPTS[0], "--to", "gguf", *common, str(tmp_path / "x.gguf"))
     assert said["experts"] == list(model.route(PROMPTS[0]).team)
+    assert said["base_path"] == str(saved[3])
     off = ("--off", "field", *common, str(tmp_path / "off"))
     used = run(capsys, "export", PROMPTS[0], *off)["experts"]
     assert used == [name for name in said["experts"] if not name.startswith("field/")]

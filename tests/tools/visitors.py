@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def main() -> None:
             if number >= WARM and (number - WARM) % args.every == 0:
                 time.sleep(2 * IDLE_SECONDS + 2)
                 seen.append((number - WARM, process.memory_info().rss / 1e6))
+                print(*seen[-1], file=sys.stderr)
             tab = Tab(browser, (address + "/", model))
             tab.tokens(args.tokens)
             tab.question.fill(f"How is asthma treated in patient number {number}?")
