@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 
@@ -26,7 +26,7 @@ def answer(
     plan_of: Callable[[RoutingPlan], RoutingPlan] | None = None,
     opening_tokens: int = SAMPLING.max_new_tokens,
 ) -> Generator[Progress | Turn, None, None]:
-    """Answer a question token by token, then score the answer.
+    """Answer a question token by token, and measure the answer.
 
     To be iterated on the worker's thread only.
 
@@ -39,8 +39,8 @@ def answer(
         opening_tokens: of `Progress.opening`.
 
     Yields:
-        `READING`, between the pieces of a long question; the answer so far, at each token; `LATER`;
-        the whole answer, measured.
+        `READING`, between the pieces of a long question; the answer so far, at each token; the
+        whole answer, measured.
     """
     model, plan = batching.model, None
     known = Remembered() if known is None else known
@@ -74,10 +74,9 @@ def answer(
             )
             yield Progress(record)
 
-    # 4. and measured
-    yield LATER
+    # 4. and measured, by what its tokens had when they were chosen
     record = _flagged(model, record)
-    measured = _measured(model, record, opening_tokens)
+    measured = _measured(model, record, opening_tokens, row.logp)
     known.put(key, record, measured)
     yield Progress(record, True, *measured)
 
@@ -188,10 +187,10 @@ def _flagged(model: Mixture, record: Record) -> Record:
 
 
 def _measured(
-    model: Mixture, record: Record, opening_tokens: int
+    model: Mixture, record: Record, opening_tokens: int, logp: Sequence[float] | None = None
 ) -> tuple[Coherence | None, Coherence | None]:
-    """How an answer reads, all of it and its first tokens."""
-    opening = coherence(model, record, opening_tokens)
+    """How an answer reads, all of it and its first tokens; `logp` is that of `coherence`."""
+    opening = coherence(model, record, opening_tokens, logp)
     longer = opening is not None and opening.tokens < len(record.answer_tokens)
-    whole = coherence(model, record, len(record.answer_tokens)) if longer else opening
+    whole = coherence(model, record, len(record.answer_tokens), logp) if longer else opening
     return whole, opening

@@ -40,13 +40,18 @@ class Answer:
         """Whether its tokens were drawn, so that it may be another than the greedy answer."""
         return self.sampling.get("temperature", 0) > 0
 
+    @property
+    def worded(self) -> bool:
+        """Whether it holds words, of which something can be measured."""
+        return bool(self.answer.strip() and self.answer_tokens)
+
     def mean_logp(self, mixture: Mixture, plans: Sequence[RoutingPlan]) -> tuple[float, ...] | None:
         """Mean log-probability per token of the answer under each plan, in nats.
 
         Returns:
             One number a plan; None for an answer without words.
         """
-        if not self.answer.strip() or not self.answer_tokens:
+        if not self.worded:
             return None
         rows = [self.prompt] * len(plans), [self.answer_tokens] * len(plans)
         logp, _ = mixture.score_tokens(*rows, plans)

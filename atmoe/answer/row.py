@@ -15,7 +15,7 @@ from atmoe.answer.generation import Step, end_tokens, grow
 from atmoe.answer.guessing import Guess
 from atmoe.answer.past import Past
 from atmoe.answer.prefill import Prefilled
-from atmoe.answer.sampling import Chooser, Sampling
+from atmoe.answer.sampling import Chooser, Sampling, logp_of
 from atmoe.mixture.mixture import Mixture
 from atmoe.prompt.template import Prompt
 
@@ -59,6 +59,8 @@ class Decoding:
         weights: of its plan, [1, layers, experts], gain included.
         last: the token that was chosen last.
         tokens: chosen so far.
+        logp: of each of them under the plan, in nats: as of the model itself, without penalty or
+            temperature.
         finish: how it ended, None while it goes on.
     """
 
@@ -85,6 +87,7 @@ class Decoding:
         self._choose = Chooser(sampling, [prompt])
         self._ends = end_tokens(mixture)
         self.tokens: list[int] = []
+        self.logp: list[float] = []
         self._guess = Guess(others)
         self._unread: deque[Step] = deque()
         engine = engine_of(mixture)
@@ -102,6 +105,8 @@ class Decoding:
         """Choose the next token from these logits, [1, vocabulary]."""
         self.last = self._choose(logits, [self.tokens])[0]
         self.finish = grow(self.tokens, self.last, self._ends, self.sampling)
+        if len(self.tokens) > len(self.logp):  # not the end of the turn
+            self.logp.append(logp_of(logits, self.last))
         now = time.perf_counter()
         if self._first is None:
             self._first = now

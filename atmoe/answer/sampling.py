@@ -128,3 +128,14 @@ class Chooser:
             int(torch.multinomial(row.softmax(-1), 1, generator=generator))
             for row, generator in zip(scores, self._random)
         ]
+
+
+def logp_of(logits: Tensor, token: int) -> float:
+    """Log-probability of one token, in nats.
+
+    Args:
+        logits: [1, vocabulary]
+        token: its id.
+    """
+    row = logits[0].float()
+    return float(row[token] - row.logsumexp(-1))

@@ -12,9 +12,10 @@ sampled as they were.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from atmoe.answer.answer import Answer
@@ -55,7 +56,10 @@ def repeated_trigrams(text: str) -> float:
 
 
 def coherence(
-    model: Mixture, answer: Answer, tokens: int = SAMPLING.max_new_tokens
+    model: Mixture,
+    answer: Answer,
+    tokens: int = SAMPLING.max_new_tokens,
+    logp: Sequence[float] | None = None,
 ) -> Coherence | None:
     """Both measures of an answer's first tokens.
 
@@ -63,6 +67,8 @@ def coherence(
         model: the one that gave it.
         answer: to be measured under its own plan.
         tokens: at most how many of them.
+        logp: of each token under that plan, in nats, as known from decoding it; None = the answer
+            is read once more.
 
     Returns:
         None where they hold no words.
@@ -71,11 +77,16 @@ def coherence(
     text = answer.answer
     if len(opening) < len(answer.answer_tokens):
         text = in_words(model, opening)
-    measured = replace(answer, answer=text, answer_tokens=opening)
-    logp = measured.mean_logp(model, [answer.plan])
-    if logp is None:
+    opened = replace(answer, answer=text, answer_tokens=opening)
+    if not opened.worded:
         return None
-    return Coherence(repeated_trigrams(text), logp[0], len(opening))
+    if logp is None:
+        read = opened.mean_logp(model, [answer.plan])
+        assert read is not None  # it holds words
+        [mean] = read
+    else:
+        mean = fmean(logp[: len(opening)])
+    return Coherence(repeated_trigrams(text), mean, len(opening))
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def test_rows_that_come_and_go_are_each_alone_bit_for_bit(world, seen, seed, dty
     for asked, row, steps in together:
         by_itself, want = alone(model, asked)
         assert steps == want[: len(steps)] and (row.finish is None or len(steps) == len(want))
+        assert row.logp == by_itself.logp[: len(row.tokens)] and len(row.logp) == len(row.tokens)
         for got, exact in zip(seen[row], seen[by_itself]):
             assert torch.equal(got, exact)
 
@@ -132,7 +133,7 @@ def test_with_others_to_guess_from_it_is_the_same_bit_for_bit_in_fewer_steps(
         for others in ([own], [wrong], [wrong, own[:9], own[12:]], [own[:2] * 30]):
             steps.clear()
             row = batch.add(prompt, plan, sampling, None, others)
-            assert list(row) == want and not batch.rows
+            assert list(row) == want and row.logp == by_itself.logp and not batch.rows
             assert len(seen[row]) == len(seen[by_itself])
             assert all(torch.equal(a, b) for a, b in zip(seen[row], seen[by_itself]))
             if others == [own] and len(own) > 20:
@@ -189,6 +190,16 @@ def test_a_row_is_what_generate_gives(world):
         row, steps = alone(world.model, (prompt, plan, sampling))
         generation = world.model.generate([prompt], None if plan is None else [plan], sampling)
         assert steps == list(generation) and row.plans[0].close_to(generation.plans[0], atol=1e-5)
+
+
+def test_what_each_token_had_when_it_was_chosen_is_what_it_has_when_it_is_read_again(world):
+    ended = set()
+    for prompt, plan, sampling in ASKED:
+        row, _ = alone(world.model, (prompt, plan, sampling))
+        [again], _ = world.model.score_tokens([prompt], [row.tokens], row.plans)
+        torch.testing.assert_close(torch.tensor(row.logp), again, rtol=0, atol=1e-4)
+        ended.add(row.finish)
+    assert "length" in ended
 
 
 def test_where_no_number_of_rows_is_even_they_take_turns(model, monkeypatch):

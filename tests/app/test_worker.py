@@ -22,6 +22,7 @@ from atmoe.answer.batching import Batching
 from atmoe.answer.engine import Engine
 from atmoe.answer.remembered import Remembered
 from atmoe.errors import ClosingError, PromptError
+from atmoe.explanation.coherence import coherence
 from atmoe.record import AGAIN
 
 
@@ -294,6 +295,22 @@ def test_a_reader_that_waits_is_told_again_so_that_it_can_be_closed(worker, monk
         and not worker._answers.waiting
         and not worker._answers.under_way
     )
+
+
+def test_an_answer_is_measured_without_being_read_again(model, monkeypatch):
+    measured = {}
+    for sampling in (Sampling(20, temperature=1.5), Sampling(30, temperature=1.0, seed=2)):
+        question = Question(PROMPTS[1], sampling)
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "score_tokens", None)
+            *_, last = answer(Batching(model), question, Steering(), opening_tokens=8)
+        measured[last.record] = last.whole, last.opening
+    for record, (whole, opening) in measured.items():
+        assert whole.logp == pytest.approx(record.mean_logp(model, [record.plan])[0], abs=1e-4)
+        for found, tokens in ((whole, 100), (opening, 8)):
+            want = coherence(model, record, tokens)
+            assert (found.repeated, found.tokens) == (want.repeated, want.tokens)
+            assert found.logp == pytest.approx(want.logp, abs=1e-4)
 
 
 def test_what_an_answer_leaves_for_later_is_other_work_and_frees_its_place():
