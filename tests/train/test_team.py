@@ -18,7 +18,8 @@ from atmoe.train.launch import asked_for
 from atmoe.train.team import Team
 
 EXPERTS = ["--rank", "2", "--answer-tokens", "2500", "--dtype", "float32"]
-ROUTER = ["--instructions", "40", "--answer-tokens", "2500", "--dtype", "float32"]
+FEW = ["--instructions", "40", "--effect-answers", "12"]
+ROUTER = [*FEW, "--answer-tokens", "2500", "--dtype", "float32"]
 
 
 @pytest.fixture(scope="module")
