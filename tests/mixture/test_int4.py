@@ -9,7 +9,7 @@ import torch
 from conftest import ASSETS, BFLOAT16, PROMPTS, one_hot, random_plan
 from gguf import GGMLQuantizationType, quants
 
-from atmoe import AtMoe, AtMoeError, RoutingPlan
+from atmoe import AtMoe, AtMoeError, RoutingPlan, Sampling
 from atmoe.answer.decoder import decoder
 from atmoe.answer.engine import engine_of
 from atmoe.answer.fused import Picked
@@ -27,6 +27,7 @@ from atmoe.mixture.int4 import (
     to_int4,
 )
 
+FEW = Sampling(6)
 ANSWER = "Asthma is treated with inhaled medicines."
 
 
@@ -223,10 +224,10 @@ def test_only_experts_with_a_share_are_read(four, monkeypatch):
         (random_plan(3, layout), everybody),
     ):
         ranks.clear()
-        four.generate([PROMPTS[0]], [plan]).run()
+        four.generate([PROMPTS[0]], [plan], FEW).run()
         assert ranks[: len(want)] == want
     ranks.clear()
-    four.generate([PROMPTS[0]], [RoutingPlan.off(layout)]).run()
+    four.generate([PROMPTS[0]], [RoutingPlan.off(layout)], FEW).run()
     assert not ranks
 
 
