@@ -28,12 +28,20 @@ HOW = [
 ASKED = [(PROMPTS[i % 4], PLANS[i % 5], HOW[i % 3]) for i in range(10)]
 
 
-def alone(model, asked, tokens=None):
-    batch = Batching(model)
-    row = batch.add(*asked)
-    steps = list(row)
-    batch.close()
+def alone(model, asked):
+    [(row, steps)] = each_alone(model, [asked])
     return row, steps
+
+
+def each_alone(model, all_asked):
+    """One after another in one batch, which has to find out only once what it rounds alike."""
+    batch, rows = Batching(model), []
+    for asked in all_asked:
+        row = batch.add(*asked)
+        rows.append((row, list(row)))
+        assert not batch.rows
+    batch.close()
+    return rows
 
 
 def come_and_go(model, asked, seed, most=4):
@@ -70,8 +78,8 @@ def test_rows_that_come_and_go_are_each_alone_bit_for_bit(world, seen, seed, dty
         sum(row.finish is None for _, row, _ in together) > 0
         and max(len(steps) for _, _, steps in together) > 20
     )
-    for asked, row, steps in together:
-        by_itself, want = alone(model, asked)
+    by_themselves = each_alone(model, [asked for asked, _, _ in together])
+    for (_, row, steps), (by_itself, want) in zip(together, by_themselves):
         assert steps == want[: len(steps)] and (row.finish is None or len(steps) == len(want))
         assert row.logp == by_itself.logp[: len(row.tokens)] and len(row.logp) == len(row.tokens)
         for got, exact in zip(seen[row], seen[by_itself]):
@@ -101,15 +109,15 @@ def test_shipped_rows_that_come_and_go_are_each_alone_bit_for_bit(medical, seen,
             ],
         )
     ]
-    for what, row, steps in come_and_go(model, asked, 1):
-        by_itself, want = alone(model, what)
+    together = come_and_go(model, asked, 1)
+    by_themselves, batch = each_alone(model, [what for what, _, _ in together]), Batching(model)
+    for (what, row, steps), (by_itself, want) in zip(together, by_themselves):
         assert steps == want[: len(steps)]
         assert all(torch.equal(got, exact) for got, exact in zip(seen[row], seen[by_itself]))
-        batch = Batching(model)
         guessed = batch.add(*what, None, [by_itself.tokens])
-        assert list(guessed) == want
+        assert list(guessed) == want and not batch.rows
         assert all(torch.equal(got, exact) for got, exact in zip(seen[guessed], seen[by_itself]))
-        batch.close()
+    batch.close()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -124,10 +132,10 @@ def test_with_others_to_guess_from_it_is_the_same_bit_for_bit_in_fewer_steps(
     monkeypatch.setattr(
         Engine, "step", lambda self, *about: steps.append(len(about[1])) or step(self, *about)
     )
-    for prompt, plan, sampling in ASKED[:6]:
-        by_itself, want = alone(model, (prompt, plan, sampling))
-        needed, batch = len(want) - 1, Batching(model)
-        batch.warm()
+    by_themselves, batch = each_alone(model, ASKED[:6]), Batching(model)
+    batch.warm()
+    for (prompt, plan, sampling), (by_itself, want) in zip(ASKED, by_themselves):
+        needed = len(want) - 1
         own = by_itself.tokens
         wrong = [token + 1 for token in own]
         for others in ([own], [wrong], [wrong, own[:9], own[12:]], [own[:2] * 30]):
@@ -140,13 +148,13 @@ def test_with_others_to_guess_from_it_is_the_same_bit_for_bit_in_fewer_steps(
                 assert len(steps) < needed / 3
             if others == [wrong]:
                 assert len(steps) <= needed
-        batch.close()
+    batch.close()
 
 
 def test_who_comes_while_somebody_is_guessed_at_changes_nothing(world):
     model, (first, second) = world.model, ASKED[:2]
-    want = [alone(model, asked)[1] for asked in (first, second)]
-    own = alone(model, first)[0].tokens
+    (row, one), (_, other) = each_alone(model, (first, second))
+    want, own = (one, other), row.tokens
     batch = Batching(model)
     row = batch.add(*first, None, [own])
     batch.step()
@@ -186,8 +194,8 @@ def test_a_guess_goes_on_as_the_newest_that_has_most_of_the_end():
 
 
 def test_a_row_is_what_generate_gives(world):
-    for prompt, plan, sampling in ASKED[:5]:
-        row, steps = alone(world.model, (prompt, plan, sampling))
+    rows = each_alone(world.model, ASKED[:5])
+    for (prompt, plan, sampling), (row, steps) in zip(ASKED, rows):
         generation = world.model.generate([prompt], None if plan is None else [plan], sampling)
         assert steps == list(generation) and row.plans[0].close_to(generation.plans[0], atol=1e-5)
 
@@ -203,7 +211,7 @@ def test_what_each_token_had_when_it_was_chosen_is_what_it_has_when_it_is_read_a
 
 
 def test_where_no_number_of_rows_is_even_they_take_turns(model, monkeypatch):
-    want = [alone(model, asked)[1] for asked in ASKED[:3]]
+    want = [steps for _, steps in each_alone(model, ASKED[:3])]
     sizes, step = [], Engine.step
     monkeypatch.setattr(
         Engine,
@@ -289,7 +297,7 @@ def test_a_lone_row_that_is_added_up_in_another_order_is_found_out(world, monkey
 
 
 def test_a_base_that_the_engine_does_not_know_is_decoded_in_turns(llama):
-    want = [alone(llama.model, asked)[1] for asked in ASKED[:3]]
+    want = [steps for _, steps in each_alone(llama.model, ASKED[:3])]
     model = llama.build()
     model.base.config.model_type = "mystery"
     batch = Batching(model)
