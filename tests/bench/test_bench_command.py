@@ -25,6 +25,7 @@ from atmoe.bench.profile import (
     PRODUCT,
     SEEN,
     Stretch,
+    profile,
 )
 from atmoe.bench.ratios import check
 from atmoe.bench.run import bench, decoding, explaining
@@ -45,6 +46,7 @@ def saved(llama, tmp_path):
 def small(own_cache, monkeypatch):
     for name, value in {"ROWS": (2, 3), "EXPERTS": (4, 8), "RANKS": (2, 5), "RANK": 2}.items():
         monkeypatch.setattr(bench_scale, name, value)
+    monkeypatch.setattr("atmoe.bench.run.profile", partial(profile, steps=6))
 
 
 def ordered(ratio):
@@ -285,7 +287,8 @@ def test_only_what_fell_below_nine_tenths_is_told():
         check(report(new=1.0), kept)
 
 
-def test_the_command_exits_with_one_where_a_ratio_fell(capsys, llama, saved, tmp_path):
+def test_the_command_exits_with_one_where_a_ratio_fell(capsys, llama, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("atmoe.bench.run.bench", partial(bench, answer_tokens=8))
     arguments = [
         "bench",
         "--model",

@@ -10,7 +10,7 @@ from conftest import ROOT, aside, finished
 from atmoe.bench import load as loading
 from atmoe.bench.load import ASKED, alone, crowd, load, out_of_order
 from atmoe.bench.ratios import of_load
-from atmoe.bench.served import IDLE_SECONDS, connected, page
+from atmoe.bench.served import IDLE_SECONDS, connected
 from atmoe.bench.taken import memory
 from atmoe.errors import AtMoeError
 
@@ -42,10 +42,10 @@ def test_people_are_answered_as_alone_and_counted(here, trained):
     assert 0 <= told["out_of_order"] < 1
 
 
-def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_says(here, trained):
-    model, base = trained
+def test_another_answer_and_a_refusal_are_told(here, served):
+    address, _ = served
 
-    async def run(address):
+    async def run():
         async with connected(address) as client:
             expected = await alone(client)
             wrong = dict.fromkeys(ASKED[::2], "another") | {q: expected[q] for q in ASKED[1::2]}
@@ -54,10 +54,13 @@ def test_another_answer_and_a_refusal_are_told_and_memory_is_what_the_system_say
             assert await loading._ask(client, " ", refusing) is None
             return other, refusing
 
-    with page(model, "float32", base) as (address, _):
-        told, refusing = finished(run(address))
+    told, refusing = finished(run())
     assert told.wrong and {*told.wrong} <= {*ASKED[::2]} and told.answers > len(told.wrong)
     assert len(refusing.refused) == 1 and refusing.first == [None] and not refusing.answers
+
+
+def test_memory_is_what_the_system_says(here, trained):
+    model, base = trained
     took = aside(memory, model, "float32", base)
     assert 100 < took["libraries_mb"] < took["ready_mb"] <= took["peak_mb"] + 1
     assert took["answered_mb"] <= took["peak_mb"] + 1 and took["own_to_weights"] > 0
