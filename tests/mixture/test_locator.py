@@ -37,7 +37,8 @@ def test_the_documents_own_sequence_on_another_base(kitchen, llama, own_cache, c
     experts = [description, "--base", str(llama.directory), "--out", model]
     run(capsys, "train", "experts", *experts, *SMALL)
     # From here on nobody names the base.
-    router = ["--instructions", "20", "--answer-tokens", "600", "--dtype", "float32"]
+    router = ["--instructions", "20", "--effect-answers", "4", "--answer-tokens", "600"]
+    router += ["--dtype", "float32"]
     run(capsys, "train", "router", description, "--model", model, *router)
     plan = run(capsys, "route", PROMPTS[0], "--model", model)
     assert plan["layers"] == 5
