@@ -45,28 +45,29 @@ def holding(folder: Path, text: str) -> list[Path]:
     return [p for p in folder.rglob("*") if p.is_file() and text.encode() in p.read_bytes()]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
-def test_a_stopped_page_leaves_nothing_of_anybody(saved, tmp_path, number, status):
-    process, address = start(saved, tmp_path)
-    upload(address, '{"a": "my own question"}')
-    assert holding(tmp_path, "my own question")
-    process.send_signal(number)
+def ends_well(process: subprocess.Popen, status: int, folder: Path) -> str:
+    """A page that was told to end does, and leaves nothing of anybody. → what it said"""
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == status and "Traceback" not in said
-    assert not holding(tmp_path, "my own question")
-    assert not list(tmp_path.glob("atmoe-page-*"))
+    assert not holding(folder, "my own question")
+    assert not list(folder.glob("atmoe-page-*"))
+    return said
 
 
-def test_what_a_killed_page_left_is_removed_at_the_next_start(saved, tmp_path):
+def test_what_a_killed_page_left_is_removed_at_the_next_start_and_ctrl_c_leaves_nothing(
+    saved, tmp_path
+):
     process, address = start(saved, tmp_path)
     upload(address, '{"a": "my own question"}')
     process.kill()
     process.communicate(timeout=SECONDS)
     assert holding(tmp_path, "my own question")
-    process, _ = start(saved, tmp_path)
+    process, address = start(saved, tmp_path)
     assert not holding(tmp_path, "my own question")
-    process.terminate()
-    process.communicate(timeout=SECONDS)
+    upload(address, '{"a": "my own question"}')
+    assert holding(tmp_path, "my own question")
+    process.send_signal(signal.SIGINT)
+    ends_well(process, 0, tmp_path)
 
 
 def test_a_page_that_is_stopped_while_it_starts_says_so_in_a_word(saved, tmp_path):
@@ -81,8 +82,12 @@ def test_a_page_that_is_stopped_while_it_starts_says_so_in_a_word(saved, tmp_pat
     assert process.returncode == 130 and said.strip() == "app.py: stopped"
 
 
-def test_a_page_that_is_stopped_finishes_what_streams_and_tells_the_rest(saved, tmp_path):
+def test_a_page_that_is_stopped_finishes_what_streams_tells_the_rest_and_leaves_nothing(
+    saved, tmp_path
+):
     process, address = start(saved, tmp_path)
+    upload(address, '{"a": "my own question"}')
+    assert holding(tmp_path, "my own question")
     with httpx.Client(base_url=address, timeout=SECONDS) as client, ThreadPoolExecutor(40) as pool:
 
         def ask(number: int) -> str:
@@ -101,8 +106,7 @@ def test_a_page_that_is_stopped_finishes_what_streams_and_tells_the_rest(saved, 
         assert begun.wait(SECONDS)
         process.send_signal(signal.SIGTERM)
         told = [each.result() for each in asked]
-    said, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 143 and "app.py: stopped" in said
+    assert "app.py: stopped" in ends_well(process, 143, tmp_path)
     refused = [text for text in told if "restarted; ask again in a minute. [closing]" in text]
     whole = [text for text in told if "event: complete" in text]
     assert len(refused) + len(whole) == len(told) and refused and whole
