@@ -9,7 +9,7 @@ from conftest import PROMPTS
 
 from app import sources
 from app.markup import passage, small_print
-from atmoe import AtMoeError, Record
+from atmoe import AtMoeError, Record, Sampling
 from atmoe.flags.finding import NO_VERDICT
 from atmoe.flags.flagged import UNTAUGHT
 from atmoe.report.words import SEVERAL, flags
@@ -76,7 +76,7 @@ def shown(record):
 
 
 def test_words_that_nobody_taught_are_named_once(medical):
-    record = medical.answer(PROMPTS[0])
+    record = medical.answer(PROMPTS[0], sampling=Sampling(8))
     said = replace(
         record, answer="Tachysthenosis is a disease. Treat tachysthenosis early.", finish="stop"
     )
